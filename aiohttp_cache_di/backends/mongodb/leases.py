@@ -23,6 +23,7 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     giving_back,
     has_record,
     if_free,
+    is_made_by,
     making,
     name_of,
     renewing,
@@ -42,13 +43,13 @@ async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
     """Ask for the lease on *key*."""
     terms, now_ms = await _terms(here, token, ttl_s)
     try:
-        before: Document | None = await here.leasing.find_one_and_update(
+        taken: Document | None = await here.leasing.find_one_and_update(
             if_free(key, now_ms),
             taking(terms),
             upsert=True,
             projection={"f": 1, "until": 1},
-            return_document=ReturnDocument.BEFORE,
-        )
+            return_document=ReturnDocument.AFTER,
+        ) or await _there(here, key, terms)
     except DuplicateKeyError:
         return Lease.REFUSED
     except AutoReconnect as exc:
@@ -56,11 +57,11 @@ async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
         if row is None or row.get("o") != terms.token:
             return Lease.REFUSED  # to be asked for again
         return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
-    if before is None:
+    if taken is None or is_made_by(terms, taken):
         return Lease.GRANTED
-    if has_record(before, now_ms):
+    if has_record(taken, now_ms):
         return Lease.GRANTED_LATE
-    await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
+    await here.leasing.update_one({**unchanged(key, taken), "o": terms.token}, emptying(terms))
     return Lease.GRANTED
 
 
@@ -68,12 +69,12 @@ async def look_or_take(here: Connection, key: str, token: str, ttl_s: float) -> 
     """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
     terms, now_ms = await _terms(here, token, ttl_s)
     try:
-        before = await _made(here, key, terms, now_ms)
-        if before is None:
+        row = await _made(here, key, terms, now_ms)
+        if row is None or row.get("o") == terms.token:
             return Lease.GRANTED
-        if has_record(before, now_ms):
-            return before
-        free = {**unchanged(key, before), **if_free(key, now_ms)}
+        if has_record(row, now_ms):
+            return row
+        free = {**unchanged(key, row), **if_free(key, now_ms)}
         return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
     except DuplicateKeyError:  # there is a lease, and perhaps a record too
         row = await here.collection.find_one({"_id": name_of(key)})
@@ -108,7 +109,7 @@ async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | No
 
 
 async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
-    """The document of *key* if it has no lease; None where there was none, and one with the lease is made.
+    """The document of *key* as it is now: where there was none, one with the lease is made. None from no such server.
 
     Not by the driver's own method: what makes a server ready to be asked for the same again is another write of its.
     """
@@ -118,27 +119,23 @@ async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> D
         "query": if_free(key, now_ms),
         "update": making(terms),
         "upsert": True,
+        "new": True,
         "writeConcern": collection.write_concern.document,
     }
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
-    before: Document | None = answer.get("value") or None
-    if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
-        return await _there(here, key, terms)
-    return before
+    return answer.get("value") or await _there(here, key, terms)
 
 
 async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
-    """As `_made`, from a server that does not say what it has made; some do nothing then, and say that it went well."""
+    """The document of *key*, where a server shows none: it has left it to another's write, or makes none at all."""
     row: Document | None = await here.collection.find_one({"_id": name_of(key)})
-    owner = row and row.get("o")
-    if owner is not None and owner != terms.token:
-        raise DuplicateKeyError("another has the lease")
-    if owner is None:
+    if row is None:
         if not here.looks_alone_until:
             logger.warning(NO_LEASES, here.collection.full_name)
         here.look_alone()
-        return row
-    return None
+    elif row.get("o", terms.token) != terms.token:
+        raise DuplicateKeyError("another has the lease")
+    return row
 
 
 async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:

@@ -192,6 +192,19 @@ async def test_a_miss_is_a_look_that_leases_and_a_write_that_gives_it_back(secan
     await store.close()
 
 
+async def test_who_asks_for_a_lease_while_its_record_is_written_learns_of_the_record(secantus: SecantusServer) -> None:
+    name = uuid.uuid4().hex
+    ours, theirs = make_store(secantus, name), make_store(secantus, name)
+    for number in range(60):
+        key = f"k{number}"
+        assert await ours.get_or_acquire(key, 5) is Lease.GRANTED
+        _, lease = await asyncio.gather(write(ours, replace(entry(key), leased=True)), theirs.acquire(key, 5))
+        assert lease is not Lease.GRANTED
+        await theirs.release(key)
+    await ours.close()
+    await theirs.close()
+
+
 async def test_no_update_is_a_pipeline_which_some_servers_do_not_take(secantus: SecantusServer) -> None:
     asked: list[dict[str, Any]] = []
     store = make_store(secantus, event_listeners=[Asked(asked)])
@@ -348,9 +361,10 @@ async def test_a_server_that_makes_nothing_and_says_that_it_went_well_hides_no_r
 
     monkeypatch.setattr(AsyncDatabase, "command", idle)
     assert await looked(store, "k") == b"body"
+    assert await store.get_or_acquire("none", 5) is Lease.GRANTED, "each process fetches for itself"
     assert await store.get_or_acquire("none", 5) is None, "it is not asked for leases for a while"
     (await store._loops.here()).looks_alone_until = 1.0
-    assert await store.get_or_acquire("none", 5) is Lease.GRANTED, "each process fetches for itself"
+    assert await store.get_or_acquire("none", 5) is Lease.GRANTED
     await write(store, replace(entry("none"), leased=True))
     assert await looked(store, "none") == b"body"
     assert caplog.text.count("each process fetches for itself") == 1
