@@ -278,8 +278,8 @@ class CacheSettings(BaseSettings):
         return self.sqlite_place if self.backend == "sqlite" else None
 
     def source_of(self, path: tuple[str, ...]) -> Source:
-        """Tell where the value at *path* came from."""
-        return self._sources[path]
+        """Tell where the value at *path* came from; "code" for all where the settings were made unchecked."""
+        return self._sources.get(path, "code")
 
     @classmethod
     def variables(cls) -> Iterator[Variable]:
