@@ -28,7 +28,6 @@ __all__ = [
     "giving_back",
     "has_record",
     "if_free",
-    "is_made_by",
     "is_over",
     "key_of",
     "making",
@@ -119,11 +118,6 @@ def if_free(key: str, now_ms: int) -> Document:
 def taking(lease: LeaseTerms) -> Document:
     """An upsert that takes the lease; a document that was to go has to be `emptying` then."""
     return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
-
-
-def is_made_by(lease: LeaseTerms, document: Document) -> bool:
-    """Whether *document*, of which `taking` has just taken the lease, was not there before."""
-    return "f" not in document and document.get("until") == DatetimeMS(lease.end_ms)
 
 
 def unchanged(key: str, before: Document) -> Document:

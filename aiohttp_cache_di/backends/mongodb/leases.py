@@ -23,7 +23,6 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     giving_back,
     has_record,
     if_free,
-    is_made_by,
     making,
     name_of,
     renewing,
@@ -43,13 +42,13 @@ async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
     """Ask for the lease on *key*."""
     terms, now_ms = await _terms(here, token, ttl_s)
     try:
-        taken: Document | None = await here.leasing.find_one_and_update(
+        before: Document | None = await here.leasing.find_one_and_update(
             if_free(key, now_ms),
             taking(terms),
             upsert=True,
             projection={"f": 1, "until": 1},
-            return_document=ReturnDocument.AFTER,
-        ) or await _there(here, key, terms)
+            return_document=ReturnDocument.BEFORE,
+        )
     except DuplicateKeyError:
         return Lease.REFUSED
     except AutoReconnect as exc:
@@ -57,11 +56,16 @@ async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
         if row is None or row.get("o") != terms.token:
             return Lease.REFUSED  # to be asked for again
         return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
-    if taken is None or is_made_by(terms, taken):
-        return Lease.GRANTED
-    if has_record(taken, now_ms):
+    if before is None:
+        # Nothing was there; or, as some servers tell it then, another is writing what is there.
+        before = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1})
+        if before is None or (not has_record(before, now_ms) and before.get("o") == terms.token):
+            return Lease.GRANTED
+    if has_record(before, now_ms):
         return Lease.GRANTED_LATE
-    await here.leasing.update_one({**unchanged(key, taken), "o": terms.token}, emptying(terms))
+    if before.get("o", terms.token) != terms.token:
+        return Lease.REFUSED
+    await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
     return Lease.GRANTED
 
 
@@ -69,12 +73,12 @@ async def look_or_take(here: Connection, key: str, token: str, ttl_s: float) -> 
     """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
     terms, now_ms = await _terms(here, token, ttl_s)
     try:
-        row = await _made(here, key, terms, now_ms)
-        if row is None or row.get("o") == terms.token:
+        before = await _made(here, key, terms, now_ms)
+        if before is None:
             return Lease.GRANTED
-        if has_record(row, now_ms):
-            return row
-        free = {**unchanged(key, row), **if_free(key, now_ms)}
+        if has_record(before, now_ms):
+            return before
+        free = {**unchanged(key, before), **if_free(key, now_ms)}
         return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
     except DuplicateKeyError:  # there is a lease, and perhaps a record too
         row = await here.collection.find_one({"_id": name_of(key)})
@@ -109,7 +113,7 @@ async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | No
 
 
 async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
-    """The document of *key* as it is now: where there was none, one with the lease is made. None from no such server.
+    """The document of *key* if it has no lease; None where there was none, and one with the lease is made.
 
     Not by the driver's own method: what makes a server ready to be asked for the same again is another write of its.
     """
@@ -119,23 +123,27 @@ async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> D
         "query": if_free(key, now_ms),
         "update": making(terms),
         "upsert": True,
-        "new": True,
         "writeConcern": collection.write_concern.document,
     }
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
-    return answer.get("value") or await _there(here, key, terms)
+    before: Document | None = answer.get("value") or None
+    if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
+        return await _there(here, key, terms)
+    return before
 
 
 async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
-    """The document of *key*, where a server shows none: it has left it to another's write, or makes none at all."""
+    """As `_made`, from a server that does not say what it has made; some do nothing then, and say that it went well."""
     row: Document | None = await here.collection.find_one({"_id": name_of(key)})
-    if row is None:
+    owner = row and row.get("o")
+    if owner is not None and owner != terms.token:
+        raise DuplicateKeyError("another has the lease")
+    if owner is None:
         if not here.looks_alone_until:
             logger.warning(NO_LEASES, here.collection.full_name)
         here.look_alone()
-    elif row.get("o", terms.token) != terms.token:
-        raise DuplicateKeyError("another has the lease")
-    return row
+        return row
+    return None
 
 
 async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:
