@@ -56,15 +56,13 @@ async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
         if row is None or row.get("o") != terms.token:
             return Lease.REFUSED  # to be asked for again
         return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
-    if before is None:
-        # Nothing was there; or, as some servers tell it then, another is writing what is there.
-        before = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1})
-        if before is None or (not has_record(before, now_ms) and before.get("o") == terms.token):
-            return Lease.GRANTED
+    if before is None:  # nothing was there; or, as some servers tell it then, another is writing what is there
+        row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
+        if has_record(row, now_ms):
+            return Lease.GRANTED_LATE
+        return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
     if has_record(before, now_ms):
         return Lease.GRANTED_LATE
-    if before.get("o", terms.token) != terms.token:
-        return Lease.REFUSED
     await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
     return Lease.GRANTED
 
