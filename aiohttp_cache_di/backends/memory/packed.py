@@ -55,10 +55,19 @@ class CommonLines:
 
     def at_rest(self, entry: StoredResponse, key: str) -> Packed | StoredResponse:
         """*entry* as it is kept under *key*: as it is, where it has no packed form."""
+        number_of = self._numbers.get
+        mixed: list[int | Line] = []
         try:
-            return self._packed(entry)
+            for line in entry.raw_headers:
+                number = number_of(line)
+                mixed.append(self._noted(line) if number is None else number)
+            head = _encode((mixed, msgspec.structs.replace(entry, key="", body=b"", raw_headers=())))
         except (TypeError, ValueError, OverflowError):
             return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
+        until = entry.store_until
+        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
+        head = bytes(memoryview(head))
+        return Packed(head, entry.body, math.inf if until == math.inf else until, entry.objects_bytes)
 
     def unpacked(self, packed: Packed, key: str) -> StoredResponse:
         """The entry that is kept under *key*."""
@@ -66,18 +75,6 @@ class CommonLines:
         common = self._lines
         lines: RawHeaders = tuple([line if isinstance(line, tuple) else common[line] for line in mixed])
         return msgspec.structs.replace(rest, key=key, body=packed.body, raw_headers=lines)
-
-    def _packed(self, entry: StoredResponse) -> Packed:
-        number_of = self._numbers.get
-        mixed: list[int | Line] = []
-        for line in entry.raw_headers:
-            number = number_of(line)
-            mixed.append(self._noted(line) if number is None else number)
-        body, until = entry.body, entry.store_until
-        rest = msgspec.structs.replace(entry, key="", body=b"", raw_headers=())
-        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
-        head = bytes(memoryview(_encode((mixed, rest))))
-        return Packed(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
 
     def _noted(self, line: Line) -> int | Line:
         """*line*, or the number that it has from now on."""

@@ -216,8 +216,8 @@ def test_header_lines_that_many_responses_have_are_kept_once(storage: DictCache)
     found = [storage[entry.key] for entry in entries]
     assert found == entries
     assert {id(each.raw_headers[0]) for each in found[2:]} == {id(found[2].raw_headers[0])}
-    assert b"nginx" in storage.data["0"].head
-    assert b"nginx" not in storage.data["2"].head
+    assert b"nginx" in storage._store.data["0"].head
+    assert b"nginx" not in storage._store.data["2"].head
 
 
 def test_all_lines_are_what_they_were_when_there_are_more_than_are_kept_once(storage: DictCache) -> None:
