@@ -267,6 +267,11 @@ class TestOverrides:
             assert await fetch(session, url) == (False, "2")
 
 
+def anything(response: object) -> bool:
+    """Let everything be cached, by a function that is asked."""
+    return True
+
+
 class OwnNames(CacheBackend):
     """A back-end with private attributes of its own, under the names that come to mind first."""
 
@@ -281,11 +286,10 @@ class OwnNames(CacheBackend):
 
 async def test_private_names_of_a_subclass_are_its_own(origin: Origin) -> None:
     url = origin.on("/", answer("text", headers={"Surrogate-Key": "a"}))
-    async with CachedSession(cache=OwnNames(cache_control=True, filter_fn=lambda response: True)) as session:
-        for _ in range(2):
+    async with CachedSession(cache=OwnNames(cache_control=True, filter_fn=anything)) as session:
+        for is_hit in (False, True):
             async with session.get(url, headers={"Authorization": "Bearer me"}) as response:
-                assert await response.text() == "text"
-        assert response.from_cache
+                assert (await response.text(), response.from_cache) == ("text", is_hit)
         assert (await session.explain("GET", url, headers={"Authorization": "Bearer me"})).decision == "Serve"
         assert await session.cache.delete_expired_responses() == 0
         assert (await session.cache.purge(tags="a", dry_run=True)).entries == 1
