@@ -31,7 +31,6 @@ from aiohttp_cache_di.errors import UnreadableEntryError
 __all__ = ["Bodies", "BodyFile"]
 
 THREADS: Final = 2  # beside those that look entries up: a body that comes slowly holds up no hit
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES})
 
 
 class BodyFile:
@@ -143,8 +142,8 @@ class BodyFile:
             if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.owns(fd, status):
                 if not lock_shared(fd):
                     raise FileNotFoundError(errno.ENOENT, "it is being dropped")
-                for number in {0, self.filed.pieces - 1}:
-                    if not self._bodies.known.is_checked(self.filed, status):
+                if not self._bodies.known.is_checked(self.filed, status):
+                    for number in {0, self.filed.pieces - 1}:
                         self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
                 self.fd, is_right = fd, True
         except UnreadableEntryError:
@@ -280,12 +279,11 @@ class Bodies:
             StorageError, OSError: it cannot be.
         """
         with self._placing:
-            if body.file_name in self._unplaced:
-                if body.name != name:
-                    self._move(body, leaf, name)
-                self._unplaced.discard(body.file_name)
+            if body.name != name and body.file_name in self._unplaced:
+                self._move(body, leaf, name)
+            self._unplaced.discard(body.file_name)
             if not _is_placed(body, leaf, name):
-                self._link(body, leaf, name)
+                _copy(body, leaf, name)
 
     def _move(self, body: BodyFile, leaf: Directory, name: str) -> None:
         """Give the file of a body that belongs to no entry yet to that of another *name*, where that can be done."""
@@ -295,18 +293,6 @@ class Bodies:
                 source.move(before, body_name(name, body.filed.token), leaf)
                 self._unplaced.discard(before)
                 body.name = name
-
-    def _link(self, body: BodyFile, leaf: Directory, name: str) -> None:
-        source, token = self.tree.leaf(body.name), body.filed.token
-        if source is not None and body.name != name:
-            try:
-                source.link(body.file_name, body_name(name, token), leaf)
-            except OSError as exc:
-                if exc.errno not in _NO_LINKS and not isinstance(exc, FileNotFoundError):
-                    raise
-            else:
-                return
-        _copy(body, leaf, name)
 
     def _drop_entry(self, body: BodyFile) -> None:
         leaf = self.tree.leaf(body.name)
