@@ -172,7 +172,7 @@ class FileStore:
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
-        return isinstance(body, BodyFile) and body.belongs_to(self._bodies)
+        return isinstance(body, BodyFile) and body.bodies is self._bodies
 
     # ---- Keeping, Expiring, Touching
 

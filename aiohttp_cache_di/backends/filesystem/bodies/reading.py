@@ -43,10 +43,10 @@ class BodyFile:
         fd: the file, open; None to open it when it is read.
     """
 
-    __slots__ = ("__weakref__", "_bodies", "_left", "_seen", "_stated", "fd", "filed", "name")
+    __slots__ = ("__weakref__", "_left", "_seen", "_stated", "bodies", "fd", "filed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
-        self._bodies = bodies
+        self.bodies: Bodies = bodies
         self.filed: Filed = filed
         self.name: str = name
         self.fd = fd
@@ -60,7 +60,7 @@ class BodyFile:
     def __del__(self) -> None:
         fd, self.fd = self.fd, None
         if fd is not None:
-            self._bodies.retire(fd, self.name, self.filed.token)
+            self.bodies.retire(fd, self.name, self.filed.token)
 
     @property
     def length(self) -> int:
@@ -75,23 +75,19 @@ class BodyFile:
     @property
     def path(self) -> Path:
         """As `FiledBody.path`."""
-        return self._bodies.folder / leaf_of(self.name) / self.file_name
-
-    def belongs_to(self, bodies: Bodies) -> bool:
-        """Whether it is one of *bodies*."""
-        return self._bodies is bodies
+        return self.bodies.folder / leaf_of(self.name) / self.file_name
 
     async def piece(self, at: int) -> bytes:
         """As `FiledBody.piece`."""
         if at >= self.length:
             return b""
         number, skipped = divmod(at, PIECE_BYTES)
-        data = await self._bodies.run(self, partial(self.read, number))
+        data = await self.bodies.run(self, partial(self.read, number))
         return data[skipped:] if skipped else data
 
     async def whole(self) -> bytes:
         """As `FiledBody.whole`; one hop to a thread."""
-        return await self._bodies.run(self, self.read_whole)
+        return await self.bodies.run(self, self.read_whole)
 
     # ---- in a thread
 
@@ -105,7 +101,7 @@ class BodyFile:
 
     def read_whole(self) -> bytes:
         """All pieces."""
-        fd, known = self.opened(), self._bodies.known
+        fd, known = self.opened(), self.bodies.known
         status = os.fstat(fd)
         data = read_at(fd, self.length, 0)
         if not (len(data) == self.length and known.is_checked(self.filed, status)):
@@ -121,7 +117,7 @@ class BodyFile:
             UnreadableEntryError: it is gone, or not as it was written.
         """
         if self.fd is None:
-            leaf = self._bodies.tree.leaf(self.name)
+            leaf = self.bodies.tree.leaf(self.name)
             with suppress(FileNotFoundError):
                 if leaf is not None and self.open_in(leaf) and self.fd is not None:
                     return self.fd
@@ -142,7 +138,7 @@ class BodyFile:
             if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.owns(fd, status):
                 if not lock_shared(fd):
                     raise FileNotFoundError(errno.ENOENT, "it is being dropped")
-                if not self._bodies.known.is_checked(self.filed, status):
+                if not self.bodies.known.is_checked(self.filed, status):
                     for number in {0, self.filed.pieces - 1}:
                         self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
                 self.fd, is_right = fd, True
@@ -154,7 +150,7 @@ class BodyFile:
         return is_right
 
     def _check(self, number: int, data: bytes, status: os.stat_result) -> None:
-        known = self._bodies.known
+        known = self.bodies.known
         if len(data) == self.filed.size_of(number) and known.is_checked(self.filed, status):
             return
         if not self.filed.is_piece(number, data):
@@ -207,7 +203,7 @@ class Bodies:
             return await self.pool.run(read)
         except UnreadableEntryError:
             self._events.unreadable()
-            self.pool.run(partial(self._drop_entry, body)).add_done_callback(_consume)
+            self.pool.post(partial(self._drop_entry, body))
             raise
 
     def retire(self, fd: int, name: str, token: bytes) -> None:
@@ -320,10 +316,3 @@ def _copy(body: BodyFile, leaf: Directory, name: str) -> None:
         with suppress(OSError):
             leaf.unlink(temporary)
         raise
-
-
-def _consume(future: object) -> None:
-    """Let a failure be: what could not be dropped is found again."""
-    exception = getattr(future, "exception", None)
-    if callable(exception):
-        exception()
