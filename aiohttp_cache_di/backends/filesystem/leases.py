@@ -34,12 +34,11 @@ class Leases:
 
     Args:
         tree: where the files are.
-        use_locks: by locks, where there are any.
     """
 
-    def __init__(self, tree: Tree, *, use_locks: bool = True) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._files = _LeaseFiles(tree)
-        self._kind: _Locks | _LeaseFiles = _Locks(tree) if use_locks and byte_locks.ARE_THERE else self._files
+        self._kind: _Locks | _LeaseFiles = _Locks(tree) if byte_locks.ARE_THERE else self._files
 
     def acquire(self, name: str, ttl_s: float) -> bool:
         """Ask for the lease on the entry of that *name*.

@@ -43,7 +43,7 @@ class BodyFile:
         fd: the file, open; None to open it when it is read.
     """
 
-    __slots__ = ("__weakref__", "_left", "_seen", "_stated", "bodies", "fd", "filed", "name")
+    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
         self.bodies: Bodies = bodies
@@ -51,8 +51,7 @@ class BodyFile:
         self.name: str = name
         self.fd = fd
         self._stated: tuple[int, ...] = ()
-        self._seen = bytearray()
-        self._left = 0
+        self._seen: set[int] = set()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a body in a file of the cache cannot be pickled: read it first")
@@ -157,12 +156,10 @@ class BodyFile:
             raise UnreadableEntryError("a stored body is not as it was written")
         stated = identity(status)
         if stated != self._stated:
-            self._stated, self._seen, self._left = stated, bytearray(self.filed.pieces), self.filed.pieces
-        if not self._seen[number]:
-            self._seen[number] = 1
-            self._left -= 1
-            if not self._left:
-                known.note_checked(self.filed, status)
+            self._stated, self._seen = stated, set()
+        self._seen.add(number)
+        if len(self._seen) == self.filed.pieces:
+            known.note_checked(self.filed, status)
 
 
 class Bodies:
