@@ -26,7 +26,7 @@ def bury(storage: DictCache) -> None:
 
 
 def packed(storage: DictCache, key: str) -> bool:
-    return isinstance(storage.data[key], Packed)
+    return isinstance(storage._store.data[key], Packed)
 
 
 def is_open(storage: DictCache, key: str) -> bool:
@@ -157,7 +157,7 @@ def test_the_bytes_that_are_counted_are_those_that_are_there() -> None:
         storage.peek(f"{number - number % 7}")
     weights = [
         ENTRY_OVERHEAD_BYTES + len(item.head) * (1 + is_open(storage, key)) + len(item.body)
-        for key, item in storage.data.items()
+        for key, item in storage._store.data.items()
     ]
     assert storage._store._open
     assert storage.total_bytes == sum(weights) <= 600 * (ENTRY_OVERHEAD_BYTES + 1200)
