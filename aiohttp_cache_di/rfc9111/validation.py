@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import Final
+
+from multidict import istr
 
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
@@ -25,6 +28,8 @@ __all__ = [
     "updated_headers",
 ]
 
+_ETAG: Final = istr("ETag")
+
 MAX_OFFERED_TAGS = 16
 MAX_OFFERED_CHARS = 2048
 """Bounds of an If-None-Match of ours: servers refuse heads of some 8 kB, and the caller has fields to send too."""
@@ -41,7 +46,7 @@ _compiled = cache(re.compile)
 
 def entity_tag(headers: Headers) -> str | None:
     """The ETag as it was sent, quotes and all; None when absent, empty, repeated or unfit for a list."""
-    value = single(headers, "ETag")
+    value = single(headers, _ETAG)
     return value if value and _TAG.fullmatch(value) else None
 
 
