@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Self
 
 import msgspec
 
@@ -28,14 +27,6 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
     store_until: float
     objects_bytes: int
 
-    @classmethod
-    def of(cls, entry: StoredResponse) -> Self:
-        """Pack *entry*; raises where a field holds what has no such form."""
-        body, until = entry.body, entry.store_until
-        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
-        head = bytes(memoryview(_encode(msgspec.structs.replace(entry, key="", body=b""))))
-        return cls(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
-
     @property
     def open_bytes(self) -> int:
         """What it weighs besides while it is open."""
@@ -49,9 +40,12 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 def at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
     """*entry* as it is kept under *key*: as it is, where it has no packed form."""
     try:
-        return Packed.of(entry)
+        head = _encode(msgspec.structs.replace(entry, key="", body=b""))
     except (TypeError, ValueError, OverflowError):
         return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
+    until = entry.store_until
+    # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
+    return Packed(bytes(memoryview(head)), entry.body, math.inf if until == math.inf else until, entry.objects_bytes)
 
 
 _encode = msgspec.msgpack.Encoder().encode
