@@ -16,7 +16,7 @@ from typing import Any, Unpack, cast
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.operating import operated
+from aiohttp_cache_di.backends.operating import purging
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, store
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, MAX_BATCH, Table
@@ -212,10 +212,10 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     assert (sum(softened), max(softened)) == (count, MAX_BATCH)
     assert (await backend.purge(host="a.test")).entries == count
 
-    most = operated.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
+    most = purging.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
     assert (sum(walked), max(walked)) == (2 * count, walk.INFOS_PER_PAGE)
     assert sum(lots) == 2 * count
-    assert operated.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
+    assert purging.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
 
 
 @pytest.mark.parametrize("soft", [True, False])

@@ -27,6 +27,7 @@ __all__ = [
     "LEASES",
     "MAX_BATCH",
     "MAX_KEY_BYTES",
+    "MAX_NUMBER",
     "META",
     "SCHEMA_VERSION",
     "UPGRADED_VERSION",

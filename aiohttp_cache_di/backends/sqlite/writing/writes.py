@@ -25,6 +25,7 @@ __all__ = [
     "Put",
     "Release",
     "Transaction",
+    "TransactionJob",
     "Write",
     "WriteQueue",
     "WriterThread",
