@@ -24,7 +24,8 @@ from aiohttp_cache_di.backends.memory import MemoryStore
 from aiohttp_cache_di.backends.mongodb import MongoDBBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.sqlite.file.schema import pack_key
+from aiohttp_cache_di.backends.sqlite.file.schema import Key, pack_key
+from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Unreadable
 from tests.backends.filesystem.places import entry_file
 from tests.ministack import CREDENTIALS, MinistackServer
 from tests.secantus import SecantusServer
@@ -47,6 +48,7 @@ __all__ = [
     "new_store",
 ]
 
+APART: Final = 8  # a flag of a frame whose body stands beside it
 PATIENT_S: Final = 5.0
 """A storage deadline where a busy machine, or a server written in Python, is not to be taken for one that fails."""
 
@@ -98,6 +100,10 @@ class Store:
         """The frames that are kept under *keys*."""
         raise AssertionError(f"{self.kind} keeps no frames")
 
+    def body_beside(self, key: str) -> bytes:
+        """The body that stands beside the frame under *key*, if there is one."""
+        return b""
+
     def plant(self, frames: Mapping[str, bytes]) -> None:
         """Put *frames* in the place of those that are kept under these keys, behind the back of the cache."""
         raise AssertionError(f"{self.kind} keeps no frames")
@@ -115,14 +121,28 @@ class _InFile(Store):
         return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
 
     def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
-        with closing(sqlite3.connect(self.name)) as connection:
-            rows = dict(connection.execute(f"SELECT key, frame FROM {_table(connection)}"))  # noqa: S608  # ours
-        return {key: bytes(rows[pack_key(key)]) for key in keys}
+        """The frames under *keys*; with their bodies, where they can be made anew: they are not signed."""
+        rows, codec = self._rows(), EntryCodec()
+        kept: dict[str, bytes] = {}
+        for key in keys:
+            frame, body = rows[pack_key(key)]
+            item = UNREADABLE if body is None else codec.unpack(frame, key, body)
+            kept[key] = frame if isinstance(item, Unreadable) else codec.pack(item, key)
+        return kept
+
+    def body_beside(self, key: str) -> bytes:
+        return self._rows()[pack_key(key)][1] or b""
 
     def plant(self, frames: Mapping[str, bytes]) -> None:
         with closing(sqlite3.connect(self.name)) as connection, connection:
-            rows = [(data, pack_key(key)) for key, data in frames.items()]
-            connection.executemany(f"UPDATE {_table(connection)} SET frame = ? WHERE key = ?", rows)  # noqa: S608  # ours
+            rows = [(data, len(data) > 10 and bool(data[10] & APART), pack_key(key)) for key, data in frames.items()]
+            planted = "frame = ?, body = CASE WHEN ? THEN body END"
+            connection.executemany(f"UPDATE {_table(connection)} SET {planted} WHERE key = ?", rows)  # noqa: S608  # ours
+
+    def _rows(self) -> dict[Key, tuple[bytes, bytes | None]]:
+        with closing(sqlite3.connect(self.name)) as connection:
+            rows = connection.execute(f"SELECT key, frame, body FROM {_table(connection)}").fetchall()  # noqa: S608  # ours
+        return {key: (frame, body) for key, frame, body in rows}
 
     def _settings(self) -> Mapping[str, str]:
         return {"SQLITE__PATH": self.name}

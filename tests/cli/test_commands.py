@@ -334,7 +334,7 @@ def test_what_cannot_be_read_is_not_passed_over_in_silence_by_a_copy(
     monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
     monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("""UPDATE "cache:responses" SET frame = zeroblob(300) WHERE key = 'aa1'""")
+        other.execute("""UPDATE "cache:responses" SET body = zeroblob(300) WHERE key = 'aa1'""")
     status, said, error = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
     assert (status, json.loads(said)) == (0, {"copied": 3, "left": 1, "reasons": {"unread": 1}})
     assert error.startswith("warning: 1 of what is stored could not be read")

@@ -23,7 +23,7 @@ from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
-from tests.stores import SHARED, Store
+from tests.stores import APART, SHARED, Store
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 PAYLOAD_AT: Final = 12
@@ -41,10 +41,10 @@ class Trap:
         return os.mkfifo, (str(self.path),)
 
 
-def with_checksum(frame: bytes, key: str = "") -> bytes:
-    """*frame* with a checksum that fits, as one who knows the format would write it under *key*."""
+def with_checksum(frame: bytes, key: str = "", body: bytes = b"") -> bytes:
+    """*frame* with a checksum that fits, as one who knows the format would write it under *key*, beside its *body*."""
     beside = len(key).to_bytes(4, "big") + key.encode() if frame[10] & NAMELESS else b""
-    checksum = zlib.crc32(frame[8:PAYLOAD_AT] + beside + frame[PAYLOAD_AT:])
+    checksum = zlib.crc32(frame[8:PAYLOAD_AT] + beside + frame[PAYLOAD_AT:] + (body if frame[10] & APART else b""))
     return frame[:4] + checksum.to_bytes(4, "big") + frame[8:]
 
 
@@ -131,20 +131,22 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
     backend = store.backend(**signing)
     await stored(backend, origin, "/a", "/b")
     key, other = (backend.create_key("GET", origin.url + path) for path in ("/a", "/b"))
-    genuine = store.kept(key)
+    genuine, body = store.kept(key), store.body_beside(key)
     payload = genuine[PAYLOAD_AT:-32]
-    entry = msgspec.structs.replace(msgspec.msgpack.Decoder(StoredResponse).decode(payload), key=key)
+    entry = msgspec.msgpack.Decoder(StoredResponse).decode(payload)
+    entry = msgspec.structs.replace(entry, key=key, body=body or entry.body)
+    unsigned = genuine[10] & (NAMELESS | APART)
     evil = msgspec.msgpack.encode(msgspec.structs.replace(entry, key="", body=b"evil"))
     frames = {
-        "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:], key),
+        "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:], key, body),
         "unsigned": EntryCodec().encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed with another secret": EntryCodec("guess").encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed for another cache": EntryCodec("new secret", names=("another", "responses")).encode(entry),
         "signed for another use": EntryCodec("new secret", salt="other").encode(entry),
-        "moved from another key": with_checksum(store.kept(other), key),
-        "signature cut": with_checksum(genuine[:-1], key),
-        "signature of zeros": with_checksum(genuine[:-32] + bytes(32), key),
-        "flag taken off": with_checksum(genuine[:10] + bytes([NAMELESS]) + genuine[11:-32], key),
+        "moved from another key": with_checksum(store.kept(other), key, body),
+        "signature cut": with_checksum(genuine[:-1], key, body),
+        "signature of zeros": with_checksum(genuine[:-32] + bytes(32), key, body),
+        "flag taken off": with_checksum(genuine[:10] + bytes([unsigned]) + genuine[11:-32], key, body),
     }
     for name, data in frames.items():
         store.plant({key: data})

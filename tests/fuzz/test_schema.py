@@ -27,7 +27,7 @@ TABLES = [
     '"cache-softened:responses"',
 ]
 COLUMNS = {
-    TABLES[0]: ["id", "key", "store_until", "used", "leads_on", "frame"],
+    TABLES[0]: ["id", "key", "store_until", "used", "leads_on", "info", "frame", "body"],
     TABLES[1]: ["name", "version"],
     TABLES[2]: ["key", "owner", "until"],
     TABLES[3]: ["one", "number", "tie", "is_ours", "softened"],
