@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,26 @@ async def test_an_errand_is_done_though_a_job_takes_the_only_thread(pool: Pool) 
     assert await other
     may_end.set()
     assert await job
+
+
+async def test_an_errand_wakes_a_thread_when_its_caller_has_gone_on(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pool.run(threading.get_ident)
+    wake, woken, done = type(pool._waiting).wake, [0], threading.Event()
+
+    def counted(waiting: Any) -> bool:
+        woken[0] += 1
+        return wake(waiting)
+
+    monkeypatch.setattr(type(pool._waiting), "wake", counted)
+    pool.post(done.set)
+    assert woken == [0], "what is asked for next goes first"
+    await asyncio.sleep(0)
+    assert woken == [1]
+    assert await asyncio.to_thread(done.wait, 10)
+    await asyncio.to_thread(pool.post, done.clear)
+    assert woken == [2], "at once, where there is no loop"
 
 
 async def test_an_errand_is_done_once_all_is_finished(pool: Pool) -> None:
