@@ -314,6 +314,12 @@ async def test_a_question_that_cannot_be_is_refused(
     assert error["code"] == "bad-request"
 
 
+async def test_a_parameter_that_comes_twice_is_refused(admin: Admin, session: CachedSession) -> None:
+    asked = ask()
+    asked.query = [("sort", "url"), ("sort", "size")]
+    assert "comes twice" in (await refusal(admin, session, "entries", asked, 400))["message"]
+
+
 @pytest.mark.parametrize("key", ["", "no key", "<b>"])
 async def test_a_key_that_is_none_is_refused_and_one_that_is_gone_is_not_found(
     admin: Admin, session: CachedSession, key: str

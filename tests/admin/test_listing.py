@@ -133,11 +133,12 @@ async def test_pages_of_one_listing_walk_once() -> None:
 
 
 async def test_few_listings_are_kept_and_none_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing_module, "IDLE_S", 0.0)
-    listings = Listings()
-    for number in range(6):
+    listings, most = Listings(), listing_module.MAX_KEPT
+    for number in range(2 * most):
         await listings.get(Query(words=(f"h{number}",)), entries)
-        assert len(listings._kept) <= listing_module.MAX_KEPT
+        assert len(listings._kept) == min(number + 1, most)
+    monkeypatch.setattr(listing_module, "IDLE_S", 0.0)
+    await listings.get(Query(words=("last",)), entries)
     gone = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, gone.set)
     await gone.wait()

@@ -175,6 +175,9 @@ def test_what_is_too_old_or_too_much_is_pruned(path: Path, run: Run) -> None:
     assert (status, json.loads(said)) == (0, {"expired": 0, "old": 1, "too_much": 0, "left": 3})
     status, said, _ = run("prune", "--max-size", "9", "--json")
     assert (status, json.loads(said)["too_much"], json.loads(said)["left"]) == (0, 1, 2)
+    size = json.loads(run("stats", "--json")[1])["body_bytes"]
+    status, said, _ = run("prune", "--max-size", f"{size}", "--json")
+    assert (status, json.loads(said)["too_much"], json.loads(said)["left"]) == (0, 0, 2)
 
 
 def test_the_store_is_tried(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
