@@ -27,6 +27,7 @@ from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
@@ -185,7 +186,9 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
-        exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        storing = ResponseStoring(question, backend, runtime, arguments)
+        storing.request_tags = call.tags
+        exchange = Exchange(request, handler, call, question, storing)
         if trail is not None:
             trail.key = question.key
         else:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import Any, TypeVar, assert_never, cast
+from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientResponse, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
-from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
-from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing, may_use
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
-    FullQuestion,
     GatewayTimeout,
     NotModified,
     Partial,
@@ -51,37 +46,11 @@ Decision = TypeVar("Decision")
 GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
-class Exchange:
-    """One hop of one call, from the request to the response that is handed to the caller.
+class Exchange(Fetching):
+    """One hop of one call, from the request to the response that is handed to the caller."""
 
-    Args:
-        key_arguments: what the key of *question* was made of.
-    """
-
-    def __init__(
-        self,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        runtime: Runtime,
-        backend: CacheBackend,
-        question: FullQuestion,
-        key_arguments: dict[str, Any],
-    ) -> None:
-        self.request = request
-        self.handler = handler
-        self.call = call
-        self.backend = backend
-        self.runtime = runtime
-        self.question = question
-        self.storing: ResponseStoring = ResponseStoring(
-            question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
-        )
-        self.as_get: AsGet | None = None
-        """For a POST request: makes the question of the request to GET that its response may answer too."""
-        self.storing.is_named = question.is_named
-        self.storing.request_tags = call.tags
-        self.fetching: Fetching = Fetching(request, handler, call, question, self.storing)
+    as_get: AsGet | None = None
+    """For a POST request: makes the question of the request to GET that its response may answer too."""
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
@@ -264,7 +233,7 @@ class Exchange:
             if found is not None:
                 return await self._collapsed(found, plan)
             if not flight.is_over:
-                return await self._answered(await self.fetching.fetch(plan, flight))
+                return await self._answered(await self.fetch(plan, flight))
         return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     async def _race(self, plan: Fetch | Validate, flight: Flight, sharing: Sharing) -> ClientResponse:
@@ -288,7 +257,7 @@ class Exchange:
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
-        return await self._answered(await self.fetching.alone(plan))
+        return await self._answered(await self.alone(plan))
 
     async def _answered(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
         """The response that has come, or the stale one that takes the place of an error."""

@@ -267,6 +267,33 @@ class TestOverrides:
             assert await fetch(session, url) == (False, "2")
 
 
+class OwnNames(CacheBackend):
+    """A back-end with private attributes of its own, under the names that come to mind first."""
+
+    NAMES = ("client", "configure", "count", "delete", "drop", "keys", "name", "options", "purge", "read", "related")
+    MORE = ("rules", "secret", "settings", "set_options", "shown", "store", "tags", "target", "usable", "write")
+
+    def __init__(self, **options: Any) -> None:
+        for name in (*self.NAMES, *self.MORE):
+            setattr(self, f"_{name}", "mine")
+        super().__init__(**options)
+
+
+async def test_private_names_of_a_subclass_are_its_own(origin: Origin) -> None:
+    url = origin.on("/", answer("text", headers={"Surrogate-Key": "a"}))
+    async with CachedSession(cache=OwnNames(cache_control=True, filter_fn=lambda response: True)) as session:
+        for _ in range(2):
+            async with session.get(url, headers={"Authorization": "Bearer me"}) as response:
+                assert await response.text() == "text"
+        assert response.from_cache
+        assert (await session.explain("GET", url, headers={"Authorization": "Bearer me"})).decision == "Serve"
+        assert await session.cache.delete_expired_responses() == 0
+        assert (await session.cache.purge(tags="a", dry_run=True)).entries == 1
+        assert (await session.cache.purge(tags="a", soft=True, count_within_s=math.inf)).entries == 1
+        assert await session.cache.delete_url(url, everywhere=True) == 1
+        await session.cache.clear()
+
+
 class TestStorages:
     @pytest.mark.shortcuts
     async def test_a_storage_that_fails_costs_no_request(self, origin: Origin) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import traceback
 from pathlib import Path
 
@@ -38,12 +37,7 @@ IN_A_FORM = [
 BARE = ["hunter2", "hunter2-hunter2-hunter2", "'hunter2'", '"hunter2', '["hunter2"]', "hunter2\r\n", "hunter2,hunter2"]
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith("AIOHTTP_CACHE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def every_text(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> str:

@@ -73,8 +73,12 @@ class _Waiting:
         self.idle: list[threading.Lock] = []
 
     def put(self, job: _Task | _Errand | None) -> bool:
-        """Have *job* done; False where no thread waits for one. From anywhere, a destructor too."""
+        """Have *job* done; False where no thread waits for one."""
         self.jobs.append(job)
+        return self.wake()
+
+    def wake(self) -> bool:
+        """Wake a thread; False where none waits. From anywhere, a destructor too."""
         try:
             self.idle.pop().release()
         except IndexError:
@@ -140,7 +144,11 @@ class Pool:
                 self._guard.release()
         errand = _Errand(job)
         self._errands.add(errand)
-        self._waiting.put(errand)
+        self._waiting.jobs.append(errand)
+        try:  # what the caller does next may be a job, which then goes first
+            asyncio.get_running_loop().call_soon(self._waiting.wake)
+        except RuntimeError:  # there is no loop
+            self._waiting.wake()
 
     async def finish(self, within_s: float) -> None:
         """Wait until what is asked for by now is done: *within_s* at most for either kind.

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
-from aiohttp_cache_di.backends.memory.packed import Packed, at_rest
+from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -66,6 +66,7 @@ class MemoryStore:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes: int = 0
+        self._lines = CommonLines()
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
@@ -101,7 +102,7 @@ class MemoryStore:
     def item(self, key: str) -> Any:
         """The item under *key*, which stays as packed as it is; KeyError where there is none."""
         item = self.data[key]
-        return (self._open.get(key) or item.unpacked(key)) if type(item) is Packed else item
+        return (self._open.get(key) or self._lines.unpacked(item, key)) if type(item) is Packed else item
 
     def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
         """Have *item* under *key*.
@@ -155,7 +156,7 @@ class MemoryStore:
         for count, key in enumerate(keys, 1):
             with self._lock:
                 item = self.data.get(key)
-                entry = item.unpacked(key) if isinstance(item, Packed) else item
+                entry = self._lines.unpacked(item, key) if isinstance(item, Packed) else item
                 if not isinstance(entry, StoredResponse):
                     left += [] if item is None or isinstance(item, str) else [key]
                 elif entry.fresh_until > at:
@@ -234,7 +235,7 @@ class MemoryStore:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
-            item = at_rest(item, key)
+            item = self._lines.at_rest(item, key)
         else:
             self._foreign.add(key)
         self.data[key] = item
@@ -277,7 +278,7 @@ class MemoryStore:
         if type(item) is not Packed:
             return item if type(item) is StoredResponse else None
         packed: Packed = item
-        entry = packed.unpacked(key)
+        entry = self._lines.unpacked(packed, key)
         with self._lock:
             if self.data.get(key) is packed:
                 self._open[key] = entry

@@ -20,7 +20,7 @@ from aiohttp_cache_di.engine.notes import note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
-from aiohttp_cache_di.policy import Rules
+from aiohttp_cache_di.policy import FullQuestion, Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
@@ -35,9 +35,7 @@ class Lookup:
     """Where the response to one request is looked for.
 
     Args:
-        message: the request.
-        key: the request's own key; "" for one whose response is never stored.
-        partition: the digest of the credentials that it carries.
+        question: of the request; its key is "" for one whose response is never stored.
         key_arguments: what `CacheBackend.create_key` is given beside method and URL.
     """
 
@@ -61,21 +59,20 @@ class Lookup:
 
     def __init__(
         self,
-        message: Request,
+        question: FullQuestion,
         backend: CacheBackend,
         runtime: Runtime,
-        rules: Rules,
-        key: str,
-        partition: str,
         key_arguments: dict[str, Any],
     ) -> None:
-        self.message = message
+        self.message: Request = question.request
         self.backend = backend
         self.hooks: Hooks = Hooks.of(backend)
         self.runtime = runtime
-        self.rules = rules
-        self.key = key
-        self.partition = partition
+        self.rules: Rules = question.rules
+        self.key: str = question.key
+        self.partition: str = question.partition
+        self.is_named: bool = question.is_named
+        """Whether it is for a principal, whatever its credentials are."""
         self.key_arguments = key_arguments
 
     @property

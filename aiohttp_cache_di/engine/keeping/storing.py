@@ -45,8 +45,6 @@ UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 class ResponseStoring(Placing, Tagged):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
-    is_named: bool = False
-    """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
