@@ -194,6 +194,9 @@ class TestDecodingWatch:
         chunks = response.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
         assert await watched(origin, chunks, 2)
 
+    async def test_a_body_announced_as_empty_has_ended(self, origin: Origin) -> None:
+        assert await watched(origin, answer(b"", headers={"Content-Encoding": "gzip"}), 1)
+
     async def test_the_parser_is_aiohttp_s_own_again_after_the_head(self, origin: Origin) -> None:
         parsers: list[object] = []
 

@@ -98,7 +98,10 @@ class DecodingWatch:
                 # Of this one object.
                 buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
                 return
-        if any(message.compression and not payload.is_eof() for message, payload in parsed):
+        message, payload = parsed[-1]
+        if message.compression and payload.is_eof():  # a body of no bytes, of which there is nothing to decode
+            self.finished = payload.total_compressed_bytes == 0
+        elif message.compression:
             _warn_of_hidden_decoders()
 
 
