@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
+
+from multidict import istr
 
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
@@ -23,6 +26,8 @@ __all__ = [
     "updated_headers",
 ]
 
+_ETAG: Final = istr("ETag")
+
 MAX_OFFERED_TAGS = 16
 MAX_OFFERED_CHARS = 2048
 """Bounds of an If-None-Match of ours: servers refuse heads of some 8 kB, and the caller has fields to send too."""
@@ -38,7 +43,7 @@ _LIST_OF_TAGS = compiled_later(rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+
 
 def entity_tag(headers: Headers) -> str | None:
     """The ETag as it was sent, quotes and all; None when absent, empty, repeated or unfit for a list."""
-    value = single(headers, "ETag")
+    value = single(headers, _ETAG)
     return value if value and _TAG.fullmatch(value) else None
 
 
