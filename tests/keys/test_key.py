@@ -413,3 +413,9 @@ def test_a_content_coding_that_is_no_text_makes_a_key_all_the_same() -> None:
     )
     assert create_key("POST", BASE, data=b"", headers={"Content-Encoding": "\ud800"}) == odd
     assert create_key("POST", BASE, data=b"a", headers={"Content-Encoding": "\ud800"}) not in (odd, plain)
+
+
+def test_a_query_without_content_is_told_apart_by_the_type_that_it_names() -> None:
+    keys = {create_key("QUERY", BASE, headers={"Content-Type": kind}) for kind in ("application/sql", "text/plain")}
+    assert len(keys | {create_key("QUERY", BASE)}) == 3
+    assert create_key("GET", BASE, headers={"Content-Type": "text/plain"}) == create_key("GET", BASE)
