@@ -190,9 +190,12 @@ class Fetching(OriginRequest):
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
-        candidates = self.storing.candidates
+        candidates = () if self.storing.primary is None else self.storing.candidates
         try:
-            decision = self._on_response(reply, plan, candidates)
+            head, question = reply.head, self.question
+            decision = policy.on_response(
+                question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
+            )
             return await self._loaded(decision, reply, plan, candidates) if isinstance(decision, Load) else decision
         except Exception as error:
             if plan.stored is not None or self.storing.primary is not None:  # which may be at fault

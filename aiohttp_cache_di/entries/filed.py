@@ -90,13 +90,13 @@ def with_body(stored: StoredResponse, body: bytes | FiledBody, **changes: Any) -
     """*stored* with another body, and with *changes* of other fields."""
     if type(stored) is StoredResponse and isinstance(body, bytes):
         return replace(stored, body=body, **changes)
-    fields: dict[str, Any] = {**asdict(stored), **changes}
+    fields: dict[str, Any] = asdict(stored) | changes
     fields.pop("file", None)
     if isinstance(body, bytes):
         fields["body"] = body
         return StoredResponse(**fields)
-    fields["body"] = b""
-    return FiledResponse(file=body, **fields)
+    fields |= {"body": b"", "file": body}
+    return FiledResponse(**fields)
 
 
 async def in_memory(stored: StoredResponse) -> StoredResponse:

@@ -29,7 +29,7 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
-from aiohttp_cache_di.keys.targets import is_own_host, remembered_target
+from aiohttp_cache_di.keys.targets import is_own_host, target_of
 from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
@@ -126,7 +126,7 @@ def create_key(
         refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS | {"expire_after", "refresh"})
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    target = remembered_target(url.extend_query(params) if params else url, ignored, ordered)
+    target = target_of(url.extend_query(params) if params else url, ignored, ordered=ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
     if tls and (principal is not None or credentials_are_shared):
@@ -161,8 +161,8 @@ def create_key(
 
 def plain_key(method: str, url: URL, *, ignored_params: Collection[str] = (), ordered: bool = False) -> str:
     """What `create_key` makes of a method (upper case) and a URL without userinfo, and nothing else."""
-    ignored = frozenset(ignored_params) if ignored_params else _NONE
-    return hex_digest(f"{_beginning(method, remembered_target(url, ignored, ordered))}{_NOTHING_ELSE}", _KEY_BYTES)
+    target = target_of(url, ignored_params, ordered=ordered)
+    return hex_digest(f"{_beginning(method, target)}{_NOTHING_ELSE}", _KEY_BYTES)
 
 
 def _beginning(method: str, target: str) -> str:

@@ -241,17 +241,16 @@ class MemoryStore:
         self.data[key] = item
         weight = _weight(item)
         self.total_bytes += weight
+        has_room = self._has_room()
         if is_new:
-            self._order.came(key, weight)
+            self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         else:
             self._order.used(key)
         if until != math.inf:
             heapq.heappush(self._queue, Due(until, key))
             if self._unsifted or len(self._queue) > 2 * len(self.data) + CHUNK:
                 self._sift_queue()
-        if self._has_room():
-            self._order.end_trials(self.total_bytes)
-        elif self._over_bounds():
+        if not has_room:
             self._evict()
 
     def _mark(self, key: str, item: Any) -> None:
@@ -267,10 +266,9 @@ class MemoryStore:
 
     def _forget(self, key: str) -> None:
         """What is known of the item under *key* holds no more."""
-        before = self.data.get(key)
-        if before is not None:
+        if key in self.data:
             self._close(key)
-            self.total_bytes -= _weight(before)
+            self.total_bytes -= _weight(self.data[key])
             self._foreign.discard(key)
             self.leading_on.discard(key)
 
@@ -309,13 +307,15 @@ class MemoryStore:
         )
 
     def _evict(self) -> None:
+        """Let entries go until the bounds hold; the lock is held."""
         now = time.time()
         evicted = 0
         while self.data and self._over_bounds():
-            if not self._drop_expired(now):
+            if not self._drop_first_expired(now):
                 self._pop(self._order.next_to_go(self.total_bytes))
             evicted += 1
-        self.events.evicted(evicted)
+        if evicted:
+            self.events.evicted(evicted)
 
     def _drop_expired(self, now: float) -> bool:
         """Drop one entry that has expired, if there is one."""

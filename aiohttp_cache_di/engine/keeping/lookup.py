@@ -48,6 +48,8 @@ class Lookup:
     """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
+    is_known_absent: bool = False
+    """Whether it took no asking, and so no time, to tell that nothing is stored: see `is_absent`."""
     store_failed: bool = False
     """Whether the store was asked for it, and has not answered."""
     is_refused: bool = False
@@ -95,7 +97,7 @@ class Lookup:
         other = copy.copy(self)
         other.message = message
         other.early_read, other.lease_s = None, 0.0
-        other.store_failed = other.is_refused = False
+        other.store_failed = other.is_refused = other.is_known_absent = False
         return other
 
     # ---- finding
@@ -116,6 +118,7 @@ class Lookup:
         ):
             return False
         self.early_read, self.lease_s = None, 0.0
+        self.is_known_absent = True
         if here.purges.reasons:
             self.purged = here.purges.reasons.get(key, "")
         return True
@@ -264,6 +267,7 @@ class Lookup:
         found = [each for each in (self.primary, self.head_of, entry) if each is not None]
         self.primary = self.head_of = self.foreign = None
         self.early_read = None
+        self.is_known_absent = False
         if found:
             self.backend.stack.events.unreadable()
             await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
