@@ -28,6 +28,7 @@ __all__ = [
     "error_named",
     "insisted",
     "introduction",
+    "is_tls",
     "new_connection",
     "new_reader",
     "no_retry",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from time import perf_counter
 from typing import Any, Final
 from weakref import ref
@@ -16,17 +15,18 @@ from weakref import ref
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec.structs import replace
 
-from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
-from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, end_call, is_disabled
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
@@ -36,6 +36,7 @@ from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["CacheMiddleware"]
 
@@ -83,7 +84,9 @@ class CacheMiddleware:
         backend, session = self.backend, request.session
         if trail is None and backend.stats.watch.is_on:
             return await self._watched(request, handler)
-        call = current_call(session)
+        call = CURRENT_CALL.get()
+        if call is not None and call.session() is not session:
+            call = None
         if call is not None:
             call.is_reached = True
             if call.look is not None:
@@ -101,16 +104,18 @@ class CacheMiddleware:
             return await self._pass_by(request, handler, call, trail)
         url = str(request.url)
         user = digest_user(middlewares_of(session)) if call is None else None
-        is_plain = decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session)
+        is_plain = decoded and user is None and (call is None or call.is_plain)
+        is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
         question = self.questions.of_plain(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None and (call is None or call.early_read is None):
-            response = self._at_once(request, question, call, runtime)
+            entry = runtime.peek(question.key)
+            response = None if entry is None else self._at_once(request, question, entry, call, runtime)
             if trail is not None and response is not None:
                 trail.result, trail.key = "hit", question.key
         if response is None:
             if call is None:
-                call = Call(ref(session), digest_user=user)
+                call = Call(ref(session), digest_user=user, is_plain=user is None)
             call.decoded = decoded
             call.result = None
             try:
@@ -136,14 +141,17 @@ class CacheMiddleware:
         return response
 
     def _at_once(
-        self, request: ClientRequest, question: Question, call: Call | None, runtime: Runtime
+        self, request: ClientRequest, question: Question, entry: StoredResponse, call: Call | None, runtime: Runtime
     ) -> CachedResponse | None:
-        """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
+        """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner.
+
+        Args:
+            entry: what is at hand.
+        """
         backend, key = self.backend, question.key
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        entry = runtime.peek(key)
-        if entry is None or (entry.status != 200 and keys.is_sealed(entry)):
+        if entry.status != 200 and keys.is_sealed(entry):
             return None
         now = time.time()
         try:
@@ -177,7 +185,7 @@ class CacheMiddleware:
             trail: of a request that is watched.
         """
         backend = self.backend
-        is_allowed = backend.may_allow(request.method)
+        is_allowed = request.method in backend.allowed_methods or backend.may_allow(request.method)
         place: Place | None
         if known is not None and is_allowed and not backend.is_secret_open:
             place, arguments = Place(known.key), {"headers": request.headers}
@@ -185,7 +193,9 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
-        exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        storing = ResponseStoring(question, backend, runtime, arguments)
+        storing.request_tags = call.tags
+        exchange = Exchange(request, handler, call, question, storing)
         if trail is not None:
             trail.key = question.key
         else:
@@ -194,8 +204,7 @@ class CacheMiddleware:
             if call.is_looking:
                 raise NotStored
             return await exchange.bypass("bypass")
-        if policy.may_answer_get(question.request, question.rules):
-            exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
+        exchange.questions = self.questions
         if CURRENT_CALL.get() is call:
             return await exchange.run()
         token = CURRENT_CALL.set(call)  # of a plain session

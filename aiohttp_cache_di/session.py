@@ -211,8 +211,20 @@ class CacheMixin(Asking, TypedSession):
 
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
         """A call with *options*, the arguments of aiohttp."""
-        is_alone = not self._own_middlewares and "middlewares" not in options
-        return Call.of(self, options, principal=principal, digest_user=None if is_alone else self._digest_user(options))
+        decoded, user = options.get("auto_decompress"), None
+        if self._own_middlewares or "middlewares" in options:
+            user = self._digest_user(options)
+        return Call(
+            ref(self),
+            decoded=self.auto_decompress if decoded is None else bool(decoded),
+            headers=options.get("headers") or (),
+            cookies=options.get("cookies"),
+            timeout=options.get("timeout"),
+            follows=bool(options.get("allow_redirects", True)),
+            principal=principal,
+            digest_user=user,
+            is_plain=principal is None and user is None,
+        )
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
         """Who logs in by digest, of the middlewares that a request passes."""

@@ -64,9 +64,7 @@ class Ours(LRU):
 
     def add(self, key: str, size: int) -> None:
         super().add(key, size)
-        self._order.came(key, size)
-        if self.total < NEARLY_FULL * self._bound:
-            self._order.end_trials(self.total)
+        self._order.came(key, size, has_room=self.total < NEARLY_FULL * self._bound, total=self.total)
 
     def drop(self, key: str) -> None:
         super().drop(key)

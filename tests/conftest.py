@@ -111,6 +111,15 @@ def usual_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configured, "DEFAULT_DEADLINE_S", DEFAULT_DEADLINE_S)
 
 
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let no variable of the machine's, and no ``.env`` of the working directory, say anything of settings."""
+    for name in os.environ:
+        if name.upper().startswith("AIOHTTP_CACHE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run one Valkey server for the whole test run; each test takes a ``cache_name`` of its own."""

@@ -16,10 +16,11 @@ import pytest
 from bson import BSON
 from pymongo import MongoClient, UpdateOne
 
-from aiohttp_cache_di.backends.base import CacheBackend, DictCache
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb import DynamoDBBackend
 from aiohttp_cache_di.backends.filesystem import FileBackend
 from aiohttp_cache_di.backends.filesystem.records.packing import read_head
+from aiohttp_cache_di.backends.memory import MemoryStore
 from aiohttp_cache_di.backends.mongodb import MongoDBBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
@@ -86,8 +87,8 @@ class Store:
 
     def raw_bytes(self, backend: CacheBackend) -> bytes:
         """Everything that is kept, keys included, as one text of bytes."""
-        kept = [storage.data for storage in (backend.responses, backend.redirects) if isinstance(storage, DictCache)]
-        return msgspec.msgpack.encode([dict(data) for data in kept])
+        store = backend.stack.store
+        return msgspec.msgpack.encode(dict(store.data) if isinstance(store, MemoryStore) else {})
 
     def kept(self, key: str) -> bytes:
         """The frame that is kept under *key*."""

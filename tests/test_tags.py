@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -78,8 +79,8 @@ async def test_a_request_gives_tags_to_all_that_is_stored_of_it(origin: Origin, 
     assert sorted(await tags_of(client)) == [("a", "b"), ("own", "a", "b")]
     await client.fetch(url, tags="c")  # of what is stored already nothing changes
     assert origin.hits == 2
-    assert (await client.backend.purge(tags="c")).entries == 0
-    assert (await client.backend.purge(tags="b")).entries == 2
+    assert (await client.backend.purge(tags="c", count_within_s=math.inf)).entries == 0
+    assert (await client.backend.purge(tags="b", count_within_s=math.inf)).entries == 2
     await client.fetch(url)
     assert origin.hits == 4
 
@@ -217,7 +218,7 @@ async def test_a_response_that_a_user_saves_has_its_tags(origin: Origin) -> None
         async with session.disabled(), session.get(url) as response:
             await session.cache.save_response(response, "key")
         assert await session.cache.get_response("key") is not None
-        assert (await session.cache.purge(tags="told")).entries == 1
+        assert (await session.cache.purge(tags="told", count_within_s=math.inf)).entries == 1
         assert await session.cache.get_response("key") is None
 
 
@@ -265,7 +266,7 @@ async def test_an_odd_tag_is_one_like_others(origin: Origin, tag: str) -> None:
     url = origin.on("/x", numbered())
     async with CachedSession(cache_control=True) as session:
         await told(session, url, tags=tag)
-        assert (await session.cache.purge(tags=tag)).entries == 1
+        assert (await session.cache.purge(tags=tag, count_within_s=math.inf)).entries == 1
         text, status, because = await told(session, url)
         assert text == "2"
         assert status.startswith('fwd=uri-miss; purged="')
@@ -297,7 +298,8 @@ async def test_an_unsafe_request_outdates_groups_of_its_origin_alone(
             (True, "1"),  # its tag is no group
         ]
         await client.backend.settle()
-        assert (await client.backend.purge(tags="g")).entries == 3  # those who look after a cache say no origin
+        # Those who look after a cache say no origin.
+        assert (await client.backend.purge(tags="g", count_within_s=math.inf)).entries == 3
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])

@@ -43,15 +43,12 @@ class DecodingWatch:
     is fed head and body apart, and looked at in between; from then on it is left alone.
     """
 
-    __slots__ = ("_parser", "_protocol", "finished", "is_first")
-
-    def __init__(self) -> None:
-        self.finished: bool = False
-        """Whether a decoder was seen to come to the end of its stream."""
-        self.is_first: bool = False
-        """Whether the request was sent on a connection that had brought no response before."""
-        self._protocol: Any = None
-        self._parser: Any = None
+    finished: bool = False
+    """Whether a decoder was seen to come to the end of its stream."""
+    is_first: bool = False
+    """Whether the request was sent on a connection that had brought no response before."""
+    _protocol: Any = None
+    _parser: Any = None
 
     def attach(self, protocol: Any) -> None:
         """Take the place of the parser of *protocol* until the head of a final response has been parsed."""
@@ -69,7 +66,8 @@ class DecodingWatch:
         except Exception:  # of ours, which keeps it from being watched
             is_over = True
         if is_over:
-            self._detach()
+            if self._protocol._parser is self:
+                self._protocol._parser = parser
             return parser.feed_data(data)
         messages: list[Any] = []
         heads = 0
@@ -80,7 +78,8 @@ class DecodingWatch:
             parsed, upgraded, tail = parser.feed_data(piece)
             messages += parsed
             if any(message.code >= 200 for message, _ in parsed):
-                self._detach()
+                if self._protocol._parser is self:
+                    self._protocol._parser = parser
                 with suppress(Exception):  # a decoder that is not found is one whose end is not seen
                     self._look(parsed)
                 if data:
@@ -90,10 +89,6 @@ class DecodingWatch:
             if upgraded or not data:
                 return messages, upgraded, tail + data
             heads += 1
-
-    def _detach(self) -> None:
-        if self._protocol._parser is self:
-            self._protocol._parser = self._parser
 
     def _look(self, parsed: list[Any]) -> None:
         """Watch the decoder of the body that comes next, *parsed* being its head."""

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-__all__ = ["MAX_QUESTION_BYTES", "AdminError", "Ask", "Reply", "as_json"]
+__all__ = ["MAX_QUESTION_BYTES", "SAID_ALWAYS", "AdminError", "Ask", "Reply", "as_json"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 

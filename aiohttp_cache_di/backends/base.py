@@ -91,8 +91,7 @@ class CacheBackend(Explained, Configured):
             ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
-        super().__init__()
-        self._configure(
+        super().__init__(
             {
                 "cache_name": cache_name,
                 "expire_after": expire_after,
@@ -201,7 +200,7 @@ class CacheBackend(Explained, Configured):
         for _ in range(MAX_HOPS):
             item = await item_of(self.responses, key)
             if item is not None and not isinstance(item, str):
-                return await self._usable(item, key)
+                return await _usable(self, item, key)
             following = item or next_key(await item_of(self.redirects, key))
             if following is None:
                 return None
@@ -235,7 +234,7 @@ class CacheBackend(Explained, Configured):
                 entry = replace(entry, fresh_until=fresh_until, store_until=fresh_until)
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
-            entry = await self._tagged(entry, response)
+            entry = await _tagged(self, entry, response)
         url = keys.redact_url(entry.url, self.ignored_params)
         entry = keys.redacted(entry, self.ignored_params, self.digest_key)
         await self.write(replace(entry, key=key, url=url, history=hops or entry.history))
@@ -247,16 +246,6 @@ class CacheBackend(Explained, Configured):
     async def delete(self, key: str) -> None:
         """Delete a response, its variants, and the redirects that lead to it, and what it leads to."""
         await self.bulk_delete({key})
-
-    async def _tagged(self, entry: StoredResponse, response: ClientResponse) -> StoredResponse:
-        """*entry* of *response* with its tags, of which purges that have begun so far say nothing."""
-        told: Any = None if self.tag_fn is None else self.tag_fn(CachedResponse.from_stored(entry))
-        tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
-        if not tags and not has_tags(entry.headers):
-            return entry
-        request = Request(response.method, str(response.url), response.request_info.headers)
-        purges = await self.stack.here().purges.observe()
-        return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))
 
     # ---- for operators
 
@@ -271,7 +260,7 @@ class CacheBackend(Explained, Configured):
         refused: set[str] = set()
         async for key in self.responses.keys():
             item = await item_of(self.responses, key)
-            if item is not None and not isinstance(item, str) and not await self._may_stay(item):
+            if item is not None and not isinstance(item, str) and not await _may_stay(self, item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
         self.stats.purged += len(refused)
@@ -282,33 +271,46 @@ class CacheBackend(Explained, Configured):
     async def clear(self) -> None:
         """Delete everything."""
         await self.stack.clear()
-        if self._secret is not None:
-            self._secret.forget()
+        self._forget_secret()
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""
         await self.stack.close()
         self.stats.ended(self.name)
 
-    async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
-        # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
-        stored = getattr(response, "stored", None)
-        if isinstance(stored, StoredResponse) and stored.tagging is not None:
-            judged = await self.stack.here().purges.judge(stored)  # a storage of the user's knows nothing of purges
-            if judged is None:
-                return None
-            response = response if judged is stored else CachedResponse.from_stored(judged)
-        is_ours = self.cache_control and isinstance(stored, StoredResponse)
-        expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
-        if not expired and await self._may_stay(response):
-            return response
-        await self.delete(key)
-        return None
 
-    async def _may_stay(self, response: CachedResponse) -> bool:
-        """Whether ``filter_fn`` lets a stored *response* through; what it fails on is let through no more."""
-        try:
-            return self.filter_fn is accept_all or await self.passes_filter(response)
-        except Exception as error:
-            logger.warning("filter_fn failed on a stored response, which is dropped: %s", type(error).__name__)
-            return False
+async def _usable(backend: CacheBackend, response: CachedResponse, key: str) -> CachedResponse | None:
+    """*response*, or what is to be used in its place; what may not be used is deleted."""
+    # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
+    stored = getattr(response, "stored", None)
+    if isinstance(stored, StoredResponse) and stored.tagging is not None:
+        judged = await backend.stack.here().purges.judge(stored)  # a storage of the user's knows nothing of purges
+        if judged is None:
+            return None
+        response = response if judged is stored else CachedResponse.from_stored(judged)
+    is_ours = backend.cache_control and isinstance(stored, StoredResponse)
+    expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
+    if not expired and await _may_stay(backend, response):
+        return response
+    await backend.delete(key)
+    return None
+
+
+async def _may_stay(backend: CacheBackend, response: CachedResponse) -> bool:
+    """Whether ``filter_fn`` lets a stored *response* through; what it fails on is let through no more."""
+    try:
+        return backend.filter_fn is accept_all or await backend.passes_filter(response)
+    except Exception as error:
+        logger.warning("filter_fn failed on a stored response, which is dropped: %s", type(error).__name__)
+        return False
+
+
+async def _tagged(backend: CacheBackend, entry: StoredResponse, response: ClientResponse) -> StoredResponse:
+    """*entry* of *response* with its tags, of which purges that have begun so far say nothing."""
+    told: Any = None if backend.tag_fn is None else backend.tag_fn(CachedResponse.from_stored(entry))
+    tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
+    if not tags and not has_tags(entry.headers):
+        return entry
+    request = Request(response.method, str(response.url), response.request_info.headers)
+    purges = await backend.stack.here().purges.observe()
+    return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))

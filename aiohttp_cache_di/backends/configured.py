@@ -104,6 +104,34 @@ class Configured(Stacked, Naming, RuleBook):
     disabled: bool = setting()
     store_cookies: bool = setting()
 
+    def __init__(self, given: GivenOptions) -> None:
+        """Set what is *given*, and keep responses in memory."""
+        super().__init__()
+        # A wrong value is refused here, not at the first request.
+        lifetime_s(given["expire_after"], now=time.time())
+        refuse_unusable(given)
+        self._options_given: Mapping[str, Any] = given
+        self.name = given["cache_name"]
+        self.disabled = False
+        self.expire_after = given["expire_after"]
+        self.urls_expire_after = given["urls_expire_after"]
+        _ = self.url_rules  # a wrong pattern is refused here too
+        self.allowed_codes = given["allowed_codes"]
+        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
+        self.include_headers = given["include_headers"]
+        self.ignored_params = frozenset(given["ignored_params"] or ())
+        self.autoclose: bool = given["autoclose"]
+        self.cache_control = given["cache_control"]
+        self.filter_fn = given["filter_fn"]
+        _set_options(self, given)
+        _warn_of_idle(self)
+        self._has_secret_key = given.get("secret_key") is not None
+        self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
+        self.stats: CacheStats = CacheStats()
+        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
+        memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
+        self.use(StoreStack(memory, guard=self.guard), DictCache)
+
     @cached_property
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
         """The lifetimes by URL pattern."""
@@ -152,43 +180,6 @@ class Configured(Stacked, Naming, RuleBook):
         verdict = self.filter_fn(response)
         return bool(await verdict if inspect.isawaitable(verdict) else verdict)
 
-    def _configure(self, given: GivenOptions) -> None:
-        """Set what is set when a backend is made, and keep responses in memory."""
-        # A wrong value is refused here, not at the first request.
-        lifetime_s(given["expire_after"], now=time.time())
-        refuse_unusable(given)
-        self._given: Mapping[str, Any] = given
-        self.name = given["cache_name"]
-        self.disabled = False
-        self.expire_after = given["expire_after"]
-        self.urls_expire_after = given["urls_expire_after"]
-        _ = self.url_rules  # a wrong pattern is refused here too
-        self.allowed_codes = given["allowed_codes"]
-        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
-        self.include_headers = given["include_headers"]
-        self.ignored_params = frozenset(given["ignored_params"] or ())
-        self.autoclose: bool = given["autoclose"]
-        self.cache_control = given["cache_control"]
-        self.filter_fn = given["filter_fn"]
-        self._set_options(given)
-        self._warn_of_idle()
-        self._is_keyed = given.get("secret_key") is not None
-        self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
-        self.stats: CacheStats = CacheStats()
-        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
-        memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
-        self.use(StoreStack(memory, guard=self.guard), DictCache)
-
-    def _warn_of_idle(self) -> None:
-        """Tell of options that do nothing together; settings, which are newer than programs with such, refuse them."""
-        for sentence in idle_settings(
-            cache_control=self.cache_control,
-            allowed_methods=sorted(self.allowed_methods),
-            urls_expire_after=self.url_rules.by_pattern,
-            post_as_query=self.post_as_query,
-        ):
-            logger.warning("Cache %s: %s", self.name, sentence)
-
     def value_of(self, option: str, default: object) -> object:
         """What the backend has for *option* now: as it was given, or as it has been set since.
 
@@ -200,32 +191,44 @@ class Configured(Stacked, Naming, RuleBook):
             return self.guard.deadline_s
         attribute = _ATTRIBUTES.get(option, option)
         own = vars(self)
-        return own[attribute] if attribute in own else self._given.get(option, _DEFAULTS.get(option, default))
+        return own[attribute] if attribute in own else self._options_given.get(option, _DEFAULTS.get(option, default))
 
-    def _set_options(self, options: BackendOptions) -> None:
-        self.tag_fn = options.get("tag_fn")
-        self.shared = options.get("shared", False)
-        self.credential_headers = keys.credential_names(
-            options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
-        )
-        self.post_as_query = options.get("post_as_query", ())
-        _ = self.query_patterns  # a wrong pattern is refused here too
-        self.match_order = options.get("match_order")
-        self.partition_cookies = options.get("partition_cookies", "effective")
-        self.partition_tls = options.get("partition_tls", "authorities")
-        self.principal = options.get("principal")
-        self.principals = options.get("principals")
-        self.shared_credentials = options.get("shared_credentials", ())
-        _ = self.names_principals, self.shared_patterns  # as above
-        self.stale_if_error_s = window_s(options.get("stale_if_error"))
-        self.stale_while_revalidate_s = window_s(options.get("stale_while_revalidate"), option="stale_while_revalidate")
-        self.heuristic_fraction = options.get("heuristic_fraction", 0.1)
-        self.heuristic_with_query = options.get("heuristic_with_query", False)
-        self.max_variants = options.get("max_variants", 16)
-        self.max_body_bytes = options.get("max_body_bytes", 8 * 1024 * 1024)
-        self.coalesce = options.get("coalesce", True)
-        self.coalesce_timeout_s = options.get("coalesce_timeout", 2.0)
-        self.lease_s = options.get("lease", 2.0)
-        self.write_behind = options.get("write_behind", True)
-        self.fast_lane = options.get("fast_lane", True)
-        self.store_cookies = options.get("store_cookies", False)
+
+def _set_options(backend: Configured, options: BackendOptions) -> None:
+    backend.tag_fn = options.get("tag_fn")
+    backend.shared = options.get("shared", False)
+    backend.credential_headers = keys.credential_names(
+        options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), backend.ignored_params
+    )
+    backend.post_as_query = options.get("post_as_query", ())
+    _ = backend.query_patterns  # a wrong pattern is refused here too
+    backend.match_order = options.get("match_order")
+    backend.partition_cookies = options.get("partition_cookies", "effective")
+    backend.partition_tls = options.get("partition_tls", "authorities")
+    backend.principal = options.get("principal")
+    backend.principals = options.get("principals")
+    backend.shared_credentials = options.get("shared_credentials", ())
+    _ = backend.names_principals, backend.shared_patterns  # as above
+    backend.stale_if_error_s = window_s(options.get("stale_if_error"))
+    backend.stale_while_revalidate_s = window_s(options.get("stale_while_revalidate"), option="stale_while_revalidate")
+    backend.heuristic_fraction = options.get("heuristic_fraction", 0.1)
+    backend.heuristic_with_query = options.get("heuristic_with_query", False)
+    backend.max_variants = options.get("max_variants", 16)
+    backend.max_body_bytes = options.get("max_body_bytes", 8 * 1024 * 1024)
+    backend.coalesce = options.get("coalesce", True)
+    backend.coalesce_timeout_s = options.get("coalesce_timeout", 2.0)
+    backend.lease_s = options.get("lease", 2.0)
+    backend.write_behind = options.get("write_behind", True)
+    backend.fast_lane = options.get("fast_lane", True)
+    backend.store_cookies = options.get("store_cookies", False)
+
+
+def _warn_of_idle(backend: Configured) -> None:
+    """Tell of options that do nothing together; settings, which are newer than programs with such, refuse them."""
+    for sentence in idle_settings(
+        cache_control=backend.cache_control,
+        allowed_methods=sorted(backend.allowed_methods),
+        urls_expire_after=backend.url_rules.by_pattern,
+        post_as_query=backend.post_as_query,
+    ):
+        logger.warning("Cache %s: %s", backend.name, sentence)

@@ -43,21 +43,21 @@ class EvictionOrder(Generic[K]):
         self._has_gone = False
         self._gone = array("I", bytes(4 * LEAST_PLACES))  # marks of names, each in the place that its hash says
 
-    def came(self, key: K, weight: int) -> None:
-        """*key* has just been put into the table, where it was not before."""
-        self._newest = key
-        if not self._has_gone or not self._take_gone(key):
-            self._on_trial[key] = weight
-            self._trial_weight += weight
+    def came(self, key: K, weight: int, *, has_room: bool = False, total: int = 0) -> None:
+        """*key* has just been put into the table, where it was not before.
 
-    def end_trials(self, total: int) -> None:
-        """There is room for all, in a table that weighs *total*: of what is on trial, let the oldest stay.
-
-        Of few entries, all are on trial: then the oldest goes first that was not used.
+        Args:
+            has_room: there is room for all, in a table that weighs *total* by now: of what is on trial, let the oldest
+                stay. Of few entries, all are on trial: then the oldest goes first that was not used.
         """
+        self._newest = key
         on_trial = self._on_trial
-        while self._trial_weight * TRIAL_SHARE > total and len(on_trial) > FEW:
-            self._trial_weight -= on_trial.popitem(last=False)[1]
+        if not self._has_gone or not self._take_gone(key):
+            on_trial[key] = weight
+            self._trial_weight += weight
+        if has_room and len(on_trial) > FEW:
+            while self._trial_weight * TRIAL_SHARE > total and len(on_trial) > FEW:
+                self._trial_weight -= on_trial.popitem(last=False)[1]
 
     def went(self, key: K) -> None:
         """*key* is no more in the table."""

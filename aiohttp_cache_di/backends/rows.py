@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["HeldLease", "OfLoop", "RowStore"]
+__all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
 LOOKS_ALONE_FOR_S: Final = 60.0
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
@@ -79,10 +79,64 @@ class OfLoop(ABC):
 
 C = TypeVar("C", bound=OfLoop)
 R = TypeVar("R")
+C_contra = TypeVar("C_contra", bound=OfLoop, contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 A = TypeVar("A")
 
 Ask: TypeAlias = Callable[[C, str, str, float], Coroutine[Any, Any, A]]
 """Asks for a lease on a key, for the owner of a token and so many seconds."""
+
+
+class RowLayout(Protocol[R_contra]):
+    """What stands where in a row."""
+
+    def key_in(self, row: R_contra) -> str:
+        """The key that *row* is for."""
+        ...
+
+    def frame_in(self, row: R_contra) -> object:
+        """What stands in the place of the frame; None where nothing does."""
+        ...
+
+    def info_in(self, row: R_contra) -> Any:
+        """What `pack_info` has made of the record in *row*; None where nothing is told."""
+        ...
+
+    def has_record(self, row: R_contra, now_s: float) -> bool:
+        """Whether *row* is more than a lease, and its time has not come at *now_s* (POSIX)."""
+        ...
+
+    def leads_on(self, row: R_contra) -> bool:
+        """Whether the record in *row* is a redirect or an alias."""
+        ...
+
+    def fits(self, record: Record, frame: bytes) -> bool:
+        """Whether the server takes a row for *record*, with *frame*."""
+        ...
+
+
+class RowLeases(Protocol[C_contra, R_co]):
+    """What is asked of a server for leases."""
+
+    async def take(self, here: C_contra, key: str, token: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*."""
+        ...
+
+    async def look_or_take(self, here: C_contra, key: str, token: str, ttl_s: float) -> R_co | Lease | None:
+        """The row of *key* with a record; where none is, the answer to a request for the lease, if one was made."""
+        ...
+
+    async def renew(self, here: C_contra, key: str, token: str, ttl_s: float) -> bool:
+        """Let a lease hold for *ttl_s* seconds from now; False where it is not held any more."""
+        ...
+
+    async def give_back(self, here: C_contra, key: str, token: str, has_record: bool = False) -> None:
+        """Take the lease on *key* away from *token*, and the row if there is no record in it.
+
+        Args:
+            has_record: there is one for certain; it may be there else too, since not every server tells.
+        """
 
 
 class RowStore(ABC, Generic[C, R]):
@@ -94,44 +148,30 @@ class RowStore(ABC, Generic[C, R]):
     Args:
         codec: makes frames of items.
         connect: makes what the running loop has of the server.
+        layout: says what stands where in a row.
+        leases: asks the server for leases.
     """
 
     make: ClassVar[str]
     """What users call the server."""
 
-    def __init__(self, codec: EntryCodec, connect: Callable[[], Coroutine[Any, Any, C]]) -> None:
+    def __init__(
+        self,
+        codec: EntryCodec,
+        connect: Callable[[], Coroutine[Any, Any, C]],
+        layout: RowLayout[R],
+        leases: RowLeases[C, R],
+    ) -> None:
         self._codec = codec
         self._loops = PerLoop(connect, _close)
+        self._layout = layout
+        self._leases = leases
 
     # ---- of each store
 
     @abstractmethod
-    def _key_in(self, row: R) -> str:
-        """The key that *row* is for."""
-
-    @abstractmethod
-    def _frame_in(self, row: R) -> object:
-        """What stands in the place of the frame; None where nothing does."""
-
-    @abstractmethod
-    def _info_in(self, row: R) -> Any:
-        """What `pack_info` has made of the record in *row*; None where nothing is told."""
-
-    @abstractmethod
-    def _has_record(self, row: R, now: float) -> bool:
-        """Whether *row* is more than a lease, and its time has not come at *now* (POSIX)."""
-
-    @abstractmethod
-    def _leads_on(self, row: R) -> bool:
-        """Whether the record in *row* is a redirect or an alias."""
-
-    @abstractmethod
-    def _fits(self, record: Record, frame: bytes) -> bool:
-        """Whether the server takes a row with *frame*."""
-
-    @abstractmethod
-    def _code_of(self, error: BaseException) -> str:
-        """What the server calls *error*; "" for one of the driver's, or of others."""
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up."""
 
     @abstractmethod
     async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
@@ -142,30 +182,10 @@ class RowStore(ABC, Generic[C, R]):
         """Go over all records, a page at a time, with their frames or with what is told of them."""
 
     @abstractmethod
-    async def _take(self, here: C, key: str, token: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*."""
-
-    @abstractmethod
-    async def _look_or_take(self, here: C, key: str, token: str, ttl_s: float) -> R | Lease | None:
-        """The row of *key* with a record; where none is, the answer to a request for the lease, if one was made."""
-
-    @abstractmethod
-    async def _renew(self, here: C, key: str, token: str, ttl_s: float) -> bool:
-        """Let a lease hold for *ttl_s* seconds from now; False where it is not held any more."""
-
-    @abstractmethod
-    async def _give_back(self, here: C, key: str, token: str, has_record: bool = False) -> None:
-        """Take the lease on *key* away from *token*, and the row if there is no record in it.
-
-        Args:
-            has_record: there is one for certain; it may be there else too, since not every server tells.
-        """
+    def _code_of(self, error: BaseException) -> str:
+        """What the server calls *error*; "" for one of the driver's, or of others."""
 
     # ---- Store
-
-    @abstractmethod
-    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up."""
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, with as few calls as the server allows; a lease that ends with a record goes with it."""
@@ -203,14 +223,14 @@ class RowStore(ABC, Generic[C, R]):
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key*."""
-        return await self._leased(await self._loops.here(), key, ttl_s, self._take)
+        return await self._leased(await self._loops.here(), key, ttl_s, self._leases.take)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """What is under *key*, or else the answer to a request for the lease on it: with one conditional write."""
         here = self._loops.now() or await self._loops.here()
         if time.monotonic() < here.looks_alone_until:
             return (await self.get((key,)))[0]
-        row = await self._leased(here, key, ttl_s, self._look_or_take)
+        row = await self._leased(here, key, ttl_s, self._leases.look_or_take)
         if row is None or isinstance(row, Lease):
             return row
         return (await self._answers((key,), (row,)))[0]
@@ -221,7 +241,7 @@ class RowStore(ABC, Generic[C, R]):
         held = here.held.get(key)
         if held is None:
             return False
-        is_held = await self._renew(here, key, held.token, ttl_s)
+        is_held = await self._leases.renew(here, key, held.token, ttl_s)
         here.hold_longer(key, ttl_s)
         return is_held
 
@@ -230,12 +250,14 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.calls.run(self._give_back(here, key, held.token, held.has_record))
+            await here.calls.run(self._leases.give_back(here, key, held.token, held.has_record))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
         token = secrets.token_hex(12)
-        answer = await here.calls.run_or_undo(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
+        answer = await here.calls.run_or_undo(
+            ask(here, key, token, ttl_s), lambda: self._leases.give_back(here, key, token)
+        )
         if isinstance(answer, Lease) and answer:
             here.hold(key, token, ttl_s, has_record=answer is Lease.GRANTED_LATE)
         return answer
@@ -249,39 +271,41 @@ class RowStore(ABC, Generic[C, R]):
     def _kinds(self, keys: Sequence[str], rows: Sequence[R]) -> list[bool | None]:
         """Whether what is under each of *keys* leads on; None where nothing is."""
         now = time.time()
-        kinds = {self._key_in(row): self._leads_on(row) for row in rows if self._has_record(row, now)}
+        kinds = {
+            self._layout.key_in(row): self._layout.leads_on(row) for row in rows if self._layout.has_record(row, now)
+        }
         return [kinds.get(key) for key in keys]
 
     def _found(self, keys: Sequence[str], rows: Sequence[R]) -> list[Found | None]:
         now = time.time()
-        there = {self._key_in(row): row for row in rows if self._has_record(row, now)}
+        there = {self._layout.key_in(row): row for row in rows if self._layout.has_record(row, now)}
         return [Found(self._item(there[key], key)) if key in there else None for key in keys]
 
     def _rows(self, page: Sequence[R], items: bool) -> list[Row]:
         now = time.time()
         return [
-            Row(key, self._leads_on(row), self._item(row, key) if items else None)
-            for key, row in [(self._key_in(row), row) for row in page if self._has_record(row, now)]
+            Row(key, self._layout.leads_on(row), self._item(row, key) if items else None)
+            for key, row in [(self._layout.key_in(row), row) for row in page if self._layout.has_record(row, now)]
         ]
 
     def _info_rows(self, page: Sequence[R], wanted: Wanted) -> list[InfoRow]:
         now = time.time()
         rows: list[InfoRow] = []
         for row in page:
-            if self._has_record(row, now):
-                key = self._key_in(row)
-                info = unpack_info(self._info_in(row), key)
+            if self._layout.has_record(row, now):
+                key = self._layout.key_in(row)
+                info = unpack_info(self._layout.info_in(row), key)
                 if info is None or wanted(info):
                     rows.append(InfoRow(key, info))
         return rows
 
     def _item(self, row: R, key: str) -> Item | Unreadable:
-        frame = self._frame_in(row)
+        frame = self._layout.frame_in(row)
         return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
 
     def _weight(self, rows: Sequence[R]) -> int:
         """How large the frames in *rows* are together."""
-        return sum(len(frame) for frame in map(self._frame_in, rows) if isinstance(frame, bytes))
+        return sum(len(frame) for frame in map(self._layout.frame_in, rows) if isinstance(frame, bytes))
 
     # ---- records as rows
 
@@ -294,7 +318,7 @@ class RowStore(ABC, Generic[C, R]):
             except StorageError as exc:
                 failed[key] = exc
                 continue
-            if self._fits(record, frame):
+            if self._layout.fits(record, frame):
                 frames[key] = record, frame
             else:
                 failed[key] = StorageError(f"an entry of {len(frame)} bytes is too large for {self.make}")

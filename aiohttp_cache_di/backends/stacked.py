@@ -64,8 +64,8 @@ class Stacked(Revised):
     def __init__(self) -> None:
         super().__init__()
         self._stack_users: WeakSet[StackUser] = WeakSet()
-        self._is_keyed = False
-        self._secret: StoreSecret | None = None
+        self._has_secret_key = False
+        self._digest_secret: StoreSecret | None = None
 
     @property
     def response_aliases(self) -> BaseCache:
@@ -93,7 +93,7 @@ class Stacked(Revised):
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
-        self._secret = None if self._is_keyed else self._secret_of(stack)
+        self._digest_secret = None if self._has_secret_key else self._digest_secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
         for user in list(self._stack_users):
             user.use(stack)
@@ -101,44 +101,44 @@ class Stacked(Revised):
 
     # ---- the secret of the digests
 
-    def _secret_of(self, stack: StoreStack) -> StoreSecret:
+    def _digest_secret_of(self, stack: StoreStack) -> StoreSecret:
         secret = StoreSecret(stack.store)
         self.digest_key = secret.key
-        note_loss = WeakMethod(self._note_loss)  # a stack may outlive its backend
+        note_loss = WeakMethod(self._forget_secret)  # a stack may outlive its backend
         stack.events.when_lost(lambda: (method := note_loss()) and method())
         return secret
 
-    def _note_loss(self) -> None:
-        if self._secret is not None:
-            self._secret.forget()
+    def _forget_secret(self) -> None:
+        if self._digest_secret is not None:
+            self._digest_secret.forget()
 
     @property
     def is_secret_kept(self) -> bool:
         """Whether the secret of the digests is the storage's, rather than made of a secret key."""
-        return self._secret is not None
+        return self._digest_secret is not None
 
     @property
     def is_secret_open(self) -> bool:
         """Whether the secret of the digests is yet to be had from the storage; see `learn_secret`."""
-        return self._secret is not None and not self._secret.is_known
+        return self._digest_secret is not None and not self._digest_secret.is_known
 
     async def learn_secret(self) -> bool:
         """Ask the storage for the secret of the digests, within a deadline; return whether it answers at all.
 
         Until it is, the key of a request with credentials, a body or ``include_headers`` is another one.
         """
-        secret = self._secret
+        secret = self._digest_secret
         if secret is None or secret.is_known:
             return True
         answers = await secret.learn(self.guard)
-        if secret.is_known and secret is self._secret and self.digest_key != secret.key:
+        if secret.is_known and secret is self._digest_secret and self.digest_key != secret.key:
             self.digest_key = secret.key
         return answers
 
     def propose_secret(self, key: bytes) -> None:
         """Let the storage keep *key* as the secret of the digests, if it keeps none yet and was not asked before."""
-        if self._secret is not None:
-            self._secret.propose(key)
+        if self._digest_secret is not None:
+            self._digest_secret.propose(key)
 
     async def ping(self) -> Health:
         """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.

@@ -5,29 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import Any, TypeVar, assert_never, cast
+from functools import partial
+from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientResponse, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
-from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
-from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
-from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.keeping.posted import Posted
+from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.sharing import Sharing, may_use
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
-    FullQuestion,
     GatewayTimeout,
     NotModified,
     Partial,
@@ -51,37 +48,11 @@ Decision = TypeVar("Decision")
 GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
-class Exchange:
-    """One hop of one call, from the request to the response that is handed to the caller.
+class Exchange(Fetching):
+    """One hop of one call, from the request to the response that is handed to the caller."""
 
-    Args:
-        key_arguments: what the key of *question* was made of.
-    """
-
-    def __init__(
-        self,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        runtime: Runtime,
-        backend: CacheBackend,
-        question: FullQuestion,
-        key_arguments: dict[str, Any],
-    ) -> None:
-        self.request = request
-        self.handler = handler
-        self.call = call
-        self.backend = backend
-        self.runtime = runtime
-        self.question = question
-        self.storing: ResponseStoring = ResponseStoring(
-            question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
-        )
-        self.as_get: AsGet | None = None
-        """For a POST request: makes the question of the request to GET that its response may answer too."""
-        self.storing.is_named = question.is_named
-        self.storing.request_tags = call.tags
-        self.fetching: Fetching = Fetching(request, handler, call, question, self.storing)
+    questions: Questions | None = None
+    """Makes those of its requests, where one may have to be made."""
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
@@ -98,7 +69,7 @@ class Exchange:
                 plan = await self._from_store(is_empty=True)
             if isinstance(plan, ClientResponse):
                 return plan
-            if self.call.is_looking:
+            if call.look is not None and call.is_looking:
                 raise NotStored
             match plan:
                 case Fetch() | Validate():
@@ -122,19 +93,20 @@ class Exchange:
         Args:
             is_empty: nothing that is stored is looked at.
         """
-        asks = self.question.key and not is_empty and not self.storing.is_absent()
-        stored = await self.storing.find() if asks else None
-        foreign: ClientResponse | None = self.storing.foreign
+        storing = self.storing
+        asks = self.question.key and not is_empty and not storing.is_absent()
+        stored = await storing.find() if asks else None
+        foreign: ClientResponse | None = storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
             self.call.result = "hit"
             return foreign
         now = time.time()
-        decision = decide(self.question, stored, now, self.storing.candidates)
-        if isinstance(decision, Serve) and not await may_use(decision.stored, self.call, self.storing):
+        decision = decide(self.question, stored, now, () if storing.primary is None else storing.candidates)
+        if isinstance(decision, Serve) and not await may_use(decision.stored, self.call, storing):
             decision = policy.hop_anew(decision.stored, self.question.rules)
-            self.storing.found = "what the stored redirect leads to is not at hand"
-        if self.storing.store_failed or self.storing.is_refused:
+            storing.found = "what the stored redirect leads to is not at hand"
+        if storing.store_failed or storing.is_refused:
             decision = self._without_stored(decision)
         match decision:
             case Fetch() | Validate() | Bypass():
@@ -203,8 +175,10 @@ class Exchange:
         self.backend.stats.bypassed += 1
         self.call.result = "bypass"
         posted = None
-        if self.as_get is not None:
-            posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
+        if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
+            arguments, url = self.storing.key_arguments, self.question.request.url
+            as_get = partial(self.questions.as_get, self.request, self.call, arguments, url=url)
+            posted = Posted(self.request, self.call, self.runtime, self.backend, as_get)
         with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
@@ -251,20 +225,24 @@ class Exchange:
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use what another request is about to bring, or lead the way to the origin."""
-        sharing = Sharing(self.question, self.storing, self.call)
+        flights, storing = self.runtime.flights, self.storing
+        place = self.question.key if storing.primary is None else storing.place_of_own()
+        sharing = Sharing(self.question, storing, self.call, flights, place)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        found = await sharing.follow() if sharing.has_leader() else None
+        waits = flights.current(sharing.place) is not None
+        found = await sharing.follow() if waits else None
         if isinstance(found, Flight):
             return await self._race(plan, found, sharing)
         if found is not None:
             return await self._collapsed(found, plan)
-        with sharing.lead() as flight:
-            found = await sharing.lease(flight) if self.storing.may_have_company() else None
+        with flights.lead(self.question.key, sharing.place) as flight:
+            found = await sharing.lease(flight) if storing.may_have_company(waits=waits) else None
             if found is not None:
                 return await self._collapsed(found, plan)
-            if not flight.is_over:
-                return await self._answered(await self.fetching.fetch(plan, flight))
+            if flight.outcome is None:
+                outcome = await self.fetch(plan, flight)
+                return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
         return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     async def _race(self, plan: Fetch | Validate, flight: Flight, sharing: Sharing) -> ClientResponse:
@@ -288,12 +266,11 @@ class Exchange:
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
-        return await self._answered(await self.fetching.alone(plan))
+        outcome = await self.alone(plan)
+        return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
 
-    async def _answered(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
-        """The response that has come, or the stale one that takes the place of an error."""
-        if not isinstance(outcome, ServeStale):
-            return outcome
+    async def _stale(self, outcome: ServeStale) -> ClientResponse:
+        """The stale response that takes the place of an error."""
         try:
             answer = self._answer(outcome.answer, cache_status=outcome.cache_status)
         except Exception as error:

@@ -53,15 +53,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale | None
 
-_CHALLENGES = frozenset({401, 407})
+CHALLENGES = frozenset({401, 407})
+"""Statuses by which the origin asks who it is that asks."""
 
 
-def is_challenge(question: FullQuestion, status: int, backend: CacheBackend) -> bool:
-    """Whether the origin asks who it is that asks, of one who is not known here by all credentials.
+def is_challenge(question: FullQuestion, backend: CacheBackend) -> bool:
+    """Whether a response with one of these is to one who is not known here by all credentials.
 
     Such a response says nothing of what others in the partition are given, and has no place there.
     """
-    return status in _CHALLENGES and (question.is_named or backend.leaves_credentials_out)
+    return question.is_named or backend.leaves_credentials_out
 
 
 def told_of_purge(decision: Decided, tag: str) -> Decided:
@@ -76,8 +77,8 @@ def told_of_purge(decision: Decided, tag: str) -> Decided:
             return decision
 
 
-class Fetching:
-    """One request on its way to the origin.
+class Fetching(OriginRequest):
+    """One request on its way to the origin, and what comes of it.
 
     What comes of it is a response to hand on, or the decision to use a stale one in place of an error: whether there is
     one to answer, and what that counts as, is known to the one who asked.
@@ -109,7 +110,6 @@ class Fetching:
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
-        origin = OriginRequest(self.request, self.handler, self.call)
         if plan.stored is not None and not self.storing.found:
             self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         purges = self.runtime.here.purges
@@ -117,9 +117,9 @@ class Fetching:
         while True:
             refuse_when_closed(self.request.session)
             try:
-                reply = await origin.ask(plan)
+                reply = await self.ask(plan)
             except (ClientError, OSError, asyncio.CancelledError) as error:
-                return self._instead_or_raise(error, origin, plan, flight)
+                return self._instead_or_raise(error, plan, flight)
             if not isinstance(reply, Reply):
                 self.backend.stats.misses += 1
                 self.call.result = "miss"
@@ -161,24 +161,22 @@ class Fetching:
                 reply.response.close()  # no one else knows of it
                 raise
 
-    def _instead_or_raise(
-        self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
-    ) -> ServeStale:
+    def _instead_or_raise(self, error: BaseException, plan: Fetch | Validate, flight: Flight) -> ServeStale:
         """A stale response in place of the origin's failure, if one may be used; else the failure again."""
-        stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
+        stale = None if self.comes_again(error) else self._instead_of(error, plan)
         if stale is not None:
             return stale
-        if origin.is_old_connection(error):
+        if self.is_old_connection(error):
             flight.end(Outcome.ABANDONED)
         if not isinstance(error, asyncio.CancelledError):
             self.call.failures += 1
         raise error
 
-    def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
+    def _instead_of(self, error: BaseException, plan: Fetch | Validate) -> ServeStale | None:
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and not origin.is_own_cancellation(error):
+        if is_cancelled and not self.is_own_cancellation(error):
             return None
-        is_timeout = origin.is_timeout(error)
+        is_timeout = self.is_timeout(error)
         rules, request = self.question.rules, self.question.request
         try:
             stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=is_timeout)
@@ -190,11 +188,14 @@ class Fetching:
 
     async def _decide(self, reply: Reply, plan: Fetch | Validate) -> Decided:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
-        if is_challenge(self.question, reply.head.status, self.backend):
+        if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
-        candidates = self.storing.candidates
+        candidates = () if self.storing.primary is None else self.storing.candidates
         try:
-            decision = self._on_response(reply, plan, candidates)
+            head, question = reply.head, self.question
+            decision = policy.on_response(
+                question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
+            )
             return await self._loaded(decision, reply, plan, candidates) if isinstance(decision, Load) else decision
         except Exception as error:
             if plan.stored is not None or self.storing.primary is not None:  # which may be at fault
@@ -309,7 +310,7 @@ class Fetching:
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()
-        if is_challenge(self.question, reply.response.status, self.backend):
+        if reply.response.status in CHALLENGES and is_challenge(self.question, self.backend):
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)

@@ -64,6 +64,10 @@ class Flight(Struct, eq=False):
     """The task that asked first; it would wait for itself if it asked again before it has read the response."""
     is_late: bool = False
     """Whether it is no longer waited for, though it has not ended."""
+    outcome: FlightOutcome | None = None
+    """How it has ended; None while it has not."""
+    is_handed_over: bool = False
+    """Whether it goes on after the ``with``: who says so ends it."""
     is_announced: bool = False
     """Whether its leader is still on its way, from a redirect that leads here."""
     body_for: object = None
@@ -77,8 +81,6 @@ class Flight(Struct, eq=False):
     _patience_s: float = 0.0
     _has_end: bool = False
     _arrived_at: float = 0.0
-    _outcome: FlightOutcome | None = None
-    _is_handed_over: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -90,29 +92,15 @@ class Flight(Struct, eq=False):
             # These say little of another's request: the time of the caller was over.
             is_of_one = isinstance(error, asyncio.CancelledError | TimeoutError)
             self.end(Outcome.ABANDONED if is_of_one else Outcome.UNSHARED)
-        elif not self._is_handed_over:
+        elif not self.is_handed_over:
             self.end(Outcome.UNSHARED)
 
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call *callback* once nothing more is to be waited for: when it ends, or is late before."""
-        if self._outcome is None and not self.is_late:
+        if self.outcome is None and not self.is_late:
             self._on_free += (callback,)
         else:
             callback()
-
-    def hand_over(self) -> None:
-        """Let it go on after the ``with``: the caller of this ends it."""
-        self._is_handed_over = True
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self._outcome is not None
-
-    @property
-    def outcome(self) -> FlightOutcome | None:
-        """How it has ended; None while it has not."""
-        return self._outcome
 
     # ---- the body
 
@@ -122,7 +110,7 @@ class Flight(Struct, eq=False):
         Args:
             has_end: the head says how long the body is, so that only a pause in its arriving counts.
         """
-        if self._outcome is None and self._flights is not None:
+        if self.outcome is None and self._flights is not None:
             self._arrived_at = time.monotonic()
             self._patience_s, self._has_end = patience_s, has_end
             self._flights.watch(self, patience_s)
@@ -133,7 +121,7 @@ class Flight(Struct, eq=False):
 
     def look_after(self) -> None:
         """It is late, unless more of the body has come meanwhile."""
-        if self._outcome is not None:
+        if self.outcome is not None:
             return
         left_s = self._arrived_at + self._patience_s - time.monotonic() if self._has_end else 0.0
         if left_s > MIN_WATCH_S:
@@ -161,9 +149,9 @@ class Flight(Struct, eq=False):
 
     def end(self, outcome: FlightOutcome) -> None:
         """End it; only the first outcome counts."""
-        if self._outcome is not None:
+        if self.outcome is not None:
             return
-        self._outcome = outcome
+        self.outcome = outcome
         if self._watch is not None or self._on_free:
             self._free()
         if self._flights is not None:
@@ -175,8 +163,8 @@ class Flight(Struct, eq=False):
 
     async def join(self, patience_s: float | None = None) -> FlightOutcome:
         """Wait for its outcome while that is of use, and for *patience_s* seconds at most."""
-        if self._outcome is not None:
-            return self._outcome
+        if self.outcome is not None:
+            return self.outcome
         if self.is_late:
             return Outcome.LATE
         waiter = self.begin_wait(until_late=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
@@ -27,29 +27,30 @@ class Flights:
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
-        self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
+        self.hits_for_miss: OrderedDict[str, float] = OrderedDict()
+        """Keys whose responses could not be shared lately, and until when that counts: see `is_hit_for_miss`."""
         self._hit_for_miss_s = hit_for_miss_s
         self._watches = Alarms[Flight](math.inf, Flight.look_after)
+        self.current: Callable[[str], Flight | None] = self._flights.get
+        """Gives the flight that may be joined at a place, if there is one."""
 
-    def current(self, place: str) -> Flight | None:
-        """The flight that may be joined, if there is one."""
-        return self._flights.get(place)
-
-    def start(self, key: str, *, joinable: bool, place: str = "") -> Flight:
-        """Begin a flight; others can join it when *joinable*, by its *place* or else its key."""
-        flight = Flight(key, place or key, _flights=self)
+    def start(self, key: str, *, joinable: bool) -> Flight:
+        """Begin a flight of no task's own; others can join it by its key when *joinable*."""
+        flight = Flight(key, key, _flights=self)
         if joinable:
-            self._flights[flight.place] = flight
+            self._flights[key] = flight
         self._fetching.setdefault(key, []).append(flight)
         return flight
 
     def lead(self, key: str, place: str = "") -> Flight:
         """Begin a flight that others can join, led by the running task; or the one that this has announced."""
-        flight, task = self._flights.get(place or key), asyncio.current_task()
-        if flight is None or not flight.is_announced or flight.leader is not task:
-            flight = self.start(key, joinable=True, place=place)
-        flight.is_announced = False
-        flight.leader = task
+        place = place or key
+        flight, task = self._flights.get(place), asyncio.current_task()
+        if flight is not None and flight.is_announced and flight.leader is task:
+            flight.is_announced = False
+            return flight
+        self._flights[place] = flight = Flight(key, place, leader=task, _flights=self)
+        self._fetching.setdefault(key, []).append(flight)
         return flight
 
     def announce(self, key: str) -> None:
@@ -102,19 +103,19 @@ class Flights:
 
     def remember_hit_for_miss(self, key: str, *, now: float) -> None:
         """Responses to *key* cannot be shared for a while."""
-        self._hits_for_miss[key] = now + self._hit_for_miss_s
-        self._hits_for_miss.move_to_end(key)
-        if len(self._hits_for_miss) > MAX_KEYS:
-            self._hits_for_miss.popitem(last=False)
+        self.hits_for_miss[key] = now + self._hit_for_miss_s
+        self.hits_for_miss.move_to_end(key)
+        if len(self.hits_for_miss) > MAX_KEYS:
+            self.hits_for_miss.popitem(last=False)
 
     def is_hit_for_miss(self, key: str, *, now: float) -> bool:
         """Whether responses to *key* could not be shared lately."""
-        until = self._hits_for_miss.get(key)
+        until = self.hits_for_miss.get(key)
         if until is None:
             return False
         if until > now:
             return True
-        del self._hits_for_miss[key]
+        del self.hits_for_miss[key]
         return False
 
 

@@ -103,7 +103,7 @@ class FastLane:
         if DISABLED.get() and is_disabled(session):
             return None
         if known is None:
-            known = self._of_known_origin(session, method, url)
+            known = self._of_known_origin(session, method, url) if self._origins else None
             if known is None:
                 return None
         backend = self._backend
@@ -124,7 +124,7 @@ class FastLane:
 
     def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
         """What a request will come to whose URL is new here, if its origin is not."""
-        if not self._origins or method != "GET" or not isinstance(url, str | URL):
+        if method != "GET" or not isinstance(url, str | URL):
             return None
         try:
             target = build_url(session, url)

@@ -60,38 +60,37 @@ def _told(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> 
 
 
 class OriginRequest:
-    """The way of one request to the origin."""
+    """The way of one request to the origin; what is derived from it says which request."""
 
-    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> None:
-        self._request = request
-        self._handler = handler
-        self._call = call
-        self._watch: DecodingWatch | None = None
+    request: ClientRequest
+    handler: ClientHandlerType
+    call: Call
+    _watch: DecodingWatch | None = None
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
         """Send the request as *plan* says; an answer that is no response of aiohttp's comes back as it is."""
-        requested_at, asked = time.time(), CIMultiDict(self._request.headers)
-        self._watch = watch_decoding(self._request) if self._call.decoded else None
-        response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
+        requested_at, asked = time.time(), CIMultiDict(self.request.headers)
+        self._watch = watch_decoding(self.request) if self.call.decoded else None
+        response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch, asked, self._request.proxy is not None)
+        return Reply(response, head, self._watch, asked, self.request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request, with the conditions of *plan* in place of the caller's."""
-        own = self._request.headers
+        own = self.request.headers
         conditional = CIMultiDict(own)
         conditional.update(plan.headers)
-        self._request.headers = conditional
+        self.request.headers = conditional
         try:
-            return await self._handler(self._request)
+            return await self.handler(self.request)
         finally:
-            self._request.headers = own
+            self.request.headers = own
 
     def comes_again(self, error: BaseException) -> bool:
         """Whether aiohttp will ask once more after *error*: the origin is not known to be out of reach yet."""
-        return not self._call.failures and will_retry(self._request, error, self._watch)
+        return not self.call.failures and will_retry(self.request, error, self._watch)
 
     def is_old_connection(self, error: BaseException) -> bool:
         """Whether *error* says no more than that the origin had closed an idle connection."""
@@ -103,4 +102,4 @@ class OriginRequest:
 
     def is_own_cancellation(self, error: BaseException) -> bool:
         """Whether the request's total timeout is what cancels its task."""
-        return isinstance(error, asyncio.CancelledError) and timer_fired(self._request)
+        return isinstance(error, asyncio.CancelledError) and timer_fired(self.request)

@@ -41,7 +41,8 @@ class Runtime:
 
     def __init__(self, backend: CacheBackend) -> None:
         self.flights: Flights = Flights()
-        self._changing: WeakSet[ClientSession] | None = None
+        self.changing: WeakSet[ClientSession] | None = None
+        """Sessions of which it is known that they do so; None as long as there were none."""
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)
@@ -73,13 +74,13 @@ class Runtime:
 
     def has_changed(self, session: ClientSession) -> None:
         """*session* has done so."""
-        if self._changing is None:
-            self._changing = WeakSet()
-        self._changing.add(session)
+        if self.changing is None:
+            self.changing = WeakSet()
+        self.changing.add(session)
 
     def changes(self, session: ClientSession) -> bool:
         """Whether *session* has ever done so."""
-        return self._changing is not None and session in self._changing
+        return self.changing is not None and session in self.changing
 
     # ---- the store
 

@@ -7,10 +7,12 @@ import time
 from functools import partial
 
 from aiohttp import hdrs
+from msgspec import Struct
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -23,60 +25,56 @@ _SHAREABLE = frozenset(
 )  # reasons of a fetch that waiting may spare
 
 
-class Sharing:
-    """What one request may have of the others."""
+class Sharing(Struct):
+    """What one request may have of the others.
 
-    def __init__(self, question: FullQuestion, storing: ResponseStoring, call: Call) -> None:
-        self._question = question
-        self._storing = storing
-        self._call = call
-        self._backend = storing.backend
-        self._flights = storing.runtime.flights
-        self._place = storing.place_of_own()
+    Args:
+        place: where its flight is found by those that it can share a response with.
+    """
+
+    question: FullQuestion
+    storing: ResponseStoring
+    call: Call
+    flights: Flights
+    place: str
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether to wait for others at all, and let others wait."""
         return (
-            self._backend.coalesce
-            and not self._call.failures
+            self.storing.backend.coalesce
+            and not self.call.failures
             and plan.reason in _SHAREABLE
-            and hdrs.RANGE not in self._question.request.headers
-            and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
+            and hdrs.RANGE not in self.question.request.headers
+            and not (
+                self.flights.hits_for_miss and self.flights.is_hit_for_miss(self.question.key, now=time.monotonic())
+            )
         )
-
-    def has_leader(self) -> bool:
-        """Whether there is a flight under way that `follow` would wait for."""
-        return self._flights.current(self._place) is not None
 
     async def follow(self) -> Reuse | Flight | None:
         """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
         abandoned = 0
-        while (flight := self._flights.current(self._place)) is not None:
+        while (flight := self.flights.current(self.place)) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
-            self._storing.drop_early_lease()  # which the one that leads the way may be waiting for
-            outcome = await flight.join(self._call.read_timeout_s)
+            self.storing.drop_early_lease()  # which the one that leads the way may be waiting for
+            outcome = await flight.join(self.call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
             usable = await self._usable(outcome, comes=True) if isinstance(outcome, StoredResponse) else None
             if usable is None:  # something may have been stored meanwhile, by this flight or another
-                usable = await self._storing.look_again(self._usable)
+                usable = await self.storing.look_again(self._usable)
             return flight if usable is None else usable
         return None
-
-    def lead(self) -> Flight:
-        """Begin a flight that others can join."""
-        return self._flights.lead(self._question.key, self._place)
 
     async def lease(self, flight: Flight) -> Reuse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile.
 
         Where another one has learned that its response is for one request alone, *flight* has ended.
         """
-        storing, patience_s = self._storing, self._call.read_timeout_s
+        storing, patience_s = self.storing, self.call.read_timeout_s
         try:
-            found = await storing.lease(self._place, patience_s, self._usable)
+            found = await storing.lease(self.place, patience_s, self._usable)
         finally:
             flight.when_free(partial(storing.release_lease, flight))
         if isinstance(found, Reuse):
@@ -91,9 +89,9 @@ class Sharing:
     def usable_at_once(self, entry: StoredResponse) -> Reuse | None:
         """As `_usable`, as far as that can be told without waiting."""
         try:
-            if entry.tagging is not None and not self._storing.runtime.here.purges.is_current(entry):
+            if entry.tagging is not None and not self.storing.runtime.here.purges.is_current(entry):
                 return None
-            may = not self._call.follows or policy.may_be_used_alone(entry, self._question.rules, now=time.time())
+            may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
             return self._answer_of(entry) if may else None
         except Exception:  # the next request that finds it discards it
             return None
@@ -108,35 +106,35 @@ class Sharing:
         """
         try:
             if entry.tagging is not None:
-                judged = await self._storing.runtime.here.purges.judge(entry)
+                judged = await self.storing.runtime.here.purges.judge(entry)
                 if judged is None:
                     return None
                 entry = judged
             usable = self._answer_of(entry)
             if usable is None:
                 return None
-            may = await may_use(entry, self._call, self._storing) or (comes and await self._is_followed(entry))
+            may = await may_use(entry, self.call, self.storing) or (comes and await self._is_followed(entry))
             return usable if may else None
         except Exception as error:
-            await self._storing.discard(error, entry)
+            await self.storing.discard(error, entry)
             return None
 
     def _answer_of(self, entry: StoredResponse) -> Reuse | None:
-        now, opened = time.time(), self._storing.opened(entry)
+        now, opened = time.time(), self.storing.opened(entry)
         if opened is None:
             return None
-        decision = decide(self._question, opened, now)
+        decision = decide(self.question, opened, now)
         if decision is policy.PLAIN_HIT:
             return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def _is_followed(self, hop: StoredResponse) -> bool:
         """Whether the call that has brought the redirect *hop* brings what that leads to as well."""
-        flight = self._flights.current(hop.history[0]) if hop.history else None
+        flight = self.flights.current(hop.history[0]) if hop.history else None
         if flight is None or flight.leader is asyncio.current_task():
             return False
-        await flight.join(self._call.read_timeout_s)
-        return await self._storing.is_ahead(hop)
+        await flight.join(self.call.read_timeout_s)
+        return await self.storing.is_ahead(hop)
 
 
 async def may_use(entry: StoredResponse, call: Call, storing: ResponseStoring) -> bool:

@@ -9,7 +9,8 @@ The checksum covers all that follows it. The payload is a MessagePack array with
 so that head and body lie apart in memory and the body is copied once in each direction. The MAC (keyed
 BLAKE2b) covers the whole frame but the checksum. The payload begins with the key under which the entry is
 kept, or the key is left out, where it stands beside the frame, and checksum and MAC cover it before the
-payload: an entry that is moved to another key is refused either way.
+payload: an entry that is moved to another key is refused either way. The body of a response can be kept apart from
+its frame, too: its field in the payload is empty then, and checksum and MAC cover it after the payload.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ _OPAQUE: Final = 3
 _SIGNED: Final = 1
 _NAMELESS: Final = 2
 _LEADS_ON: Final = 4
+_APART: Final = 8
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
@@ -223,25 +225,41 @@ class EntryCodec:
             return self._frame(_ALIAS, _Alias("", item), key)
         return self._frame(_OPAQUE, replace(item, key=""), key)
 
-    def unpack(self, data: bytes | bytearray | memoryview, key: str) -> Item | Unreadable:
-        """What was packed under *key*; frames that hold their key are read too."""
+    def pack_apart(self, item: Item, key: str) -> tuple[bytes, bytes | None]:
+        """As :meth:`pack`, with the body of a response beside the frame, where it is copied less often.
+
+        Returns:
+            The frame, and the body; None where the frame has all there is.
+
+        Raises:
+            StorageError: as :meth:`pack`.
+        """
+        if not isinstance(item, StoredResponse) or isinstance(item, FiledResponse):
+            return self.pack(item, key), None
+        return self._frame(_RESPONSE, replace(item, key="", body=b""), key, item.body), item.body
+
+    def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
+        """What was packed under *key*, with the *body* that is apart; frames that hold their key are read too."""
         try:
-            return self.decode(data, key)
+            return self.decode(data, key, body)
         except UnreadableEntryError:
             return UNREADABLE
 
-    def decode(self, data: bytes | bytearray | memoryview, key: str | None = None) -> StoredResponse | str | Opaque:
+    def decode(
+        self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None
+    ) -> StoredResponse | str | Opaque:
         """What :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` was given.
 
         Args:
             data: anything at all; it need not come from us.
             key: the key under which *data* was found; what was written for another is refused. None trusts
                 the key that the data names, and refuses data that names none.
+            body: what stands beside *data*, if anything does; it need not come from us either.
 
         Raises:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
-        payload, kind, is_nameless, is_old = self._checked(data, key)
+        payload, kind, is_nameless, is_old = self._checked(data, key, body)
         try:
             item = _untagged(payload) if is_old and kind == _RESPONSE else _decoders[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
@@ -251,13 +269,19 @@ class EntryCodec:
         if isinstance(item, StoredResponse):
             if not is_possible(item):
                 raise UnreadableEntryError("stored bytes describe no possible response")
+            if body is not None:
+                force_setattr(item, "body", body)  # of an object that is not shared yet
+        elif body is not None:
+            raise UnreadableEntryError("stored bytes have a body beside what has none")
         elif isinstance(item, _Alias):
             return item.target
         if is_nameless:
-            force_setattr(item, "key", key)  # of an object that is not shared yet
+            force_setattr(item, "key", key)
         return item
 
-    def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:
+    def _frame(
+        self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None, body: bytes | None = None
+    ) -> bytes:
         if isinstance(item, FiledResponse):
             raise StorageError("an entry cannot be written: its body is in a file, and was not read")
         try:
@@ -268,19 +292,22 @@ class EntryCodec:
         flags = (_SIGNED if self._mac_keys else 0) | (_NAMELESS if beside else 0)
         if kind != _ALIAS and item_leads_on(item):
             flags |= _LEADS_ON
+        if body is not None:
+            flags |= _APART
         head = bytes((FORMAT_VERSION, kind, flags, 0))
-        checksum = crc32(payload, crc32(head + beside))
-        if not self._mac_keys:
-            return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
-        mac = _mac(self._mac_keys[0], head + beside, payload)
-        return b"".join((_MAGIC, crc32(mac, checksum).to_bytes(4, "big"), head, payload, mac))
+        if self._mac_keys:
+            payload += _mac(self._mac_keys[0], head + beside, payload, body or b"")
+        checksum = crc32(body or b"", crc32(payload, crc32(head + beside)))
+        return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
-    def _checked(self, data: object, key: str | None) -> tuple[memoryview, int, bool, bool]:
+    def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[memoryview, int, bool, bool]:
         """The payload, its kind, whether it names no key, and whether it is of the version without tags."""
         if type(data) is not bytes:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
+        if body is not None and type(body) is not bytes:
+            raise UnreadableEntryError(f"the store returned a {type(body).__name__} for a body, not bytes")
         if len(data) < HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(data)}")
         magic, checksum, version, kind, flags, zero = _head_of(data)
@@ -292,26 +319,31 @@ class EntryCodec:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
             head += _beside(key)
-        if crc32(payload, crc32(head)) != checksum:
+        actual = crc32(payload, crc32(head))
+        if (actual if body is None else crc32(body, actual)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
         if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
-        if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
+        if bool(flags & _APART) != (body is not None):
+            raise UnreadableEntryError("stored bytes have no body beside them, or one too many")
+        if flags & ~(_NAMELESS | _LEADS_ON | _APART) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
                 "stored bytes are not signed, and secret_key is set"
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless, version != FORMAT_VERSION
+        if self._mac_keys:
+            payload = self._verified(view, head, body or b"")
+        return payload, kind, is_nameless, version != FORMAT_VERSION
 
-    def _verified(self, view: memoryview, head: bytes) -> memoryview:
+    def _verified(self, view: memoryview, head: bytes, body: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:
             raise UnreadableEntryError("stored bytes are too short for a signed entry")
         payload, mac = view[_FRAME.size : -_MAC_BYTES], view[-_MAC_BYTES:]
         for mac_key in self._mac_keys:
-            if hmac.compare_digest(_mac(mac_key, head, payload), mac):
+            if hmac.compare_digest(_mac(mac_key, head, payload, body), mac):
                 return payload
         raise UnreadableEntryError("stored bytes are not signed with any of our secret keys")
 
@@ -322,7 +354,8 @@ def _beside(key: str) -> bytes:
     return len(text).to_bytes(4, "big") + text
 
 
-def _mac(mac_key: bytes, head: bytes, payload: bytes | memoryview) -> bytes:
+def _mac(mac_key: bytes, head: bytes, payload: bytes | memoryview, body: bytes = b"") -> bytes:
     state = blake2b(head, key=mac_key, digest_size=_MAC_BYTES)
     state.update(payload)
+    state.update(body)
     return state.digest()

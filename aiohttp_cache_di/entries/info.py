@@ -14,7 +14,7 @@ from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.tags import TAG_FIELDS, as_shown, tags_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 
-__all__ = ["EntryInfo", "info_of", "pack_info", "short_id", "unpack_info"]
+__all__ = ["EntryInfo", "has_tags_in_fields_alone", "info_of", "pack_info", "short_id", "unpack_info"]
 
 _SHORT_BYTES: Final = 4
 _CONTENT_TYPE: Final = b"content-type"
@@ -94,6 +94,11 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         partition=short_id(entry.partition),
         tagging=None if tagging is None else msgspec.structs.replace(tagging, names=()),
     )
+
+
+def has_tags_in_fields_alone(entry: StoredResponse) -> bool:
+    """Whether *entry* was made by an earlier version, and has tags that only its header fields tell."""
+    return entry.tagging is None and not TAG_FIELDS.isdisjoint([name.lower() for name, _ in entry.raw_headers])
 
 
 def _body_bytes(entry: StoredResponse) -> int:

@@ -17,7 +17,7 @@ from aiohttp_cache_di.entries.codec import span_of_response
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["OUTLINE_BYTES", "outline"]
+__all__ = ["OUTLINE_BYTES", "outline", "outline_apart"]
 
 OUTLINE_BYTES: Final = 2048
 """So much of a frame holds the head of nearly every response."""
@@ -33,6 +33,7 @@ class _Bodiless(StoredResponse, frozen=True, array_like=True, dict=True, kw_only
 
 
 _decode = msgspec.msgpack.Decoder(_Bodiless).decode
+_decode_apart = msgspec.msgpack.Decoder(StoredResponse).decode
 
 
 def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
@@ -54,4 +55,16 @@ def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
             return None
         force_setattr(entry, "key", key)  # of an object that nothing else has seen
         return info_of(entry, body_bytes=len(body) - length)
+    return None
+
+
+def outline_apart(frame: object, body_bytes: int, key: str) -> EntryInfo | None:
+    """As `outline`, of the *frame* of a response whose body of *body_bytes* is apart."""
+    if not isinstance(frame, bytes) or (span := span_of_response(frame, len(frame))) is None:
+        return None
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError, MemoryError):
+        entry = _decode_apart(frame[slice(*span)])
+        if is_possible(entry):
+            force_setattr(entry, "key", key)  # of an object that nothing else has seen
+            return info_of(entry, body_bytes=body_bytes)
     return None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["MAX_INSTRUCTIONS", "Inert", "Named", "UnknownPickleError", "read_pickle"]
+__all__ = ["MAX_INSTRUCTIONS", "Inert", "Named", "UnknownPickleError", "read_pickle", "shown"]
 
 MAX_INSTRUCTIONS: Final = 200_000  # a response with a thousand header lines takes about ten thousand
 _PROTOCOLS: Final = range(2, 6)

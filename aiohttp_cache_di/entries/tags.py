@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
+from multidict import istr
+
 from aiohttp_cache_di.rfc9111.groups import groups_in
 from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Tagging
 
@@ -25,6 +27,11 @@ __all__ = [
     "tagging_of",
     "tags_in",
 ]
+
+_CACHE_GROUPS: Final = istr("Cache-Groups")
+_SURROGATE_KEY: Final = istr("Surrogate-Key")
+_CACHE_TAG: Final = istr("Cache-Tag")
+_XKEY: Final = istr("xkey")
 
 MAX_TAGS_BYTES: Final = 16 * 1024
 """What the tags of one response may weigh together: as much as delivery networks take in a field."""
@@ -50,7 +57,7 @@ def as_shown(text: str) -> str:
 
 def has_tags(headers: Headers) -> bool:
     """Whether any of the fields may give tags to a response."""
-    return "Cache-Groups" in headers or "Surrogate-Key" in headers or "Cache-Tag" in headers or "xkey" in headers
+    return _CACHE_GROUPS in headers or _SURROGATE_KEY in headers or _CACHE_TAG in headers or _XKEY in headers
 
 
 def tags_in(lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:

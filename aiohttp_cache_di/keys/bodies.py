@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.lazy import compiled_later
 
-__all__ = ["Body", "body_digest", "body_of", "canonical_pairs"]
+__all__ = ["OCTETS", "Body", "body_digest", "body_of", "canonical_pairs"]
 
 OCTETS: Final = "application/octet-stream"  # What aiohttp says of bytes that nothing else is said of.
 _FORM: Final = "application/x-www-form-urlencoded"

@@ -88,10 +88,13 @@ def effective_credentials(
     cookies: LooseCookies | None = None,
     proxy: str | URL | None = None,
     proxy_auth: BasicAuth | None = None,
-    proxy_fields: Iterable[tuple[str, str]] = (),
+    proxy_fields: Fields | None = None,
 ) -> Fields:
     """*fields* with the credentials that aiohttp will add to them from the other arguments of a request."""
-    user = auth or (BasicAuth.from_url(url) if url.raw_user is not None or url.raw_password is not None else None)
+    has_userinfo = url.raw_user is not None or url.raw_password is not None
+    if not (auth or cookies or proxy or proxy_auth or proxy_fields or has_userinfo):
+        return fields
+    user = auth or (BasicAuth.from_url(url) if has_userinfo else None)
     if user is not None:
         fields = [field for field in fields if field[0] != "authorization"]
         fields.append(("authorization", user.encode()))
@@ -99,7 +102,7 @@ def effective_credentials(
         sent = "; ".join(value for name, value in fields if name == "cookie")
         fields = [field for field in fields if field[0] != "cookie"]
         fields.append(("cookie", _with_cookies(sent, cookies)))
-    fields = fields + [(name, value) for name, value in proxy_fields if name == "proxy-authorization"]
+    fields = fields + [(name, value) for name, value in proxy_fields or () if name == "proxy-authorization"]
     proxy_user = proxy_auth or (BasicAuth.from_url(URL(proxy)) if proxy else None)
     if proxy_user is not None:
         fields = [field for field in fields if field[0] != "proxy-authorization"]

@@ -29,7 +29,7 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
-from aiohttp_cache_di.keys.targets import is_own_host, remembered_target
+from aiohttp_cache_di.keys.targets import is_own_host, target_of
 from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
@@ -126,39 +126,22 @@ def create_key(
         refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS | {"expire_after", "refresh"})
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    target = remembered_target(url.extend_query(params) if params else url, ignored, ordered)
+    target = target_of(url.extend_query(params) if params else url, ignored, ordered=ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
     if tls and (principal is not None or credentials_are_shared):
         tls = without_client(tls)
-    fields = _fields(headers)
-    credentials = fields
-    if (
-        cookies
-        or auth
-        or proxy
-        or proxy_auth
-        or proxy_headers
-        or url.raw_user is not None
-        or url.raw_password is not None
-    ):
-        credentials = effective_credentials(
-            fields,
-            url=url,
-            auth=auth,
-            cookies=cookies,
-            proxy=proxy,
-            proxy_auth=proxy_auth,
-            proxy_fields=_fields(proxy_headers),
-        )
-    names = credential_names(credential_headers, ignored)
+    method, fields, names = method.upper(), _fields(headers), credential_names(credential_headers, ignored)
+    to_proxy = _fields(proxy_headers)
+    credentials = effective_credentials(
+        fields, url=url, auth=auth, cookies=cookies, proxy=proxy, proxy_auth=proxy_auth, proxy_fields=to_proxy
+    )
     who = ""
     if credentials or principal is not None:
         who = who_asks(credentials, names, principal=principal, credentials_are_shared=credentials_are_shared)
-    body = (
-        "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored, ordered)
-    )
-    method = method.upper()
+    body = ""
+    if data is not None or json is not None:
+        body = _body(data, json, json_serialize, fields, compress, ignored, ordered)
     if method == "QUERY" and not body:  # what no content means is told by its type too
         body = "".join(value for name, value in fields if name == "content-type")
     matched = ""
@@ -166,7 +149,7 @@ def create_key(
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
     host = _effective_host(fields, url) if fields else ""
-    way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
+    way = _way_by(proxy, to_proxy, ignored) if proxy else ""
     text = (
         f"{_beginning(method, target)}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
@@ -178,8 +161,8 @@ def create_key(
 
 def plain_key(method: str, url: URL, *, ignored_params: Collection[str] = (), ordered: bool = False) -> str:
     """What `create_key` makes of a method (upper case) and a URL without userinfo, and nothing else."""
-    ignored = frozenset(ignored_params) if ignored_params else _NONE
-    return hex_digest(f"{_beginning(method, remembered_target(url, ignored, ordered))}{_NOTHING_ELSE}", _KEY_BYTES)
+    target = target_of(url, ignored_params, ordered=ordered)
+    return hex_digest(f"{_beginning(method, target)}{_NOTHING_ELSE}", _KEY_BYTES)
 
 
 def _beginning(method: str, target: str) -> str:
@@ -195,14 +178,14 @@ def _effective_host(fields: Fields, url: URL) -> str:
     return "" if not hosts or is_own_host(hosts[-1], url) else hosts[-1].strip().lower()
 
 
-def _way_by(proxy: str | URL, proxy_headers: LooseHeaders | None, ignored: frozenset[str]) -> str:
+def _way_by(proxy: str | URL, proxy_fields: Fields, ignored: frozenset[str]) -> str:
     """The proxy that is asked, and what it is asked besides; its answers are its own, such as those of another country.
 
     What a user is known by to the proxy is a credential, and counts as such.
     """
     address = URL(proxy)
     without = lower_names(ignored) | {"proxy-authorization"}
-    fields = sorted((field for field in _fields(proxy_headers) if field[0] not in without), key=lambda field: field[0])
+    fields = sorted((field for field in proxy_fields if field[0] not in without), key=lambda field: field[0])
     host = f"{address.scheme}://{(address.raw_host or '').lower()}:{address.port}"
     return "".join((f"{len(host)}:{host}", *(f"{len(name)}:{name}{len(value)}:{value}" for name, value in fields)))
 

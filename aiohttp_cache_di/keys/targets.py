@@ -10,9 +10,9 @@ from yarl import URL
 
 from aiohttp_cache_di.keys.bodies import canonical_pairs
 
-__all__ = ["is_own_host", "remembered_target", "spellings", "target_of"]
+__all__ = ["is_own_host", "spellings", "target_of"]
 
-_MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
+_REMEMBERED_CHARS: Final = 1024  # Times the number of remembered queries, this bounds the memory that they may take.
 
 
 def spellings(url: str | URL) -> tuple[URL, ...]:
@@ -31,27 +31,24 @@ def spellings(url: str | URL) -> tuple[URL, ...]:
     return (quoted,) if same else (quoted, as_it_is)
 
 
-def remembered_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
-    """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
-    query = url.raw_query_string
-    if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
-        return _canonical_target(url, ignored, ordered)
-    return _memoised_target(url, ignored, ordered)
-
-
 def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
-    """What of *url* makes a difference to a key, as a text."""
-    return _canonical_target(url, frozenset(ignored_params), ordered)
+    """What of *url* makes a difference to a key, as a text: scheme, host, port, path and query.
 
+    Userinfo counts as a credential, the fragment not at all.
 
-def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
+    Args:
+        ignored_params: names of those of the query that make no difference.
+        ordered: whether the order of different names makes one.
+    """
+    target = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
     query = url.raw_query_string
-    query = canonical_pairs(query, ignored, ordered=ordered) if query else ""
-    base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
-    return f"{base}?{query}" if query else base
+    if query:
+        pairs = _remembered_pairs if len(query) <= _REMEMBERED_CHARS else canonical_pairs
+        query = pairs(query, frozenset(ignored_params), ordered=ordered)
+    return f"{target}?{query}" if query else target
 
 
-_memoised_target = lru_cache(maxsize=1024)(_canonical_target)  # an object with a URL weighs thrice what the text does
+_remembered_pairs = lru_cache(maxsize=1024)(canonical_pairs)
 
 
 def is_own_host(host: str, url: URL) -> bool:

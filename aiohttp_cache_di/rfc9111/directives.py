@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Final
 
 from msgspec import Struct
+from multidict import istr
 
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, parse_delta_s, split_list, unquote
@@ -19,6 +21,9 @@ __all__ = [
     "request_directives",
     "response_directives",
 ]
+
+_CACHE_CONTROL: Final = istr("Cache-Control")
+_PRAGMA: Final = istr("Pragma")
 
 _NAME = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -118,7 +123,7 @@ _NONE_IN_RESPONSE = ResponseDirectives()
 
 def response_directives(headers: Headers) -> ResponseDirectives:
     """The directives of a response."""
-    value = combined(headers, "Cache-Control")
+    value = combined(headers, _CACHE_CONTROL)
     if value is None:
         return _NONE_IN_RESPONSE
     return _response_directives(value) if len(value) <= MEMOISED_CHARS else _response_directives.__wrapped__(value)
@@ -149,10 +154,10 @@ def _response_directives(value: str) -> ResponseDirectives:
 
 def request_directives(headers: Headers) -> RequestDirectives:
     """The directives of a request; ``Pragma: no-cache`` counts only without Cache-Control (RFC 9111 §5.4)."""
-    value = combined(headers, "Cache-Control")
+    value = combined(headers, _CACHE_CONTROL)
     if value is not None:
         return _request_directives(value) if len(value) <= MEMOISED_CHARS else _request_directives.__wrapped__(value)
-    pragma = combined(headers, "Pragma")
+    pragma = combined(headers, _PRAGMA)
     if pragma is not None and "no-cache" in parse_members(pragma):
         return _PRAGMA_NO_CACHE
     return NO_DIRECTIVES

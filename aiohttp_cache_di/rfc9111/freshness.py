@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Final
+
+from multidict import istr
 
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives
@@ -23,6 +26,11 @@ __all__ = [
     "whole_s",
 ]
 
+_DATE: Final = istr("Date")
+_AGE: Final = istr("Age")
+_EXPIRES: Final = istr("Expires")
+_LAST_MODIFIED: Final = istr("Last-Modified")
+
 MAX_SKEW_S = 60.0
 """How far the clocks of machines that share a store may differ."""
 
@@ -34,23 +42,22 @@ def date_at(headers: Headers, *, received_at: float) -> float:
 
     A recipient with a clock takes the time of receipt for a missing Date (RFC 9110 §6.6.1).
     """
-    value = single(headers, "Date")
+    value = single(headers, _DATE)
     at = None if value is None else parse_http_date(value, now=received_at)
     return received_at if at is None else at
 
 
 def last_modified_at(headers: Headers, *, now: float) -> float | None:
     """The POSIX time of a valid Last-Modified, or None."""
-    value = single(headers, "Last-Modified")
+    value = single(headers, _LAST_MODIFIED)
     return None if value is None else parse_http_date(value, now=now)
 
 
 def age_value_s(headers: Headers) -> int:
     """The Age that came with the message: its first member, 0 when there is none or it is no number (RFC 9111 §5.1)."""
-    value = combined(headers, "Age")
-    if value is None:
+    if _AGE not in headers:
         return 0
-    members = split_list(value)
+    members = split_list(combined(headers, _AGE) or "")
     return (parse_delta_s(members[0]) or 0) if members else 0
 
 
@@ -106,9 +113,9 @@ def explicit_lifetime_s(
         return directives.s_maxage_s
     if directives.max_age_s is not None:
         return directives.max_age_s
-    if "Expires" not in headers:
+    if _EXPIRES not in headers:
         return None
-    value = single(headers, "Expires")
+    value = single(headers, _EXPIRES)
     expires_at = None if value is None else parse_http_date(value, now=received_at)
     if expires_at is None:
         return 0.0

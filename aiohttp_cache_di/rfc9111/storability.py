@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from multidict import istr
+
 from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives
 from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
@@ -19,6 +23,9 @@ __all__ = [
     "unstorable_fields",
     "why_not_storable",
 ]
+
+_CONNECTION: Final = istr("Connection")
+_AUTHORIZATION: Final = istr("Authorization")
 
 HEURISTIC_STATUSES = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """Statuses that may get a lifetime which the origin did not state (RFC 9110 §15.1)."""
@@ -88,7 +95,7 @@ def forbidding_directive(
         return "no-store"
     if shared and directives.private:
         return "private"
-    if shared and "Authorization" in request.headers and not _allows_shared_with_credentials(directives):
+    if shared and _AUTHORIZATION in request.headers and not _allows_shared_with_credentials(directives):
         return "authorization"
     return None
 
@@ -109,9 +116,9 @@ def unstorable_fields(headers: Headers, directives: ResponseDirectives, *, share
     Fields of the connection, those that Connection names, cookies being set, and the fields in ``no-cache="…"`` and
     (for a shared cache) ``private="…"``: left out, they are never reused without validation (RFC 9111 §5.2.2.4).
     """
-    connection = combined(headers, "Connection")
-    if connection is None and not directives.no_cache_fields and not directives.private_fields:
+    if _CONNECTION not in headers and not directives.no_cache_fields and not directives.private_fields:
         return _NEVER_STORED
+    connection = combined(headers, _CONNECTION)
     names = set(_NEVER_STORED)
     names.update(name.lower() for name in split_list(connection or "") if is_token(name))
     # Never appropriate as a connection option (RFC 9110 §7.6.1), and what it says of storing must be kept.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import repeat
+from typing import Final
+
+from multidict import istr
 
 from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
@@ -18,6 +22,8 @@ __all__ = [
     "vary_digest",
     "vary_fields",
 ]
+
+_VARY: Final = istr("Vary")
 
 VARIES_ON_ALL = ("*",)
 """The Vary fields of a response that no request selects."""
@@ -54,7 +60,7 @@ def vary_fields(headers: Headers) -> tuple[str, ...]:
     What is no field name cannot be compared either, and counts as ``*``; so does more than `MAX_VARY_NAMES` or
     `MAX_VARY_CHARS`.
     """
-    value = combined(headers, "Vary")
+    value = combined(headers, _VARY)
     if value is None:
         return ()
     if len(value) > MAX_VARY_CHARS:
@@ -121,9 +127,15 @@ def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> 
     """
     if not fields:
         return b""
+    values = tuple(map(combined, repeat(headers), fields))
+    if _WEIGHTED.issuperset(fields) and sum(map(len, filter(None, values))) <= MEMOISED_CHARS:
+        return _remembered_digest(fields, values, key)
+    return _digest(fields, values, key)
+
+
+def _digest(fields: tuple[str, ...], values: tuple[str | None, ...], key: bytes) -> bytes:
     digest = blake2b(digest_size=16, key=key)
-    for name in fields:
-        value = combined(headers, name)
+    for name, value in zip(fields, values, strict=True):
         field = name.encode("utf-8", "surrogatepass")
         if value is None:
             digest.update(b"%b%d:%b" % (_ABSENT, len(field), field))
@@ -131,6 +143,9 @@ def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> 
         data = normalised(name, value).encode("utf-8", "surrogatepass")
         digest.update(b"%d:%d:%b%b" % (len(field), len(data), field, data))
     return digest.digest()
+
+
+_remembered_digest = lru_cache(maxsize=1024)(_digest)  # of what a client accepts, which tells no secret
 
 
 def is_of_preferred_language(stored: StoredResponse, headers: Headers) -> bool:

@@ -41,6 +41,7 @@ __all__ = [
     "OptionalCount",
     "OptionalDuration",
     "OptionalEndpoint",
+    "OptionalFlag",
     "OptionalPath",
     "OptionalSecret",
     "OptionalSize",

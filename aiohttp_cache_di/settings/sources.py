@@ -24,7 +24,7 @@ from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.settings.forms import path
 from aiohttp_cache_di.settings.notation import FormError
 
-__all__ = ["DEFAULT_ENV_FILE", "ENVIRONMENT", "Found", "Layers"]
+__all__ = ["DEFAULT_ENV_FILE", "ENVIRONMENT", "FILE_SUFFIX", "Found", "Layers"]
 
 DEFAULT_ENV_FILE: Final = ".env"
 ENVIRONMENT: Final = "environment"

@@ -19,7 +19,7 @@ from aiohttp_cache_di.engine.door import TAPS, through_tap
 from aiohttp_cache_di.testing.calls import AskedFor, UnexpectedRequestError, asked_for
 from aiohttp_cache_di.testing.delivery import Breaks, Canned, Delivery, is_answered
 
-__all__ = ["FakeUpstream", "Reply", "Route", "is_of_this_machine", "reply"]
+__all__ = ["FakeUpstream", "Reply", "ReplyOptions", "Route", "is_of_this_machine", "reply"]
 
 Fails: TypeAlias = Literal["disconnects", "cuts-body"]
 _BREAKS: Final[Mapping[str, Breaks]] = {"disconnects": "before-head", "cuts-body": "in-body"}

@@ -26,9 +26,8 @@ class Table:
             self.order.used(key)
             return
         self.entries[key] = 1
-        self.order.came(key, 1)
-        if len(self.entries) < 0.9 * self._bound:
-            self.order.end_trials(len(self.entries))
+        total = len(self.entries)
+        self.order.came(key, 1, has_room=total < 0.9 * self._bound, total=total)
         while len(self.entries) > self._bound:
             self.drop(self.order.next_to_go(len(self.entries)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
@@ -79,10 +80,11 @@ async def test_what_has_a_tag_is_gone_and_the_rest_stays(origin: Origin, backend
         await backend.settle()
         assert await backend.purge(tags="user:7", dry_run=True) == Purged(2, 2)
         assert [await read(session, url) for url in urls] == [("1", True)] * 4
-        assert await backend.purge(tags=["user:7", "nothing"]) == Purged(2, 2)
+        assert await backend.purge(tags=["user:7", "nothing"], count_within_s=math.inf) == Purged(2, 2)
         assert [await read(session, url) for url in urls] == [("2", False), ("2", False), ("1", True), ("1", True)]
         assert [await read(session, url) for url in urls] == [("2", True), ("2", True), ("1", True), ("1", True)]
-        assert await backend.purge(tags="user:7") == Purged(0, 0)  # they were fetched without it
+        # They were fetched without it.
+        assert await backend.purge(tags="user:7", count_within_s=math.inf) == Purged(0, 0)
 
 
 async def test_a_purge_has_its_effect_though_nothing_is_dropped(backend: CacheBackend) -> None:
@@ -112,8 +114,8 @@ async def test_what_is_purged_softly_is_confirmed_by_the_origin(origin: Origin, 
     async with CachedSession(cache=backend) as session:
         await read(session, url)
         await backend.settle()
-        assert await backend.purge(tags="a", soft=True) == Purged(1, 4)
-        assert await backend.purge(tags="a", soft=True) == Purged(0, 0)
+        assert await backend.purge(tags="a", soft=True, count_within_s=math.inf) == Purged(1, 4)
+        assert await backend.purge(tags="a", soft=True, count_within_s=math.inf) == Purged(0, 0)
         (info,) = [info async for info in backend.entries(tags="a")]
         assert info.fresh_until <= time.time()
         async with session.get(url) as response:
@@ -123,7 +125,7 @@ async def test_what_is_purged_softly_is_confirmed_by_the_origin(origin: Origin, 
         assert await read(session, url) == ("body", True)
         assert [request.headers.get("If-None-Match") for request in origin.received] == [None, '"1"']
         await backend.settle()
-        assert await backend.purge(tags="b") == Purged(1, 4)
+        assert await backend.purge(tags="b", count_within_s=math.inf) == Purged(1, 4)
         assert await read(session, url) == ("body", False)
 
 
@@ -191,8 +193,15 @@ async def test_a_purge_that_does_not_wait_for_the_count_drops_what_it_concerns_a
 
 async def test_entries_of_an_earlier_version_are_dropped_by_what_their_headers_say(backend: CacheBackend) -> None:
     await backend.write(replace(make_entry("old"), raw_headers=((b"Surrogate-Key", b"a b"),)))
-    assert await backend.purge(tags="b") == Purged(1, len(make_entry("old").body))
+    assert await backend.purge(tags="b", count_within_s=math.inf) == Purged(1, len(make_entry("old").body))
     assert await keys_of(backend) == set()
+
+
+async def test_entries_of_an_earlier_version_are_made_stale_by_what_their_headers_say(backend: CacheBackend) -> None:
+    await backend.write(replace(make_entry("old"), raw_headers=((b"Surrogate-Key", b"a b"),)))
+    assert (await backend.purge(tags="b", soft=True, count_within_s=math.inf)).entries == 1
+    (info,) = [info async for info in backend.entries()]
+    assert info.fresh_until <= time.time()
 
 
 # ---- other processes
@@ -211,7 +220,7 @@ async def test_another_process_sees_a_purge_with_its_next_request(
                 await read(session, url, tags=tag)
                 await serving.settle()
                 assert await read(session, url) == (f"{number if tag == 'a' else 1}", True)
-            purged = await purging.purge(tags="a", soft=soft)
+            purged = await purging.purge(tags="a", soft=soft, count_within_s=math.inf)
             assert purged.entries == 1
             assert (await read(session, urls["b"]))[1] is True
         assert await read(session, urls["a"]) == ("4", False)

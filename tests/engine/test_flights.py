@@ -34,7 +34,7 @@ class TestFlights:
         flights = Flights()
         joined, alone = flights.start("key", joinable=True), flights.start("key", joinable=False)
         flights.invalidate("key")
-        assert (joined.store_allowed, alone.store_allowed, joined.is_over) == (False, False, True)
+        assert (joined.store_allowed, alone.store_allowed, joined.outcome is not None) == (False, False, True)
         other = flights.start("other", joinable=True)
         flights.invalidate_all()
         assert not other.store_allowed
@@ -43,7 +43,7 @@ class TestFlights:
         flights = Flights()
         flight = flights.start("k", joinable=True)
         flights.invalidate("k")
-        assert flight.is_over
+        assert flight.outcome is not None
         assert flights.current("k") is None
         other = flights.start("k", joinable=False)
         flights.invalidate_all()

@@ -5,7 +5,7 @@ import math
 import pickle
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque, _mac
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, UNREADABLE, EntryCodec, Opaque, _mac
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
 
@@ -419,3 +419,56 @@ def test_the_secret_is_in_no_repr() -> None:
 @given(body=st.binary(min_size=1000, max_size=2000))
 def test_the_body_lies_in_the_bytes_as_it_is(body: bytes) -> None:
     assert PLAIN.encode(entry(body=body)).endswith(body)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(stored=entries)
+def test_an_entry_survives_with_its_body_apart(codec: EntryCodec, stored: StoredResponse) -> None:
+    frame, body = codec.pack_apart(stored, stored.key)
+    assert body is stored.body
+    assert codec.unpack(frame, stored.key, body) == stored
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("item", ["target", Opaque("k1", b"bytes")])
+def test_what_has_no_body_is_whole_in_its_frame(codec: EntryCodec, item: str | Opaque) -> None:
+    assert codec.pack_apart(item, "k1") == (codec.pack(item, "k1"), None)
+    assert codec.unpack(codec.pack(item, "k1"), "k1", b"") is UNREADABLE
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_body_that_is_another_or_in_the_wrong_place_is_refused(codec: EntryCodec) -> None:
+    """Nothing may stand beside a frame that has its body, nothing be missing beside one that has not."""
+    frame, body = codec.pack_apart(entry(), "k1")
+    whole = codec.pack(entry(), "k1")
+    for data, beside in [
+        (frame, None),
+        (frame, b""),
+        (frame, b"b body"),
+        (frame, b"a bod"),
+        (frame, "a body"),
+        (frame + b"a", b" body"),
+        (frame[:-1], frame[-1:] + b"a body"),
+        (whole, b""),
+        (whole, body),
+        (whole[: -len(b"a body")], body),
+    ]:
+        assert codec.unpack(data, "k1", cast("bytes", beside)) is UNREADABLE
+    assert codec.unpack(frame, "k2", body) is UNREADABLE
+    for bit in range(8 * len(frame)):
+        flipped = bytearray(frame)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert codec.unpack(bytes(flipped), "k1", body) is UNREADABLE
+
+
+def test_a_forged_body_with_a_fitting_checksum_is_refused_where_entries_are_signed() -> None:
+    frame, _ = SIGNED.pack_apart(entry(), "k1")
+    beside = len("k1").to_bytes(4, "big") + b"k1"
+    checksum = zlib.crc32(b"b body", zlib.crc32(frame[8:12] + beside + frame[12:]))
+    forged = frame[:4] + checksum.to_bytes(4, "big") + frame[8:]
+    with pytest.raises(UnreadableEntryError, match="secret keys"):
+        SIGNED.decode(forged, "k1", b"b body")
+    as_whole = bytes([*frame[8:10], frame[10] & ~8, frame[11]])
+    checksum = zlib.crc32(as_whole + beside + frame[12:])
+    with pytest.raises(UnreadableEntryError, match="secret keys"):
+        SIGNED.decode(frame[:4] + checksum.to_bytes(4, "big") + as_whole + frame[12:], "k1")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of, pack_info, short_id, unpack_info
-from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
+from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline, outline_apart
 from aiohttp_cache_di.entries.tags import MAX_TAGS, tags_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
@@ -55,6 +55,23 @@ def test_the_beginning_of_a_frame_tells_what_the_whole_does(codec: str, size: in
     entry = varied(b"\0" * size)
     frame = CODECS[codec].pack(entry, "k")
     assert outline(frame[:OUTLINE_BYTES], len(frame), "k") == info_of(entry)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_frame_whose_body_is_apart_tells_what_the_whole_does(codec: str) -> None:
+    entry = varied(b"x" * 1000)
+    frame, body = CODECS[codec].pack_apart(entry, "k")
+    assert body == entry.body
+    assert outline_apart(frame, len(entry.body), "k") == info_of(entry)
+    for data in (
+        None,
+        "text",
+        b"",
+        frame[:50],
+        CODECS[codec].encode_alias("to", "k"),
+        frame.replace(b"http", b"\r\n\0:"),
+    ):
+        assert outline_apart(data, 1000, "k") is None
 
 
 def test_a_beginning_that_lacks_some_of_the_head_tells_nothing() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData, encode_basic_auth, payload
-from aiohttp.helpers import BasicAuth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -18,15 +17,7 @@ from yarl import URL
 
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, create_key
 from aiohttp_cache_di.keys.credentials import digest_of
-
-BASE = "http://example.org/api"
-JSON = {"Content-Type": "application/json"}
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-def basic_auth(login: str, password: str, encoding: str = "latin1") -> BasicAuth:
-    with pytest.warns(DeprecationWarning, match="BasicAuth"):
-        return BasicAuth(login, password, encoding)
+from tests.keys.samples import BASE, FORM, JSON, basic_auth
 
 
 def key_of(request: dict[str, Any]) -> str:

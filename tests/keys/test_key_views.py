@@ -9,21 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import FormData, MultipartWriter, payload
-from aiohttp.helpers import BasicAuth
 from multidict import MultiDict
 from yarl import URL
 
 from aiohttp_cache_di.keys import create_key, plain_key
 from tests.blocking import allowed_to_block
-
-BASE = "http://example.org/api"
-JSON = {"Content-Type": "application/json"}
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-def basic_auth(login: str, password: str, encoding: str = "latin1") -> BasicAuth:
-    with pytest.warns(DeprecationWarning, match="BasicAuth"):
-        return BasicAuth(login, password, encoding)
+from tests.keys.samples import BASE, JSON, basic_auth
 
 
 class _Captured(Exception):  # noqa: N818  # No error: it ends a request before it reaches the network.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,12 +27,7 @@ from aiohttp_cache_di.settings.variables import Variable
 LONG = "correct horse battery"
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith("AIOHTTP_CACHE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def refusal_of(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import traceback
 from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.report import effective_settings
+from aiohttp_cache_di.settings.secrecy import without_secrets
 
 SECRET = "hunter2"
 SECRETS = [item for item in CacheSettings.variables() if item.kind.secret]
@@ -38,12 +39,7 @@ IN_A_FORM = [
 BARE = ["hunter2", "hunter2-hunter2-hunter2", "'hunter2'", '"hunter2', '["hunter2"]', "hunter2\r\n", "hunter2,hunter2"]
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith("AIOHTTP_CACHE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def every_text(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> str:
@@ -160,3 +156,8 @@ def test_a_text_that_is_refused_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         CacheSettings.load()
 
     assert len(str(caught.value)) < 1_000
+
+
+def test_a_secret_that_begins_like_another_leaves_nothing_of_that() -> None:
+    settings = CacheSettings(secret_key=["correct horse battery", "correct horse battery staple"])
+    assert without_secrets("refused: correct horse battery staple", settings) == f"refused: {MASK}"

@@ -17,12 +17,7 @@ KEY = "a key that is long enough"
 OTHER_KEY = "another key that is long enough"
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith(("AIOHTTP_CACHE_", "RATES_CACHE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def refusal(env_file: str | None = ".env") -> str:

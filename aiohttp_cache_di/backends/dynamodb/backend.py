@@ -11,7 +11,7 @@ from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, of_backend, of_driver
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -64,8 +64,7 @@ class DynamoDBBackend(CacheBackend):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
         layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
         stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.largest_in_memory_bytes)
-        given = cast("Mapping[str, Any]", kwargs)
-        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
+        super().__init__(cache_name, **of_backend(kwargs))
         self.use(stack, DynamoDbCache)
 
 
@@ -131,7 +130,7 @@ def _stack(
         context=context,
         create=create,
         consistent_reads=options.get("consistent_reads", False),
-        options={name: options[name] for name in options.keys() - BACKEND_OPTIONS - OWN_OPTIONS},
+        options=of_driver(options, OWN_OPTIONS),
     )
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes)

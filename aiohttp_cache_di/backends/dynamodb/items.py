@@ -39,7 +39,7 @@ OURS: Final = frozenset({"f", "i", "l", "n", "o", "ttl", "until"})
 
 
 class Layout(Struct, frozen=True):
-    """How the items of one cache look.
+    """How the items of one cache look; a `RowLayout`, and the requests that are made of it.
 
     Args:
         table: name or ARN of the table.
@@ -88,12 +88,12 @@ class Layout(Struct, frozen=True):
         """The primary key of the item called *name*."""
         return {self.key_attr: {"S": name}}
 
-    def key_in(self, item: Attributes) -> str:
-        """The key that *item* is for."""
-        spelt: bytes | None = item.get("n", {}).get("B")
+    def key_in(self, row: Attributes) -> str:
+        """The key that *row* is for."""
+        spelt: bytes | None = row.get("n", {}).get("B")
         if spelt is not None:
             return spelt.decode("utf-8", "surrogatepass")
-        return self.name_in(item).removeprefix(self.prefix)
+        return self.name_in(row).removeprefix(self.prefix)
 
     def name_in(self, item: Attributes) -> str:
         """The hash key of *item*."""
@@ -128,20 +128,24 @@ class Layout(Struct, frozen=True):
             item["n"] = {"B": record.key.encode("utf-8", "surrogatepass")}
         return item
 
-    def frame_in(self, item: Attributes) -> object:
+    def frame_in(self, row: Attributes) -> object:
         """What stands in the place of the frame; None where no record is."""
-        for value in item.get(self.val_attr, {}).values():
+        for value in row.get(self.val_attr, {}).values():
             return value
         return None
 
-    def has_record(self, item: Attributes, now_s: float) -> bool:
-        """Whether *item* is more than a lease, and not to be dropped by *now_s*."""
-        until = item.get("until", {}).get("N")
-        return item.get("f", {}).get("N") != NO_RECORD and (until is None or float(until) > now_s)
+    def info_in(self, row: Attributes) -> Any:
+        """What is told of the record in *row*; None where nothing is."""
+        return row.get("i", {}).get("B")
 
-    def leads_on(self, item: Attributes) -> bool:
-        """Whether the record of *item* is a redirect or an alias."""
-        return item.get("f", {}).get("N") == "1"
+    def has_record(self, row: Attributes, now_s: float) -> bool:
+        """Whether *row* is more than a lease, and not to be dropped by *now_s*."""
+        until = row.get("until", {}).get("N")
+        return row.get("f", {}).get("N") != NO_RECORD and (until is None or float(until) > now_s)
+
+    def leads_on(self, row: Attributes) -> bool:
+        """Whether the record in *row* is a redirect or an alias."""
+        return row.get("f", {}).get("N") == "1"
 
     def fits(self, record: Record, frame: bytes) -> bool:
         """Whether DynamoDB takes an item for *record*, which holds *frame*."""

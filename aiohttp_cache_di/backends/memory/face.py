@@ -104,10 +104,10 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     # ---- the mapping
 
-    @property  # type: ignore[override]  # a view, where the store is shared
+    @property  # type: ignore[override]  # a view: others may share the store
     def data(self) -> MutableMapping[str, Any]:
-        """The items as they are kept."""
-        return self._store.data if self._leads_on is None else _Shown(self._store, self._leads_on)
+        """What is shown, as a dict: `UserDict` does with it what is done with this object."""
+        return _Shown(self._store, self._leads_on)
 
     @data.setter
     def data(  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
@@ -119,6 +119,24 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
             del self[key]
         for key, item in items.items():
             self[key] = item
+
+    def _shows(self, key: str, item: Item) -> bool:
+        return key in self
+
+
+class _Shown(MutableMapping[str, Any]):
+    """The items of a store that a face shows.
+
+    Args:
+        leads_on: as `StackCache` has it.
+    """
+
+    def __init__(self, store: MemoryStore, leads_on: bool | None) -> None:
+        self._store = store
+        self._leads_on = leads_on
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store.data and self._leads_on in (None, key in self._store.leading_on)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self:
@@ -133,36 +151,9 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
             raise KeyError(key)
         self._store.drop(key)
 
-    def _shows(self, key: str, item: Item) -> bool:
-        return key in self
-
-
-class _Shown(MutableMapping[str, Any]):
-    """The items of a shared store that a face shows."""
-
-    def __init__(self, store: MemoryStore, leads_on: bool) -> None:
-        self._store = store
-        self._leads_on = leads_on
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._store.data and (key in self._store.leading_on) is self._leads_on
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self:
-            raise KeyError(key)
-        return self._store.data[key]
-
-    def __setitem__(self, key: str, item: Any) -> None:
-        self._store.set(key, item, leads_on=self._leads_on)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._store.drop(key)
-
     def __iter__(self) -> Iterator[str]:
         return iter([key for key in self._store.data if key in self])
 
     def __len__(self) -> int:
-        leading_on = len(self._store.leading_on)
-        return leading_on if self._leads_on else len(self._store.data) - leading_on
+        leading_on, of_all = len(self._store.leading_on), len(self._store.data)
+        return of_all if self._leads_on is None else leading_on if self._leads_on else of_all - leading_on

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
-from aiohttp_cache_di.backends.memory.packed import Packed, at_rest
+from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -66,6 +66,7 @@ class MemoryStore:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes: int = 0
+        self._lines = CommonLines()
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
@@ -101,7 +102,7 @@ class MemoryStore:
     def item(self, key: str) -> Any:
         """The item under *key*, which stays as packed as it is; KeyError where there is none."""
         item = self.data[key]
-        return (self._open.get(key) or item.unpacked(key)) if type(item) is Packed else item
+        return (self._open.get(key) or self._lines.unpacked(item, key)) if type(item) is Packed else item
 
     def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
         """Have *item* under *key*.
@@ -155,7 +156,7 @@ class MemoryStore:
         for count, key in enumerate(keys, 1):
             with self._lock:
                 item = self.data.get(key)
-                entry = item.unpacked(key) if isinstance(item, Packed) else item
+                entry = self._lines.unpacked(item, key) if isinstance(item, Packed) else item
                 if not isinstance(entry, StoredResponse):
                     left += [] if item is None or isinstance(item, str) else [key]
                 elif entry.fresh_until > at:
@@ -234,23 +235,22 @@ class MemoryStore:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
-            item = at_rest(item, key)
+            item = self._lines.at_rest(item, key)
         else:
             self._foreign.add(key)
         self.data[key] = item
         weight = _weight(item)
         self.total_bytes += weight
+        has_room = self._has_room()
         if is_new:
-            self._order.came(key, weight)
+            self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         else:
             self._order.used(key)
         if until != math.inf:
             heapq.heappush(self._queue, Due(until, key))
             if self._unsifted or len(self._queue) > 2 * len(self.data) + CHUNK:
                 self._sift_queue()
-        if self._has_room():
-            self._order.end_trials(self.total_bytes)
-        elif self._over_bounds():
+        if not has_room:
             self._evict()
 
     def _mark(self, key: str, item: Any) -> None:
@@ -266,10 +266,9 @@ class MemoryStore:
 
     def _forget(self, key: str) -> None:
         """What is known of the item under *key* holds no more."""
-        before = self.data.get(key)
-        if before is not None:
+        if key in self.data:
             self._close(key)
-            self.total_bytes -= _weight(before)
+            self.total_bytes -= _weight(self.data[key])
             self._foreign.discard(key)
             self.leading_on.discard(key)
 
@@ -278,7 +277,7 @@ class MemoryStore:
         if type(item) is not Packed:
             return item if type(item) is StoredResponse else None
         packed: Packed = item
-        entry = packed.unpacked(key)
+        entry = self._lines.unpacked(packed, key)
         with self._lock:
             if self.data.get(key) is packed:
                 self._open[key] = entry
@@ -308,13 +307,15 @@ class MemoryStore:
         )
 
     def _evict(self) -> None:
+        """Let entries go until the bounds hold; the lock is held."""
         now = time.time()
         evicted = 0
         while self.data and self._over_bounds():
-            if not self._drop_expired(now):
+            if not self._drop_first_expired(now):
                 self._pop(self._order.next_to_go(self.total_bytes))
             evicted += 1
-        self.events.evicted(evicted)
+        if evicted:
+            self.events.evicted(evicted)
 
     def _drop_expired(self, now: float) -> bool:
         """Drop one entry that has expired, if there is one."""

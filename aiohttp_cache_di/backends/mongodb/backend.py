@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.options.values import codec_of, of_backend, of_driver
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -55,8 +55,7 @@ class MongoDBBackend(CacheBackend):
             MissingDependencyError: pymongo is not installed, or too old.
         """
         stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.largest_in_memory_bytes)
-        given = cast("Mapping[str, Any]", kwargs)
-        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
+        super().__init__(cache_name, **of_backend(kwargs))
         self.use(stack, MongoDBCache)
 
 
@@ -109,8 +108,9 @@ def _stack(
         body_bytes: tells how large the body of a response may be that is stored.
     """
     codec = codec_of(options, db_name, collection_name)
-    of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
-    store = _store_class()(db_name, collection_name, codec=codec, connection=connection, options=of_driver)
+    store = _store_class()(
+        db_name, collection_name, codec=codec, connection=connection, options=of_driver(options, NEAR_OPTIONS)
+    )
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes)
     return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near_arguments(options))

@@ -22,6 +22,7 @@ __all__ = [
     "DOCUMENT_BYTES",
     "SPARE_BYTES",
     "Document",
+    "DocumentLayout",
     "LeaseTerms",
     "date_of",
     "emptying",
@@ -80,6 +81,34 @@ def is_over(document: Document, now_ms: float) -> bool:
 def has_record(document: Document, now_ms: float) -> bool:
     """Whether *document* is more than a lease, and not to be dropped by *now_ms*."""
     return "f" in document and not is_over(document, now_ms)
+
+
+class DocumentLayout:
+    """What stands where in a document; see `RowLayout`."""
+
+    def key_in(self, row: Document) -> str:
+        """The key that *row* is for."""
+        return key_of(row["_id"])
+
+    def frame_in(self, row: Document) -> object:
+        """What stands in the place of the frame."""
+        return row.get("v")
+
+    def info_in(self, row: Document) -> Any:
+        """What is told of the record in *row*."""
+        return row.get("i")
+
+    def has_record(self, row: Document, now_s: float) -> bool:
+        """Whether *row* is more than a lease, and not to be dropped by *now_s*."""
+        return has_record(row, now_s * 1000)
+
+    def leads_on(self, row: Document) -> bool:
+        """Whether the record in *row* is a redirect or an alias."""
+        return bool(row["f"])
+
+    def fits(self, record: Record, frame: bytes) -> bool:
+        """Whether MongoDB takes a document for *record*, which holds *frame*."""
+        return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
 
 
 def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:

@@ -31,72 +31,73 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 )
 from aiohttp_cache_di.backends.store import Lease
 
-__all__ = ["give_back", "look_or_take", "renew", "take"]
+__all__ = ["DocumentLeases"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 NO_LEASES: Final = "%s: this server's findAndModify makes no document (upsert): each process fetches for itself"
 
 
-async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-    """Ask for the lease on *key*."""
-    terms, now_ms = await _terms(here, token, ttl_s)
-    try:
-        before: Document | None = await here.leasing.find_one_and_update(
-            if_free(key, now_ms),
-            taking(terms),
-            upsert=True,
-            projection={"f": 1, "until": 1},
-            return_document=ReturnDocument.BEFORE,
-        )
-    except DuplicateKeyError:
-        return Lease.REFUSED
-    except AutoReconnect as exc:
-        row = await _after(exc, here, key)
-        if row is None or row.get("o") != terms.token:
-            return Lease.REFUSED  # to be asked for again
-        return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
-    if before is None:  # nothing was there; or, as some servers tell it then, another is writing what is there
-        row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
-        if has_record(row, now_ms):
-            return Lease.GRANTED_LATE
-        return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
-    if has_record(before, now_ms):
-        return Lease.GRANTED_LATE
-    await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
-    return Lease.GRANTED
+class DocumentLeases:
+    """Asks for leases; see `RowLeases`."""
 
-
-async def look_or_take(here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
-    """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
-    terms, now_ms = await _terms(here, token, ttl_s)
-    try:
-        before = await _made(here, key, terms, now_ms)
-        if before is None:
-            return Lease.GRANTED
+    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*."""
+        terms, now_ms = await _terms(here, token, ttl_s)
+        try:
+            before: Document | None = await here.leasing.find_one_and_update(
+                if_free(key, now_ms),
+                taking(terms),
+                upsert=True,
+                projection={"f": 1, "until": 1},
+                return_document=ReturnDocument.BEFORE,
+            )
+        except DuplicateKeyError:
+            return Lease.REFUSED
+        except AutoReconnect as exc:
+            row = await _after(exc, here, key)
+            if row is None or row.get("o") != terms.token:
+                return Lease.REFUSED  # to be asked for again
+            return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
+        if before is None:  # nothing was there; or, as some servers tell it then, another is writing what is there
+            row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
+            if has_record(row, now_ms):
+                return Lease.GRANTED_LATE
+            return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
         if has_record(before, now_ms):
-            return before
-        free = {**unchanged(key, before), **if_free(key, now_ms)}
-        return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
-    except DuplicateKeyError:  # there is a lease, and perhaps a record too
-        row = await here.collection.find_one({"_id": name_of(key)})
-        return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
-    except (AutoReconnect, OperationFailure) as exc:
-        if isinstance(exc, OperationFailure):
-            here.look_alone()
-        row = await _after(exc, here, key)
-        return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
+            return Lease.GRANTED_LATE
+        await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
+        return Lease.GRANTED
 
+    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
+        """The document of *key* with a record; else the answer to a request for the lease, if one was made."""
+        terms, now_ms = await _terms(here, token, ttl_s)
+        try:
+            before = await _made(here, key, terms, now_ms)
+            if before is None:
+                return Lease.GRANTED
+            if has_record(before, now_ms):
+                return before
+            free = {**unchanged(key, before), **if_free(key, now_ms)}
+            return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
+        except DuplicateKeyError:  # there is a lease, and perhaps a record too
+            row = await here.collection.find_one({"_id": name_of(key)})
+            return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
+        except (AutoReconnect, OperationFailure) as exc:
+            if isinstance(exc, OperationFailure):
+                here.look_alone()
+            row = await _after(exc, here, key)
+            return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
 
-async def renew(here: Connection, key: str, token: str, ttl_s: float) -> bool:
-    """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
-    terms, _ = await _terms(here, token, ttl_s)
-    return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
+    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        terms, _ = await _terms(here, token, ttl_s)
+        return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
 
-
-async def give_back(here: Connection, key: str, token: str) -> None:
-    """Give the lease on *key* back, unless it has passed to another process."""
-    await here.leasing.bulk_write(giving_back(key, token))
+    async def give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
+        """Give the lease on *key* back, unless it has passed to another process; the two calls suit any document."""
+        del has_record
+        await here.leasing.bulk_write(giving_back(key, token))
 
 
 async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:

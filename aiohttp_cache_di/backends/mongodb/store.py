@@ -9,22 +9,21 @@ from typing import Any, ClassVar, Final
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from aiohttp_cache_di.backends.mongodb import leases
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
     DOCUMENT_BYTES,
     SPARE_BYTES,
     Document,
+    DocumentLayout,
     date_of,
-    has_record,
-    key_of,
     name_of,
     writing,
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
+from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
 from aiohttp_cache_di.backends.rows import RowStore
-from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record
+from aiohttp_cache_di.backends.store import Found, Limits, Record
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -62,7 +61,7 @@ class MongoDBStore(RowStore[Connection, Document]):
         connection: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(codec, self._connect)
+        super().__init__(codec, self._connect, DocumentLayout(), DocumentLeases())
         self._server = Server(db_name, collection_name, connection, options or {})
         self._listeners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]]
         self._listeners = weakref.WeakKeyDictionary()
@@ -150,24 +149,6 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     # ---- rows
 
-    def _key_in(self, row: Document) -> str:
-        return key_of(row["_id"])
-
-    def _frame_in(self, row: Document) -> object:
-        return row.get("v")
-
-    def _info_in(self, row: Document) -> Any:
-        return row.get("i")
-
-    def _has_record(self, row: Document, now: float) -> bool:
-        return has_record(row, now * 1000)
-
-    def _leads_on(self, row: Document) -> bool:
-        return bool(row["f"])
-
-    def _fits(self, record: Record, frame: bytes) -> bool:
-        return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
-
     def _code_of(self, error: BaseException) -> str:
         if not isinstance(error, OperationFailure):
             return ""
@@ -207,21 +188,6 @@ class MongoDBStore(RowStore[Connection, Document]):
                 break
         self._expiry.make_again(here)
         return failed
-
-    # ---- leases
-
-    async def _take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-        return await leases.take(here, key, token, ttl_s)
-
-    async def _look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
-        return await leases.look_or_take(here, key, token, ttl_s)
-
-    async def _renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        return await leases.renew(here, key, token, ttl_s)
-
-    async def _give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
-        del has_record  # it makes no difference here
-        await leases.give_back(here, key, token)
 
 
 async def _failures(here: Connection, updates: Mapping[str, Any]) -> dict[str, int | None]:

@@ -1,7 +1,12 @@
 """What operators ask of a backend: what is in there, why, and to have some of it gone.
 
-`operated` lists, counts and purges what `selection` says, in the words that `terms` checks. `urls` finds and drops what
-is kept for one URL, and `deleting` knows what goes with a response that is deleted. `explaining` makes an `explanation`
-of what the cache would do with a request now, from what `store_view` finds without a trace. May import the settings of
-a backend (`configured`), `stacked`, `storage`, `wrap` and `store`; no store of its own.
+Four classes hold the methods that users call, each on top of the next; what the methods do is in the other modules, so
+that a user's subclass of `CacheBackend` shares few names with us::
+
+    explaining   `explain`: makes an `explanation` of what `searching` finds and decides by a `store_view`
+    operated     `entries`, `purge`, `usage`: what a `selection` says, in a user's `terms`; `purging` drops it
+    urls         `has_url`, `delete_url`, `get_urls`: what is kept for one URL
+    deleting     `bulk_delete`, `invalidate`: what goes with a response that is deleted
+
+May import the settings of a backend (`configured`), `stacked`, `storage`, `wrap` and `store`; no store of its own.
 """

@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Deleting", "next_key"]
+__all__ = ["Deleting", "next_key", "related"]
 
 _FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
 """Whether what is deleted takes along what it leads to: where a user deletes it, not where a response does."""
@@ -38,10 +38,10 @@ class Deleting(Stacked):
         """Delete several responses with what belongs to them; missing ones are no error."""
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
         if _FOLLOWS_ONWARD.get():
-            await self.stack.delete(await self._related(keys))
+            await self.stack.delete(await related(self, keys))
         else:
-            related, there = await self._related_backwards(keys)
-            await self.stack.delete(related)
+            going, there = await _related_backwards(self, keys)
+            await self.stack.delete(going)
             _DROPPED.set(_DROPPED.get() + there)
 
     async def invalidate(self, keys: set[str]) -> int:
@@ -65,45 +65,48 @@ class Deleting(Stacked):
             _FOLLOWS_ONWARD.reset(token)
             _DROPPED.reset(count)
 
-    async def _related(self, keys: Collection[str]) -> set[str]:
-        """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
-        related, wanted = set[str](), set(keys)
-        while wanted:
-            related |= wanted
-            following = set[str | None]()
-            for item in await self.stack.items(wanted):
-                loaded: Any = self.stack.packing.loaded(item)
-                entry = getattr(loaded, "stored", loaded)
-                if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
-                    following.add(next_key(loaded))
-                elif loaded is not None:
-                    related.update(self._belonging_to(loaded))
-            wanted = {key for key in following if key is not None} - related
-        return related
 
-    async def _related_backwards(self, keys: Collection[str]) -> tuple[set[str], int]:
-        """*keys* themselves, their variants, and the redirects before them; and how many of them are there."""
-        variants, before = set[str](), set[str]()
-        items = await self.stack.items(keys)
-        for item in items:
-            loaded: Any = self.stack.packing.loaded(item)
+async def related(backend: Deleting, keys: Collection[str]) -> set[str]:
+    """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
+    found, wanted = set[str](), set(keys)
+    while wanted:
+        found |= wanted
+        following = set[str | None]()
+        for item in await backend.stack.items(wanted):
+            loaded: Any = backend.stack.packing.loaded(item)
             entry = getattr(loaded, "stored", loaded)
-            if isinstance(entry, StoredResponse):
-                variants.update(ref.key for ref in entry.variants)
-            if loaded is not None and not isinstance(loaded, str) and not item_leads_on(item):
-                before.update(self._belonging_to(loaded))
-        # What once led here may be a response by now.
-        variants -= set(keys)
-        kinds = await self.stack.kinds((before | variants) - set(keys))
-        going = variants | {key for key, leads_on in kinds.items() if leads_on}
-        return going | set(keys), len(items) + len(going & kinds.keys())
+            if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
+                following.add(next_key(loaded))
+            elif loaded is not None:
+                found.update(_belonging_to(backend, loaded))
+        wanted = {key for key in following if key is not None} - found
+    return found
 
-    def _belonging_to(self, response: Any) -> Iterable[str]:
-        """The keys of what is stored for the sake of *response*."""
-        stored = getattr(response, "stored", response)
-        if isinstance(stored, StoredResponse):
-            return (*(ref.key for ref in stored.variants), *stored.history)
-        return [self.create_key(hop.method, hop.url) for hop in response.history]
+
+async def _related_backwards(backend: Deleting, keys: Collection[str]) -> tuple[set[str], int]:
+    """*keys* themselves, their variants, and the redirects before them; and how many of them are there."""
+    variants, before = set[str](), set[str]()
+    items = await backend.stack.items(keys)
+    for item in items:
+        loaded: Any = backend.stack.packing.loaded(item)
+        entry = getattr(loaded, "stored", loaded)
+        if isinstance(entry, StoredResponse):
+            variants.update(ref.key for ref in entry.variants)
+        if loaded is not None and not isinstance(loaded, str) and not item_leads_on(item):
+            before.update(_belonging_to(backend, loaded))
+    # What once led here may be a response by now.
+    variants -= set(keys)
+    kinds = await backend.stack.kinds((before | variants) - set(keys))
+    going = variants | {key for key, leads_on in kinds.items() if leads_on}
+    return going | set(keys), len(items) + len(going & kinds.keys())
+
+
+def _belonging_to(backend: Deleting, response: Any) -> Iterable[str]:
+    """The keys of what is stored for the sake of *response*."""
+    stored = getattr(response, "stored", response)
+    if isinstance(stored, StoredResponse):
+        return (*(ref.key for ref in stored.variants), *stored.history)
+    return [backend.create_key(hop.method, hop.url) for hop in response.history]
 
 
 def next_key(hop: Any) -> str | None:

@@ -5,33 +5,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence, Set
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import BasicAuth, hdrs
 from aiohttp.typedefs import StrOrURL
 from multidict import CIMultiDict
 from yarl import URL
 
-from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
 from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
+from aiohttp_cache_di.backends.operating.searching import Search
 from aiohttp_cache_di.backends.operating.store_view import StoreView
-from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
-from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
+from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Validate
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.windows import Window
 from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
-from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
-from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
 __all__ = ["Explained"]
 
-MAX_HOPS = 10  # as aiohttp goes by default
 UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
 
 
@@ -59,23 +57,24 @@ class Explained(Operated, Configured):
             kwargs: the other arguments of the request.
         """
         await self.learn_secret()
-        wishes: dict[str, Any] = {"expire_after": expire_after, "refresh": refresh, "only_if_cached": only_if_cached}
-        wishes["stale_if_error"] = stale_if_error
+        wishes: dict[str, Any] = {"expire_after": expire_after, "stale_if_error": stale_if_error}
+        wishes |= {"refresh": refresh, "only_if_cached": only_if_cached}
         method, asked = method.upper(), URL(url) if isinstance(url, str) else url
         asked = asked.extend_query(kwargs["params"]) if kwargs.get("params") else asked
         headers = CIMultiDict(pairs_of(kwargs.get("headers") or ()))
         whose = self.whose(method, asked, headers, principal)
         arguments = {name: value for name, value in kwargs.items() if name != "params"}
-        key = self.create_key(method, asked, **arguments, **({"principal": principal} if principal else {}))
+        if principal:
+            arguments["principal"] = principal
         message = Request(method, str(asked.with_user(None) if asked.user else asked), headers)
         question = FullQuestion.of(
             message,
             self.rules_for(asked, **wishes),
-            key=key,
-            partition=self._partition(asked, headers, kwargs, whose),
+            key=self.create_key(method, asked, **arguments),
+            partition=_partition(self, asked, headers, kwargs, whose),
             is_named="principal" in whose,
         )
-        get_key = self.create_key(hdrs.METH_GET, asked, **arguments, **({"principal": principal} if principal else {}))
+        get_key = self.create_key(hdrs.METH_GET, asked, **arguments)
         follows = bool(kwargs.get("allow_redirects", True))
         return await self.explain_question(question, get_key=get_key, wishes=wishes, follows=follows)
 
@@ -98,7 +97,7 @@ class Explained(Operated, Configured):
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
         view = StoreView(self, self.entries)
-        search = _Search(self, view, question, trace, now)
+        search = Search(self, view, question, trace, now)
         decision: RequestDecision
         if passed_by:
             trace.steps.append(Step("method", False, passed_by))
@@ -106,8 +105,8 @@ class Explained(Operated, Configured):
         else:
             primary, entry = await search.find(get_key)
             stored = await view.infos(request.url)
-            self._hint(trace, view, primary, stored, {get_key, question.key})
-            decision = await self._decided(search, primary, entry, follows=follows)
+            _hint(trace, view, primary, stored, {get_key, question.key})
+            decision = await search.decide(primary, entry, follows=follows)
         return Explanation(
             method=request.method,
             url=keys.redact_url(request.url, self.ignored_params),
@@ -116,168 +115,68 @@ class Explained(Operated, Configured):
             decision=type(decision).__name__,
             cache_status=_status_of(decision, search.purged),
             steps=tuple(trace.steps),
-            settings=tuple(self._settings(request.url, rules, wishes)),
+            settings=tuple(_settings(self, request.url, rules, wishes)),
             stored=tuple(stored),
             store_error=view.error,
         )
 
-    def _hint(
-        self, trace: Trace, view: StoreView, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
-    ) -> None:
-        """Let *trace* say what is known of why nothing is selected.
 
-        Args:
-            own: the keys of what the request may be answered with.
-        """
-        if view.is_incomplete:
-            trace.hints["selected"] = view.error
-            if primary is None:
-                trace.hints["askable"] = "what is stored is not known"
-        elif primary is None and any(info.key in own for info in stored):
-            trace.hints.setdefault("selected", UNREADABLE)
-        elif primary is None and stored:
-            others = sorted({info.partition or "everyone" for info in stored})
-            trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
-
-    async def _decided(
-        self, search: _Search, primary: StoredResponse | None, entry: StoredResponse | None, *, follows: bool
-    ) -> RequestDecision:
-        candidates: tuple[StoredResponse | VariantRef, ...] = ()
-        if primary is not None:
-            candidates = (primary, *primary.variants)
-        found = decide(search.question, entry, search.now, candidates, search.trace)
-        decision = cast("RequestDecision", found)  # no plain hit, as traced
-        if isinstance(decision, Serve) and follows and not await search.may_use(decision.stored):
-            decision = policy.hop_anew(decision.stored, search.question.rules)
-            search.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
-        return policy.not_at_hand(decision) if search.view.is_incomplete or search.is_refused else decision
-
-    def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
-        auth: BasicAuth | None = kwargs.get("auth")
-        fields = effective_credentials(
-            [(name.lower(), value) for name, value in headers.items()],
-            url=url,
-            auth=auth,
-            cookies=kwargs.get("cookies"),
-            proxy=kwargs.get("proxy"),
-            proxy_auth=kwargs.get("proxy_auth"),
-            proxy_fields=[(name.lower(), value) for name, value in pairs_of(kwargs.get("proxy_headers") or ())],
-        )
-        return who_asks(fields, self.credential_headers, key=self.digest_key, **whose)
-
-    def _settings(self, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
-        """The settings that apply to a request, and what says so."""
-        pattern, found = self.url_rules.pattern_of(url), self.url_rules.match(url)
-        by_pattern = f"urls_expire_after[{pattern!r}]"
-        said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
-        is_by_pattern = found is not None and (found.value is not None or not found.says_more)
-        source = by_pattern if is_by_pattern else "the backend"
-        source = source if wishes.get("expire_after") is None else "the request"
-        lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
-        insisted = ", which overrides the origin" if rules.override_origin else ""
-        said.append(f"expire_after says {lifetime}{insisted}, by {source}")
-        for name in ("stale_if_error", "stale_while_revalidate"):
-            window_s: float | None = getattr(rules, f"{name}_s")
-            if window_s is not None:
-                by = "the request" if wishes.get(name) is not None else "the backend"
-                by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
-                window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
-                said.append(f"{name}={window}, by {by}")
-        said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
-        said += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & self.overridden)]
-        return said
-
-
-class _Search:
-    """What one request would find, and why it finds no more; as `engine.keeping.lookup.Lookup` looks for it.
+def _hint(
+    trace: Trace, view: StoreView, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
+) -> None:
+    """Let *trace* say what is known of why nothing is selected.
 
     Args:
-        now: POSIX time, UTC.
+        own: the keys of what the request may be answered with.
     """
+    if view.is_incomplete:
+        trace.hints["selected"] = view.error
+        if primary is None:
+            trace.hints["askable"] = "what is stored is not known"
+    elif primary is None and any(info.key in own for info in stored):
+        trace.hints.setdefault("selected", UNREADABLE)
+    elif primary is None and stored:
+        others = sorted({info.partition or "everyone" for info in stored})
+        trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
 
-    def __init__(self, backend: Explained, view: StoreView, question: FullQuestion, trace: Trace, now: float) -> None:
-        self.view = view
-        self.question = question
-        self.trace = trace
-        self.now = now
-        self.purged: str = ""
-        """The tag for which what is stored is not used as it is."""
-        self.is_refused: bool = False
-        """Whether a filter refuses what is stored."""
-        self._backend = backend
 
-    async def find(self, get_key: str) -> tuple[StoredResponse | None, StoredResponse | None]:
-        """What is stored under the key of the request, and of that what it selects.
+def _partition(
+    backend: Configured, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]
+) -> str:
+    auth: BasicAuth | None = kwargs.get("auth")
+    fields = effective_credentials(
+        [(name.lower(), value) for name, value in headers.items()],
+        url=url,
+        auth=auth,
+        cookies=kwargs.get("cookies"),
+        proxy=kwargs.get("proxy"),
+        proxy_auth=kwargs.get("proxy_auth"),
+        proxy_fields=[(name.lower(), value) for name, value in pairs_of(kwargs.get("proxy_headers") or ())],
+    )
+    return who_asks(fields, backend.credential_headers, key=backend.digest_key, **whose)
 
-        Args:
-            get_key: the key of the same request to GET.
-        """
-        is_head = self.question.method == hdrs.METH_HEAD and self._backend.cache_control
-        primary: StoredResponse | None = None
-        for key in (*([get_key] if is_head else []), self.question.key):
-            primary, entry = await self._select(key)
-            if entry is not None:
-                return primary, entry
-        return primary, None
 
-    async def may_use(self, hop: StoredResponse) -> bool:
-        """Whether *hop* is no redirect, or may be used, or leads to what is at hand."""
-        rules = self.question.rules
-        for _ in range(MAX_HOPS):
-            if hop.status == 200 or policy.may_be_used_alone(hop, rules, now=self.now):
-                return True
-            if not hop.history:
-                return False
-            _, following = await self._select(hop.history[0], of_any=True)
-            if following is None or self.now >= following.fresh_until:
-                return False
-            hop = following
-        return False
-
-    async def _select(self, key: str, *, of_any: bool = False) -> tuple[StoredResponse | None, StoredResponse | None]:
-        """What is stored under *key*, and the variant of it that the request selects."""
-        primary = entry = await self._read(key, of_any=of_any)
-        if primary is not None and (primary.vary_fields or primary.variants):
-            chosen = policy.select_variant(self.question.request, primary, self.question.rules.digest_key)
-            if chosen is None:
-                return primary, None
-            if chosen != primary.key:
-                entry = await self._read(chosen, of_any=of_any)
-        if entry is None or await self._passes(entry):
-            return primary, entry
-        return None, None
-
-    async def _read(self, key: str, *, of_any: bool) -> StoredResponse | None:
-        hints = self.trace.hints
-        entry = await self.view.get(key) if key else None
-        if entry is None:
-            tag = self._backend.stack.here().purges.reasons.get(key)
-            if tag:
-                self.purged, hints["selected"] = tag, f"tag {tag} was purged"
-            return None
-        softened = softened_by(entry)
-        if softened:
-            hints["usable"] = f"tag {softened} was purged softly"
-        self.purged = softened if entry.tagging is not None else self.purged
-        if entry.key != key:
-            return None
-        if self.now >= entry.store_until:
-            hints["selected"] = f"what is stored has ended {length_of(self.now - entry.store_until)} ago"
-            return None
-        if entry.partition != self.question.partition and not of_any:
-            hints["selected"] = f"what is stored is for principal {short_id(entry.partition) or 'everyone'}"
-            return None
-        return entry
-
-    async def _passes(self, entry: StoredResponse) -> bool:
-        try:
-            if await self._backend.passes_filter(CachedResponse.from_stored(entry)):
-                return True
-            self.trace.hints["selected"] = "filter_fn refuses what is stored"
-        except Exception as error:  # of the user's function
-            self.trace.hints["selected"] = f"filter_fn fails on what is stored: {type(error).__name__}"
-        self.is_refused = True
-        return False
+def _settings(backend: Configured, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
+    """The settings that apply to a request, and what says so."""
+    pattern, found = backend.url_rules.pattern_of(url), backend.url_rules.match(url)
+    by_pattern = f"urls_expire_after[{pattern!r}]"
+    said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
+    is_by_pattern = found is not None and (found.value is not None or not found.says_more)
+    source = by_pattern if is_by_pattern else "the backend"
+    source = source if wishes.get("expire_after") is None else "the request"
+    lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
+    insisted = ", which overrides the origin" if rules.override_origin else ""
+    said.append(f"expire_after says {lifetime}{insisted}, by {source}")
+    for name in ("stale_if_error", "stale_while_revalidate"):
+        window_s: float | None = getattr(rules, f"{name}_s")
+        if window_s is not None:
+            by = "the request" if wishes.get(name) is not None else "the backend"
+            by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
+            window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
+            said.append(f"{name}={window}, by {by}")
+    said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+    said += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
+    return said
 
 
 def _status_of(decision: RequestDecision, tag: str) -> str:

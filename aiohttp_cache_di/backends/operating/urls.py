@@ -12,7 +12,7 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.operating.deleting import Deleting
+from aiohttp_cache_di.backends.operating.deleting import Deleting, related
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -41,7 +41,7 @@ class Addressed(Deleting):
         A session adds headers, cookies and credentials of its own to its requests: `CachedSession.has_url` knows them.
         """
         await self.learn_secret()
-        named = self._keys_of(url, method, kwargs)
+        named = _keys_of(self, url, method, kwargs)
         return await self.is_kept(named) or bool(await self.listed_as(url, method, kwargs.get("params")))
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", *, everywhere: bool = False, **kwargs: Any) -> int:
@@ -57,9 +57,9 @@ class Addressed(Deleting):
         if not everywhere:
             await self.learn_secret()
             listed = await self.listed_as(url, method, kwargs.get("params"))
-            return await self.drop(self._keys_of(url, method, kwargs) | listed)
+            return await self.drop(_keys_of(self, url, method, kwargs) | listed)
         refuse_unknown("delete_url(everywhere=True)", kwargs, {"params"})
-        return await self.drop(await self._all_keys_of(url, kwargs.get("params")))
+        return await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
 
     async def get_urls(self) -> AsyncIterator[str]:
         """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
@@ -69,14 +69,14 @@ class Addressed(Deleting):
                 if item is not None and not isinstance(item, str):
                     stored = getattr(item, "stored", None)
                     url = stored.url if isinstance(stored, StoredResponse) else str(item.url)
-                    yield self._shown(url)  # which users' programs may have put there as it is
+                    yield _shown(self, url)  # which users' programs may have put there as it is
 
     async def listed_as(self, url: StrOrURL, method: str = "GET", params: Any = None) -> set[str]:
         """The keys of all that `get_urls` lists as *url*, where that lacks a value; none for a URL that is whole.
 
         It walks over all that is stored.
         """
-        return await self._all_keys_of(url, params, method.upper()) if keys.is_redacted(url) else set()
+        return await _all_keys_of(self, url, params, method.upper()) if keys.is_redacted(url) else set()
 
     async def is_kept(self, named: Collection[str]) -> bool:
         """Tell whether there is something under one of the keys *named*."""
@@ -87,34 +87,38 @@ class Addressed(Deleting):
         """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""
         wanted = set(named)
         await self.settle(wanted)
-        before = await self.stack.kinds(await self._related(wanted))
+        before = await self.stack.kinds(await related(self, wanted))
         for key in wanted:
             await self.delete(key)
         count = len(before) - len(await self.stack.kinds(before.keys()))
         self.stats.purged += count
         return count
 
-    def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
-        return {self.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}
 
-    async def _all_keys_of(self, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
-        """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
-        spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
-        wanted = {self._target(self._shown(spelling)) for spelling in spelt}
+def _keys_of(backend: Addressed, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
+    return {backend.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}
 
-        def is_wanted(info: EntryInfo) -> bool:
-            with suppress(ValueError):  # of a URL that is none
-                return method in (None, info.method) and self._target(self._shown(info.url)) in wanted
-            return False
 
-        async with aclosing(upkeep.infos(self.stack, is_wanted)) as pages:
-            return {info.key async for page in pages for info in page}
+async def _all_keys_of(backend: Addressed, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
+    """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
+    spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
+    wanted = {_target(backend, _shown(backend, spelling)) for spelling in spelt}
 
-    def _shown(self, url: str | URL) -> str:
-        return keys.redact_url(url, self.ignored_params)
+    def is_wanted(info: EntryInfo) -> bool:
+        with suppress(ValueError):  # of a URL that is none
+            return method in (None, info.method) and _target(backend, _shown(backend, info.url)) in wanted
+        return False
 
-    def _target(self, url: str) -> str:
-        return keys.target_of(URL(url, encoded=True), self.ignored_params, ordered=self.is_ordered)
+    async with aclosing(upkeep.infos(backend.stack, is_wanted)) as pages:
+        return {info.key async for page in pages for info in page}
+
+
+def _shown(backend: Addressed, url: str | URL) -> str:
+    return keys.redact_url(url, backend.ignored_params)
+
+
+def _target(backend: Addressed, url: str) -> str:
+    return keys.target_of(URL(url, encoded=True), backend.ignored_params, ordered=backend.is_ordered)
 
 
 async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:

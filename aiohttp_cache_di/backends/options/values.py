@@ -20,6 +20,8 @@ __all__ = [
     "BackendOptions",
     "StorageOptions",
     "codec_of",
+    "of_backend",
+    "of_driver",
     "refuse_unusable",
 ]
 
@@ -40,6 +42,20 @@ Check: TypeAlias = Callable[[Any], bool]
 class _Rule(Struct, frozen=True):
     check: Check
     accepted: str
+
+
+def of_backend(options: Mapping[str, object]) -> dict[str, Any]:
+    """Those of *options* that every backend has."""
+    return {name: options[name] for name in options.keys() & BACKEND_OPTIONS}
+
+
+def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, Any]:
+    """Those of *options* that are meant for a store's driver.
+
+    Args:
+        own: names of those that are the store's.
+    """
+    return {name: options[name] for name in options.keys() - BACKEND_OPTIONS - set(own)}
 
 
 def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, of_backend, of_driver
 from aiohttp_cache_di.backends.redis.clients import driver_options, topology_at, topology_of
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.store.sizes import record_bytes
@@ -55,7 +55,7 @@ class RedisBackend(CacheBackend):
             MissingDependencyError: redis or hiredis is not installed.
         """
         given = _known(type(self).__name__, kwargs)
-        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
+        super().__init__(cache_name, **of_backend(given))
         stack = _stack(cache_name, "responses", address, connection, given, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
 
@@ -141,9 +141,8 @@ def _stack(
     Args:
         body_bytes: tells how large the body of a response may be that is stored.
     """
-    of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
-    near = near_arguments(options)
-    topology = topology_at(address, of_driver) if connection is None else topology_of(connection, of_driver)
+    near, driver = near_arguments(options), of_driver(options, NEAR_OPTIONS)
+    topology = topology_at(address, driver) if connection is None else topology_of(connection, driver)
     codec = codec_of(options, namespace, collection)
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes, by_users=False)

@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Bounds", "Evictor", "Uses"]
+__all__ = ["Bounds", "Evictor", "Uses", "used_bytes"]
 
 LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
 EXACT_BELOW: Final = 100  # entries; a bound below it is kept exactly

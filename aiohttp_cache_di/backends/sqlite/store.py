@@ -34,6 +34,7 @@ from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, S
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -296,11 +297,15 @@ class SQLiteStore:
 
     # ---- in the threads
 
-    def _encode(self, record: Record) -> tuple[bytes, bool, bytes | None]:
-        frame = self._codec.pack(record.item, record.key)
-        if len(frame) > min(self.database.value_bytes(), MAX_FRAME_BYTES):
-            raise StorageError(f"an entry of {len(frame)} bytes is more than this cache keeps in SQLite")
-        return frame, item_leads_on(record.item), packed_info(record)
+    def _encode(self, record: Record) -> tuple[bool, bytes | None, bytes, bytes | None]:
+        item = record.item
+        frame, body = self._codec.pack_apart(item, record.key)
+        size = len(frame) if body is None else len(frame) + len(body)
+        if size > min(self.database.value_bytes(), MAX_FRAME_BYTES):
+            raise StorageError(f"an entry of {size} bytes is more than this cache keeps in SQLite")
+        # A frame without a body tells what is told, except tags which only header fields say, and in their words.
+        is_told = isinstance(item, StoredResponse) and body is not None and not has_tags_in_fields_alone(item)
+        return item_leads_on(item), None if is_told else packed_info(record), frame, body
 
     def only_read(self) -> None:
         """Change nothing from now on."""

@@ -173,9 +173,8 @@ class NearTier:
         until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s
         self._copies[key] = Copy(entry, version, until, weight)
         self.total_bytes += weight
-        self._order.came(key, weight)
-        if self.total_bytes < self.max_bytes * NEARLY_FULL:
-            self._order.end_trials(self.total_bytes)
+        has_room = self.total_bytes < self.max_bytes * NEARLY_FULL
+        self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         while self.total_bytes > self.max_bytes:
             self._let_go(self._order.next_to_go(self.total_bytes))
 

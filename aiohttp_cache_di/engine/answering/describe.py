@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -102,7 +102,7 @@ def describe_miss(
         hidden: see `Report`.
     """
     if issubclass(type(response), ClientResponse):  # else it is a double of a test
-        Report(response, cache_status, received_at=time.time(), values=values, hidden=hidden).begin()
+        Report(response, cache_status, received_at=time.time(), values=values, hidden=hidden)
 
 
 class Report:
@@ -125,15 +125,14 @@ class Report:
 
     from_cache: bool = False
     body_path: Path | None = None
-    cache_status: str = ""
-    """What the response says by now."""
     fresh_until: float = math.inf
     """Until when the entry is fresh that is handed to the store (POSIX time)."""
-    is_read_early: bool = False
-    """Whether requests are answered with the entry while it waits to be written."""
+    is_told: bool = False
+    """Whether the store has said what became of the entry."""
     _until: float = math.inf
     _is_accepted: bool = False
-    _is_told: bool = False
+    _is_read_early: bool = False
+    _listener: ref[ClientResponse] | None = None
 
     def __init__(
         self,
@@ -144,12 +143,15 @@ class Report:
         values: str = "",
         hidden: Collection[str] | None = None,
     ) -> None:
+        self.cache_status: str = cache_status
+        """What the response says by now."""
         self._status = cache_status
         self._values = values
         self.received_at = received_at
         self.hidden = hidden
-        asks = hidden is not None and _ask(response, self)
-        self._listener = None if asks else ref(response)
+        if hidden is None or not _ask(response, self):
+            self._listener = ref(response)
+            self._tell(response)
 
     @property
     def cache_decision(self) -> CacheDecision:
@@ -171,11 +173,6 @@ class Report:
         """Whether the response was not fresh when it came."""
         return self._until <= self.received_at
 
-    def begin(self) -> None:
-        """Say what is known at the head, if no more is known yet."""
-        if not self.cache_status:
-            self._say(self._status, math.inf)
-
     def not_stored(self, detail: status.Detail) -> None:
         """It is not stored, for a reason of `DETAILS`."""
         self._say(status.with_detail(self._status, detail), math.inf)
@@ -186,7 +183,7 @@ class Report:
         Args:
             is_waiting: it may still be written.
         """
-        self._is_told = True
+        self.is_told = True
         if is_written:
             self._say(status.stored(self._status), self.fresh_until)
         elif not self._is_accepted:
@@ -194,23 +191,22 @@ class Report:
         else:
             self._unwritten() if is_waiting else self.not_stored("given-up")
 
-    def accepted(self, is_failing: Callable[[], bool]) -> None:
-        """The entry waits to be written, unless the store has said more of it already.
+    def accepted(self, *, is_failing: bool, is_read_early: bool = False) -> None:
+        """The entry waits to be written.
 
         Args:
-            is_failing: tells whether the store is known to fail, so that nothing can be promised.
+            is_failing: the store is known to fail, so that nothing can be promised.
+            is_read_early: requests are answered with the entry meanwhile.
         """
-        self._is_accepted = True
-        if self._is_told:
-            return
-        if is_failing():
+        self._is_accepted, self._is_read_early = True, is_read_early
+        if is_failing:
             self._unwritten()
         else:
             self._say(status.stored(self._status), self.fresh_until)
 
     def _unwritten(self) -> None:
         """The store fails, and the entry waits to be written."""
-        if self.is_read_early:
+        if self._is_read_early:
             self._say(status.with_detail(self._status, "pending"), self.fresh_until)
         else:
             self.not_stored("store-failed")

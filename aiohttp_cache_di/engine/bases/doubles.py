@@ -83,11 +83,11 @@ class Doubles:
 
     async def _keep(self, response: Any, backend: CacheBackend, key: str, actions: CacheActions) -> None:
         fresh_until = _fresh_until(response, actions) if is_backend(backend) else None
+        if fresh_until == 0.0:
+            return
         report = None
         if isinstance(response, ClientResponse) and is_backend(backend):
             report = Report(response, forwarded("uri-miss"), received_at=time.time())
-        if fresh_until == 0.0:
-            return
         if not await backend.is_cacheable(response, actions):
             if report is not None:
                 report.not_stored("filtered")

@@ -43,6 +43,7 @@ class Sender:
         self._last: object = None
         self._theirs = frozenset[str]()
         self._looks_first = self._is_double = False
+        self._judge()  # what that imports is there before the first request
 
     @property
     def looks_first(self) -> bool:
@@ -74,7 +75,8 @@ class Sender:
 
     def is_direct(self, backend: object) -> bool:
         """Whether a request simply goes to what stands below, as `send` would have it."""
-        self._judge()
+        if genuine_request() is not self._last:
+            self._judge()
         return not (self._is_double or self._looks_first) and is_backend(backend)
 
     async def send(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -54,7 +53,7 @@ class Call(Struct):
         result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
         tags: of what is stored of it, beside those that the responses have.
-        has_wishes: whether the caller wishes for anything.
+        is_plain: whether the caller wishes for nothing, and is no one in particular.
     """
 
     session: ref[ClientSession]
@@ -77,29 +76,7 @@ class Call(Struct):
     result: Result | None = None
     through: Through | None = None
     tags: tuple[str, ...] = ()
-    has_wishes: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        session: ClientSession,
-        options: Mapping[str, Any],
-        *,
-        principal: Principal = None,
-        digest_user: DigestAuthMiddleware | None = None,
-    ) -> Call:
-        """A call of *session* with *options*, the arguments of aiohttp."""
-        decoded = options.get("auto_decompress")
-        return cls(
-            ref(session),
-            decoded=session.auto_decompress if decoded is None else bool(decoded),
-            headers=options.get("headers") or (),
-            cookies=options.get("cookies"),
-            timeout=options.get("timeout"),
-            follows=bool(options.get("allow_redirects", True)),
-            principal=principal,
-            digest_user=digest_user,
-        )
+    is_plain: bool = True
 
     def wish(
         self,
@@ -119,13 +96,8 @@ class Call(Struct):
             self.principal = principal
         if tags:
             self.tags = tags_of(tags, bounded=False)
-        is_plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
-        self.has_wishes = not is_plain or principal is not None or bool(self.tags)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the caller wishes for nothing, and is no one in particular."""
-        return not self.has_wishes and self.principal is None and self.digest_user is None
+        wishes = expire_after is not None or refresh or only_if_cached or stale_if_error is not None
+        self.is_plain = self.is_plain and not wishes and principal is None and not self.tags
 
     @property
     def is_looking(self) -> bool:

@@ -24,7 +24,7 @@ from aiohttp_cache_di.engine.copies.framing import Unkept
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.filed import FiledBody
 
-__all__ = ["MAX_JOINED_BYTES", "SPOOL_FROM_BYTES", "SpooledCopy", "Spools", "largest_bytes", "spools_of"]
+__all__ = ["MAX_JOINED_BYTES", "SPOOL_FROM_BYTES", "SpooledCopy", "Spools", "largest_spooled", "spools_of"]
 
 SPOOL_FROM_BYTES: Final = 1024 * 1024  # of a body; smaller ones take less time in memory than on this way
 MAX_JOINED_BYTES: Final = 8 * 1024 * 1024  # of a part that is joined with another one, in memory
@@ -50,12 +50,10 @@ class Spools(Struct, frozen=True):
     from_bytes: int = SPOOL_FROM_BYTES
 
 
-def largest_bytes(runtime: Runtime, backend: CacheBackend) -> float:
-    """The size of the largest body that is kept."""
-    allowed, spooled = backend.max_body_bytes, runtime.here.largest_spooled_bytes
-    if spooled is None:
-        return backend.largest_in_memory_bytes
+def largest_spooled(spooled: float, backend: CacheBackend) -> float:
+    """The size of the largest body that is kept where the store takes those of up to *spooled* bytes as they arrive."""
     spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+    allowed = backend.max_body_bytes
     return spooled if allowed is None else min(allowed, spooled)
 
 

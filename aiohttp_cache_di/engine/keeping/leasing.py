@@ -26,11 +26,17 @@ class Leasing(Lookup):
     _lease: str | None = None
     _leased_at: float = 0.0
 
-    def may_have_company(self) -> bool:
-        """Whether another process may be fetching this key, or something has come since the store was asked."""
+    def may_have_company(self, *, waits: bool) -> bool:
+        """Whether another process may be fetching this key, or something has come since the store was asked.
+
+        Args:
+            waits: the request has waited for another one since.
+        """
         here = self.runtime.here
         if here.leases is not None:
             return True
+        if not waits and self.is_known_absent:
+            return False
         at_hand = here.peek(self.key)
         return at_hand is not None and at_hand is not self.primary
 

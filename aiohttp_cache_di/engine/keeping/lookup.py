@@ -20,7 +20,7 @@ from aiohttp_cache_di.engine.notes import note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
-from aiohttp_cache_di.policy import Rules
+from aiohttp_cache_di.policy import FullQuestion, Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
@@ -35,9 +35,7 @@ class Lookup:
     """Where the response to one request is looked for.
 
     Args:
-        message: the request.
-        key: the request's own key; "" for one whose response is never stored.
-        partition: the digest of the credentials that it carries.
+        question: of the request; its key is "" for one whose response is never stored.
         key_arguments: what `CacheBackend.create_key` is given beside method and URL.
     """
 
@@ -50,6 +48,8 @@ class Lookup:
     """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
+    is_known_absent: bool = False
+    """Whether it took no asking, and so no time, to tell that nothing is stored: see `is_absent`."""
     store_failed: bool = False
     """Whether the store was asked for it, and has not answered."""
     is_refused: bool = False
@@ -61,21 +61,20 @@ class Lookup:
 
     def __init__(
         self,
-        message: Request,
+        question: FullQuestion,
         backend: CacheBackend,
         runtime: Runtime,
-        rules: Rules,
-        key: str,
-        partition: str,
         key_arguments: dict[str, Any],
     ) -> None:
-        self.message = message
+        self.message: Request = question.request
         self.backend = backend
         self.hooks: Hooks = Hooks.of(backend)
         self.runtime = runtime
-        self.rules = rules
-        self.key = key
-        self.partition = partition
+        self.rules: Rules = question.rules
+        self.key: str = question.key
+        self.partition: str = question.partition
+        self.is_named: bool = question.is_named
+        """Whether it is for a principal, whatever its credentials are."""
         self.key_arguments = key_arguments
 
     @property
@@ -98,7 +97,7 @@ class Lookup:
         other = copy.copy(self)
         other.message = message
         other.early_read, other.lease_s = None, 0.0
-        other.store_failed = other.is_refused = False
+        other.store_failed = other.is_refused = other.is_known_absent = False
         return other
 
     # ---- finding
@@ -119,6 +118,7 @@ class Lookup:
         ):
             return False
         self.early_read, self.lease_s = None, 0.0
+        self.is_known_absent = True
         if here.purges.reasons:
             self.purged = here.purges.reasons.get(key, "")
         return True
@@ -267,6 +267,7 @@ class Lookup:
         found = [each for each in (self.primary, self.head_of, entry) if each is not None]
         self.primary = self.head_of = self.foreign = None
         self.early_read = None
+        self.is_known_absent = False
         if found:
             self.backend.stack.events.unreadable()
             await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})

@@ -28,7 +28,6 @@ class Placing(Leasing):
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
         report.fresh_until = entry.fresh_until
-        report.is_read_early = self.backend.reads_pending
         placed: StoredResponse | None = None
 
         def tell(is_written: bool) -> None:
@@ -36,11 +35,10 @@ class Placing(Leasing):
             report.written(is_written, is_waiting=is_waiting)
 
         placed = self.place(entry, outcome=tell)
-        report.accepted(self._is_failing)
+        if not report.is_told:
+            is_failing = self.store_failed or self.backend.guard.is_failing("write")
+            report.accepted(is_failing=is_failing, is_read_early=self.backend.reads_pending)
         return placed
-
-    def _is_failing(self) -> bool:
-        return self.store_failed or self.backend.guard.is_failing("write")
 
     def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.

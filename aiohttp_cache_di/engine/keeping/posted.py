@@ -51,9 +51,7 @@ class Posted:
         self._flight: Flight | None = None
         try:
             question, arguments = as_get()
-            place = question.rules, question.key, question.partition
-            self._storing = ResponseStoring(question.request, backend, runtime, *place, arguments)
-            self._storing.is_named = question.is_named
+            self._storing = ResponseStoring(question, backend, runtime, arguments)
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception as error:
             note_key_failure(error)

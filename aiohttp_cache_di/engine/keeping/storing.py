@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.copies.framing import has_known_end
-from aiohttp_cache_di.engine.copies.recording import Failed, Unkept, note_failure, record, why_not_kept
-from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
+from aiohttp_cache_di.engine.copies.recording import Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.keeping.making import ReceivedHead, entry_by
 from aiohttp_cache_di.engine.keeping.placing import Placing
@@ -45,8 +45,6 @@ UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 class ResponseStoring(Placing, Tagged):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
-    is_named: bool = False
-    """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
@@ -66,14 +64,16 @@ class ResponseStoring(Placing, Tagged):
         at = reply.head.received_at
         hidden = self.backend.ignored_params
         report = Report(reply.response, decision.cache_status, received_at=at, values=self.found, hidden=hidden)
-        failed = partial(self.backend.stats.count_error, "record")
         try:
-            self._record(reply, decision, flight, report, hops, owner, failed)
+            self._record(reply, decision, flight, report, hops, owner)
         except Exception as error:
-            note_failure(error, failed)
+            note_failure(error, self._failed)
             report.not_stored("error")
             flight.end(Outcome.UNSHARED)
-        report.begin()
+
+    def _failed(self, kind: str) -> None:
+        """Count an error of ours that cost a copy."""
+        self.backend.stats.count_error("record", kind)
 
     def _record(
         self,
@@ -83,10 +83,11 @@ class ResponseStoring(Placing, Tagged):
         report: Report,
         hops: Sequence[str],
         owner: ref[ClientSession],
-        failed: Failed,
     ) -> None:
         response, head = reply.response, reply.head
-        max_bytes = largest_bytes(self.runtime, self.backend)
+        spools_up_to = self.runtime.here.largest_spooled_bytes
+        in_memory = self.backend.largest_in_memory_bytes
+        max_bytes = in_memory if spools_up_to is None else largest_spooled(spools_up_to, self.backend)
         why_not = self._why_not(reply, owner, max_bytes)
         if why_not is not None:
             report.not_stored(why_not)
@@ -95,25 +96,23 @@ class ResponseStoring(Placing, Tagged):
         # What a caller does to the response afterwards makes no difference.
         lines, times = response.raw_headers, (head.requested_at, head.received_at)
         received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times)
-        make = partial(self._entry, received, decision, self._links(response, hops))
-        finished = partial(self._finished, make, flight, report)
-        flight.hand_over()
+        links = tuple(hops) if head.status not in REDIRECTS else self._links(response, hops)
+        finished = partial(self._finished, received, decision, links, flight, report)
+        flight.is_handed_over = True
         record(
             response,
             max_bytes=max_bytes,
             finished=finished,
             watch=reply.watch,
-            failed=failed,
+            failed=self._failed,
             arrived=flight.arrived,
-            spools=self._spools(decision, flight, owner),
+            spools=None if spools_up_to is None else self._spools(decision, flight, owner),
         )
-        if not flight.is_over:
+        if flight.outcome is None:
             self._expect_body(response, flight, owner)
 
-    def _spools(self, decision: Store, flight: Flight, owner: ref[ClientSession]) -> Spools | None:
-        """How a large body goes into the store, where that takes it as it arrives."""
-        if self.runtime.here.largest_spooled_bytes is None:
-            return None
+    def _spools(self, decision: Store, flight: Flight, owner: ref[ClientSession]) -> Spools:
+        """How a large body goes into the store, which takes it as it arrives."""
         is_part = decision.combine_with is not None
         finish = partial(self._finish_later, flight, owner)
         return spools_of(self.runtime, self.backend, self.key, joined=is_part, spawn=finish)
@@ -157,13 +156,15 @@ class ResponseStoring(Placing, Tagged):
 
     def end_unshared(self, flight: Flight) -> None:
         """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""
-        if not flight.is_over:
+        if flight.outcome is None:
             self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
             flight.end(Outcome.UNSHARED)
 
     def _finished(
         self,
-        make: Callable[[bytes | FiledBody], StoredResponse],
+        received: ReceivedHead,
+        decision: Store,
+        links: tuple[str, ...],
         flight: Flight,
         report: Report,
         body: bytes | FiledBody | Unkept,
@@ -182,7 +183,7 @@ class ResponseStoring(Placing, Tagged):
                 report.not_stored("purged")
                 flight.end(Outcome.UNSHARED)
             else:
-                self._put(make(body), flight, report)
+                self._put(self._entry(received, decision, links, body), flight, report)
         except Exception:
             logger.exception("A response could not be stored")
             report.not_stored("error")
@@ -246,7 +247,7 @@ class ResponseStoring(Placing, Tagged):
         is_saved = await backend.guard.run("write", save, False)
         backend.stats.stored += is_saved
         report.fresh_until = entry.fresh_until
-        report.accepted(bool)  # which says no
+        report.accepted(is_failing=False)
         report.written(is_saved)
 
     def _entry(
@@ -272,9 +273,8 @@ class ResponseStoring(Placing, Tagged):
         return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
-        """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
-        is_hop = response.status in REDIRECTS and policy.leads_on(response.status, response.headers)
-        return self.following(response) if is_hop else tuple(hops)
+        """Of a redirect, the key of what it leads to; the keys of those that led here (*hops*) where there is none."""
+        return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
 
     def following(self, response: ClientResponse) -> tuple[str, ...]:
         """The key of what a redirect leads to, if that is a URL."""

@@ -203,19 +203,16 @@ class Questions:
 
     def _learn(self, method: str, url: URL, text: str) -> Question:
         """The question of a request that nothing else sets apart, which is remembered from now on."""
-        key = self._plain_key(method, url, text)
+        if self._keys_are_plain and "@" not in text:  # only credentials would count besides, and there are none
+            key = keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
+        else:
+            key = self._backend.create_key(method, url)
         question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
         if not self._keys_count_more:
             if method not in self._known:
                 self._known[method] = Remembered()
             self._known[method].keep(text, question)
         return question
-
-    def _plain_key(self, method: str, url: URL, text: str) -> str:
-        """The key of a request of which only credentials among the headers would count, and which has none."""
-        if self._keys_are_plain and "@" not in text:
-            return keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
-        return self._backend.create_key(method, url)
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""

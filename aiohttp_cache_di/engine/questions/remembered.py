@@ -25,7 +25,7 @@ class Remembered(OrderedDict[StrOrURL, V]):
 
     def keep(self, url: StrOrURL, value: V) -> None:
         """Remember *value* for *url*, unless that is too long."""
-        chars = _chars_of(url)
+        chars = len(url) if type(url) is str else _chars_of(url)
         if chars > MAX_URL_CHARS:
             return
         if url not in self:
@@ -33,7 +33,7 @@ class Remembered(OrderedDict[StrOrURL, V]):
         self[url] = value
         while self._chars > MAX_CHARS or len(self) > MAX_REMEMBERED:
             oldest, _ = self.popitem(last=False)
-            self._chars -= _chars_of(oldest)
+            self._chars -= len(oldest) if type(oldest) is str else _chars_of(oldest)
 
     def clear(self) -> None:
         """Forget everything."""

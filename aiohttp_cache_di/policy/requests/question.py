@@ -75,11 +75,6 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     rules: Rules
     is_named: bool = False
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it asks for nothing but a response that may be stored: where none is, the origin is to give it."""
-        return self.plain_until == math.inf and self.method == "GET" and not self.rules.only_if_cached
-
     def selects(self, entry: StoredResponse) -> bool:
         """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
         fields = entry.vary_fields
@@ -149,7 +144,14 @@ def decide(
             entry = None
     if not isinstance(question, FullQuestion):
         return None
-    if entry is None and not candidates and trace is None and question.is_plain:
+    if (
+        entry is None
+        and not candidates
+        and trace is None
+        and question.plain_until == math.inf
+        and question.method == "GET"
+        and not question.rules.only_if_cached
+    ):  # it asks for nothing but a response that may be stored, so that the origin is to give it
         return NOTHING_STORED
     return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from multidict import istr
+
 from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout
 from aiohttp_cache_di.policy.rules.resolved import Rules
 from aiohttp_cache_di.rfc9111.cache_status import generated
@@ -11,10 +15,12 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Headers, StoredResponse
 
 __all__ = ["hop_anew", "is_fresh_by_origin", "leads_on", "may_be_used_alone"]
 
+_LOCATION: Final = istr("Location")
+
 
 def leads_on(status: int, headers: Headers) -> bool:
     """Whether aiohttp goes on from a response to another URL."""
-    return status in REDIRECTS and "Location" in headers
+    return status in REDIRECTS and _LOCATION in headers
 
 
 def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from aiohttp_cache_di.policy.decisions import (
     Bypass,
@@ -38,6 +39,8 @@ from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
 __all__ = ["may_answer_get", "on_post_response", "on_response"]
+
+_DATE: Final = istr("Date")
 
 # With a condition of ours in the request, these may be about the condition; the caller has sent none.
 _REFUSING = frozenset({400, 412, 413, 431})
@@ -157,7 +160,7 @@ def _store(
         vary_digest=vary_digest(fields, request.selecting_headers, rules.digest_key),
         cache_status=forwarded(plan.reason),
         # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
-        add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
+        add=() if _DATE in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
         combine_with=stored if response.status == 206 and stored is not None and may_combine(stored, headers) else None,
     )
 

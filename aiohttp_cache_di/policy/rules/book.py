@@ -64,11 +64,11 @@ class RuleBook:
     @cached_property
     def of_all_urls(self) -> Rules | None:
         """The rules of a request without wishes; None where they differ by URL or with the time."""
-        expire_after = self._read(self.expire_after)
+        expire_after = _plain_lifetime(self, self.expire_after)
         if self.url_rules or self.query_patterns or not isinstance(expire_after, _STAYING):
             return None
         wishes = (expire_after, False, False, False, None, False, None)
-        rules = self.resolved[wishes] = self._rules(*wishes, now=0.0)
+        rules = self.resolved[wishes] = _rules_of(self, *wishes, now=0.0)
         return rules
 
     def resolve(
@@ -96,78 +96,18 @@ class RuleBook:
         if expire_after is None:
             override_origin = found is not None and found.override_origin
             expire_after = self.expire_after if found is None or (more and more.value is None) else found.value
-        expire_after = self._read(expire_after)
+        expire_after = _plain_lifetime(self, expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
         wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
         if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
-            return self._rules(*wishes, now=now)
+            return _rules_of(self, *wishes, now=now)
         rules = self.resolved.get(wishes)
         if rules is None:
             if len(self.resolved) > MAX_RESOLVED:
                 self.resolved.clear()
-            rules = self.resolved[wishes] = self._rules(*wishes, now=now)
+            rules = self.resolved[wishes] = _rules_of(self, *wishes, now=now)
         return rules
-
-    def _read(self, expire_after: ExpirationTime) -> ExpirationTime:
-        """*expire_after*: of a text what it says but for a point in time, and None where it is not given."""
-        if expire_after is UNSET and self.cache_control:
-            return None
-        if isinstance(expire_after, str):
-            if means_none(expire_after):
-                return None
-            seconds = fixed_s(expire_after)
-            return expire_after if seconds is None else seconds
-        return expire_after
-
-    def _rules(
-        self,
-        expire_after: ExpirationTime,
-        override_origin: bool,
-        refresh: bool,
-        only_if_cached: bool,
-        window: tuple[float | None] | None,
-        post_as_query: bool,
-        pattern: UrlExpiration | None,
-        *,
-        now: float,
-    ) -> Rules:
-        lifetime = 0.0 if self.disabled else lifetime_s(expire_after, now=now)
-        if lifetime is None and not self.cache_control:
-            lifetime = math.inf
-        on_error_s, revalidating_s, methods = self._of_pattern(pattern)
-        return Rules(
-            cache_control=self.cache_control,
-            shared=self.shared,
-            lifetime_s=lifetime,
-            ends_at=posix_time(moment_of(expire_after)) if isinstance(expire_after, str | datetime) else None,
-            override_origin=override_origin or self.disabled,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error_s=on_error_s if window is None else window[0],
-            stale_while_revalidate_s=revalidating_s,
-            allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
-            allowed_methods=methods,
-            post_as_query=post_as_query,
-            heuristic_fraction=self.heuristic_fraction,
-            heuristic_with_query=self.heuristic_with_query,
-            max_variants=self.max_variants,
-            replays_cookies=self.store_cookies,
-            tags=() if pattern is None else tuple(pattern.tags),
-            digest_key=self.digest_key,
-        )
-
-    def _of_pattern(self, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
-        """The stale windows and the methods, which a pattern may say and the backend says for all others."""
-        on_error_s, revalidating_s, methods = self.stale_if_error_s, self.stale_while_revalidate_s, self.allowed_methods
-        if pattern is not None:
-            if pattern.stale_if_error is not None:
-                on_error_s = window_s(pattern.stale_if_error)
-            if pattern.stale_while_revalidate is not None:
-                revalidating_s = window_s(pattern.stale_while_revalidate)
-            if pattern.allowed_methods is not None:
-                methods = frozenset(pattern.allowed_methods)
-        return on_error_s, revalidating_s, methods
 
     def may_allow(self, method: str) -> bool:
         """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
@@ -185,3 +125,66 @@ class RuleBook:
         if self.cache_control:
             return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
         return frozenset(self.allowed_codes) | REDIRECTS
+
+
+def _plain_lifetime(book: RuleBook, expire_after: ExpirationTime) -> ExpirationTime:
+    """*expire_after*: of a text what it says but for a point in time, and None where it is not given."""
+    if expire_after is UNSET and book.cache_control:
+        return None
+    if isinstance(expire_after, str):
+        if means_none(expire_after):
+            return None
+        seconds = fixed_s(expire_after)
+        return expire_after if seconds is None else seconds
+    return expire_after
+
+
+def _rules_of(
+    book: RuleBook,
+    expire_after: ExpirationTime,
+    override_origin: bool,
+    refresh: bool,
+    only_if_cached: bool,
+    window: tuple[float | None] | None,
+    post_as_query: bool,
+    pattern: UrlExpiration | None,
+    *,
+    now: float,
+) -> Rules:
+    lifetime = 0.0 if book.disabled else lifetime_s(expire_after, now=now)
+    if lifetime is None and not book.cache_control:
+        lifetime = math.inf
+    on_error_s, revalidating_s, methods = _of_pattern(book, pattern)
+    return Rules(
+        cache_control=book.cache_control,
+        shared=book.shared,
+        lifetime_s=lifetime,
+        ends_at=posix_time(moment_of(expire_after)) if isinstance(expire_after, str | datetime) else None,
+        override_origin=override_origin or book.disabled,
+        refresh=refresh,
+        only_if_cached=only_if_cached,
+        stale_if_error_s=on_error_s if window is None else window[0],
+        stale_while_revalidate_s=revalidating_s,
+        allowed_codes=book.codes() if book.cache_control or book.store_cookies else frozenset(book.allowed_codes),
+        allowed_methods=methods,
+        post_as_query=post_as_query,
+        heuristic_fraction=book.heuristic_fraction,
+        heuristic_with_query=book.heuristic_with_query,
+        max_variants=book.max_variants,
+        replays_cookies=book.store_cookies,
+        tags=() if pattern is None else tuple(pattern.tags),
+        digest_key=book.digest_key,
+    )
+
+
+def _of_pattern(book: RuleBook, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
+    """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+    on_error_s, revalidating_s, methods = book.stale_if_error_s, book.stale_while_revalidate_s, book.allowed_methods
+    if pattern is not None:
+        if pattern.stale_if_error is not None:
+            on_error_s = window_s(pattern.stale_if_error)
+        if pattern.stale_while_revalidate is not None:
+            revalidating_s = window_s(pattern.stale_while_revalidate)
+        if pattern.allowed_methods is not None:
+            methods = frozenset(pattern.allowed_methods)
+    return on_error_s, revalidating_s, methods

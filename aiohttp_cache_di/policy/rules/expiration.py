@@ -27,7 +27,6 @@ from aiohttp_cache_di.units import means_none, parse_duration
 
 __all__ = [
     "FOR_EVER",
-    "NOT_AT_ALL",
     "RULE_FIELDS",
     "UNSET",
     "ExpirationTime",
@@ -55,9 +54,6 @@ class _Unset(int):
 
 UNSET: Final = _Unset(FOR_EVER)
 """No lifetime was given: for ever by the rules alone, none of the user's where the standard decides."""
-
-NOT_AT_ALL: Final = 0
-"""The lifetime of what is not to be cached."""
 
 _ACCEPTED: Final = (
     "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', 'never' or 'none', a timedelta, a datetime, or "

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.memory.packed import Packed
+from aiohttp_cache_di.backends.memory.packed import MAX_LINE_BYTES, MAX_LINES, CommonLines, Packed
 from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_OPEN
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
@@ -26,7 +26,7 @@ def bury(storage: DictCache) -> None:
 
 
 def packed(storage: DictCache, key: str) -> bool:
-    return isinstance(storage.data[key], Packed)
+    return isinstance(storage._store.data[key], Packed)
 
 
 def is_open(storage: DictCache, key: str) -> bool:
@@ -157,7 +157,7 @@ def test_the_bytes_that_are_counted_are_those_that_are_there() -> None:
         storage.peek(f"{number - number % 7}")
     weights = [
         ENTRY_OVERHEAD_BYTES + len(item.head) * (1 + is_open(storage, key)) + len(item.body)
-        for key, item in storage.data.items()
+        for key, item in storage._store.data.items()
     ]
     assert storage._store._open
     assert storage.total_bytes == sum(weights) <= 600 * (ENTRY_OVERHEAD_BYTES + 1200)
@@ -197,7 +197,66 @@ def test_an_entry_at_rest_weighs_little_beside_its_body(storage: DictCache) -> N
         after_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (after_bytes - before_bytes) / 4000 - 2000 < 800  # of which some 330 are texts
+    assert (after_bytes - before_bytes) / 4000 - 2000 < 500  # of which 40 are the key, and some 90 other texts
+
+
+def with_lines(key: str, *lines: tuple[str, str]) -> StoredResponse:
+    """An entry with *lines*, whose bytes are objects of its own, as those of each response are."""
+    own = tuple((name.encode(), value.encode()) for name, value in lines)
+    return msgspec.structs.replace(make_entry(key), raw_headers=own)
+
+
+def test_header_lines_that_many_responses_have_are_kept_once(storage: DictCache) -> None:
+    entries = [
+        with_lines(f"{number}", ("Server", "nginx"), ("ETag", f'"{number}"'), ("Vary", "Accept"), ("Vary", "Accept"))
+        for number in range(2 * MAX_LINES)
+    ]
+    for entry in entries:
+        storage.put(entry)
+    found = [storage[entry.key] for entry in entries]
+    assert found == entries
+    assert {id(each.raw_headers[0]) for each in found[2:]} == {id(found[2].raw_headers[0])}
+    assert b"nginx" in storage._store.data["0"].head
+    assert b"nginx" not in storage._store.data["2"].head
+
+
+def test_all_lines_are_what_they_were_when_there_are_more_than_are_kept_once(storage: DictCache) -> None:
+    entries = [
+        with_lines(f"{number}-{part}", *((f"X-{number + each}", f"{each % 5}") for each in range(40)))
+        for number in range(100)
+        for part in range(3)
+    ]
+    for entry in entries:
+        storage.put(entry)
+    assert [storage[entry.key] for entry in entries] == entries
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept_once"),
+    [
+        (("Server", "nginx"), True),
+        (("Content-Security-Policy", "x" * (MAX_LINE_BYTES - 23)), True),
+        (("Content-Security-Policy", "x" * (MAX_LINE_BYTES - 22)), False),
+        (("DATE", "Sat, 21 Nov 2026 08:00:00 GMT"), False),
+        (("expires", "0"), False),
+    ],
+)
+def test_long_lines_and_those_that_change_with_the_time_are_not_kept_once(
+    line: tuple[str, str], is_kept_once: bool
+) -> None:
+    lines = CommonLines()
+    heads = [lines.at_rest(with_lines("k", line), "k") for _ in range(3)]
+    assert all(isinstance(packed, Packed) and lines.unpacked(packed, "k").raw_headers for packed in heads)
+    assert (line[1].encode() in getattr(heads[2], "head", b"")) is not is_kept_once
+
+
+def test_what_is_known_of_lines_is_bounded() -> None:
+    lines = CommonLines()
+    for number in range(10 * MAX_LINES):
+        for _ in range(1 + number % 2):
+            lines.at_rest(with_lines("k", ("X-Number", f"{number}")), "k")
+    assert len(lines._lines) == len(lines._numbers) == MAX_LINES
+    assert len(lines._seen) <= MAX_LINES
 
 
 def test_a_head_of_many_lines_is_counted_with_what_its_objects_take() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import Any
 from unittest.mock import patch
 
@@ -63,6 +64,16 @@ def test_rules_are_those_of_the_latest_settings() -> None:
     assert backend.rules_for("http://example.org").lifetime_s == 6
     backend.urls_expire_after = {"*.org": 7}
     assert backend.rules_for("http://example.org").lifetime_s == lifetime_s(7, now=0.0)
+
+
+def test_all_that_is_made_of_settings_is_made_again_when_one_changes() -> None:
+    made = {name for name, _ in inspect.getmembers_static(CacheBackend, lambda each: isinstance(each, cached_property))}
+    backend = CacheBackend()
+    for name in made:
+        getattr(backend, name)
+    assert made <= vars(backend).keys()
+    backend.expire_after = 5
+    assert made.isdisjoint(vars(backend))
 
 
 def test_a_hook_is_the_users_where_a_subclass_or_the_object_has_its_own() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Unpack, cast
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.operating import operated
+from aiohttp_cache_di.backends.operating import purging
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, store
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, MAX_BATCH, Table
@@ -129,12 +129,22 @@ def test_the_clues_of_a_selection_are_in_all_that_it_selects() -> None:
 async def test_a_row_that_does_not_tell_is_looked_at_whatever_is_looked_for(
     backend: SQLiteBackend, tmp_path: Path
 ) -> None:
-    await put(backend, [replace(make_entry(f"{n:040x}"), url=f"http://a.test/{n}") for n in range(4)])
+    long = ((b"Long", b"x" * 20_000),)
+    entries = [replace(make_entry(f"{n:040x}"), url=f"http://a.test/{n}") for n in range(3)]
+    await put(backend, [*entries, replace(entries[0], key=f"{3:040x}", raw_headers=long)])
     with closing(sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)) as other:
         table = Table("responses").sql
-        for number, info in enumerate([None, "text", b"x" * 5000]):
-            other.execute(f"UPDATE {table} SET info = ? WHERE key = ?", (info, number.to_bytes(20, "big")))
+        for number, told in enumerate(["text", b"x" * 5000]):
+            other.execute(f"UPDATE {table} SET info = ? WHERE key = ?", (told, number.to_bytes(20, "big")))
     assert await keys_of(backend, host="a.test") == {f"{n:040x}" for n in range(4)}
+
+
+async def test_tags_that_only_header_fields_say_are_found_in_the_words_of_tags(backend: SQLiteBackend) -> None:
+    """As a version that knew no tags has stored them; each line of a list may have spaces, and what is not shown."""
+    lines = ((b"Content-Type", b"text/plain"), (b"Cache-Tag", b"one, t\x00wo"))
+    await put(backend, [replace(make_entry("1" * 40), raw_headers=lines), make_entry("2" * 40)])
+    assert await keys_of(backend, tags="one") == {"1" * 40}
+    assert await keys_of(backend, tags="t\N{REPLACEMENT CHARACTER}wo") == {"1" * 40}
 
 
 async def test_a_file_of_another_encoding_is_looked_through_all_the_same(tmp_path: Path) -> None:
@@ -202,10 +212,10 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     assert (sum(softened), max(softened)) == (count, MAX_BATCH)
     assert (await backend.purge(host="a.test")).entries == count
 
-    most = operated.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
+    most = purging.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
     assert (sum(walked), max(walked)) == (2 * count, walk.INFOS_PER_PAGE)
     assert sum(lots) == 2 * count
-    assert operated.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
+    assert purging.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
 
 
 @pytest.mark.parametrize("soft", [True, False])

@@ -14,7 +14,6 @@ from yarl import URL
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.rules.expiration import (
     FOR_EVER,
-    NOT_AT_ALL,
     UrlExpiration,
     UrlExpirationOptions,
     UrlRules,
@@ -36,7 +35,7 @@ def at(offset_s: float) -> datetime:
         (None, None),
         (FOR_EVER, math.inf),
         (-1.0, math.inf),
-        (NOT_AT_ALL, 0.0),
+        (0, 0.0),
         (60, 60.0),
         (0.5, 0.5),
         (math.inf, math.inf),

@@ -27,8 +27,10 @@ __all__ = [
     "LEASES",
     "MAX_BATCH",
     "MAX_KEY_BYTES",
+    "MAX_NUMBER",
     "META",
     "SCHEMA_VERSION",
+    "UPGRADED_VERSION",
     "Key",
     "Table",
     "checked_state",
@@ -42,7 +44,8 @@ __all__ = [
     "unpack_key",
 ]
 
-SCHEMA_VERSION: Final = 5  # Raise it whenever a table changes; tables of another version are dropped and made anew.
+SCHEMA_VERSION: Final = 6  # Raise it whenever a table changes.
+UPGRADED_VERSION: Final = 5  # whose tables are kept, and get a column for bodies; those of others are dropped
 
 MAX_BATCH: Final = 128  # keys per statement
 
@@ -116,6 +119,9 @@ def unpack_key(key: Key) -> str:
     raise DamagedError(f"a key is of type {type(key).__name__}")
 
 
+MAX_HEAD_BYTES: Final = 16 * 1024  # of a frame that is read to tell of its row
+_FEW_BYTES: Final = f"CASE WHEN length(frame) <= {MAX_HEAD_BYTES} THEN frame END"
+
 _CAPITAL: Final = re.compile("[A-Z^]", re.ASCII)
 """What is written as ``^`` and its small letter, since SQLite takes names for the same that differ in case alone."""
 
@@ -125,9 +131,10 @@ class Table:
 
     Args:
         name: as the user calls it; any text without NUL.
+        version: in which it is made.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, version: int = SCHEMA_VERSION) -> None:
         if not name or "\0" in name:
             raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
         self.name = name
@@ -140,23 +147,32 @@ class Table:
         t, marks = self.sql, self.marks
         any_mark = f"(SELECT at FROM {marks} WHERE row = id)"
         mark = f"CASE WHEN id <= softened THEN {any_mark} END"
+        has_bodies = version > UPGRADED_VERSION
+        body, more = (", body BLOB", ", body") if has_bodies else ("", "")
+        changes = _watch(quoted, f"UPDATE OF id, key, store_until, leads_on, info, frame{more}")
         self.create: tuple[str, ...] = (
-            # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT: what is
+            # The body comes last, so that a look at the other columns reads few overflow pages. AUTOINCREMENT: what is
             # written while the table is cleared must get a higher id than what is being cleared.
             f"CREATE TABLE {t} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, "
-            "store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL)",
+            f"store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL{body})",
             f'CREATE INDEX "cache-index:until:{quoted}" ON {t} (store_until) WHERE store_until IS NOT NULL',
             f'CREATE INDEX "cache-index:used:{quoted}" ON {t} (used)',
             f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {t} (leads_on) WHERE leads_on',
             f"CREATE TABLE {marks} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
-            *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, info, frame")),
+            _watch(quoted, "INSERT"),
+            changes,
+        )
+        self.upgrade: tuple[str, ...] = (
+            f"ALTER TABLE {t} ADD COLUMN body BLOB",
+            f'DROP TRIGGER "cache-trigger:UPDATE:{quoted}"',
+            changes,
         )
         self.watch_deletions: str = _watch(quoted, "DELETE")
         self.watch_no_deletions: str = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
-        # and six marks for each row
-        self.put: str = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame) VALUES "
+        # and seven marks for each row
+        self.put: str = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame, body) VALUES "
         # One snapshot has the generation and the row; without a row, the columns after the generation are None.
-        found = f"SELECT number, tie, key, frame, {mark} FROM {GENERATION} LEFT JOIN {t} ON key"
+        found = f"SELECT number, tie, key, frame, body, {mark} FROM {GENERATION} LEFT JOIN {t} ON key"
         self.get: str = f"{found} = ?"
         self.which: str = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count: str = f"SELECT count(*) FROM {t}"
@@ -168,17 +184,17 @@ class Table:
         self.touch: str = f"UPDATE {t} SET used = ? WHERE key = ?"
         self.keys_first: str = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
         self.keys_page: str = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
-        frame = "CASE WHEN length(frame) <= ? THEN frame END"
-        rows = f"SELECT key, leads_on, {frame}, {any_mark} FROM {t}"
+        frame, body = (f"CASE WHEN length({each}) <= ?1 THEN {each} END" for each in ("frame", "body"))
+        rows = f"SELECT key, leads_on, {frame}, {body}, {any_mark} FROM {t}"
         self.rows_first: str = f"{rows} ORDER BY key"
-        self.rows_page: str = f"{rows} WHERE key > ? ORDER BY key"
+        self.rows_page: str = f"{rows} WHERE key > ?2 ORDER BY key"
+        # What is told of a row, and the length of its body if that is its frame, which has no body then.
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
-        self.infos: str = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
-        # and what clues say, a bracket, an order and a limit; what has no info of ours is told of, whatever they say
-        self.infos_like: str = (
-            f"SELECT id, key, {info} FROM {t} WHERE id > ? AND id <= ? "
-            f"AND (typeof(info) <> 'blob' OR length(info) > {MAX_INFO_BYTES} OR "
-        )
+        told = f"CASE WHEN info IS NULL AND typeof(body) = 'blob' THEN {_FEW_BYTES} ELSE {info} END"
+        infos = f"SELECT id, key, {told} AS told, CASE WHEN info IS NULL THEN length(body) END AS bytes FROM {t}"
+        self.infos: str = f"{infos} WHERE id > ? ORDER BY id LIMIT ?"
+        # and what clues say, a bracket, an order and a limit; a row that says nothing is found, whatever they say
+        self.infos_like: str = f"SELECT * FROM ({infos} WHERE id > ? AND id <= ?) WHERE (typeof(told) <> 'blob' OR "
         self.span: str = f"SELECT max(id), count(*) FROM (SELECT id FROM {t} WHERE id > ? ORDER BY id LIMIT ?)"
         head = "CASE WHEN length(frame) <= ? THEN substr(frame, 1, ?) END"
         self.heads_of: str = f"SELECT id, key, {head} FROM {t} WHERE key IN "  # and a list of marks
@@ -188,7 +204,7 @@ class Table:
         self.marks_between: str = f"SELECT row, at FROM {marks} WHERE row > ? AND row <= ?"
         self.drop_idle_marks: str = f"DELETE FROM {marks} WHERE row NOT IN (SELECT id FROM {t})"
         self.expired: str = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
-        self.oldest: str = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
+        self.oldest: str = f"SELECT id, key, length(frame) + ifnull(length(body), 0) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto: str = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
         self.remove_ids: str = f"DELETE FROM {t} WHERE id IN "  # and a list of marks
         self.remove_keys: str = f"DELETE FROM {t} WHERE key IN "  # and a list of marks

@@ -28,7 +28,7 @@ class Snapshot(NamedTuple):
     Args:
         number: of the last commit before it.
         tie: of the database to its counters.
-        rows: each ends in its frame and its mark, if it has one.
+        rows: each ends in its frame, its body if that is apart, and its mark if it has one.
     """
 
     number: int
@@ -149,7 +149,7 @@ class Reading:
             if row is None:
                 found.append(None)
                 continue
-            item = unpack(row[-2], key)
+            item = unpack(row[-3], key, row[-2])
             found.append(Found(item if row[-1] is None else softened(item, row[-1]), version))
         return found, version
 
@@ -164,7 +164,7 @@ def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -
         rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
     if not rows:  # a program that knows nothing of us has deleted the row of the generation
         raise DamagedError("the generation is gone")
-    number, tie, first, _, _ = rows[0]
+    number, tie, first, *_ = rows[0]
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
         raise DamagedError("the generation is none")
     return Snapshot(number, tie, {} if first is None else {row[2]: row for row in rows})
@@ -178,7 +178,7 @@ def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Ke
         try:
             rows |= look_up(connection, table, (key,)).rows
         except sqlite3.DataError:
-            rows[key] = (None, None)
+            rows[key] = (None, None, None)
     return Snapshot(number, tie, rows)
 
 

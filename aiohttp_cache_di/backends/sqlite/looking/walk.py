@@ -11,18 +11,19 @@ from aiohttp_cache_di.backends.sqlite.writing.softening import marks_between, so
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.backends.store.inspecting import Clue, InfoRow, Selection, Wanted
 from aiohttp_cache_di.entries.info import unpack_info
+from aiohttp_cache_di.entries.outline import outline_apart
 
 __all__ = ["Page", "infos_page", "items_page", "keys_page"]
 
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
 INFOS_PER_PAGE: Final = 128  # about a millisecond, in which the loop may wait for the interpreter
-PASSED_PER_PAGE: Final = 1024  # rows that SQLite looks at by itself, which takes it about as long
+PASSED_PER_PAGE: Final = 512  # rows that SQLite looks at by itself, which takes it about as long
 MAX_TEXTS: Final = 16  # of a clue that is looked for
 WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
 
-_INFO: Final = "info"
-_SMALL: Final = "CAST(lower(info) AS BLOB)"
+_TOLD: Final = "told"
+_SMALL: Final = "CAST(lower(told) AS BLOB)"
 
 Page = tuple[list[Row], Key | None]
 """Some rows, and the last key among them, after which the walk goes on; None when there is no more."""
@@ -39,7 +40,10 @@ def keys_page(connection: sqlite3.Connection, table: Table, after: Key | None) -
 
 
 def items_page(
-    connection: sqlite3.Connection, table: Table, after: Key | None, decode: Callable[[Any, str], Item | Unreadable]
+    connection: sqlite3.Connection,
+    table: Table,
+    after: Key | None,
+    decode: Callable[[Any, str, Any], Item | Unreadable],
 ) -> Page:
     """The rows that follow *after*, None for the first ones, with their items."""
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
@@ -48,11 +52,11 @@ def items_page(
     rows: list[Row] = []
     weight = 0
     last: Key | None = None
-    for column, leads_on, frame, mark in cursor:
+    for column, leads_on, frame, body, mark in cursor:
         key = unpack_key(column)
-        item = decode(frame, key)
+        item = decode(frame, key, body)
         rows.append(Row(key, bool(leads_on), item if mark is None else softened(item, mark)))
-        weight += len(frame) if isinstance(frame, bytes) else 0
+        weight += sum(len(each) for each in (frame, body) if isinstance(each, bytes))
         if weight > WALKED_BYTES or len(rows) >= ITEMS_PER_PAGE:
             last = column
             break
@@ -67,7 +71,7 @@ def infos_page(
     """What is told of the rows whose ids follow *after*, of those that are *wanted* or of which nothing is known.
 
     Returns:
-        With the last id that was looked at; None when there is no more. Frames are not read.
+        With the last id that was looked at; None when there is no more. Bodies are not read.
     """
     test, clues = (wanted.test, _usable(wanted.clues, connection)) if isinstance(wanted, Selection) else (wanted, [])
     if clues:
@@ -77,9 +81,9 @@ def infos_page(
         last = rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
     marks = marks_between(connection, table, rows[0][0] - 1, rows[-1][0]) if rows else {}
     found: list[InfoRow] = []
-    for row_id, column, data in rows:
+    for row_id, column, told, body_bytes in rows:
         key = unpack_key(column)
-        info = unpack_info(data, key)
+        info = unpack_info(told, key) if body_bytes is None else outline_apart(told, body_bytes, key)
         if row_id in marks and info is not None:
             info = softened_info(info, marks[row_id])
         if info is None or test(info):
@@ -98,11 +102,11 @@ def _usable(clues: Sequence[Clue], connection: sqlite3.Connection) -> list[Clue]
 
 def _rows_like(
     connection: sqlite3.Connection, table: Table, after: int, clues: Sequence[Clue]
-) -> tuple[list[tuple[int, Any, Any]], int | None]:
+) -> tuple[list[tuple[int, Any, Any, Any]], int | None]:
     """The rows whose ids follow *after* which *clues* fit; with the last id that was looked at, None for the end."""
     bound, count = connection.execute(table.span, (after, PASSED_PER_PAGE)).fetchone()
     fits = " AND ".join(
-        f"({' OR '.join([f'instr({_SMALL if clue.any_case else _INFO}, ?)'] * len(clue.texts))})" for clue in clues
+        f"({' OR '.join([f'instr({_SMALL if clue.any_case else _TOLD}, ?)'] * len(clue.texts))})" for clue in clues
     )
     texts = [text for clue in clues for text in clue.texts]
     sql = f"{table.infos_like}{fits}) ORDER BY id LIMIT {INFOS_PER_PAGE}"

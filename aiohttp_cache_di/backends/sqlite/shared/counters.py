@@ -26,7 +26,7 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.disk.owned import OTHERS, OTHERS_WRITE, is_believed
 
-__all__ = ["NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
+__all__ = ["ALL", "NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
 
 STRIPES: Final = 4096
 WORD_BYTES: Final = 8

@@ -27,9 +27,9 @@ __all__ = [
     "stored",
 ]
 
-PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes]
+PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes, bytes | None]
 """Key, POSIX millisecond after which it may be dropped (None for never), microsecond of its last use, whether it leads
-on, what can be told of it without its frame, frame."""
+on, what can be told of it if the frame does not say, frame, body if that is apart."""
 
 LeaseOf: TypeAlias = "tuple[Key, bytes]"
 """A key and who holds the lease on it."""

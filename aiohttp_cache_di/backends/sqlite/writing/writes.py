@@ -25,6 +25,7 @@ __all__ = [
     "Put",
     "Release",
     "Transaction",
+    "TransactionJob",
     "Write",
     "WriteQueue",
     "WriterThread",
@@ -102,12 +103,12 @@ class Put(Write):
     """Records to be written; the answer is a list of `Written`.
 
     Args:
-        encode: makes the frame of a record, tells whether it leads on, and what can be told without the frame.
+        encode: tells whether a record leads on, what can be told of it, and makes its frame and the body beside that.
         owner: whose leases in the table are given back with records that are leased; None where there are none.
     """
 
     records: Sequence[Record]
-    encode: Callable[[Record], tuple[bytes, bool, bytes | None]]
+    encode: Callable[[Record], tuple[bool, bytes | None, bytes, bytes | None]]
     owner: bytes | None
     rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
     failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
@@ -121,11 +122,11 @@ class Put(Write):
         for place, record in enumerate(self.records):
             try:
                 key = column_key(record.key)
-                frame, leads_on, info = self.encode(record)
+                encoded = self.encode(record)
             except Exception as exc:
                 self.failures[place] = exc if isinstance(exc, StorageError) else _unwritable(record, exc)
                 continue
-            self.rows.append((key, column_time(record.until), used, leads_on, info, frame))
+            self.rows.append((key, column_time(record.until), used, *encoded))
             if record.leased:
                 self.leased.append(record.key)
                 if self.owner is not None:

@@ -144,19 +144,14 @@ class StoreGuard:
             CancelledError: the caller was cancelled; at once.
         """
         circuit = self._circuits.get(operation) or self._circuit(operation)
-        reads_may_fail = self._reads.is_open or self._reads_hang_until
-        if reads_may_fail and circuit is not self._reads and not patient and self._reads_fail():
-            self.stats.skipped += 1
-            return default
-        probe = circuit.is_open
-        if probe and not circuit.begin_probe():
+        probe, reads_may_fail = circuit.is_open, self._reads.is_open or self._reads_hang_until
+        if (reads_may_fail and circuit is not self._reads and not patient and self._reads_fail()) or (
+            probe and not circuit.begin_probe()
+        ):
             self.stats.skipped += 1
             return default
         loop = asyncio.get_running_loop()
-        of_loop, both = self._latest
-        if of_loop() is not loop:
-            both = self._deadlines_in(loop)
-        deadlines = both.patient if patient else both.usual
+        deadlines = self._deadlines_in(loop, patient=patient)
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
         failed_here = True
         try:
@@ -244,9 +239,12 @@ class StoreGuard:
     def _note_circuit(self, operation: str, state: CircuitState) -> None:
         self.stats.set_circuit(operation, state)
 
-    def _deadlines_in(self, loop: asyncio.AbstractEventLoop) -> _OfLoop:
-        both = self._deadlines.get(loop)
-        if both is None:
-            both = self._deadlines[loop] = _OfLoop(self.deadline_s)
-        self._latest = (weakref.ref(loop), both)
-        return both
+    def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
+        of_loop, both = self._latest
+        if of_loop() is not loop:
+            found = self._deadlines.get(loop)
+            if found is None:
+                found = self._deadlines[loop] = _OfLoop(self.deadline_s)
+            both = found
+            self._latest = (weakref.ref(loop), both)
+        return both.patient if patient else both.usual

@@ -1,0 +1,125 @@
+"""Leases on keys, and which reads have to be consistent because of them: both live with what a process has done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, error_code
+from aiohttp_cache_di.backends.dynamodb.items import NO_RECORD, Attributes, Layout
+from aiohttp_cache_di.backends.store import Lease
+
+__all__ = ["Consistency", "ItemLeases", "is_met"]
+
+CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas agree within a second as a rule
+MAX_NOTED: Final = 4096  # keys that are remembered before those that are over are looked for
+
+Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]
+"""Gives the items of keys, in any order."""
+
+
+class Consistency:
+    """Knows which items are read consistently, which costs twice.
+
+    Args:
+        always: all of them are.
+    """
+
+    def __init__(self, *, always: bool) -> None:
+        self._always = always
+        self._until: dict[str, float] = {}
+        self._all_until = 0.0
+
+    def is_due(self, name: str) -> bool:
+        """Whether the item called *name* is to be read consistently."""
+        now = time.monotonic()
+        return self._always or now < self._all_until or now < self._until.get(name, 0.0)
+
+    def note(self, names: Iterable[str]) -> None:
+        """Read *names* consistently for a while."""
+        now = time.monotonic()
+        if len(self._until) >= MAX_NOTED:
+            self._until = {name: until for name, until in self._until.items() if until > now}
+        self._until.update(dict.fromkeys(names, now + CONSISTENT_FOR_S))
+
+    @contextmanager
+    def of_all(self) -> Generator[None]:
+        """Read all items consistently meanwhile, and for a while after it."""
+        self._all_until = float("inf")
+        try:
+            yield
+        finally:
+            self._all_until = time.monotonic() + CONSISTENT_FOR_S
+
+
+class ItemLeases:
+    """Asks for leases; see `RowLeases`.
+
+    Args:
+        layout: of the items.
+        consistency: is told of each key that a lease is asked for.
+        read: looks up what is there.
+    """
+
+    def __init__(self, layout: Layout, consistency: Consistency, read: Reading) -> None:
+        self._layout = layout
+        self._consistency = consistency
+        self._read = read
+
+    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*."""
+        name = self._layout.name_of(key)
+        try:
+            answer = await here.client.update_item(**self._layout.taking(name, token, time.time(), ttl_s))
+        except Exception as exc:
+            if error_code(exc) != CONDITION_FAILED:
+                raise
+            return Lease.REFUSED
+        finally:
+            self._consistency.note((name,))
+        kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # as it was
+        return Lease.GRANTED if kind == NO_RECORD else Lease.GRANTED_LATE
+
+    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Attributes | Lease | None:
+        """The item of *key* with a record; else the answer to a request for the lease, if one was made."""
+        name, now = self._layout.name_of(key), time.time()
+        try:
+            await here.client.update_item(**self._layout.looking(name, token, now, ttl_s))
+        except Exception as exc:
+            if error_code(exc) == CONDITION_FAILED:
+                self._consistency.note((name,))
+                there: Attributes | None = getattr(exc, "response", {}).get("Item")
+                found = await self._read(here, (key,)) if there is None else (there,)  # some servers do not tell
+                return found[0] if found and self._layout.has_record(found[0], now) else Lease.REFUSED
+            if not error_code(exc):
+                raise
+            # We may not write, writes are throttled, there is no table: none of that is in the way of a look.
+            here.look_alone()
+            found = await self._read(here, (key,))
+            return found[0] if found else None
+        self._consistency.note((name,))
+        return Lease.GRANTED
+
+    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
+        return await is_met(here.client.update_item(**renewing))
+
+    async def give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
+        """Give the lease on *key* back: with one call where it is known that there is a record, else with up to two."""
+        name = self._layout.name_of(key)
+        if has_record or not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
+            await is_met(here.client.update_item(**self._layout.giving_back(name, token)))
+
+
+async def is_met(call: Any) -> bool:
+    """Whether the condition of *call* held."""
+    try:
+        await call
+    except Exception as exc:
+        if error_code(exc) != CONDITION_FAILED:
+            raise
+        return False
+    return True
