@@ -104,6 +104,34 @@ class Configured(Stacked, Naming, RuleBook):
     disabled: bool = setting()
     store_cookies: bool = setting()
 
+    def __init__(self, given: GivenOptions) -> None:
+        """Set what is *given*, and keep responses in memory."""
+        super().__init__()
+        # A wrong value is refused here, not at the first request.
+        lifetime_s(given["expire_after"], now=time.time())
+        refuse_unusable(given)
+        self._options_given: Mapping[str, Any] = given
+        self.name = given["cache_name"]
+        self.disabled = False
+        self.expire_after = given["expire_after"]
+        self.urls_expire_after = given["urls_expire_after"]
+        _ = self.url_rules  # a wrong pattern is refused here too
+        self.allowed_codes = given["allowed_codes"]
+        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
+        self.include_headers = given["include_headers"]
+        self.ignored_params = frozenset(given["ignored_params"] or ())
+        self.autoclose: bool = given["autoclose"]
+        self.cache_control = given["cache_control"]
+        self.filter_fn = given["filter_fn"]
+        _set_options(self, given)
+        _warn_of_idle(self)
+        self._has_secret_key = given.get("secret_key") is not None
+        self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
+        self.stats: CacheStats = CacheStats()
+        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
+        memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
+        self.use(StoreStack(memory, guard=self.guard), DictCache)
+
     @cached_property
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
         """The lifetimes by URL pattern."""
@@ -151,34 +179,6 @@ class Configured(Stacked, Naming, RuleBook):
         """Ask the user's ``filter_fn``, which may be a coroutine function."""
         verdict = self.filter_fn(response)
         return bool(await verdict if inspect.isawaitable(verdict) else verdict)
-
-    def __init__(self, given: GivenOptions) -> None:
-        """Set what is *given*, and keep responses in memory."""
-        super().__init__()
-        # A wrong value is refused here, not at the first request.
-        lifetime_s(given["expire_after"], now=time.time())
-        refuse_unusable(given)
-        self._options_given: Mapping[str, Any] = given
-        self.name = given["cache_name"]
-        self.disabled = False
-        self.expire_after = given["expire_after"]
-        self.urls_expire_after = given["urls_expire_after"]
-        _ = self.url_rules  # a wrong pattern is refused here too
-        self.allowed_codes = given["allowed_codes"]
-        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
-        self.include_headers = given["include_headers"]
-        self.ignored_params = frozenset(given["ignored_params"] or ())
-        self.autoclose: bool = given["autoclose"]
-        self.cache_control = given["cache_control"]
-        self.filter_fn = given["filter_fn"]
-        _set_options(self, given)
-        _warn_of_idle(self)
-        self._has_secret_key = given.get("secret_key") is not None
-        self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
-        self.stats: CacheStats = CacheStats()
-        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
-        memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
-        self.use(StoreStack(memory, guard=self.guard), DictCache)
 
     def value_of(self, option: str, default: object) -> object:
         """What the backend has for *option* now: as it was given, or as it has been set since.

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["DetachedCalls", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
+__all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -90,12 +90,13 @@ def with_body(stored: StoredResponse, body: bytes | FiledBody, **changes: Any) -
     """*stored* with another body, and with *changes* of other fields."""
     if type(stored) is StoredResponse and isinstance(body, bytes):
         return replace(stored, body=body, **changes)
-    fields: dict[str, Any] = {name: getattr(stored, name) for name in StoredResponse.__struct_fields__} | changes
+    fields: dict[str, Any] = asdict(stored) | changes
+    fields.pop("file", None)
     if isinstance(body, bytes):
         fields["body"] = body
         return StoredResponse(**fields)
-    fields["body"] = b""
-    return FiledResponse(file=body, **fields)
+    fields |= {"body": b"", "file": body}
+    return FiledResponse(**fields)
 
 
 async def in_memory(stored: StoredResponse) -> StoredResponse:

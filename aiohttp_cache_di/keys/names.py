@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from aiohttp_cache_di.lazy import compiled_later
@@ -44,11 +44,10 @@ _IDENTITY: Final = (
 _RESOURCE: Final = (
     r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
 )
-_WHICH: Final = _RESOURCE
-_WHO: Final = rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsig\b"
-_SECRET_PARAM: Final = rf"{_BEARER}|{_SIGNED}|\bsig\b|accessid"
-_BEARER_PARAM: Final = _BEARER
-_compiled = cache(re.compile)  # when it is first asked for: they are long
+_WHICH_RESOURCE: Final = compiled_later(_RESOURCE)
+_WHO: Final = compiled_later(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsig\b")
+_SECRET_PARAM: Final = compiled_later(rf"{_BEARER}|{_SIGNED}|\bsig\b|accessid")
+_BEARER_PARAM: Final = compiled_later(_BEARER)
 _WITHIN: Final = compiled_later("(?<=[a-z0-9])(?=[A-Z])")  # where a word begins in a name such as userSid
 
 # Header fields with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455,
@@ -76,22 +75,22 @@ _REMEMBERED: Final = 1024
 def says_who_asks(name: str) -> bool:
     """Whether a request header called *name* (lower case) says who asks, or for which resource, by the words in it."""
     words = name.replace("_", "-")
-    return _compiled(_WHO).search(words) is not None and _ELSEWHERE.fullmatch(words) is None
+    return _WHO.search(words) is not None and _ELSEWHERE.fullmatch(words) is None
 
 
 def says_which_resource(name: str) -> bool:
     """Whether a request header called *name* (lower case) says which resource is meant, and not who asks for it."""
-    return _compiled(_WHICH).search(name.replace("_", "-")) is not None
+    return _WHICH_RESOURCE.search(name.replace("_", "-")) is not None
 
 
 def is_secret_param(name: str) -> bool:
     """Whether the value of a query parameter called *name* is a secret or a signature, by the words in its name."""
-    return _has_word(_compiled(_SECRET_PARAM), name)
+    return _has_word(_SECRET_PARAM, name)
 
 
 def is_bearer_param(name: str) -> bool:
     """Whether the value of a query parameter called *name* gives access by itself, as a token does."""
-    return _has_word(_compiled(_BEARER_PARAM), name)
+    return _has_word(_BEARER_PARAM, name)
 
 
 def is_authorization_code(name: str, beside: Collection[str], value: str = "") -> bool:

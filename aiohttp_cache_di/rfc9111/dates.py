@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from aiohttp_cache_di.lazy import compiled_later
 
@@ -21,9 +21,8 @@ _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 
 # The formats are case-sensitive, but a cache SHOULD match them regardless of case (RFC 9111 §4.2).
 _IMF_FIXDATE = compiled_later(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} gmt", re.I | re.A)
-_RFC850 = f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} gmt"
-_ASCTIME = f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"
-_compiled = cache(re.compile)  # which takes a while, and few dates have these forms
+_RFC850 = compiled_later(f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} gmt", re.I | re.A)
+_ASCTIME = compiled_later(f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})", re.I | re.A)
 
 _LONGEST = len("Wednesday, 06-Nov-94 08:49:37 GMT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,12 +46,12 @@ def parse_http_date(value: str, *, now: float) -> float | None:
 
 @lru_cache(maxsize=2048)
 def _parse_fixed(value: str) -> float | None:
-    match = _IMF_FIXDATE.fullmatch(value) or _compiled(_ASCTIME, re.I | re.A).fullmatch(value)
+    match = _IMF_FIXDATE.fullmatch(value) or _ASCTIME.fullmatch(value)
     return None if match is None else _timestamp(match, int(match["year"]))
 
 
 def _parse_rfc850(value: str, now: float) -> float | None:
-    match = _compiled(_RFC850, re.I | re.A).fullmatch(value)
+    match = _RFC850.fullmatch(value)
     if match is None:
         return None
     today = _EPOCH + timedelta(seconds=now)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 from multidict import istr
@@ -40,8 +38,7 @@ _TAG_TEXT = r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++'
 _TAG = compiled_later(_TAG_TEXT)
 # Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
 _NOT_TEXT = compiled_later("[\ud800-\udfff]")
-_LIST_OF_TAGS = rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+"
-_compiled = cache(re.compile)
+_LIST_OF_TAGS = compiled_later(rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+")
 
 
 def entity_tag(headers: Headers) -> str | None:
@@ -52,7 +49,7 @@ def entity_tag(headers: Headers) -> str | None:
 
 def listed_entity_tags(value: str) -> tuple[str, ...]:
     """The entity tags of an If-None-Match; none when *value* is not a list of tags."""
-    return tuple(_TAG.findall(value)) if _compiled(_LIST_OF_TAGS).fullmatch(value) else ()
+    return tuple(_TAG.findall(value)) if _LIST_OF_TAGS.fullmatch(value) else ()
 
 
 def is_strong(tag: str) -> bool:

@@ -45,8 +45,9 @@ class Running:
 def session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
     """The session kept under *key* in the app of *connection*; None where no lifespan has put one there."""
     scope: Mapping[str, Any] = connection.scope
-    app_state = getattr(scope.get("app"), "state", None)
-    session: CachedSession | None = scope.get("state", {}).get(key) or getattr(app_state, key, None)
+    session: CachedSession | None = scope.get("state", {}).get(key)
+    if session is None:
+        session = getattr(getattr(scope.get("app"), "state", None), key, None)
     return session
 
 

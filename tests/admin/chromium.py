@@ -6,7 +6,6 @@ Every wait is bounded, and the process is ended however a test ends.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import shutil
@@ -138,11 +137,6 @@ class Tab:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         features.append({"name": "prefers-reduced-motion", "value": "reduce" if reduced else "no-preference"})
         await self.send("Emulation.setEmulatedMedia", features=features)
-
-    async def screenshot(self) -> bytes:
-        """What is to be seen, as PNG."""
-        told = await self.send("Page.captureScreenshot", format="png")
-        return base64.b64decode(told["data"])
 
 
 class Browser:

@@ -297,6 +297,18 @@ class RemoteContract:
         await one.close()
         await two.close()
 
+    async def test_a_lease_stays_with_its_owner_when_the_write_that_was_to_end_it_fails(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.acquire("k", 30) == Lease.GRANTED
+        broken = Record("k", replace(make_entry("k"), url="http://\udc80/"), math.inf, leased=True)
+        results = await one.put([broken, entry("b")])
+        assert [isinstance(result, StorageError) for result in results] == [True, False]
+        assert await two.acquire("k", 30) == Lease.REFUSED
+        await one.release("k")
+        assert await two.acquire("k", 30) == Lease.GRANTED
+        await one.close()
+        await two.close()
+
     async def test_of_many_that_ask_at_once_one_has_the_lease(self, make: MakeStore) -> None:
         stores = [make(self.codec) for _ in range(4)]
         asked = await asyncio.gather(*(store.acquire("k", 5) for store in stores * 5))

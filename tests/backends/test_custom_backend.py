@@ -151,7 +151,7 @@ class TestTheExampleOfTheDocumentation:
 class TestOverrides:
     """The engine consults the backend through its documented methods."""
 
-    async def test_create_key(self, origin: Origin) -> None:
+    async def test_requests_share_a_response_by_the_key_that_a_subclass_makes(self, origin: Origin) -> None:
         class ByPath(CacheBackend):
             def create_key(self, method: str, url: Any, **kwargs: Any) -> str:
                 return str(url).partition("?")[0]
@@ -166,7 +166,9 @@ class TestOverrides:
             assert await session.cache.responses.contains(url)
 
     @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
-    async def test_is_cacheable(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+    async def test_what_a_subclass_finds_not_cacheable_is_not_stored(
+        self, origin: Origin, backend_class: type[CacheBackend]
+    ) -> None:
         class ShortOnly(backend_class):  # type: ignore[misc, valid-type]  # one of two
             async def is_cacheable(self, response: Any, actions: CacheActions | None = None) -> bool:
                 return await super().is_cacheable(response, actions) and len(await response.read()) < 5
@@ -175,11 +177,13 @@ class TestOverrides:
             for path, body, expected in (("/a", "four", True), ("/b", "three", False)):
                 url = origin.on(path, answer(body))
                 await fetch(session, url)
-                await asyncio.sleep(0)
+                await session.cache.settle()
                 assert (await fetch(session, url))[0] is expected
 
     @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
-    async def test_get_response(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+    async def test_what_a_subclass_does_not_find_is_fetched(
+        self, origin: Origin, backend_class: type[CacheBackend]
+    ) -> None:
         class Forgetful(backend_class):  # type: ignore[misc, valid-type]  # one of two
             hidden = False
             asked = 0
@@ -199,7 +203,9 @@ class TestOverrides:
             assert backend.asked >= 3
 
     @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
-    async def test_save_response(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+    async def test_what_a_subclass_does_not_save_is_not_stored(
+        self, origin: Origin, backend_class: type[CacheBackend]
+    ) -> None:
         class Counting(backend_class):  # type: ignore[misc, valid-type]  # one of two
             saved = 0
 
@@ -215,14 +221,14 @@ class TestOverrides:
             for path, expected in (("/", True), ("/never", False)):
                 url = origin.on(path, numbered)
                 await fetch(session, url)
-                await asyncio.sleep(0.01)
+                await session.cache.settle()
                 async with session.get(url) as response:
                     assert response.from_cache is expected
                     if expected:
                         assert response.expires is not None
         assert backend.saved >= 2
 
-    async def test_delete(self, origin: Origin) -> None:
+    async def test_a_subclass_hears_of_what_a_change_deletes(self, origin: Origin) -> None:
         class Noting(CacheBackend):
             def __init__(self, **kwargs: Any) -> None:
                 super().__init__(**kwargs)
@@ -251,7 +257,7 @@ class TestOverrides:
             for keep in ("yes", "no"):
                 url = origin.on(f"/{keep}", answer(headers={"X-Keep": keep}))
                 await fetch(session, url)
-                await asyncio.sleep(0)
+                await session.cache.settle()
                 assert (await fetch(session, url))[0] is (keep == "yes")
 
     async def test_a_method_replaced_on_the_object_counts_too(self, origin: Origin) -> None:
@@ -265,6 +271,11 @@ class TestOverrides:
             replaced: Any = backend
             replaced.get_response = nothing
             assert await fetch(session, url) == (False, "2")
+
+
+def anything(response: object) -> bool:
+    """Let everything be cached, by a function that is asked."""
+    return True
 
 
 class OwnNames(CacheBackend):
@@ -281,11 +292,10 @@ class OwnNames(CacheBackend):
 
 async def test_private_names_of_a_subclass_are_its_own(origin: Origin) -> None:
     url = origin.on("/", answer("text", headers={"Surrogate-Key": "a"}))
-    async with CachedSession(cache=OwnNames(cache_control=True, filter_fn=lambda response: True)) as session:
-        for _ in range(2):
+    async with CachedSession(cache=OwnNames(cache_control=True, filter_fn=anything)) as session:
+        for is_hit in (False, True):
             async with session.get(url, headers={"Authorization": "Bearer me"}) as response:
-                assert await response.text() == "text"
-        assert response.from_cache
+                assert (await response.text(), response.from_cache) == ("text", is_hit)
         assert (await session.explain("GET", url, headers={"Authorization": "Bearer me"})).decision == "Serve"
         assert await session.cache.delete_expired_responses() == 0
         assert (await session.cache.purge(tags="a", dry_run=True)).entries == 1

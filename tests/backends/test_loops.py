@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from aiohttp_cache_di.backends import loops
-from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, conclude, end
+from aiohttp_cache_di.backends.loops import LARGE_BYTES, DetachedCalls, PerLoop, aside, conclude, end
 
 
 class Stubborn:
@@ -103,3 +104,9 @@ async def test_what_takes_too_long_to_close_is_ended_and_its_error_is_raised(mon
 
     with pytest.raises(OSError, match="cannot be closed"):
         await conclude(fail())
+
+
+async def test_work_on_many_bytes_is_done_in_a_thread_and_on_few_at_once() -> None:
+    here = threading.get_ident()
+    assert await aside(threading.get_ident, LARGE_BYTES - 1) == here
+    assert await aside(threading.get_ident, LARGE_BYTES) != here

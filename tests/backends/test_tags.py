@@ -197,6 +197,13 @@ async def test_entries_of_an_earlier_version_are_dropped_by_what_their_headers_s
     assert await keys_of(backend) == set()
 
 
+async def test_entries_of_an_earlier_version_are_made_stale_by_what_their_headers_say(backend: CacheBackend) -> None:
+    await backend.write(replace(make_entry("old"), raw_headers=((b"Surrogate-Key", b"a b"),)))
+    assert (await backend.purge(tags="b", soft=True, count_within_s=math.inf)).entries == 1
+    (info,) = [info async for info in backend.entries()]
+    assert info.fresh_until <= time.time()
+
+
 # ---- other processes
 
 

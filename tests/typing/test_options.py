@@ -182,6 +182,7 @@ def default_in(doc: str) -> tuple[object] | None:
     return None if found is None else (ast.literal_eval(found[1]),)
 
 
+@pytest.mark.shortcuts
 @pytest.mark.usefixtures("usual_deadline")
 def test_the_defaults_of_a_backend_are_the_ones_that_its_options_tell() -> None:
     backend, named_ones = CacheBackend(), inspect.signature(CacheBackend.__init__).parameters
@@ -208,6 +209,7 @@ def test_the_defaults_of_a_backend_are_the_ones_that_its_options_tell() -> None:
     assert backend.credential_headers == DEFAULT_CREDENTIAL_HEADERS
 
 
+@pytest.mark.shortcuts
 def test_the_defaults_of_our_own_options_are_the_ones_that_they_tell(tmp_path: Path) -> None:
     sqlite, redis = TYPED["ConnectOptions"], TYPED["RedisDriverOptions"]
     assert default_in(sqlite["timeout"]) == (BUSY_TIMEOUT_S,)

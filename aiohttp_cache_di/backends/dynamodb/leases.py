@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -45,7 +45,7 @@ class Consistency:
         self._until.update(dict.fromkeys(names, now + CONSISTENT_FOR_S))
 
     @contextmanager
-    def of_all(self) -> Iterator[None]:
+    def of_all(self) -> Generator[None]:
         """Read all items consistently meanwhile, and for a while after it."""
         self._all_until = float("inf")
         try:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 __all__ = ["Pool"]
 
@@ -45,19 +45,15 @@ class _LoopJobs:
             self.finished.set()
 
 
+_Errand: TypeAlias = partial[object]  # each is another one, though it be of the same call
+
+
 class _Task(NamedTuple):
     job: Callable[[], Any]
     undo: Callable[[Any], None] | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     jobs: _LoopJobs
-
-
-class _Errand:
-    __slots__ = ("job",)
-
-    def __init__(self, job: Callable[[], object]) -> None:
-        self.job = job
 
 
 class _Waiting:
@@ -142,7 +138,7 @@ class Pool:
                 self._start()
             finally:
                 self._guard.release()
-        errand = _Errand(job)
+        errand = partial(job)
         self._errands.add(errand)
         self._waiting.jobs.append(errand)
         try:  # what the caller does next may be a job, which then goes first
@@ -230,9 +226,9 @@ class Pool:
 
     def _do(self, job: _Task | _Errand, waiting: _Waiting, lock: threading.Lock) -> bool:
         """Do *job*; whether its thread counts as idle since."""
-        if isinstance(job, _Errand):
+        if not isinstance(job, _Task):
             with suppress(Exception):
-                job.job()
+                job()
             self._errands.discard(job)
             return False
         result, error, is_done = None, None, False

@@ -56,7 +56,6 @@ class FileStore:
         codec: makes frames of items.
         bounds: what the files may take; kept approximately, see `keeper`.
         fsync: have the disk keep each record before it counts as written.
-        use_locks: lease by locks of the kernel, where there are any; else by files.
         value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
@@ -69,7 +68,6 @@ class FileStore:
         bounds: Bounds = Bounds(None, None),  # noqa: B008  # it cannot change
         *,
         fsync: bool = False,
-        use_locks: bool = True,
         value_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.place = place
@@ -80,7 +78,7 @@ class FileStore:
         self._tree = Tree(place)
         self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
-        self._leases = Leases(self._tree, use_locks=use_locks)
+        self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
         self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
         self._writers = Pool(THREADS)
@@ -172,7 +170,7 @@ class FileStore:
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
-        return isinstance(body, BodyFile) and body.belongs_to(self._bodies)
+        return isinstance(body, BodyFile) and body.bodies is self._bodies
 
     # ---- Keeping, Expiring, Touching
 
@@ -294,7 +292,7 @@ class FileStore:
             return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
         before = self._tree.in_leaf(name, write)
-        self._known.note_written(name)
+        self._known.is_new_use(name)  # as good as one
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
@@ -315,18 +313,16 @@ class FileStore:
 
     def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:
         name = name_of(key)
-        item = self._read(key, name)
-        if item is not None:
-            return Found(item)
-        try:
-            lease = self._lease(name, ttl_s)
+        try:  # before the look, which is so the only one: most likely there is nothing
+            is_granted = self._leases.acquire(name, ttl_s)
         except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
-            return None
-        if lease is not Lease.GRANTED_LATE:
-            return lease
-        self._leases.release(name)  # it has come meanwhile
+            is_granted = None
         item = self._read(key, name)
-        return None if item is None else Found(item)
+        if item is None:
+            return None if is_granted is None else Lease(is_granted)
+        if is_granted:
+            self._leases.release(name)
+        return Found(item)
 
     def _tell_of_loss(self) -> None:
         if self._tree.losses != self._losses:

@@ -266,10 +266,9 @@ class MemoryStore:
 
     def _forget(self, key: str) -> None:
         """What is known of the item under *key* holds no more."""
-        before = self.data.get(key)
-        if before is not None:
+        if key in self.data:
             self._close(key)
-            self.total_bytes -= _weight(before)
+            self.total_bytes -= _weight(self.data[key])
             self._foreign.discard(key)
             self.leading_on.discard(key)
 

@@ -145,7 +145,7 @@ class Database:
         self._here = {}
         self._latest = None
         self.generations.after_fork()
-        self.leases.after_fork()
+        self.leases.forget()
 
     async def connected(self) -> Here:
         """The running loop's connections, opened if they are not.

@@ -26,14 +26,15 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from inspect import CO_VARKEYWORDS
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import ClientSession
 
 from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
-from aiohttp_cache_di.engine.bases.handing import Handed, Parameters, Step, handed_by, steps_of
-from aiohttp_cache_di.engine.bases.results import gives_back
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.engine.bases.handing import Handed, Parameters, Step
 
 __all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 
@@ -117,6 +118,10 @@ def _taken(
     """
     if not code.co_flags & CO_VARKEYWORDS:
         return None
+    # What reads code is imported for sessions that have such bases: few do.
+    from aiohttp_cache_di.engine.bases.handing import Parameters, steps_of
+    from aiohttp_cache_di.engine.bases.results import gives_back
+
     parameters = Parameters.of(code)
     options = parameters.options
     steps = steps_of(code)
@@ -139,6 +144,8 @@ def _calls(
     steps: list[Step], parameters: Parameters, inner: frozenset[str], sessions: frozenset[str]
 ) -> Iterable[Handed]:
     """The calls that hand on all that matters, as it is."""
+    from aiohttp_cache_di.engine.bases.handing import handed_by
+
     for index, (name, argument, _) in enumerate(steps):
         is_method = steps[index].is_attribute and argument == "_request"
         if is_method or (name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner):

@@ -43,6 +43,7 @@ class Sender:
         self._last: object = None
         self._theirs = frozenset[str]()
         self._looks_first = self._is_double = False
+        self._judge()  # what that imports is there before the first request
 
     @property
     def looks_first(self) -> bool:

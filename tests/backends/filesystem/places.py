@@ -16,9 +16,12 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 __all__ = ["age", "body_file", "entry_file", "files_in", "is_open", "make_store"]
 
 
-def make_store(folder: Path, codec: EntryCodec | None = None, **options: Any) -> FileStore:
-    """Make a store below *folder*."""
-    return FileStore(Place(folder), codec or EntryCodec(), **options)
+def make_store(folder: Path, codec: EntryCodec | None = None, *, use_locks: bool = True, **options: Any) -> FileStore:
+    """Make a store below *folder*, as on a system without locks if need be."""
+    store = FileStore(Place(folder), codec or EntryCodec(), **options)
+    if not use_locks:
+        store._leases._kind = store._leases._files
+    return store
 
 
 def entry_file(folder: Path, key: str) -> Path:

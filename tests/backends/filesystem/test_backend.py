@@ -65,6 +65,7 @@ async def test_a_body_of_any_size_is_kept_and_goes_with_its_entry(
     await backend.close()
 
 
+@pytest.mark.shortcuts
 async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
     tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

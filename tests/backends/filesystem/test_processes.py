@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.disk import byte_locks
+from aiohttp_cache_di.backends.disk.leases import OFFSET_DIGITS
 from aiohttp_cache_di.backends.filesystem import leases
 from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
@@ -129,7 +130,7 @@ async def test_a_lock_for_which_its_holder_has_not_vouched_yet_is_held(tmp_path:
     store = make_store(tmp_path)
     assert await store.acquire("another", 60)  # which makes the file
     with (tmp_path / leases.LOCK_FILE).open("r+b") as file:
-        assert byte_locks.take(file.fileno(), leases._offset(name_of("k")))
+        assert byte_locks.take(file.fileno(), int(name_of("k")[:OFFSET_DIGITS], 16))
         assert await store.acquire("k", 60) == Lease.REFUSED
     assert await store.acquire("k", 60) == Lease.GRANTED
     await store.close()

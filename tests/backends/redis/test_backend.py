@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -322,11 +323,20 @@ async def test_a_storage_that_nobody_holds_any_more_leaves_no_connection(own_val
     assert own_valkey.connections() == 0
 
 
-def test_a_storage_that_outlives_its_loop_may_be_dropped(own_valkey: ValkeyServer) -> None:
-    cache = RedisCache("forgotten", "r", own_valkey.url)
-    asyncio.run(cache.write_entry(make_entry("k")))
+@pytest.mark.parametrize("near_tier_s", [None, 30.0])
+def test_a_storage_that_outlives_its_loop_may_be_dropped(own_valkey: ValkeyServer, near_tier_s: float | None) -> None:
+    cache = RedisCache("forgotten", "r", own_valkey.url, near_tier_s=near_tier_s)
+    known = weakref.ref(cache)
+    gc.collect(0)  # it is older than its connection, which is then the first of all that is finalised
+
+    async def use(cache: RedisCache) -> None:
+        await cache.write_entry(make_entry("k"))
+        assert await cache.read_entry("k") is not None
+
+    asyncio.run(use(cache))
     del cache
     gc.collect()
+    assert known() is None
 
 
 async def test_opening_and_closing_two_hundred_times_leaks_nothing(own_valkey: ValkeyServer) -> None:

@@ -145,6 +145,7 @@ async def test_a_walk_over_items_gives_each_with_its_kind(own_valkey: ValkeyServ
     assert rows["foreign"][1] is UNREADABLE
 
 
+@pytest.mark.shortcuts
 async def test_a_lease_goes_back_with_the_write_in_one_round_trip(own_valkey: ValkeyServer, store: RedisStore) -> None:
     assert await store.acquire("k", 30) is Lease.GRANTED
     assert await store.acquire("k", 30) is Lease.REFUSED

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import os
@@ -534,3 +535,18 @@ async def test_a_release_of_aiosqlite_that_has_changed_is_an_error_and_no_hang(
             with pytest.raises(StorageError, match=f"{name}|asynchronous context manager"):
                 await cache.read_entry("k")
         await cache.close()
+
+
+async def test_a_file_is_opened_as_soon_as_there_are_file_descriptors_again(
+    cache: SQLiteCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_loop() -> asyncio.AbstractEventLoop:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with asyncio.timeout(10):
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "SelectorEventLoop", no_loop)
+            with pytest.raises(StorageError, match="Too many open files"):
+                await cache.read_entry("k")
+        await cache.write_entry(make_entry("k"))
+        assert await cache.read_entry("k") is not None

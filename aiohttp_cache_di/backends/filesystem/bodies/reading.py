@@ -31,7 +31,6 @@ from aiohttp_cache_di.errors import UnreadableEntryError
 __all__ = ["Bodies", "BodyFile"]
 
 THREADS: Final = 2  # beside those that look entries up: a body that comes slowly holds up no hit
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES})
 
 
 class BodyFile:
@@ -44,16 +43,15 @@ class BodyFile:
         fd: the file, open; None to open it when it is read.
     """
 
-    __slots__ = ("__weakref__", "_bodies", "_left", "_seen", "_stated", "fd", "filed", "name")
+    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
-        self._bodies = bodies
+        self.bodies: Bodies = bodies
         self.filed: Filed = filed
         self.name: str = name
         self.fd = fd
         self._stated: tuple[int, ...] = ()
-        self._seen = bytearray()
-        self._left = 0
+        self._seen: set[int] = set()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a body in a file of the cache cannot be pickled: read it first")
@@ -61,7 +59,7 @@ class BodyFile:
     def __del__(self) -> None:
         fd, self.fd = self.fd, None
         if fd is not None:
-            self._bodies.retire(fd, self.name, self.filed.token)
+            self.bodies.retire(fd, self.name, self.filed.token)
 
     @property
     def length(self) -> int:
@@ -76,23 +74,19 @@ class BodyFile:
     @property
     def path(self) -> Path:
         """As `FiledBody.path`."""
-        return self._bodies.folder / leaf_of(self.name) / self.file_name
-
-    def belongs_to(self, bodies: Bodies) -> bool:
-        """Whether it is one of *bodies*."""
-        return self._bodies is bodies
+        return self.bodies.folder / leaf_of(self.name) / self.file_name
 
     async def piece(self, at: int) -> bytes:
         """As `FiledBody.piece`."""
         if at >= self.length:
             return b""
         number, skipped = divmod(at, PIECE_BYTES)
-        data = await self._bodies.run(self, partial(self.read, number))
+        data = await self.bodies.run(self, partial(self.read, number))
         return data[skipped:] if skipped else data
 
     async def whole(self) -> bytes:
         """As `FiledBody.whole`; one hop to a thread."""
-        return await self._bodies.run(self, self.read_whole)
+        return await self.bodies.run(self, self.read_whole)
 
     # ---- in a thread
 
@@ -106,7 +100,7 @@ class BodyFile:
 
     def read_whole(self) -> bytes:
         """All pieces."""
-        fd, known = self.opened(), self._bodies.known
+        fd, known = self.opened(), self.bodies.known
         status = os.fstat(fd)
         data = read_at(fd, self.length, 0)
         if not (len(data) == self.length and known.is_checked(self.filed, status)):
@@ -122,7 +116,7 @@ class BodyFile:
             UnreadableEntryError: it is gone, or not as it was written.
         """
         if self.fd is None:
-            leaf = self._bodies.tree.leaf(self.name)
+            leaf = self.bodies.tree.leaf(self.name)
             with suppress(FileNotFoundError):
                 if leaf is not None and self.open_in(leaf) and self.fd is not None:
                     return self.fd
@@ -143,8 +137,8 @@ class BodyFile:
             if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.owns(fd, status):
                 if not lock_shared(fd):
                     raise FileNotFoundError(errno.ENOENT, "it is being dropped")
-                for number in {0, self.filed.pieces - 1}:
-                    if not self._bodies.known.is_checked(self.filed, status):
+                if not self.bodies.known.is_checked(self.filed, status):
+                    for number in {0, self.filed.pieces - 1}:
                         self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
                 self.fd, is_right = fd, True
         except UnreadableEntryError:
@@ -155,19 +149,17 @@ class BodyFile:
         return is_right
 
     def _check(self, number: int, data: bytes, status: os.stat_result) -> None:
-        known = self._bodies.known
+        known = self.bodies.known
         if len(data) == self.filed.size_of(number) and known.is_checked(self.filed, status):
             return
         if not self.filed.is_piece(number, data):
             raise UnreadableEntryError("a stored body is not as it was written")
         stated = identity(status)
         if stated != self._stated:
-            self._stated, self._seen, self._left = stated, bytearray(self.filed.pieces), self.filed.pieces
-        if not self._seen[number]:
-            self._seen[number] = 1
-            self._left -= 1
-            if not self._left:
-                known.note_checked(self.filed, status)
+            self._stated, self._seen = stated, set()
+        self._seen.add(number)
+        if len(self._seen) == self.filed.pieces:
+            known.note_checked(self.filed, status)
 
 
 class Bodies:
@@ -208,7 +200,7 @@ class Bodies:
             return await self.pool.run(read)
         except UnreadableEntryError:
             self._events.unreadable()
-            self.pool.run(partial(self._drop_entry, body)).add_done_callback(_consume)
+            self.pool.post(partial(self._drop_entry, body))
             raise
 
     def retire(self, fd: int, name: str, token: bytes) -> None:
@@ -280,12 +272,11 @@ class Bodies:
             StorageError, OSError: it cannot be.
         """
         with self._placing:
-            if body.file_name in self._unplaced:
-                if body.name != name:
-                    self._move(body, leaf, name)
-                self._unplaced.discard(body.file_name)
+            if body.name != name and body.file_name in self._unplaced:
+                self._move(body, leaf, name)
+            self._unplaced.discard(body.file_name)
             if not _is_placed(body, leaf, name):
-                self._link(body, leaf, name)
+                _copy(body, leaf, name)
 
     def _move(self, body: BodyFile, leaf: Directory, name: str) -> None:
         """Give the file of a body that belongs to no entry yet to that of another *name*, where that can be done."""
@@ -295,18 +286,6 @@ class Bodies:
                 source.move(before, body_name(name, body.filed.token), leaf)
                 self._unplaced.discard(before)
                 body.name = name
-
-    def _link(self, body: BodyFile, leaf: Directory, name: str) -> None:
-        source, token = self.tree.leaf(body.name), body.filed.token
-        if source is not None and body.name != name:
-            try:
-                source.link(body.file_name, body_name(name, token), leaf)
-            except OSError as exc:
-                if exc.errno not in _NO_LINKS and not isinstance(exc, FileNotFoundError):
-                    raise
-            else:
-                return
-        _copy(body, leaf, name)
 
     def _drop_entry(self, body: BodyFile) -> None:
         leaf = self.tree.leaf(body.name)
@@ -334,10 +313,3 @@ def _copy(body: BodyFile, leaf: Directory, name: str) -> None:
         with suppress(OSError):
             leaf.unlink(temporary)
         raise
-
-
-def _consume(future: object) -> None:
-    """Let a failure be: what could not be dropped is found again."""
-    exception = getattr(future, "exception", None)
-    if callable(exception):
-        exception()

@@ -8,15 +8,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from hashlib import blake2b
 from typing import Final
-from zlib import crc32
 
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import write_pieces
-from aiohttp_cache_di.backends.filesystem.records.packing import CRC_BYTES, PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Digest, Filed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileSpool", "Growing"]
@@ -46,7 +44,7 @@ class Growing:
         self._fd: int | None = None
         self._length = 0
         self._digests: list[bytes] = []
-        self._digest = _Digest(digest_bytes)
+        self._digest = Digest(digest_bytes)
         self._is_over = False
         self._guard = threading.Lock()
 
@@ -100,7 +98,7 @@ class Growing:
             view = view[room:]
             if self._length % PIECE_BYTES == 0:
                 self._digests.append(self._digest.value())
-                self._digest = _Digest(self._digest_bytes)
+                self._digest = Digest(self._digest_bytes)
 
 
 class FileSpool:
@@ -183,25 +181,6 @@ class FileSpool:
         self.waiting_bytes -= size
         if self.waiting_bytes >= BEGIN_AT_BYTES:
             self._begin()
-
-
-class _Digest:
-    """The digest of one piece, while it is written."""
-
-    __slots__ = ("_crc", "_state")
-
-    def __init__(self, size: int) -> None:
-        self._crc = 0
-        self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
-
-    def update(self, data: memoryview) -> None:
-        if self._state is None:
-            self._crc = crc32(data, self._crc)
-        else:
-            self._state.update(data)
-
-    def value(self) -> bytes:
-        return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -165,21 +165,18 @@ class Keeper:
         total = self._total
         self._total = _Count(total.bytes + count.bytes - before.bytes, total.entries + count.entries - before.entries)
 
-    def _note(self, leaf: str, count: _Count) -> None:
-        with self._adding:
-            self._set(leaf, count)
-
     def _count(self, name: str, now: float) -> list[_File]:
         """Count what is in a leaf, and remove remnants from it; return the entries' files."""
         leaf = self._tree.leaf(name)
-        if leaf is None:
-            self._note(name, _Count())
-            return []
-        entries, others = _files(leaf)
-        known = {entry.name for entry in entries}
-        others = [other for other in others if not _swept(leaf, other, known, now)]
-        counted = (*entries, *_without_dropped(leaf, others, known))
-        self._note(name, _Count(sum(each.size for each in counted), len(entries)))
+        entries: list[_File] = []
+        counted: list[_File] = []
+        if leaf is not None:
+            entries, others = _files(leaf)
+            known = {entry.name for entry in entries}
+            others = [other for other in others if not _swept(leaf, other, known, now)]
+            counted = [*entries, *_without_dropped(leaf, others, known)]
+        with self._adding:
+            self._set(name, _Count(sum(each.size for each in counted), len(entries)))
         return entries
 
     # ---- evicting

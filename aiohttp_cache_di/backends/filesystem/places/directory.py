@@ -151,11 +151,10 @@ class Directory:
         names = self._of(name), other._of(target)
         self._patiently(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
 
-    def link(self, name: str, target: str, into: Directory | None = None) -> None:
+    def link(self, name: str, target: str) -> None:
         """Give *name* a second name, which nothing has so far. Raises OSError."""
-        other = into or self
-        names, follow = (self._of(name), other._of(target)), self.fd is None
-        os.link(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd, follow_symlinks=follow)
+        names, follow = (self._of(name), self._of(target)), self.fd is None
+        os.link(*names, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=follow)
 
     def unlink(self, name: str) -> None:
         """Remove the file of that *name*. Raises OSError."""

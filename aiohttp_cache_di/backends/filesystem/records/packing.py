@@ -28,11 +28,11 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
-    "CRC_BYTES",
     "DIGEST_BYTES",
     "HEAD_BYTES",
     "NO_TOKEN",
     "PIECE_BYTES",
+    "Digest",
     "Filed",
     "Head",
     "Packed",
@@ -74,6 +74,27 @@ class Head(NamedTuple):
     frame_at: int
     is_filed: bool = False
     """Whether that file is to be read in pieces."""
+
+
+class Digest:
+    """The digest of one piece of a body, of that *size*."""
+
+    __slots__ = ("_crc", "_state")
+
+    def __init__(self, size: int) -> None:
+        self._crc = 0
+        self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Go on with *data*."""
+        if self._state is None:
+            self._crc = crc32(data, self._crc)
+        else:
+            self._state.update(data)
+
+    def value(self) -> bytes:
+        """That of all data so far."""
+        return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
 
 
 class Filed(NamedTuple):
@@ -224,6 +245,6 @@ def _bound(key: str, kind: str) -> str:
 
 
 def _digest(data: bytes | memoryview, size: int) -> bytes:
-    if size == CRC_BYTES:
-        return crc32(data).to_bytes(CRC_BYTES, "big")
-    return blake2b(data, digest_size=size).digest()
+    digest = Digest(size)
+    digest.update(data)
+    return digest.value()

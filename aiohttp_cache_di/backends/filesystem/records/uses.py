@@ -52,10 +52,6 @@ class Known:
         self._noted[name] = now
         return True
 
-    def note_written(self, name: str) -> None:
-        """The file of that *name* was written just now, which is as good as a use."""
-        self.is_new_use(name)
-
     def touch(self, key: str) -> None:
         """A copy of *key* was used, which is noted with the next record: a note alone is not worth a hop to a thread.
 

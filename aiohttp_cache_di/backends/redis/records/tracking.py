@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
@@ -53,20 +54,26 @@ class Tracking:
 
     def _opened(self, connection: Connection) -> None:
         """Have the server track what is read over *connection* from now on."""
-        listeners = self._listeners.get(connection.loop)
-        if not listeners or connection.on_push is not None or not connection.can_push:
+        if connection.loop not in self._listeners or connection.on_push is not None or not connection.can_push:
             return
+
+        tracking, loop = ref(self), connection.loop  # a connection keeps no store alive that is of use to none
+
+        def changed(names: Reply) -> None:
+            here = tracking()
+            if here is not None:
+                _tell(here._listeners.get(loop, ()), here._keys(names))
 
         def pushed(message: list[Reply]) -> None:
             if message and message[0] == b"invalidate":
-                _tell(listeners, self._keys(message[1] if len(message) > 1 else None))
+                changed(message[1] if len(message) > 1 else None)
 
         def answered(reply: Reply) -> None:
             if type(reply) is ServerError:
                 logger.info("%s cannot track keys (%s); copies live for their lifetime", connection.where, reply.code)
 
         connection.on_push = pushed
-        connection.on_lost = lambda: _tell(listeners, None)
+        connection.on_lost = partial(changed, None)
         connection.submit(command(b"HELLO", b"3"), lambda reply: None)
         connection.submit(command(b"CLIENT", b"TRACKING", b"ON"), answered)
 
@@ -84,6 +91,6 @@ class Tracking:
         return keys
 
 
-def _tell(listeners: list[Listener], keys: Collection[str] | None) -> None:
+def _tell(listeners: Iterable[Listener], keys: Collection[str] | None) -> None:
     for listener in listeners:
         listener(keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -24,6 +25,41 @@ def _no_preparation(connection: Connection) -> None:
     """It is used as it is."""
 
 
+class _Open(dict[asyncio.AbstractEventLoop, Connection]):
+    """The connections of one endpoint by their loops.
+
+    They know nothing of the endpoint, so that they are there to be closed when it is gone: of all that is collected
+    together, the transport of a connection may be the first that is finalised, and complains that it is open.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid: int = os.getpid()
+
+    def set_aside(self) -> bool:
+        """Have nothing to do with what a parent process owns; tell whether that is what is here."""
+        if self.pid == os.getpid():
+            return False
+        self.pid = os.getpid()
+        _inherited.extend(self.values())
+        self.clear()
+        return True
+
+    def let_go(self) -> None:
+        """Close all from outside of their loops, without waiting."""
+        while self:
+            loop, connection = self.popitem()
+            try:
+                loop.call_soon_threadsafe(connection.abort)
+            except RuntimeError:  # that loop is closed
+                connection.abandon()
+
+    def end(self) -> None:
+        """Their endpoint is gone."""
+        self.set_aside()
+        self.let_go()
+
+
 class Endpoint:
     """Opens its connection when it is first needed in a loop, and again when it was lost.
 
@@ -32,8 +68,8 @@ class Endpoint:
     """
 
     def __init__(self, way: Way) -> None:
-        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
-        self._pid = os.getpid()
+        self._connections = _Open()
+        weakref.finalize(self, self._connections.end).atexit = False
         self._way = way
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
         self.prepare: Callable[[Connection], None] = _no_preparation
@@ -41,10 +77,6 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
-
-    def __del__(self) -> None:
-        if self._pid == os.getpid():
-            self._let_go()
 
     @property
     def where(self) -> str:
@@ -90,20 +122,11 @@ class Endpoint:
                 await asyncio.wait([task])
         finally:  # who is cancelled while it is closed has closed it all the same
             own = self._connections.pop(loop, None)
-            self._let_go()
+            self._connections.let_go()
             if own is not None:
                 own.abort()
         if own is not None:
             await own.wait_closed()
-
-    def _let_go(self) -> None:
-        """Close all connections from outside of their loops, without waiting."""
-        while self._connections:
-            loop, connection = self._connections.popitem()
-            try:
-                loop.call_soon_threadsafe(connection.abort)
-            except RuntimeError:  # that loop is closed
-                connection.abandon()
 
     async def _open(self) -> Connection:
         driven: Any = None
@@ -141,10 +164,7 @@ class Endpoint:
 
     def _forget_dead(self) -> None:
         """Drop the connections that were lost, that belong to a closed loop, or that a parent process owns."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            _inherited.extend(self._connections.values())
-            self._connections.clear()
+        if self._connections.set_aside():
             self._opening.clear()
         for loop in [loop for loop in self._opening if loop.is_closed()]:
             del self._opening[loop]

@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection
 __all__ = ["open_for_reading", "open_for_writing"]
 
 PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
-LOG_BYTES: Final = 4 * 1024 * 1024  # The write-ahead log is folded into the file at this size.
+LOG_BYTES: Final = 2**24  # of the write-ahead log when it is folded into the file: a page of an index goes there once
 CACHE_KIB: Final = 8192  # of a connection; enough for the inner pages of the index over a million keys
 READ_CACHE_KIB: Final = 16384  # of the reader, which would ask the system for each page of a frame again
 

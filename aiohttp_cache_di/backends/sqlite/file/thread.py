@@ -269,11 +269,17 @@ def _keep(connect: Connect, jobs: _Jobs) -> None:
     """Have a connection opened, used and closed; in the keeper's thread."""
     # Not the loop of an application's policy: this one needs no speed, and has to work in a thread.
     threads: list[threading.Thread] = []
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(_hold_open(connect, jobs, threads))
-        # Not by the loop's timers, which stand still where a test has stopped the clock.
-        for thread in threads:
-            thread.join()
+    runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
+    try:
+        runner.get_loop()
+    except OSError as exc:  # a loop takes file descriptors, of which there may be none left
+        jobs.refuse(exc)
+    else:
+        with runner:
+            runner.run(_hold_open(connect, jobs, threads))
+            # Not by the loop's timers, which stand still where a test has stopped the clock.
+            for thread in threads:
+                thread.join()
     for then in jobs.then:
         then()
 

@@ -18,7 +18,7 @@ __all__ = ["Page", "infos_page", "items_page", "keys_page"]
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
 INFOS_PER_PAGE: Final = 128  # about a millisecond, in which the loop may wait for the interpreter
-PASSED_PER_PAGE: Final = 1024  # rows that SQLite looks at by itself, which takes it about as long
+PASSED_PER_PAGE: Final = 512  # rows that SQLite looks at by itself, which takes it about as long
 MAX_TEXTS: Final = 16  # of a clue that is looked for
 WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
 

@@ -12,7 +12,6 @@ import shutil
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -278,16 +277,7 @@ async def test_new_header_fields_leave_the_body_where_it_is(store: FileStore, fo
     assert same(await content_of(again.file), CONTENT)
 
 
-@pytest.mark.parametrize("links", [True, False])
-async def test_an_entry_can_be_put_under_another_key(
-    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch, links: bool
-) -> None:
-    if not links:
-
-        def link(*args: Any, **kwargs: Any) -> None:
-            raise OSError(errno.EPERM, "no links here")
-
-        monkeypatch.setattr(os, "link", link)
+async def test_an_entry_can_be_put_under_another_key(store: FileStore, folder: Path) -> None:
     await keep_spooled(store)
     await keep(store, "other", replace(await found(store), key="other"))
     await store.delete(["k"])
