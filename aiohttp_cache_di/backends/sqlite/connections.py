@@ -24,14 +24,13 @@ from aiohttp_cache_di.backends.sqlite.file.failing import (
     damage_of,
     forbids_writing,
     is_damage,
-    open_writer,
     set_aside,
 )
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity, storage_error
 from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_reading
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_KEY_BYTES, Table
-from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, Worker
+from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
@@ -64,7 +63,7 @@ class Connections:
         generations: of the file.
         value_bytes: tells the size beyond which no value is read; a larger one is not even looked at.
         leases: of the store, some of which are given back with what is written.
-        fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
+        connect: opens the file to read and write.
     """
 
     def __init__(
@@ -74,8 +73,7 @@ class Connections:
         generations: Generations,
         value_bytes: Callable[[], int],
         leases: Leases,
-        *,
-        fast_save: bool,
+        connect: Callable[[], JobConnection],
     ) -> None:
         self.file = file
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -91,7 +89,7 @@ class Connections:
         self._value_bytes = value_bytes
         self._generations = generations
         self._leases = leases
-        self._fast_save = fast_save
+        self._connect = connect
         self._identity: Identity | None = None
         self._sound_schema: int | None = None
         self._is_frozen = False
@@ -107,7 +105,7 @@ class Connections:
     def open(self) -> None:
         """Begin to open; `opened` tells when it is done, or why it cannot be."""
         if self.writable:
-            self._writer = Worker(partial(open_writer, self.file, self._table, fast_save=self._fast_save), self.loop)
+            self._writer = Worker(self._connect, self.loop)
             self._writer.submit(lambda each: self._watched(self._prepare_writer, each), self._writer_opened)
         else:
             self._open_reader()

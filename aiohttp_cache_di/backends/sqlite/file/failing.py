@@ -97,14 +97,14 @@ def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
     return ConnectionsLostError(f"{file.path} was damaged", "damaged")
 
 
-def open_writer(file: CacheFile, table: Table, *, fast_save: bool) -> JobConnection:
+def open_writer(file: CacheFile, table: Table, *, fast_save: bool, max_bytes: int | None) -> JobConnection:
     """As `open_for_writing`; a file that turns out to be damaged is set aside.
 
     Raises:
         ConnectionsLostError: it was.
     """
     try:
-        return open_for_writing(file, table, fast_save=fast_save)
+        return open_for_writing(file, table, fast_save=fast_save, max_bytes=max_bytes)
     except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         if is_corruption(exc):
             raise set_aside(file, file.identity()) from exc

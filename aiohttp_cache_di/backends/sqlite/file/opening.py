@@ -19,6 +19,7 @@ __all__ = ["open_for_reading", "open_for_writing"]
 
 PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
 LOG_BYTES: Final = 2**24  # of the write-ahead log when it is folded into the file: a page of an index goes there once
+SMALL_LOG_BYTES: Final = 2**22  # of that of a file that is smaller, so that the two stay near its bound
 CACHE_KIB: Final = 8192  # of a connection; enough for the inner pages of the index over a million keys
 READ_CACHE_KIB: Final = 16384  # of the reader, which would ask the system for each page of a frame again
 
@@ -28,7 +29,7 @@ READ_TIMEOUT_S: Final = 0.1
 CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
-def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool) -> None:
+def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, max_bytes: int | None) -> None:
     """Set a writing connection up, and make the tables that are missing.
 
     Others may be doing the same: SQLite does not wait for them in all of this, so we do.
@@ -36,7 +37,7 @@ def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool) ->
     patience_ends_at = time.monotonic() + OPEN_PATIENCE_S
     while True:
         try:
-            _prepare_once(connection, table, fast_save)
+            _prepare_once(connection, table, fast_save, max_bytes)
         except sqlite3.OperationalError as exc:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -47,7 +48,7 @@ def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool) ->
             return
 
 
-def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool) -> None:
+def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool, max_bytes: int | None) -> None:
     run = connection.execute
     if run("PRAGMA journal_mode").fetchone()[0] != "wal":  # else others may hold the lock that these need
         run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
@@ -55,8 +56,9 @@ def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool)
         run("PRAGMA journal_mode = WAL")
     run(f"PRAGMA synchronous = {'OFF' if fast_save else 'NORMAL'}")
     page_bytes: int = run("PRAGMA page_size").fetchone()[0]
-    run(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
-    run(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    log_bytes = LOG_BYTES if max_bytes is None else min(LOG_BYTES, max(SMALL_LOG_BYTES, max_bytes))
+    run(f"PRAGMA wal_autocheckpoint = {log_bytes // page_bytes}")
+    run(f"PRAGMA journal_size_limit = {log_bytes}")
     run("PRAGMA mmap_size = 0")  # a mapped file that another program truncates kills the process
     run(f"PRAGMA cache_size = -{CACHE_KIB}")
     run("PRAGMA temp_store = MEMORY")
@@ -68,13 +70,18 @@ def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool)
         run("COMMIT")
 
 
-def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool) -> JobConnection:
-    """Open the file to read and write, and make what is missing."""
+def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_bytes: int | None = None) -> JobConnection:
+    """Open the file to read and write, and make what is missing.
+
+    Args:
+        fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
+        max_bytes: of all that the file may hold; None for no bound.
+    """
     file.create()
     file.secure()
     connection = file.connect("rw")
     try:
-        prepare(connection, table, fast_save=fast_save)
+        prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes)
     except BaseException:
         connection.close()
         raise
