@@ -184,10 +184,10 @@ class Table:
         self.touch: str = f"UPDATE {t} SET used = ? WHERE key = ?"
         self.keys_first: str = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
         self.keys_page: str = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
-        frame, body = (f"CASE WHEN length({each}) <= ?1 THEN {each} END" for each in ("frame", "body"))
+        frame, body = (f"CASE WHEN length({each}) <= ? THEN {each} END" for each in ("frame", "body"))
         rows = f"SELECT key, leads_on, {frame}, {body}, {any_mark} FROM {t}"
         self.rows_first: str = f"{rows} ORDER BY key"
-        self.rows_page: str = f"{rows} WHERE key > ?2 ORDER BY key"
+        self.rows_page: str = f"{rows} WHERE key > ? ORDER BY key"
         # What is told of a row, and the length of its body if that is its frame, which has no body then.
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
         told = f"CASE WHEN info IS NULL AND typeof(body) = 'blob' THEN {_FEW_BYTES} ELSE {info} END"

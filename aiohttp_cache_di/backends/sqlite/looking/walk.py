@@ -47,7 +47,8 @@ def items_page(
 ) -> Page:
     """The rows that follow *after*, None for the first ones, with their items."""
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    sql, arguments = (table.rows_first, (largest,)) if after is None else (table.rows_page, (largest, after))
+    bounds = largest, largest  # of the frame, and of the body beside it
+    sql, arguments = (table.rows_first, bounds) if after is None else (table.rows_page, (*bounds, after))
     cursor = connection.execute(sql, arguments)
     rows: list[Row] = []
     weight = 0
