@@ -415,3 +415,17 @@ async def test_tables_whose_names_differ_in_case_alone_are_apart(tmp_path: Path)
     assert await again.size() == 1
     await again.close()
     assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+async def test_a_file_whose_table_of_used_ids_is_damaged_is_begun_anew(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", "t")
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    file = tmp_path / "cache.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"sqlite_sequence(name,seq)", b"sqlite_sequence( ame,seq)"))
+    cache = SQLiteCache(tmp_path / "cache", "t")
+    assert await cache.size() == 0
+    await cache.write_entry(make_entry("k"))
+    assert await cache.size() == 1
+    await cache.close()
+    assert (tmp_path / "cache.sqlite.corrupt-1").exists()

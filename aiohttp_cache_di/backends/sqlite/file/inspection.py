@@ -30,6 +30,7 @@ __all__ = ["is_prepared", "is_used_up", "prepare_tables"]
 
 MAX_TABLES: Final = 10_000  # of caches in one file
 MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
+_SEQUENCES: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 
 
 class _Thing(NamedTuple):
@@ -97,6 +98,9 @@ def _note_version(connection: sqlite3.Connection, name: str) -> None:
 def is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
     """Whether there are no row ids left, which takes us longer than a machine lasts."""
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
+    own = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
+    if own != (_SEQUENCES,):
+        raise DamagedError("SQLite's own table of the ids that were used is another one")
     sequence = connection.execute(
         "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table.stored_name,)
     ).fetchone()
