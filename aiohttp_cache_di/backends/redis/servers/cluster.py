@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection, S
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
-from aiohttp_cache_di.backends.redis.servers.ways import NodeWay, secrets_in
+from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
@@ -161,14 +161,13 @@ class Cluster:
         """A number that grows when slots change their server."""
         return self._shift
 
-    def open_now(self) -> Sequence[Connection]:
-        """The open connections of the running loop."""
-        found = [endpoint.connection_now() for endpoint in list(self._endpoints.values())]
-        return [connection for connection in found if connection is not None]
-
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
-        """Call *prepare* with each connection that is opened from now on, before it is used."""
+        """Call *prepare* with each connection of the running loop, and each that is opened, before it is used."""
         self._prepare = prepare
+        for endpoint in list(self._endpoints.values()):
+            connection = endpoint.connection_now()
+            if connection is not None:
+                prepare(connection)
 
     def on_shift(self, listener: Callable[[], None]) -> None:
         """Call *listener* in the running loop when slots have changed their server."""
@@ -242,7 +241,7 @@ class Cluster:
             self._tell_shift()
 
     def _new(self, address: Address, found: ClusterMap) -> Endpoint:
-        endpoint = Endpoint(NodeWay(*address, found.settings))
+        endpoint = Endpoint(way_to_node(*address, found.settings))
         endpoint.prepare = partial(self._opened, address)
         return endpoint
 

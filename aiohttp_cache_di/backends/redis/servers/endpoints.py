@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp_cache_di._redis import take_stream
@@ -82,11 +82,6 @@ class Endpoint:
     def where(self) -> str:
         """The address without user, password and options."""
         return self._way.where
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """The password and what else is used to log in; None where a provider of credentials knows it alone."""
-        return self._way.secrets
 
     def connection_now(self) -> Connection | None:
         """The connection of the running loop if it is open."""
