@@ -252,7 +252,7 @@ def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, 
 
 
 async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
-    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards. What it raises is of no interest.
+    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards. What it raises is no failure.
 
     The driver closes connections one after the other and gives each a moment: what is left in the middle stays open.
     """
@@ -273,7 +273,8 @@ async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
 
 async def _closed(manager: Any) -> None:
     for nodes in ("nodes_cache", "startup_nodes"):
-        await manager.aclose(nodes)
+        with contextlib.suppress(Exception):  # of one that is closed too late, as to TLS
+            await manager.aclose(nodes)
 
 
 def _fresh(pool: Any) -> Any:
