@@ -33,12 +33,10 @@ class HeldLease(Struct, frozen=True):
     Args:
         token: of its owner.
         until: loop time until which it may hold.
-        has_record: whether the row has a record too, as far as the server has told.
     """
 
     token: str
     until: float
-    has_record: bool = False
 
 
 class OfLoop(ABC):
@@ -59,18 +57,12 @@ class OfLoop(ABC):
         """Lease nothing with a look for a while: we may not write, which no look has to."""
         self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
 
-    def hold(self, key: str, token: str, ttl_s: float, *, has_record: bool = False) -> None:
+    def hold(self, key: str, token: str, ttl_s: float) -> None:
         """Remember the lease on *key*."""
         now = asyncio.get_running_loop().time()
         if len(self.held) >= MAX_HELD:
             self.held = {key: held for key, held in self.held.items() if held.until > now}
-        self.held[key] = HeldLease(token, now + ttl_s, has_record)
-
-    def hold_longer(self, key: str, ttl_s: float) -> None:
-        """Remember that the lease on *key* was renewed, unless it was given back meanwhile."""
-        held = self.held.get(key)
-        if held is not None:
-            self.hold(key, held.token, ttl_s, has_record=held.has_record)
+        self.held[key] = HeldLease(token, now + ttl_s)
 
     @abstractmethod
     async def close(self) -> None:
@@ -131,12 +123,8 @@ class RowLeases(Protocol[C_contra, R_co]):
         """Let a lease hold for *ttl_s* seconds from now; False where it is not held any more."""
         ...
 
-    async def give_back(self, here: C_contra, key: str, token: str, has_record: bool = False) -> None:
-        """Take the lease on *key* away from *token*, and the row if there is no record in it.
-
-        Args:
-            has_record: there is one for certain; it may be there else too, since not every server tells.
-        """
+    async def give_back(self, here: C_contra, key: str, token: str) -> None:
+        """Take the lease on *key* away from *token*, and the row if there is no record in it."""
 
 
 class RowStore(ABC, Generic[C, R]):
@@ -242,7 +230,8 @@ class RowStore(ABC, Generic[C, R]):
         if held is None:
             return False
         is_held = await self._leases.renew(here, key, held.token, ttl_s)
-        here.hold_longer(key, ttl_s)
+        if key in here.held:  # not given back meanwhile
+            here.hold(key, held.token, ttl_s)
         return is_held
 
     async def release(self, key: str) -> None:
@@ -250,7 +239,7 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.calls.run(self._leases.give_back(here, key, held.token, held.has_record))
+            await here.calls.run(self._leases.give_back(here, key, held.token))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
@@ -259,7 +248,7 @@ class RowStore(ABC, Generic[C, R]):
             ask(here, key, token, ttl_s), lambda: self._leases.give_back(here, key, token)
         )
         if isinstance(answer, Lease) and answer:
-            here.hold(key, token, ttl_s, has_record=answer is Lease.GRANTED_LATE)
+            here.hold(key, token, ttl_s)
         return answer
 
     # ---- rows as records

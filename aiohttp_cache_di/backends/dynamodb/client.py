@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
@@ -31,47 +31,8 @@ POLL_S: Final = 0.02  # before looking again whether a new table is ready, which
 POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
 
-Answer: TypeAlias = Mapping[str, Any]
-
-
-class Client(Protocol):
-    """What is used of the driver's client."""
-
-    async def get_item(self, **kwargs: Any) -> Answer:
-        """Read an item."""
-        ...
-
-    async def batch_get_item(self, **kwargs: Any) -> Answer:
-        """Read several items."""
-        ...
-
-    async def batch_write_item(self, **kwargs: Any) -> Answer:
-        """Write or drop several items."""
-        ...
-
-    async def update_item(self, **kwargs: Any) -> Answer:
-        """Write an item under a condition."""
-        ...
-
-    async def delete_item(self, **kwargs: Any) -> Answer:
-        """Drop an item."""
-        ...
-
-    async def scan(self, **kwargs: Any) -> Answer:
-        """Read a page of the table."""
-        ...
-
-    async def describe_table(self, **kwargs: Any) -> Answer:
-        """Tell of the table."""
-        ...
-
-    async def create_table(self, **kwargs: Any) -> Answer:
-        """Make the table."""
-        ...
-
-    async def update_time_to_live(self, **kwargs: Any) -> Answer:
-        """Let the server drop what has expired."""
-        ...
+Client: TypeAlias = Any
+"""The driver's, which has no types."""
 
 
 def error_code(exc: BaseException) -> str:

@@ -35,7 +35,10 @@ FAR_AT: Final = 253_402_300_800  # the year 10000
 DIGEST: Final = "\0sha256 "  # begins the names of keys that cannot be named as they are
 
 NO_RECORD: Final = "-1"  # the kind of an item that is a lease alone; a record has 1 if it leads on, else 0
-OURS: Final = frozenset({"f", "i", "l", "n", "o", "ttl", "until"})
+NAMES: Final = {"#f": "f", "#i": "i", "#l": "l", "#n": "n", "#o": "o", "#t": "ttl", "#u": "until"}  # in expressions
+OURS: Final = frozenset(NAMES.values())
+BESIDE_FRAME: Final = "#k, #f, #n, #u"
+IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 
 
 class Layout(Struct, frozen=True):
@@ -158,123 +161,91 @@ class Layout(Struct, frozen=True):
     @property
     def projection(self) -> dict[str, Any]:
         """Arguments that leave the frames of items where they are."""
-        return {
-            "ProjectionExpression": "#k, #f, #n, #u",
-            "ExpressionAttributeNames": {"#k": self.key_attr, "#f": "f", "#n": "n", "#u": "until"},
-        }
+        return self._expressed(ProjectionExpression=BESIDE_FRAME)
 
-    def scanning(self, *, items: bool, records_only: bool, infos: bool = False) -> dict[str, Any]:
-        """Arguments of a Scan over this cache's items."""
-        names: dict[str, str] = {"#k": self.key_attr}
-        query: dict[str, Any] = {
+    def scanning(self, *, items: bool, records_only: bool, infos: bool = False, also: str = "") -> dict[str, Any]:
+        """Arguments of a Scan over this cache's items.
+
+        Args:
+            also: a condition on them.
+        """
+        wanted = "begins_with(#k, :namespace)" + (" AND attribute_exists(#v)" if records_only else "") + also
+        shown = {} if items else {"ProjectionExpression": BESIDE_FRAME + (", #i" if infos else "")}
+        return {
             "TableName": self.table,
             "Limit": PAGE,
-            "FilterExpression": "begins_with(#k, :namespace)",
+            **self._expressed(FilterExpression=wanted, **shown),
             "ExpressionAttributeValues": {":namespace": {"S": self.prefix}},
-            "ExpressionAttributeNames": names,
         }
-        if records_only:
-            names["#v"] = self.val_attr
-            query["FilterExpression"] += " AND attribute_exists(#v)"
-        if not items:
-            names |= self.projection["ExpressionAttributeNames"]
-            query["ProjectionExpression"] = self.projection["ProjectionExpression"]
-        if infos:
-            names["#i"] = "i"
-            query["ProjectionExpression"] += ", #i"
-        return query
 
     def scanning_expired(self, now_s: float) -> dict[str, Any]:
         """Arguments of a Scan over the records of this cache whose time has come."""
-        query = self.scanning(items=False, records_only=True)
-        query["FilterExpression"] += " AND #u <= :now"
+        query = self.scanning(items=False, records_only=True, also=" AND #u <= :now")
         query["ExpressionAttributeValues"][":now"] = {"N": f"{now_s:.3f}"}
         return query
 
     def dropping_expired(self, name: str, now_s: float) -> dict[str, Any]:
         """Arguments of a DeleteItem of a record, unless another has taken its place."""
-        return {
-            "TableName": self.table,
-            "Key": self.at(name),
-            "ConditionExpression": "#u <= :now",
-            "ExpressionAttributeNames": {"#u": "until"},
-            "ExpressionAttributeValues": {":now": {"N": f"{now_s:.3f}"}},
-        }
+        return self._changing(name, "#u <= :now", {":now": {"N": f"{now_s:.3f}"}})
 
     # ---- leases
 
     def taking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
         """Arguments of an UpdateItem that takes a free lease, and gives back what it changes."""
-        return {
-            "TableName": self.table,
-            "Key": self.at(name),
-            "ConditionExpression": "attribute_not_exists(#l) OR #l <= :now",
-            "UpdateExpression": "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)",
-            "ExpressionAttributeNames": {"#o": "o", "#l": "l", "#f": "f", "#t": "ttl"},
-            "ExpressionAttributeValues": {
-                ":o": {"S": token},
-                ":l": {"N": str(round((now_s + ttl_s) * 1000))},
-                ":now": {"N": str(round(now_s * 1000))},
-                ":f": {"N": NO_RECORD},
-                ":t": {"N": str(math.ceil(now_s + ttl_s))},
-            },
-            "ReturnValues": "UPDATED_OLD",
-        }
+        update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
+        taking = self._changing(name, IS_FREE, _lease(token, now_s, ttl_s), update)
+        return {**taking, "ReturnValues": "UPDATED_OLD"}
 
     def looking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
         """Arguments of an UpdateItem that takes the lease unless another has it, or a record is there.
 
         What is there comes with the error that says so.
         """
-        is_free = "attribute_not_exists(#l) OR #l <= :now"
-        return {
-            "TableName": self.table,
-            "Key": self.at(name),
-            "ConditionExpression": f"attribute_not_exists(#k) OR (({is_free}) AND (#f = :f OR #u <= :s))",
-            "UpdateExpression": "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u",
-            "ExpressionAttributeNames": {
-                **{"#k": self.key_attr, "#v": self.val_attr, "#o": "o", "#l": "l"},
-                **{"#f": "f", "#t": "ttl", "#i": "i", "#u": "until"},
-            },
-            "ExpressionAttributeValues": {
-                ":o": {"S": token},
-                ":l": {"N": str(round((now_s + ttl_s) * 1000))},
-                ":now": {"N": str(round(now_s * 1000))},
-                ":s": {"N": f"{now_s:.3f}"},
-                ":f": {"N": NO_RECORD},
-                ":t": {"N": str(math.ceil(now_s + ttl_s))},
-            },
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+        condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
+        update = "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u"
+        values = {**_lease(token, now_s, ttl_s), ":s": {"N": f"{now_s:.3f}"}}
+        return {**self._changing(name, condition, values, update), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
     def renewing(self, name: str, token: str, until_s: float) -> dict[str, Any]:
         """Arguments of an UpdateItem that lets a lease hold until then."""
-        return {
-            "TableName": self.table,
-            "Key": self.at(name),
-            "ConditionExpression": "#o = :o",
-            "UpdateExpression": "SET #l = :l",
-            "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
-            "ExpressionAttributeValues": {":o": {"S": token}, ":l": {"N": str(round(until_s * 1000))}},
-        }
+        values = {":o": {"S": token}, ":l": {"N": str(round(until_s * 1000))}}
+        return self._changing(name, "#o = :o", values, "SET #l = :l")
 
     def dropping(self, name: str, token: str) -> dict[str, Any]:
         """Arguments of a DeleteItem that gives back a lease on nothing."""
-        return {
-            "TableName": self.table,
-            "Key": self.at(name),
-            "ConditionExpression": "#o = :o AND #f = :f",
-            "ExpressionAttributeNames": {"#o": "o", "#f": "f"},
-            "ExpressionAttributeValues": {":o": {"S": token}, ":f": {"N": NO_RECORD}},
-        }
+        return self._changing(name, "#o = :o AND #f = :f", {":o": {"S": token}, ":f": {"N": NO_RECORD}})
 
     def giving_back(self, name: str, token: str) -> dict[str, Any]:
         """Arguments of an UpdateItem that gives back a lease on a record."""
+        return self._changing(name, "#o = :o", {":o": {"S": token}}, "REMOVE #o, #l")
+
+    # ---- expressions
+
+    def _changing(
+        self, name: str, condition: str, values: Mapping[str, Any], update: str | None = None
+    ) -> dict[str, Any]:
+        """Arguments of an UpdateItem, or without *update* of a DeleteItem, of the item called *name*."""
+        expressions = {"ConditionExpression": condition, **({"UpdateExpression": update} if update else {})}
         return {
             "TableName": self.table,
             "Key": self.at(name),
-            "ConditionExpression": "#o = :o",
-            "UpdateExpression": "REMOVE #o, #l",
-            "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
-            "ExpressionAttributeValues": {":o": {"S": token}},
+            **self._expressed(**expressions),
+            "ExpressionAttributeValues": values,
         }
+
+    def _expressed(self, **expressions: str) -> dict[str, Any]:
+        """*expressions*, with the names in them: no more, which DynamoDB refuses."""
+        known = {**NAMES, "#k": self.key_attr, "#v": self.val_attr}
+        used = dict.fromkeys(re.findall("#[a-z]", " ".join(expressions.values())))
+        return {**expressions, "ExpressionAttributeNames": {name: known[name] for name in used}}
+
+
+def _lease(token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
+    """The values of expressions that take a lease."""
+    return {
+        ":o": {"S": token},
+        ":l": {"N": str(round((now_s + ttl_s) * 1000))},
+        ":now": {"N": str(round(now_s * 1000))},
+        ":f": {"N": NO_RECORD},
+        ":t": {"N": str(math.ceil(now_s + ttl_s))},
+    }

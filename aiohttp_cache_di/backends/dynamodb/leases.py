@@ -107,10 +107,10 @@ class ItemLeases:
         renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
         return await is_met(here.client.update_item(**renewing))
 
-    async def give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
-        """Give the lease on *key* back: with one call where it is known that there is a record, else with up to two."""
+    async def give_back(self, here: Connection, key: str, token: str) -> None:
+        """Give the lease on *key* back, with the item unless a record is there."""
         name = self._layout.name_of(key)
-        if has_record or not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
+        if not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
             await is_met(here.client.update_item(**self._layout.giving_back(name, token)))
 
 

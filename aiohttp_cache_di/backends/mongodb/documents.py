@@ -29,7 +29,6 @@ __all__ = [
     "giving_back",
     "has_record",
     "if_free",
-    "is_over",
     "key_of",
     "making",
     "name_of",
@@ -72,15 +71,10 @@ def date_of(at: float) -> DatetimeMS:
     return DatetimeMS(math.ceil(max(at, 0.0) * 1000))
 
 
-def is_over(document: Document, now_ms: float) -> bool:
-    """Whether the server may have dropped *document* by *now_ms*."""
-    until = document.get("until")
-    return isinstance(until, DatetimeMS) and int(until) <= now_ms
-
-
 def has_record(document: Document, now_ms: float) -> bool:
     """Whether *document* is more than a lease, and not to be dropped by *now_ms*."""
-    return "f" in document and not is_over(document, now_ms)
+    until = document.get("until")
+    return "f" in document and not (isinstance(until, DatetimeMS) and int(until) <= now_ms)
 
 
 class DocumentLayout:

@@ -94,9 +94,8 @@ class DocumentLeases:
         terms, _ = await _terms(here, token, ttl_s)
         return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
 
-    async def give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
-        """Give the lease on *key* back, unless it has passed to another process; the two calls suit any document."""
-        del has_record
+    async def give_back(self, here: Connection, key: str, token: str) -> None:
+        """Give the lease on *key* back, unless it has passed to another process."""
         await here.leasing.bulk_write(giving_back(key, token))
 
 
