@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, Reply, ReplyParser, ServerError
+from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
 __all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "Sent", "expect_no_error", "refusal"]
@@ -173,6 +174,10 @@ class Connection(asyncio.Protocol):
         self._outbox.append(item)
         self._flush_soon()
         return future
+
+    def tell(self, payload: bytes, heard: Callable[[Reply], object] = lambda reply: None) -> None:
+        """Send one encoded command whose outcome is not waited for; *heard* is called with its reply, if one comes."""
+        self.submit(payload, heard).add_done_callback(consume_error)
 
     def take(self, sent: Sent) -> None:
         """Send a command whose reply is waited for already."""

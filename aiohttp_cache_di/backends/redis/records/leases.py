@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.wrap.tasks import abandon, background, consume_error
+from aiohttp_cache_di.backends.wrap.tasks import abandon, background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]
@@ -144,8 +144,7 @@ class Leases:
             if type(reply) is ServerError:
                 self._heard(connection, reply)
 
-        ask = _UNLINK_IF_OURS + rest(name, token, b"UNLINK")
-        connection.submit(ask, answered).add_done_callback(consume_error)
+        connection.tell(_UNLINK_IF_OURS + rest(name, token, b"UNLINK"), answered)
 
     async def _released(self, connection: Connection, name: bytes, token: bytes) -> None:
         with suppress(StorageError):

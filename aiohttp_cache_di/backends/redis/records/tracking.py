@@ -72,8 +72,8 @@ class Tracking:
 
         connection.on_push = pushed
         connection.on_lost = partial(changed, None)
-        connection.submit(command(b"HELLO", b"3"), lambda reply: None)
-        connection.submit(command(b"CLIENT", b"TRACKING", b"ON"), answered)
+        connection.tell(command(b"HELLO", b"3"))
+        connection.tell(command(b"CLIENT", b"TRACKING", b"ON"), answered)
 
     def _keys(self, names: Reply) -> Collection[str] | None:
         """The keys of ours among *names*; None for all: the server was flushed, or it cannot be told what changed."""

@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.redis.connections.wire import ServerError, comman
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
 from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
-from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Cluster", "Known"]
@@ -303,5 +303,5 @@ def _refused_by(cluster: weakref.ref[Cluster], address: Address, sent: Sent, err
 def _send(connection: Connection, sent: Sent, *, is_asking: bool) -> None:
     with connection.together():
         if is_asking:
-            connection.submit(ASKING, lambda reply: None).add_done_callback(consume_error)
+            connection.tell(ASKING)
         connection.take(sent)
