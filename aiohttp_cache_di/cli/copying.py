@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
-from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_unsaid, refuse_memory
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_all_default, refuse_memory
 from aiohttp_cache_di.cli.tables import columns, entries_of
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -49,7 +49,7 @@ def target_of(given: argparse.Namespace) -> CacheSettings:
     if prefix.lower() == given.prefix.lower():  # which is how variables are read
         raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
     settings = CacheSettings.load(prefix, given.env_file)
-    if is_unsaid(settings):
+    if is_all_default(settings):
         # Else a name that is misspelt would be a new file, and read as if all had been copied to where it belongs.
         raise ConfigurationError(f"--to-prefix {prefix!r}: no variable begins with it; set {prefix}BACKEND at least")
     refuse_memory(settings, "it would be gone when the command ends")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiohttp_cache_di.policy.rules.idle import Spelling, idle_settings
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
-from aiohttp_cache_di.settings.variables import refuse
+from aiohttp_cache_di.settings.variables import CODE_SOURCE, DEFAULT_SOURCE, refuse
 
 __all__ = ["passed_over", "refuse_contradictions"]
-
-_UNSET: Final = "default"
 
 
 def refuse_contradictions(settings: CacheSettings) -> None:
@@ -45,12 +41,12 @@ def passed_over(settings: CacheSettings) -> str | None:
 
     One who says which store it is may leave the variables of others as they are.
     """
-    if settings.source_of(("backend",)) != _UNSET:
+    if settings.source_of(("backend",)) != DEFAULT_SOURCE:
         return None
     for variable in settings.variables():
         section, *inner = variable.path
         is_of_another = inner and section in BUILT_IN_BACKENDS and section != settings.backend
-        if is_of_another and settings.source_of(variable.path) not in (_UNSET, "code"):
+        if is_of_another and settings.source_of(variable.path) not in (DEFAULT_SOURCE, CODE_SOURCE):
             name, backend = settings.prefix + variable.suffix, f"{settings.prefix}BACKEND"
             return f"{name} is passed over: {backend} is not set, and so {settings.backend}; set {backend}={section}"
     return None

@@ -47,7 +47,7 @@ from aiohttp_cache_di.settings.sections import (
     SQLiteSettings,
 )
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
-from aiohttp_cache_di.settings.variables import Source, Variable, Variables, expect_prefix, refuse
+from aiohttp_cache_di.settings.variables import CODE_SOURCE, Source, Variable, Variables, expect_prefix, refuse
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.settings.typed import (
@@ -279,7 +279,7 @@ class CacheSettings(BaseSettings):
 
     def source_of(self, path: tuple[str, ...]) -> Source:
         """Tell where the value at *path* came from; "code" for all where the settings were made unchecked."""
-        return self._sources.get(path, "code")
+        return self._sources.get(path, CODE_SOURCE)
 
     @classmethod
     def variables(cls) -> Iterator[Variable]:

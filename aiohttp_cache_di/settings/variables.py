@@ -17,13 +17,19 @@ from aiohttp_cache_di.settings.kinds import Kind
 from aiohttp_cache_di.settings.notation import FormError
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
-__all__ = ["Source", "Variable", "Variables", "expect_prefix", "refuse"]
+__all__ = ["CODE_SOURCE", "DEFAULT_SOURCE", "Source", "Variable", "Variables", "expect_prefix", "refuse"]
 
 _PREFIX: Final = re.compile(r"[._-]*[A-Za-z][\w.-]*", re.ASCII)  # as Kubernetes has names; shells have fewer
 _BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
 
 Source: TypeAlias = str
-"""Where the value of a setting came from: ``default``, ``environment``, ``code`` or the name of a file."""
+"""Where the value of a setting came from: `DEFAULT_SOURCE`, `ENVIRONMENT`, `CODE_SOURCE` or the name of a file."""
+
+DEFAULT_SOURCE: Final[Source] = "default"
+"""Nothing sets the value."""
+
+CODE_SOURCE: Final[Source] = "code"
+"""A keyword argument sets the value."""
 
 EnvFiles: TypeAlias = "str | Path | Sequence[str | Path] | None"
 
@@ -115,14 +121,14 @@ class Variables(NamedTuple):
         value: Any = self.given
         for step in item.path:
             if isinstance(value, BaseModel):
-                return "code"
+                return CODE_SOURCE
             if not isinstance(value, Mapping) or step not in value:
                 break
             value = cast(Mapping[str, Any], value)[step]
         else:
-            return "code"
+            return CODE_SOURCE
         one = self.found.get(self.name(item).lower())
-        return "default" if one is None else one.source
+        return DEFAULT_SOURCE if one is None else one.source
 
     def explain(self, error: Any) -> str | None:
         """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
@@ -133,7 +139,7 @@ class Variables(NamedTuple):
         cause = error.get("ctx", {}).get("error")
         accepted = f"it accepts {item.accepts}{f' ({cause})' if isinstance(cause, FormError) else ''}"
         source = self.source(item)
-        if source == "code":
+        if source == CODE_SOURCE:
             return f"{'.'.join(item.path)}={item.kind.mask(repr(error['input']))}: {accepted}"
         raw = item.kind.mask(self.found[self.name(item).lower()].text)
         return f"{self.name(item)}={raw!r}{'' if source == ENVIRONMENT else f' in {source}'}: {accepted}"
