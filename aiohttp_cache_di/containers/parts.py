@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import PartsByName, refuse_unknown, require_kind
+from aiohttp_cache_di.arguments import refuse_unknown, require_kind
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.build import build_session, check_store, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
+from aiohttp_cache_di.signatures import ProvidersSignature
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -169,7 +170,7 @@ class CacheContainer(containers.DeclarativeContainer):
     """
 
     instance_type = _Parts
-    __signature__: inspect.Signature = PartsByName("providers.Provider")
+    __signature__: inspect.Signature = ProvidersSignature("providers.Provider")
 
     if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
 
