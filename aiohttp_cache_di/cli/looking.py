@@ -21,17 +21,13 @@ from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.keys import host_of
 from aiohttp_cache_di.settings.build import build_session
 
 __all__ = ["check", "explain", "ls", "show", "stats", "tell_ports"]
 
 LEASED_S = 5.0
 PORTS_TOLD = 5
-
-
-def host_of(url: str) -> str:
-    """The host of *url*, with its port if it has one."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0]
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:

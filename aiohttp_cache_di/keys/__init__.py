@@ -35,7 +35,7 @@ from aiohttp_cache_di.keys.redaction import (
     redacted,
     unsealed,
 )
-from aiohttp_cache_di.keys.targets import is_own_host, spellings, target_of
+from aiohttp_cache_di.keys.targets import host_of, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token, without_client
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "create_key",
     "credential_names",
     "has_param",
+    "host_of",
     "is_own_host",
     "is_redacted",
     "is_sealed",

@@ -1,4 +1,4 @@
-"""What of a URL makes a difference to a key: one text for all spellings that lead to one resource."""
+"""The part of a cache key that comes from the URL: the same text for all spellings of one URL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yarl import URL
 
 from aiohttp_cache_di.keys.bodies import canonical_pairs
 
-__all__ = ["is_own_host", "spellings", "target_of"]
+__all__ = ["host_of", "is_own_host", "spellings", "target_of"]
 
 _REMEMBERED_CHARS: Final = 1024  # Times the number of remembered queries, this bounds the memory that they may take.
 
@@ -49,6 +49,12 @@ def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool =
 
 
 _remembered_pairs = lru_cache(maxsize=1024)(canonical_pairs)
+
+
+def host_of(url: str) -> str:
+    """The host of *url*, with its port if the URL has one; "" if *url* has no host."""
+    parts = url.split("/", 3)
+    return parts[2].partition("?")[0] if len(parts) > 2 else ""
 
 
 def is_own_host(host: str, url: URL) -> bool:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, params
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
 from aiohttp_cache_di_fastapi.routes import Route
 from aiohttp_cache_di_fastapi.state import CACHED_SESSION, session_of
 
@@ -96,7 +96,7 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
                 pass  # the beginning is no JSON
             return bytes(body)
 
-        ask = Ask(
+        asked = AdminRequest(
             request.method,
             [(field.lower(), value) for field, value in request.headers.items()],
             request.query_params.multi_items(),
@@ -107,7 +107,7 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
             request.scope.get("http_version", ""),
         )
         sessions = [(key, session_of(request, key)) for key in keys]
-        reply = await admin.answer(name, ask, sessions, request.path_params.get("number", ""))
+        reply = await admin.answer(name, asked, sessions, request.path_params.get("number", ""))
         return Response(reply.body, reply.status, reply.headers)
 
     return route

@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 
 from aiohttp import web
 
-from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di_web.routes import Handler
 from aiohttp_cache_di_web.state import CACHED_SESSION
@@ -83,7 +83,7 @@ def _admin_handler(
             if allowed is not True:
                 raise web.HTTPForbidden(text="authorize= has refused the request: it did not return True")
         sessions = [(str(key), request.config_dict.get(key)) for key in keys]
-        reply = await admin.answer(name, _ask(request), sessions, request.match_info.get("number", ""))
+        reply = await admin.answer(name, _admin_request(request), sessions, request.match_info.get("number", ""))
         response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
         if reply.headers.get("Connection") == "close":
             response.force_close()
@@ -92,7 +92,7 @@ def _admin_handler(
     return handler
 
 
-def _ask(request: web.Request) -> Ask:
+def _admin_request(request: web.Request) -> AdminRequest:
     async def read(limit: int) -> bytes:
         body = bytearray()
         async for piece in request.content.iter_any():
@@ -104,7 +104,7 @@ def _ask(request: web.Request) -> Ask:
     # A middleware may have put another address in place of the connection's own.
     peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
     address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
-    return Ask(
+    return AdminRequest(
         request.method,
         [(name.lower(), value) for name, value in request.headers.items()],
         list(request.query.items()),
