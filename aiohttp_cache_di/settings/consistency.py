@@ -1,4 +1,4 @@
-"""Settings that are right by themselves and of no effect together: refused at the start, with the way out."""
+"""Combinations of valid settings that have no effect: refused at the start, with advice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["passed_over", "refuse_contradictions"]
 
 
 def refuse_contradictions(settings: CacheSettings) -> None:
-    """Raise ConfigurationError if something in *settings* would do nothing.
+    """Refuse settings that have no effect because of others.
 
     Raises:
-        ConfigurationError: one message that lists everything wrong.
+        ConfigurationError: one message that lists all of them.
     """
     prefix = settings.prefix
     spelling = Spelling(
@@ -37,9 +37,9 @@ def refuse_contradictions(settings: CacheSettings) -> None:
 
 
 def passed_over(settings: CacheSettings) -> str | None:
-    """Say which variable of another store is set while nothing says which store is meant; None for no such one.
+    """A warning about a variable of another store that is ignored while ``BACKEND`` is not set; None without one.
 
-    One who says which store it is may leave the variables of others as they are.
+    With ``BACKEND`` set, variables of other stores are ignored without a warning.
     """
     if settings.source_of(("backend",)) != DEFAULT_SOURCE:
         return None

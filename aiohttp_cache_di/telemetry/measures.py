@@ -28,7 +28,7 @@ class Histogram:
 
     def __init__(self) -> None:
         self.counts: list[int] = [0] * (len(BOUNDS_S) + 1)
-        """The number of durations in each bucket: up to each of `BOUNDS_S`; the last bucket has those above all bounds."""
+        """The number of durations in each bucket, whose upper bounds are `BOUNDS_S`; the last has none."""
         self.total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
