@@ -95,8 +95,6 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
         """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops.
 
-        Pending writes are finished before it closes, within a second or so.
-
         Args:
             app: the app that starts; meanwhile the session is ``app.state.cached_session``, or named after the key.
                 None from a server that passes none: then the session is only in the lifespan's state.
@@ -157,7 +155,7 @@ def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
             for each in lifespans:
                 its_state = await stack.enter_async_context(each(app))
                 state.update(its_state or {})
-            # None instead of an empty state, since not every server supports states. Starlette's types have no Optional.
+            # None instead of an empty state: a server need not support states. The cast is for Starlette's types.
             yield cast("Mapping[str, Any]", state or None)
 
     return combined
