@@ -12,7 +12,7 @@ Exporters read all of it: ``metrics`` lists the metrics that both have, with the
 (``sizes``, which asks the store at most once a minute). ``prometheus`` and ``otel`` (with ``sampling``) each need an
 extra, and are imported by nothing else. ``exposing`` answers the metrics route, ``probe`` a readiness probe.
 
-Nothing here knows a request, a store or a framework; only the standard library and msgspec are imported.
+Nothing here knows a request, a store or a framework; of this package only the leaves below are imported.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from aiohttp_cache_di.rfc9111.cache_status import parameters
+
 __all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
 
 FORWARDED: Final = {
@@ -84,8 +86,7 @@ class CacheDecision(Struct, frozen=True):
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters of `cache_status`; "" for one without a value."""
-        _, *parameters = self.cache_status.split("; ")
-        return {name: value.strip('"') for name, _, value in (parameter.partition("=") for parameter in parameters)}
+        return parameters(self.cache_status)
 
     @property
     def is_hit(self) -> bool:
