@@ -116,7 +116,8 @@ class SpelledOut(inspect.Signature):
     """The ``__signature__`` of a class whose ``**kwargs`` are the keys of a TypedDict: they are parameters there.
 
     `help`, IPython and their like ask for it. It is made then: to know the types takes imports that nothing else needs.
-    A class that is derived and has an ``__init__`` of its own has its own signature too.
+    A class that is derived and has an ``__init__`` of its own has its own signature too. Where the types cannot be
+    imported, as the driver that they are of is not installed, ``**kwargs`` are shown as they are written.
 
     It is a signature itself, that of the class it stands in: `functools.wraps` copies what stands in a class to the
     function that wraps it, where it is no descriptor.
@@ -161,7 +162,10 @@ class SpelledOut(inspect.Signature):
         found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
         found |= {each.name: each for each in named if each.kind in _BY_NAME}
         module, _, typed = self._options.partition(":")
-        options: dict[str, object] = getattr(import_module(module), typed).__annotations__
+        try:
+            options: dict[str, object] = getattr(import_module(module), typed).__annotations__
+        except ImportError:  # to which `help`, Sphinx and `unittest.mock` are no better prepared than to any other
+            return [*found.values(), *(each for each in named if each.kind is each.VAR_KEYWORD)]
         for name, annotation in options.items():
             written = getattr(annotation, "__forward_arg__", annotation)
             found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))
