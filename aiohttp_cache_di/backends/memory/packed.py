@@ -14,7 +14,9 @@ __all__ = ["CommonLines", "Packed"]
 
 MAX_LINES: Final = 256
 MAX_LINE_BYTES: Final = 1024  # as a content security policy may take; with MAX_LINES, all take half a MiB at most
-OF_FEW: Final = frozenset({b"etag", b"date", b"expires", b"age"})  # of one response, or of many at a time and none later
+OF_FEW: Final = frozenset(
+    {b"etag", b"date", b"expires", b"age"}
+)  # of one response, or of many at a time and none later
 
 Line: TypeAlias = tuple[bytes, bytes]
 
