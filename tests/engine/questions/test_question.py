@@ -21,7 +21,9 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.questions.question import Questions, key_after_redirect
 from aiohttp_cache_di.engine.questions.wire import key_arguments, request_body
+from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.rfc9111.messages import Request
+from tests.origin import Origin, answer
 
 
 @pytest.fixture
@@ -128,6 +130,28 @@ class TestPartition:
         assert questions.place_of(request, arguments, str(request.url)) == before
         backend.ignored_params = frozenset({"b"})
         assert questions.place_of(request, arguments, str(request.url)) != before
+
+
+async def test_a_url_is_remembered_once_it_may_have_an_answer(session: ClientSession) -> None:
+    questions = Questions(CacheBackend())
+    request = ClientRequest("GET", URL("http://example.org/"), loop=session._loop, session=session)
+    made = questions.of_plain(request, "http://example.org/")
+    assert made is not None
+    assert questions.of_plain(request, "http://example.org/") is not made
+    questions.remember(made, "http://example.org/")
+    assert questions.of_plain(request, "http://example.org/") is made
+
+
+async def test_a_plain_session_remembers_the_url_of_a_hit_and_not_that_of_a_miss(origin: Origin) -> None:
+    middleware = CacheMiddleware(CacheBackend())
+    url = origin.on("/", answer("body"))
+    known = middleware.questions._known
+    async with ClientSession(middlewares=(middleware,)) as session:
+        await (await session.get(url)).read()
+        assert not known
+        await (await session.get(url)).read()
+    assert str(url) in known["GET"]
+    assert origin.hits == 1
 
 
 class TestAfterRedirect:
