@@ -14,14 +14,13 @@ import errno
 import random
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, see
+from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, is_dropped, see
 
 __all__ = ["Bounds", "Keeper"]
 
@@ -174,7 +173,7 @@ class Keeper:
             entries, others = _files(leaf)
             known = {entry.name for entry in entries}
             others = [other for other in others if not _swept(leaf, other, known, now)]
-            counted = [*entries, *_without_dropped(leaf, others, known)]
+            counted = [*entries, *(other for other in others if _counts(other, known))]
         with self._adding:
             self._set(name, _Count(sum(each.size for each in counted), len(entries)))
         return entries
@@ -244,15 +243,9 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     return True
 
 
-def _without_dropped(leaf: Directory, files: list[_File], entries: set[str]) -> list[_File]:
-    """All but the bodies whose entries are gone: they go with their readers, and nothing else that goes makes room."""
-    bodies = Counter(entry_of(file.name) for file in files if BODY.fullmatch(file.name))
-
-    def may_be_wanted(file: _File) -> bool:
-        name = entry_of(file.name)
-        return name in entries and (bodies[name] == 1 or _is_wanted(leaf, file.name, entries))
-
-    return [file for file in files if BODY.fullmatch(file.name) is None or may_be_wanted(file)]
+def _counts(file: _File, entries: set[str]) -> bool:
+    """Whether it is of the room that evicting makes: a body without its entry is not, which goes with its readers."""
+    return BODY.fullmatch(file.name) is None or (entry_of(file.name) in entries and not is_dropped(file.changed_at))
 
 
 def _is_wanted(leaf: Directory, body: str, entries: set[str]) -> bool:
