@@ -70,18 +70,22 @@ class Pool:
         self._guard = threading.Lock()
 
     def run(self, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
-        """Do *call* in a thread; where its caller has left by the time it is done, do *undo* with its result."""
+        """Do *call* in a thread; where its caller has left by the time it is done, do *undo* with its result.
+
+        Raises:
+            RuntimeError: there is no thread, and none can be started.
+        """
         loop = asyncio.get_running_loop()
         if self._latest() is not loop:
             self._loops.add(loop)
             self._latest = weakref.ref(loop)
+        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._errands)):
+            with self._guard:
+                self._start(self.size)
         future: asyncio.Future[T] = loop.create_future()
         job = _Job(call, future, undo)
         self._unfinished.add(job)
         self._queue.put(job)
-        if len(self._threads) < min(self.size, len(self._unfinished) - len(self._errands)):
-            with self._guard:
-                self._start(self.size)
         return future
 
     def post(self, call: Callable[[], object]) -> None:
@@ -105,7 +109,7 @@ class Pool:
             self._queue.put(_Job(bool))
         if not self._threads and self._guard.acquire(blocking=False):  # a destructor may have interrupted a start
             try:
-                with suppress(RuntimeError):  # as one more than the system allows; the next job tries again
+                with suppress(RuntimeError):  # the next job tries again
                     self._start(1)
             finally:
                 self._guard.release()
@@ -118,8 +122,10 @@ class Pool:
         """
         loop = asyncio.get_running_loop()
         jobs = {job for job in self._unfinished.copy() if job.future is None or job.future.get_loop() is loop}
-        if jobs:  # not in the loop, whose clock a test may have stopped
-            await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
+        if jobs:
+            with suppress(RuntimeError):  # there is no thread, and none can be started
+                # Not in the loop, whose clock a test may have stopped.
+                await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
         self._loops.discard(loop)
         self._latest = lambda: None
 
@@ -151,8 +157,13 @@ class Pool:
     def _start(self, size: int) -> None:
         if len(self._threads) < size:
             thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
-            thread.start()
-            self._threads.append(thread)  # one that cannot be started is none
+            try:
+                thread.start()
+            except RuntimeError:  # as one more than the system allows
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
 
     def _serve(self, queue: SimpleQueue[_Job | None]) -> None:
         bytearray(KEPT_BYTES)

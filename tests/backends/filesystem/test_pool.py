@@ -160,6 +160,10 @@ async def test_a_thread_that_cannot_be_started_counts_as_none(pool: Pool, monkey
     monkeypatch.undo()
     async with asyncio.timeout(10):
         await pool.run(threading.get_ident)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    async with asyncio.timeout(10):
+        used = await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(10)))
+    assert len(set(used)) == 1, "the one that there is does what others would"
 
 
 def test_what_is_left_when_the_interpreter_ends_does_not_keep_it_from_ending() -> None:

@@ -82,7 +82,7 @@ class BodyFile:
     @property
     def path(self) -> Path:
         """As `FiledBody.path`."""
-        return self.bodies.folder / leaf_of(self.name) / self.file_name
+        return Path(self.bodies.tree.place.path, leaf_of(self.name), self.file_name)
 
     async def piece(self, at: int) -> bytes:
         """As `FiledBody.piece`."""
@@ -189,11 +189,6 @@ class Bodies:
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
 
-    @property
-    def folder(self) -> Path:
-        """The directory of the cache."""
-        return Path(self.tree.place.path)
-
     def after_fork(self) -> None:
         """Be without threads, which are the parent process's."""
         self.pool.begin_anew()
@@ -226,7 +221,7 @@ class Bodies:
 
     def close(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
         """Close the file of a body, and remove it where no entry tells of it. Raises OSError."""
-        is_of_use = is_placed and not is_dropped(os.fstat(fd))
+        is_of_use = is_placed and not is_dropped(os.fstat(fd).st_mtime)
         try:
             os.close(fd)
         finally:  # a file system may say only now that it could not write

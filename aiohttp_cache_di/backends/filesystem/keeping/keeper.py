@@ -14,14 +14,13 @@ import errno
 import random
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, see
+from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, is_dropped, see
 
 __all__ = ["Bounds", "Keeper"]
 
@@ -32,6 +31,7 @@ SHARE: Final = 20  # of the time, one part is for counting
 MIN_REST_S: Final = 0.02
 LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take beyond it, for what is not its body
 SAMPLE: Final = 64  # records of which some go
+TRIES: Final = 3
 FULL_SHARE: Final = 16  # of what is there, one part goes where the disk is full
 FULL_EVERY_S: Final = 1.0  # at most: what is too large for the disk is not to cost all the others
 LEASE_AFTER_S: Final = 3600.0
@@ -79,6 +79,7 @@ class Keeper:
         self._bounds = bounds
         self._counts: dict[str, _Count] = {}
         self._total = _Count()
+        self._written: set[str] = set()  # leaves, since they were last looked at
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together begin apart
         self._rest_until = 0.0
         self._is_full = False
@@ -94,6 +95,7 @@ class Keeper:
         """Add what was written for the entry of that *name*, and take away what it replaced."""
         leaf = name[:2]
         with self._adding:
+            self._written.add(leaf)
             before = self._counts.get(leaf)
             if before is not None:
                 self._set(leaf, _Count(before.bytes + more_bytes, before.entries + more_entries))
@@ -167,17 +169,24 @@ class Keeper:
 
     def _count(self, name: str, now: float) -> list[_File]:
         """Count what is in a leaf, and remove remnants from it; return the entries' files."""
+        tries_left = TRIES
+        while True:
+            tries_left -= 1
+            self._written.discard(name)
+            entries, others = self._found(name, now)
+            with self._adding:
+                if name not in self._written or not tries_left:  # else what was written meanwhile may not be among them
+                    self._set(name, _Count(sum(each.size for each in (*entries, *others)), len(entries)))
+                    return entries
+
+    def _found(self, name: str, now: float) -> tuple[list[_File], list[_File]]:
         leaf = self._tree.leaf(name)
-        entries: list[_File] = []
-        counted: list[_File] = []
-        if leaf is not None:
-            entries, others = _files(leaf)
-            known = {entry.name for entry in entries}
-            others = [other for other in others if not _swept(leaf, other, known, now)]
-            counted = [*entries, *_without_dropped(leaf, others, known)]
-        with self._adding:
-            self._set(name, _Count(sum(each.size for each in counted), len(entries)))
-        return entries
+        if leaf is None:
+            return [], []
+        entries, others = _files(leaf)
+        known = {entry.name for entry in entries}
+        others = [other for other in others if not _swept(leaf, other, known, now)]
+        return entries, [other for other in others if _counts(other, known)]
 
     # ---- evicting
 
@@ -244,15 +253,9 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     return True
 
 
-def _without_dropped(leaf: Directory, files: list[_File], entries: set[str]) -> list[_File]:
-    """All but the bodies whose entries are gone: they go with their readers, and nothing else that goes makes room."""
-    bodies = Counter(entry_of(file.name) for file in files if BODY.fullmatch(file.name))
-
-    def may_be_wanted(file: _File) -> bool:
-        name = entry_of(file.name)
-        return name in entries and (bodies[name] == 1 or _is_wanted(leaf, file.name, entries))
-
-    return [file for file in files if BODY.fullmatch(file.name) is None or may_be_wanted(file)]
+def _counts(file: _File, entries: set[str]) -> bool:
+    """Whether it is of the room that evicting makes: a body without its entry is not, which goes with its readers."""
+    return BODY.fullmatch(file.name) is None or (entry_of(file.name) in entries and not is_dropped(file.changed_at))
 
 
 def _is_wanted(leaf: Directory, body: str, entries: set[str]) -> bool:

@@ -29,6 +29,7 @@ class Tidying:
         self._writers = writers
         self._events = events
         self._under_way_in: asyncio.AbstractEventLoop | None = None
+        self._is_asked = False  # since the step under way was begun, which may have seen nothing of what was written
 
     def begin_anew(self) -> None:
         """Forget the step that is under way, which is a parent process's."""
@@ -42,7 +43,10 @@ class Tidying:
 
     def go_on(self) -> None:
         """Something was written, or could not be: take a step, where it is time."""
-        if self._keeper.is_due and (self._under_way_in is None or self._under_way_in.is_closed()):
+        if self._under_way_in is not None and not self._under_way_in.is_closed():
+            self._is_asked = True
+        elif self._keeper.is_due:
+            self._is_asked = False
             self._under_way_in = asyncio.get_running_loop()
             step = self._writers.run(partial(self._keeper.step, time.time()))
             step.add_done_callback(self._end)
@@ -54,5 +58,5 @@ class Tidying:
         evicted, again = step.result()
         if evicted:
             self._events.evicted(evicted)
-        if again and not self.is_closing:
+        if (again or self._is_asked) and not self.is_closing:
             self.go_on()

@@ -12,8 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
-from typing import Final, NamedTuple, TypeVar
+from functools import cached_property, lru_cache
+from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory, whole_path
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
@@ -61,18 +61,6 @@ class Place:
         return self.__dict__.get("path") or self.name
 
 
-class _Open(NamedTuple):
-    """The cache's directory, and what opens those below it and remembers some."""
-
-    root: Directory
-    leaf: Callable[[str], Directory]
-
-    @classmethod
-    def below(cls, root: Directory) -> _Open:
-        first = lru_cache(partial(_opened, above=root))
-        return cls(root, lru_cache(maxsize=_open_leaves())(partial(_open_leaf, root, first)))
-
-
 class Tree:
     """The directories of one cache, for threads; nothing here is called in an event loop.
 
@@ -84,12 +72,13 @@ class Tree:
         self.place = place
         self.losses: int = 0
         """How often the directory has been found to be gone, or to be another one."""
-        self._open: _Open | None = None
+        self._root: Directory | None = None
         self._checked_at = 0.0
+        self._leaf: Callable[[Directory, str], Directory] = _open_leaf
 
     def close(self) -> None:
         """Close what is open; it is opened again when it is used again."""
-        self._open = None
+        self._root, self._leaf = None, _open_leaf
 
     def made_root(self) -> Directory:
         """The cache's directory, made if need be.
@@ -97,7 +86,11 @@ class Tree:
         Raises:
             StorageError: it cannot be opened or made.
         """
-        return self._made_root().root
+        for _ in range(TRIES):
+            root = self._checked(create=True)
+            if root is not None:
+                return root
+        raise StorageError(f"{self.place.path} is removed again and again")
 
     def root(self) -> Directory | None:
         """The cache's directory; None where there is none.
@@ -105,8 +98,7 @@ class Tree:
         Raises:
             StorageError: it cannot be opened.
         """
-        here = self._here(create=False)
-        return None if here is None else here.root
+        return self._checked(create=False)
 
     def leaf(self, name: str) -> Directory | None:
         """The directory of the file of that *name*; None where there is none, or something else.
@@ -116,15 +108,15 @@ class Tree:
             OSError: the file system does not work.
         """
         for _ in range(TRIES):
-            here = self._here(create=False)
-            if here is None:
+            root = self.root()
+            if root is None:
                 return None
             try:
-                return here.leaf(name[:2])
+                return self._leaf(root, name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
-            if not here.root.is_deleted:
+            if not root.is_deleted:
                 return None
             self.forget()
         return None
@@ -136,14 +128,14 @@ class Tree:
             StorageError, OSError: see `leaf`.
         """
         for _ in range(TRIES):
-            here = self._made_root()
+            root = self.made_root()
             try:
-                return here.leaf(name[:2])
+                return self._leaf(root, name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
             with suppress(FileNotFoundError):  # what is above it was removed a moment ago
-                return _made(name[1], _made(name[0], here.root))
+                return _made(name[1], _made(name[0], root))
             self.forget()
         raise StorageError(f"{self.place.path} is removed again and again")
 
@@ -163,27 +155,21 @@ class Tree:
         """Look for all directories anew: one of them was removed."""
         self._checked_at = 0.0
 
-    def _made_root(self) -> _Open:
-        for _ in range(TRIES):
-            here = self._here(create=True)
-            if here is not None:
-                return here
-        raise StorageError(f"{self.place.path} is removed again and again")
-
-    def _here(self, *, create: bool) -> _Open | None:
-        now, here = time.monotonic(), self._open
-        if here is not None and now - self._checked_at < CHECKED_FOR_S:
-            return here
+    def _checked(self, *, create: bool) -> Directory | None:
+        """The cache's directory; once in a while, whether it is still at its place."""
+        now, root = time.monotonic(), self._root
+        if root is not None and now - self._checked_at < CHECKED_FOR_S:
+            return root
         try:
-            is_there = here is not None and self._is_at_its_place(here.root)
-            root = here.root if here is not None and is_there else self._opened(create=create)
+            if root is not None and not self._is_at_its_place(root):
+                self.losses += 1
+                self._root = root = None
+            root = root or self._opened(create=create)
         except OSError as exc:
             raise StorageError(f"{self.place.path} cannot be used: {exc.strerror}") from exc
-        if here is not None and not is_there:
-            self.losses += 1
-        here = None if root is None else _Open.below(root)
-        self._open, self._checked_at = here, now
-        return here
+        self._root, self._checked_at = root, now
+        self._leaf = lru_cache(maxsize=_open_leaves())(_open_leaf)
+        return root
 
     def _is_at_its_place(self, root: Directory) -> bool:
         try:
@@ -220,9 +206,8 @@ def _open_leaves() -> int:
     return most if allowed == resource.RLIM_INFINITY else min(max(least, allowed // LEAVES_SHARE), most)
 
 
-def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: str) -> Directory:
-    above = remembered(name[0])
-    return _opened(name[1], _opened(name[0], root) if above.is_deleted else above)
+def _open_leaf(root: Directory, name: str) -> Directory:
+    return _opened(name[1], _opened(name[0], root))
 
 
 def _opened(name: str, above: Directory) -> Directory:

@@ -200,9 +200,9 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
                 leaf.touch(body, at=0)
 
 
-def is_dropped(status: os.stat_result) -> bool:
-    """Whether the file of that *status* is a body that was dropped while it was read."""
-    return status.st_mtime == 0
+def is_dropped(changed_at: float) -> bool:
+    """Whether a body that *changed_at* that time was dropped while it was read."""
+    return changed_at == 0
 
 
 def drop_unused(leaf: Directory, body: str) -> bool:

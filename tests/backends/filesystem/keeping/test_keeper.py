@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.backends.filesystem.keeping import keeper
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.records import files, uses
 from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
@@ -172,6 +173,26 @@ async def test_entries_that_another_process_wrote_count_too(tmp_path: Path) -> N
     assert await cache.contains("last")
     await cache.close()
     await other.close()
+
+
+async def test_what_is_written_while_its_leaf_is_counted_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FileCache(tmp_path)
+    await cache.write_entry(make_entry("k"))
+    await settled(cache)
+    store, really_list = store_of(cache), keeper._files
+
+    def listed(leaf: Directory) -> object:
+        found = really_list(leaf)
+        monkeypatch.setattr(keeper, "_files", really_list)
+        store._keep_all([Record("k", make_entry("k", bytes(50_000)), inf)])
+        return found
+
+    monkeypatch.setattr(keeper, "_files", listed)
+    await asyncio.to_thread(store._keeper._count, name_of("k")[:2], time.time())
+    assert store._keeper._total == (weight(tmp_path), 1)
+    await cache.close()
 
 
 async def test_what_is_larger_than_the_bound_does_not_stay(tmp_path: Path) -> None:
