@@ -73,6 +73,21 @@ async def test_the_file_is_where_its_name_says(tmp_path: Path, name: str, file: 
     assert (tmp_path / file).exists()
 
 
+@pytest.mark.parametrize("name", [b"\xff", b"caf\xe9 \xc3\xa9"])
+async def test_a_name_of_a_file_need_not_be_text(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.mkdir()
+    except (OSError, ValueError):
+        pytest.skip("names of files are text here")
+    for size in range(2):
+        cache = SQLiteCache(path / os.fsdecode(name))
+        assert await cache.size() == size
+        await cache.write_entry(make_entry("k"))
+        await cache.close()
+    assert name + b".sqlite" in os.listdir(os.fsencode(path))
+
+
 async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert SQLiteCache("~/cache").filename == str(tmp_path / "cache.sqlite")

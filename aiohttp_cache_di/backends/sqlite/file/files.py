@@ -154,7 +154,7 @@ class CacheFile:
         if not self.is_memory:
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
-            name = f"file:{quote(self.path)}?{query}"
+            name = f"file:{quote(os.fsencode(self.path))}?{query}"  # bytes: not each name of a file is text
         connection = sqlite3.connect(
             name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )

@@ -9,7 +9,7 @@ SQLite has written down in a database of our own making. What other programs hav
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -51,9 +51,13 @@ def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
         return _is_prepared(connection, table)
     connection.execute("BEGIN")  # all that is read is of one moment
     try:
-        return _is_prepared(connection, table)
-    finally:
-        connection.execute("COMMIT")
+        found = _is_prepared(connection, table)
+    except BaseException:
+        with suppress(sqlite3.Error):  # after an error of the disk SQLite has rolled back by itself
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return found
 
 
 def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:

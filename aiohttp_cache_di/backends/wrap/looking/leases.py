@@ -174,6 +174,9 @@ class Leases:
         """As `release`, telling those who wait that there is nothing to wait for."""
         mark = key + _MARK
         if await self._guard.run("lease", partial(self._store.acquire, mark, MARK_S), Lease.REFUSED):
+            earlier = self._marks.pop(mark, None)  # whose time is over for the store, and not yet for a busy loop
+            if earlier is not None:
+                earlier.cancel()
             loop = asyncio.get_running_loop()
             self._marks[mark] = loop.call_later(MARK_S, self._unmark, mark)
         await self.release(key)
