@@ -51,6 +51,8 @@ FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct change
 
 UNTAGGED_VERSION: Final = 1  # which is read, too
 
+_UNLOCKED_BYTES: Final = 5 * 1024  # Of more, zlib sums up without the interpreter's lock.
+_MANY_BYTES: Final = 64 * 1024  # take some 30 µs, for which others may well have the lock
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
 HEAD_BYTES: Final = _FRAME.size
@@ -169,6 +171,16 @@ class _Decoders(dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaqu
 
 
 _decoders: Final = _Decoders()
+
+
+def _sum_of(body: bytes, before: int) -> int:
+    """As `crc32`, which for a body of some kB gives the interpreter's lock away, and waits longer to have it again."""
+    if not _UNLOCKED_BYTES < len(body) <= _MANY_BYTES:
+        return crc32(body, before)
+    view = memoryview(body)
+    for start in range(0, len(body), _UNLOCKED_BYTES):
+        before = crc32(view[start : start + _UNLOCKED_BYTES], before)
+    return before
 
 
 class EntryCodec:
@@ -297,7 +309,7 @@ class EntryCodec:
         head = bytes((FORMAT_VERSION, kind, flags, 0))
         if self._mac_keys:
             payload += _mac(self._mac_keys[0], head + beside, payload, body or b"")
-        checksum = crc32(body or b"", crc32(payload, crc32(head + beside)))
+        checksum = _sum_of(body or b"", crc32(payload, crc32(head + beside)))
         return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
     def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[memoryview, int, bool, bool]:

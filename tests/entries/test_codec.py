@@ -429,6 +429,13 @@ def test_an_entry_survives_with_its_body_apart(codec: EntryCodec, stored: Stored
     assert codec.unpack(frame, stored.key, body) == stored
 
 
+@pytest.mark.parametrize("size", [0, 1, 5 * 1024, 5 * 1024 + 1, 10_000, 64 * 1024, 64 * 1024 + 1])
+def test_a_body_of_any_size_is_summed_up_as_a_whole(size: int) -> None:
+    stored = entry(body=bytes(range(250)) * (size // 250) + b"x" * (size % 250))
+    frame, body = PLAIN.pack_apart(stored, "k1")
+    assert PLAIN.unpack(frame, "k1", body) == replace(stored, key="k1")
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("item", ["target", Opaque("k1", b"bytes")])
 def test_what_has_no_body_is_whole_in_its_frame(codec: EntryCodec, item: str | Opaque) -> None:

@@ -36,6 +36,8 @@ ARE_THERE: Final = _SET is not None
 
 _IS_DARWIN: Final = sys.platform == "darwin"
 _FLOCK: Final = struct.Struct("qqihh") if _IS_DARWIN else struct.Struct("hhqqi0q")  # as <fcntl.h> has it
+_LOCK: Final[int] = getattr(FCNTL, "F_WRLCK", 0)
+_UNLOCK: Final[int] = getattr(FCNTL, "F_UNLCK", 0)
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
 _NONE: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
@@ -52,7 +54,7 @@ def take(fd: int, offset: int) -> bool:
         OSError: the file system does not work.
     """
     try:
-        _ask(fd, _SET, offset, "F_WRLCK")
+        _ask(fd, _SET, offset, _LOCK)
     except OSError as exc:
         if exc.errno in _HELD:
             return False
@@ -62,22 +64,21 @@ def take(fd: int, offset: int) -> bool:
 
 def give_back(fd: int, offset: int) -> None:
     """Unlock the byte at *offset*; one that is not locked is no error."""
-    _ask(fd, _SET, offset, "F_UNLCK")
+    _ask(fd, _SET, offset, _UNLOCK)
 
 
 def is_free(fd: int, offset: int) -> bool:
     """Whether no other open file has the byte at *offset* right now."""
-    fields = _FLOCK.unpack(_ask(fd, _GET, offset, "F_WRLCK"))
-    return bool(fields[3 if _IS_DARWIN else 0] == FCNTL.F_UNLCK)
+    fields = _FLOCK.unpack(_ask(fd, _GET, offset, _LOCK))
+    return bool(fields[3 if _IS_DARWIN else 0] == _UNLOCK)
 
 
-def _ask(fd: int, command: int | None, offset: int, kind: str) -> bytes:
+def _ask(fd: int, command: int | None, offset: int, kind: int) -> bytes:
     if command is None:
         raise NoLocksError(errno.ENOSYS, "the platform has no locks of open files")
-    code = getattr(FCNTL, kind)
-    lock = (offset, 1, 0, code, 0) if _IS_DARWIN else (code, 0, offset, 1, 0)
+    lock = _FLOCK.pack(offset, 1, 0, kind, 0) if _IS_DARWIN else _FLOCK.pack(kind, 0, offset, 1, 0)
     try:
-        answer: bytes = FCNTL.fcntl(fd, command, _FLOCK.pack(*lock))
+        answer: bytes = FCNTL.fcntl(fd, command, lock)
     except OSError as exc:
         if exc.errno in _NONE:
             raise NoLocksError(exc.errno, exc.strerror) from exc

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import math
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -20,14 +19,12 @@ from typing import Any, Final, Literal
 from aiohttp_cache_di.backends.sqlite.file.failing import (
     ConnectionsLostError,
     asks_for_new_connections,
-    damage_in,
-    damage_of,
     forbids_writing,
     is_damage,
-    set_aside,
+    storage_error,
 )
-from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity, storage_error
-from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity
+from aiohttp_cache_di.backends.sqlite.file.inspection import damage_in, is_prepared
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_reading
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_KEY_BYTES, Table
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, JobConnection, Worker
@@ -94,7 +91,6 @@ class Connections:
         self._sound_schema: int | None = None
         self._is_frozen = False
         self._checked_at = -math.inf
-        self._bounded_at = -math.inf
         self._is_checking = False
         self._next_check: asyncio.TimerHandle | None = None
         self._writer: Worker | None = None
@@ -106,7 +102,7 @@ class Connections:
         """Begin to open; `opened` tells when it is done, or why it cannot be."""
         if self.writable:
             self._writer = Worker(self._connect, self.loop)
-            self._writer.submit(lambda each: self._watched(self._prepare_writer, each), self._writer_opened)
+            self._writer.submit(partial(self._guarded, self._prepare_writer), self._writer_opened)
         else:
             self._open_reader()
 
@@ -197,7 +193,7 @@ class Connections:
             self._reader_opened(None, None)
             return
         self._reader = Worker(partial(open_for_reading, self.file), self.loop)
-        self._reader.submit(lambda each: self._watched(self._prepare_reader, each), self._reader_opened)
+        self._reader.submit(partial(self._guarded, self._prepare_reader), self._reader_opened)
 
     def _prepare_reader(self, connection: sqlite3.Connection) -> None:
         self._is_frozen = getattr(connection, "is_frozen", False)
@@ -208,21 +204,6 @@ class Connections:
         self._inspect(connection)
         with contextlib.suppress(sqlite3.OperationalError):
             self._generations.check(connection)
-
-    def _inspect(self, connection: sqlite3.Connection) -> None:
-        """See that the file has what we have put there, unless its schema is the one that was seen before."""
-        if self.file.is_memory:
-            return
-        schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if schema == self._sound_schema:
-            return
-        if is_prepared(connection, self._table):
-            self._sound_schema = schema
-        elif self.writable:
-            raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
-        else:
-            why = "is opened to be read only" if self.file.read_only else "cannot be written"
-            raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
 
     def _reader_opened(self, _: object, error: BaseException | None) -> None:
         if error is not None:
@@ -257,7 +238,7 @@ class Connections:
     def ask(self, job: Job, done: Done) -> None:
         """Run a reading *job*, then ``done(result, error)`` in the loop; see `dealt_with`."""
         self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
-        self.submit(job, done, checked=True)
+        self.submit(job, done)
 
     def write(self, write: Write) -> asyncio.Future[Any]:
         """Write records, or take or release a lease; see `WriteQueue`."""
@@ -270,51 +251,69 @@ class Connections:
         """Run *job* in a transaction, after the writes before it and before those that follow."""
         return self.write(Call(job))
 
-    def submit(self, job: Job, done: Done, *, writing: bool = False, checked: bool = False) -> None:
+    def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop.
 
-        Args:
-            checked: see before it whether the file is still the one that was opened.
+        It fails where the file is not the one that was opened any more, which is looked at now and then.
         """
         worker = self._writer if writing else self._reader
         if self.closed or worker is None:
             done(None, ConnectionsLostError("the connection to the cache file is closed"))
         else:
-            worker.submit(partial(self._watched, job, checked=checked), done)
+            worker.submit(partial(self._guarded, partial(self._checked_before, job)), done)
 
-    def _watched(self, job: Job, connection: sqlite3.Connection, *, checked: bool = False) -> Any:
-        """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
+    # ---- in a connection's thread
+
+    def _guarded(self, job: Job, connection: sqlite3.Connection) -> Any:
+        """Run *job*, and set the file aside if it turns out to be damaged."""
         try:
-            now = monotonic()
-            if not checked or now - self._bounded_at > FILE_CHECK_S:
-                largest = min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES)
-                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, largest)
-                self._bounded_at = now if checked else self._bounded_at
-            if checked and now - self._checked_at > FILE_CHECK_S:
-                self.check_file(connection)
             return job(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             damage = damage_in(exc, connection, self._table)
             if damage is not None and self.writable:
-                raise set_aside(self.file, self._identity) from damage
+                raise self.file.set_aside(self._identity) from damage
             raise
 
-    def check_file(self, connection: sqlite3.Connection) -> None:
-        """See now and then, in its thread, whether the file of *connection* is the one that was opened, and ours."""
-        now = time.monotonic()
+    def _checked_before(self, job: Job, connection: sqlite3.Connection) -> Any:
+        self._check_file(connection)
+        return job(connection)
+
+    def _check_file(self, connection: sqlite3.Connection) -> None:
+        """Bound what is read, and see now and then whether the file is the one that was opened, and ours."""
+        largest = min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, largest)
+        now = monotonic()
         if now - self._checked_at > FILE_CHECK_S:
-            if self.file.identity(frozen=self._is_frozen) != self._identity:
-                raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
+            self._check_identity()
             self._inspect(connection)
             self._checked_at = now
 
+    def _check_identity(self) -> None:
+        if self.file.identity(frozen=self._is_frozen) != self._identity:
+            raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
+
+    def _inspect(self, connection: sqlite3.Connection) -> None:
+        """See that the file has what we have put there, unless its schema is the one that was seen before."""
+        if self.file.is_memory:
+            return
+        schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+        if schema == self._sound_schema:
+            return
+        if is_prepared(connection, self._table):
+            self._sound_schema = schema
+        elif self.writable:
+            raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
+        else:
+            why = "is opened to be read only" if self.file.read_only else "cannot be written"
+            raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
+
+    # ---- what has failed
+
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
         """Do what *error* asks for (give the connections up, forget the counters) and say what happened."""
-        if isinstance(error, ConnectionsLostError):
-            self.lost = self.lost or (None if self.closed else error.reason)
-            self._generations.distrust()
-            self.retire(replaced=True)
-        elif is_damage(error):
+        if isinstance(error, ConnectionsLostError) and not self.closed:
+            self.lost = self.lost or error.reason
+        if isinstance(error, ConnectionsLostError) or is_damage(error):
             self._generations.distrust()
             self.retire(replaced=True)
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
@@ -326,11 +325,7 @@ class Connections:
         return self._translated(error)
 
     def _translated(self, error: BaseException) -> StorageError:
-        if isinstance(error, StorageError):
-            return error
-        translated = storage_error(error, self.file)
-        translated.__cause__ = damage_of(error) or error
-        return translated
+        return error if isinstance(error, StorageError) else storage_error(error, self.file.label)
 
     # ---- the counters
 
@@ -350,8 +345,7 @@ class Connections:
         self._check_if_wanted()
 
     def _check(self, connection: sqlite3.Connection) -> bool:
-        if self.file.identity(frozen=self._is_frozen) != self._identity:
-            raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
+        self._check_identity()
         return self._generations.check(connection)
 
     def _checked(self, is_tied: bool | None, error: BaseException | None) -> None:

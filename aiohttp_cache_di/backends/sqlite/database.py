@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
-from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError, open_writer
+from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
 from aiohttp_cache_di.backends.sqlite.looking.waits import Waits
@@ -174,7 +175,9 @@ class Database:
         return here
 
     def _new(self) -> Here:
-        connect = partial(open_writer, self.file, self.table, fast_save=self.fast_save, max_bytes=self.bounds.max_bytes)
+        connect = partial(
+            open_for_writing, self.file, self.table, fast_save=self.fast_save, max_bytes=self.bounds.max_bytes
+        )
         bounded = self.file, self.table, self.generations, self.value_bytes, self.leases
         connections = Connections(*bounded, connect)
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypedDict
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
-from aiohttp_cache_di.backends.sqlite.file.files import CONNECT_OPTIONS, CacheFile
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 
@@ -72,9 +72,8 @@ def open_database(
     value_bytes: Callable[[], int],
 ) -> Database:
     """Make the database of *filename*; nothing is opened yet."""
-    connect = {name: value for name, value in options.items() if name in CONNECT_OPTIONS}
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    file = CacheFile.resolve(filename, use_temp, connect)
+    file = CacheFile.resolve(filename, use_temp, options)
     return Database(file, Table(table_name), bounds, fast_save=fast_save, value_bytes=value_bytes)
 
 

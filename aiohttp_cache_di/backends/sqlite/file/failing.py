@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from typing import Final, Literal
 
-from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, DamagedError, Identity, is_corruption
-from aiohttp_cache_di.backends.sqlite.file.inspection import is_used_up
-from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
-from aiohttp_cache_di.backends.sqlite.file.schema import Table
-from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
     "ConnectionsLostError",
+    "DamagedError",
     "asks_for_new_connections",
-    "damage_in",
     "damage_of",
     "forbids_writing",
+    "is_corruption",
     "is_damage",
-    "open_writer",
-    "set_aside",
+    "is_full",
+    "storage_error",
 ]
 
+# Too big is what a statement of ours finds where nothing of ours is, but for the frames that a look-up asks for.
+_CORRUPTION: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 # What statements of ours do not come to in tables of ours, and what takes too long: a new connection looks at all anew.
 _STRANGE: Final = frozenset(
@@ -37,6 +34,13 @@ _STRANGE: Final = frozenset(
     }
 )
 _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """What is in the file is not what we have put there, although SQLite finds nothing wrong with it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    sqlite_errorname = "SQLITE_CORRUPT"
 
 
 class ConnectionsLostError(StorageError):
@@ -77,38 +81,23 @@ def damage_of(error: BaseException) -> DamagedError | None:
     return damage
 
 
-def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) -> Exception | None:
-    """The damage that *error* tells of, in a connection's thread; None where it tells of something else."""
-    if is_corruption(error):
-        return error
-    if _code(error) == sqlite3.SQLITE_FULL:  # as SQLite says, too, when there are no row ids left
-        with contextlib.suppress(sqlite3.Error):
-            if is_used_up(connection, table):
-                return DamagedError("there are no row ids left")
-    return None
+def is_corruption(error: BaseException | None) -> bool:
+    """Whether *error* says that the file is damaged, not ours, or no database at all."""
+    if isinstance(error, UnicodeDecodeError):  # the message would name a table whose name is damaged
+        return True
+    return isinstance(error, sqlite3.DatabaseError) and _code(error) in _CORRUPTION
 
 
-def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
-    """Rename a damaged file, in a connection's thread; return what is to be said of it."""
-    try:
-        file.set_aside(identity)
-    except StorageError as exc:
-        return exc
-    return ConnectionsLostError(f"{file.path} was damaged", "damaged")
+def is_full(error: BaseException) -> bool:
+    """Whether *error* says that the disk is full, or that there are no row ids left."""
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
-def open_writer(file: CacheFile, table: Table, *, fast_save: bool, max_bytes: int | None) -> JobConnection:
-    """As `open_for_writing`; a file that turns out to be damaged is set aside.
-
-    Raises:
-        ConnectionsLostError: it was.
-    """
-    try:
-        return open_for_writing(file, table, fast_save=fast_save, max_bytes=max_bytes)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-        if is_corruption(exc):
-            raise set_aside(file, file.identity()) from exc
-        raise
+def storage_error(error: BaseException, where: str) -> StorageError:
+    """Say what happened *where*."""
+    said = StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")
+    said.__cause__ = damage_of(error) or error
+    return said
 
 
 def _code(error: BaseException) -> int:

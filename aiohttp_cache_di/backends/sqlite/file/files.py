@@ -23,29 +23,15 @@ from aiohttp_cache_di.backends.disk.owned import (
     whole_path,
 )
 from aiohttp_cache_di.backends.loops import is_in_a_loop
+from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
-__all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
+__all__ = ["CacheFile", "Identity"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-CONNECT_OPTIONS = frozenset(
-    {
-        "timeout",
-        "uri",
-        "detect_types",
-        "factory",
-        "cached_statements",
-        # Accepted, and without effect: transactions and threads are this module's own affair.
-        "isolation_level",
-        "check_same_thread",
-        "autocommit",
-    }
-)
-"""The parameters of ``sqlite3.connect`` beside the name of the database."""
-
-PASSED_ON = ("detect_types", "factory", "cached_statements")
+PASSED_ON = ("detect_types", "factory", "cached_statements")  # to `sqlite3.connect`, of what users may give it
 BUSY_TIMEOUT_S = 0.15  # below the 250 ms that a request waits for a storage, so that the error says what it was
 COMPANIONS = ("-wal", "-shm", "-journal")
 KEPT_DAMAGED = 2  # of the files that were set aside, the newest
@@ -54,16 +40,7 @@ Identity = tuple[int, ...]
 """Device and inode: what tells a file from another one of the same name; with size and time of its last change
 where SQLite itself would not notice one."""
 
-# Too big is what a statement of ours finds where nothing of ours is, but for the frames that a look-up asks for.
-_CORRUPTION = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
 OPENING_BYTES = 1024 * 1024  # of a value that is read before it is known what is in the file
-
-
-class DamagedError(sqlite3.DatabaseError):
-    """What is in the file is not what we have put there, although SQLite finds nothing wrong with it."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    sqlite_errorname = "SQLITE_CORRUPT"
 
 
 @dataclass(frozen=True)
@@ -85,26 +62,28 @@ class CacheFile:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def resolve(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
+    def resolve(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
         """Make a file of what the user calls it: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI.
+
+        Of the options that are *given*, those are used that say where the file is and how it is opened.
 
         Where the file is may take a look at the file system to say. In a running loop that is left to the thread which
         opens the file; otherwise it is said now, so that it does not change with the working directory.
         """
-        file = cls._of_name(name, use_temp, connect_options)
+        file = cls._of_name(name, use_temp, given)
         if not file.is_memory and not is_in_a_loop():
             file.path  # noqa: B018  # remembered
         return file
 
     @classmethod
-    def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
-        options = {key: value for key, value in connect_options.items() if key in PASSED_ON}
-        timeout = connect_options.get("timeout", BUSY_TIMEOUT_S)
+    def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
+        options = {key: value for key, value in given.items() if key in PASSED_ON}
+        timeout = given.get("timeout", BUSY_TIMEOUT_S)
         try:
             options["timeout"] = float(timeout)
         except (TypeError, ValueError) as exc:
             raise ConfigurationError(f"timeout={timeout!r}: use a number of seconds") from exc
-        uri = connect_options.get("uri", False)
+        uri = given.get("uri", False)
         text = uri if isinstance(uri, str) else os.fspath(name)
         if text.startswith("file:") and uri:
             return cls._of_uri(text, options)
@@ -138,6 +117,11 @@ class CacheFile:
         if self.is_temporary:
             return os.path.join(temporary_directory_path(), os.path.basename(self.name))
         return whole_path(self.name)
+
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return "the SQLite database in memory" if self.is_memory else self.known_path
 
     @property
     def known_path(self) -> str:
@@ -212,11 +196,19 @@ class CacheFile:
                 total += os.stat(self.path + suffix).st_size
         return total
 
-    def set_aside(self, damaged: Identity | None) -> None:
-        """Rename the *damaged* file and its companions, unless another process has done it before."""
+    def set_aside(self, damaged: Identity | None) -> StorageError:
+        """Rename the *damaged* file and its companions, unless another process has done it before.
+
+        Returns:
+            What is to be said of it to those who have it open: `ConnectionsLostError`, or why it cannot be renamed.
+        """
+        lost = ConnectionsLostError(f"{self.path} was damaged", "damaged")
         if self.is_memory or damaged is None or self.identity() != damaged:
-            return
-        path = real_path(self.path)
+            return lost
+        try:
+            path = real_path(self.path)
+        except StorageError as exc:
+            return exc
         numbers = _damaged_copies(path)
         target = f"{path}.corrupt-{max(numbers, default=0) + 1}"
         for suffix in COMPANIONS:
@@ -226,12 +218,13 @@ class CacheFile:
         try:
             os.rename(path, target)
         except OSError as exc:
-            raise StorageError(f"{path} is damaged and cannot be renamed: {exc}") from exc
+            return StorageError(f"{path} is damaged and cannot be renamed: {exc}")
         logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", path, target)
         for number in sorted(numbers)[: -(KEPT_DAMAGED - 1)]:
             for suffix in ("", *COMPANIONS):
                 with contextlib.suppress(OSError):
                     os.unlink(f"{path}.corrupt-{number}{suffix}")
+        return lost
 
 
 def _damaged_copies(path: str) -> list[int]:
@@ -248,17 +241,3 @@ def _damaged_copies(path: str) -> list[int]:
 def _as_text(column: bytes) -> str:
     """Text of any bytes: one row that holds no UTF-8 must not fail the statement that reads others too."""
     return column.decode("utf-8", "surrogateescape")
-
-
-def is_corruption(error: BaseException | None) -> bool:
-    """Whether *error* says that the file is damaged, not ours, or no database at all."""
-    if isinstance(error, UnicodeDecodeError):  # the message would name a table whose name is damaged
-        return True
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.DatabaseError) and code is not None and (code & 0xFF) in _CORRUPTION
-
-
-def storage_error(error: BaseException, file: CacheFile) -> StorageError:
-    """Say what happened to which file."""
-    where = "the SQLite database in memory" if file.is_memory else file.known_path
-    return StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.failing import DamagedError, is_corruption, is_full
 from aiohttp_cache_di.backends.sqlite.file.schema import (
     GENERATION,
     KEPT,
@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
     fill_schema,
 )
 
-__all__ = ["is_prepared", "is_used_up", "prepare_tables"]
+__all__ = ["damage_in", "is_prepared", "prepare_tables"]
 
 MAX_TABLES: Final = 10_000  # of caches in one file
 MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
@@ -82,7 +82,18 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
     fill_schema(connection, table, is_new=not versions)
 
 
-def is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
+def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) -> Exception | None:
+    """The damage that *error* tells of; None where it tells of something else."""
+    if is_corruption(error):
+        return error
+    if is_full(error):
+        with suppress(sqlite3.Error):
+            if _is_used_up(connection, table):
+                return DamagedError("there are no row ids left")
+    return None
+
+
+def _is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
     """Whether there are no row ids left, which takes us longer than a machine lasts."""
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
     own = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
@@ -116,7 +127,7 @@ def _is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
     if versions[table.name] != SCHEMA_VERSION:
         return False
     _expect(found, own)
-    if is_used_up(connection, table):
+    if _is_used_up(connection, table):
         raise DamagedError("there are no row ids left")
     return True
 

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from typing import Final
 
+from aiohttp_cache_di.backends.sqlite.file.failing import is_corruption
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared, prepare_tables
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
@@ -76,14 +77,22 @@ def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_byte
     Args:
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
         max_bytes: of all that the file may hold; None for no bound.
+
+    Raises:
+        StorageError: it was damaged, and is set aside if that can be.
     """
     file.create()
     file.secure()
-    connection = file.connect("rw")
     try:
-        prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes)
-    except BaseException:
-        connection.close()
+        connection = file.connect("rw")
+        try:
+            prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
+        if is_corruption(exc):
+            raise file.set_aside(file.identity()) from exc
         raise
     return connection
 

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from typing import Final
 
-from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.failing import DamagedError
 from aiohttp_cache_di.backends.store import SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
 

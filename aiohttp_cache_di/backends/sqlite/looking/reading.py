@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.failing import DamagedError
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_NUMBER, Key, Table, checked_state, column_key
 from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases

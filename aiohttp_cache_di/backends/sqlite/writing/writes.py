@@ -45,9 +45,6 @@ class WriterThread(Protocol):
     def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
 
-    def check_file(self, connection: sqlite3.Connection) -> None:
-        """In such a thread: raise `ConnectionsLostError` if the file is another one by now, or not ours any more."""
-
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
         """Do what *error* asks for, and say what happened."""
         ...
@@ -198,7 +195,6 @@ class WriteQueue:
         self._committing = True
 
         def job(connection: sqlite3.Connection) -> None:
-            self._thread.check_file(connection)
             commit(connection, group, self._table, self._generations)
             for write in group:
                 if isinstance(write, Put):
