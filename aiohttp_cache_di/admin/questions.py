@@ -258,7 +258,15 @@ async def entry(request: CacheRequest) -> Reply:
     reason = (entry.reason or b"").decode("utf-8", "replace")
     http = ".".join(map(str, entry.version))
     return as_json(
-        EntryAnswer(row_of(info, now), now, http, shown(reason), head_of(entry), len(entry.variants), preview)
+        EntryAnswer(
+            row=row_of(info, now),
+            now=now,
+            http=http,
+            reason=shown(reason),
+            headers=head_of(entry),
+            variants=len(entry.variants),
+            preview=preview,
+        )
     )
 
 
