@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -29,11 +30,23 @@ _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KE
 def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
     """The names of the parameters of *function*, and whether it takes others too: by ``**kwargs``, or unknown to us."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(_signature(function).parameters.values())
     except (TypeError, ValueError):  # a descriptor that is not called itself, or a function of C
         return frozenset(), True
     named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
     return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _signature(function: Callable[..., object]) -> inspect.Signature:
+    """That of *function*, whose annotations may name what is there for type checkers alone.
+
+    Since CPython 3.14 they are evaluated when they are asked for, and not where they are written.
+    """
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
 
 
 def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:

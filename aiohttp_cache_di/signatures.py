@@ -26,7 +26,8 @@ class OptionsSignature(inspect.Signature):
     """The ``__signature__`` of a class whose ``**kwargs`` are the keys of a TypedDict; each is shown as a parameter.
 
     The signature is built when something asks for it, because the types need imports that nothing else needs. A
-    subclass with an ``__init__`` of its own keeps its own signature.
+    subclass with an ``__init__`` of its own keeps its own signature. Where the types cannot be imported, because their
+    driver is not installed, ``**kwargs`` is shown as it is written.
 
     This class is itself a signature, that of the class it is defined in: `functools.wraps` copies the attribute to the
     wrapping function, where it is no descriptor any more.
@@ -71,7 +72,10 @@ class OptionsSignature(inspect.Signature):
         found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
         found |= {each.name: each for each in named if each.kind in _BY_NAME}
         module, _, typed = self._options.partition(":")
-        options: dict[str, object] = getattr(import_module(module), typed).__annotations__
+        try:
+            options: dict[str, object] = getattr(import_module(module), typed).__annotations__
+        except ImportError:  # `help`, Sphinx and `unittest.mock` do not expect one here
+            return [*found.values(), *(each for each in named if each.kind is each.VAR_KEYWORD)]
         for name, annotation in options.items():
             written = getattr(annotation, "__forward_arg__", annotation)
             found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))

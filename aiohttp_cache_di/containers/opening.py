@@ -20,7 +20,7 @@ __all__ = ["AnyContainer", "container_of", "open_container", "session_already_op
 
 CANCELLED_START_S: Final = 5.0  # for a resource that is just starting to finish, so that it can be closed
 
-AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
+AnyContainer: TypeAlias = containers.Container | type[containers.Container] | providers.Container[Any]
 """A container, its class (of which a new container is made at each start), or one that is embedded in another."""
 
 
