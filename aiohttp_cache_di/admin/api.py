@@ -166,4 +166,11 @@ def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:
         where = backend.guard.outages.place
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
     shared = ", shared" if backend.shared else ""
-    return CacheInfo(number, shown(name), True, type(backend).__name__, shown(where), mode + shared)
+    return CacheInfo(
+        number=number,
+        name=shown(name),
+        is_open=True,
+        store=type(backend).__name__,
+        where=shown(where),
+        mode=mode + shared,
+    )

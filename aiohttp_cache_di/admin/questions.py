@@ -37,6 +37,7 @@ from aiohttp_cache_di.backends.operating.terms import is_key_beginning
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Measures
 
 __all__ = ["QUESTIONS", "CacheRequest", "Session", "Watched"]
@@ -243,9 +244,9 @@ async def entries(request: CacheRequest) -> Reply:
 async def entry(request: CacheRequest) -> Reply:
     """One entry: its head, and the beginning of its body."""
     key = parameters(request.http, frozenset({"key"})).get("key", "")
-    stack = request.backend.stack
-    item = await request.of_store(lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
-    entry = stack.packing.entry_of(item, key)
+    entry: StoredResponse | None = None
+    if key:
+        entry = await request.of_store(lambda: request.backend.stack.entry(key), ANSWER_WITHIN_S)
     if entry is None and not is_key_beginning(key):
         raise AdminError(400, "bad-request", shown(f"key={key[:200]!r}: use a key, as api/caches/…/entries tells it"))
     if entry is None:
@@ -257,7 +258,15 @@ async def entry(request: CacheRequest) -> Reply:
     reason = (entry.reason or b"").decode("utf-8", "replace")
     http = ".".join(map(str, entry.version))
     return as_json(
-        EntryAnswer(row_of(info, now), now, http, shown(reason), head_of(entry), len(entry.variants), preview)
+        EntryAnswer(
+            row=row_of(info, now),
+            now=now,
+            http=http,
+            reason=shown(reason),
+            headers=head_of(entry),
+            variants=len(entry.variants),
+            preview=preview,
+        )
     )
 
 

@@ -277,20 +277,20 @@ class ExplainAnswer(Struct, frozen=True):
 def row_of(info: EntryInfo, now: float) -> Row:
     """Make the row for *info*."""
     return Row(
-        info.key,
-        shown(info.method),
-        shown(info.url),
-        info.status,
-        shown(info.content_type),
-        info.body_bytes,
-        info.stored_at,
-        info.validated_at,
-        _or_none(info.fresh_until),
-        info.fresh_until > now,
-        _or_none(info.kept_until),
-        tuple(map(shown, info.tags)),
-        shown(info.variant),
-        info.partition,
+        key=info.key,
+        method=shown(info.method),
+        url=shown(info.url),
+        status=info.status,
+        content_type=shown(info.content_type),
+        body_bytes=info.body_bytes,
+        stored_at=info.stored_at,
+        validated_at=info.validated_at,
+        fresh_until=_or_none(info.fresh_until),
+        is_fresh=info.fresh_until > now,
+        kept_until=_or_none(info.kept_until),
+        tags=tuple(map(shown, info.tags)),
+        variant=shown(info.variant),
+        partition=info.partition,
     )
 
 

@@ -122,7 +122,7 @@ class Adopter:
         backend, (entry, rules) = self._backend, adopted
         if Hooks.of(backend).judges_entries and not await backend.is_cacheable(CachedResponse.from_stored(entry)):
             raise NotAdopted("filtered")
-        primary = await self._stored(entry.key)
+        primary = await backend.stack.entry(entry.key)
         same = await self._same_variant(primary, entry)
         if same is not None and same.received_at >= entry.received_at:
             raise NotAdopted("newer", key=same.key)
@@ -201,10 +201,6 @@ class Adopter:
         except (StorageError, UnreadableEntryError) as exc:
             raise NotAdopted("impossible") from exc
 
-    async def _stored(self, key: str) -> StoredResponse | None:
-        stack = self._backend.stack
-        return stack.packing.entry_of(await stack.get(key), key)
-
     async def _same_variant(self, primary: StoredResponse | None, entry: StoredResponse) -> StoredResponse | None:
         """The stored response with the same Vary fields and values as *entry*."""
         wanted = entry.vary_fields, entry.vary_digest
@@ -212,7 +208,7 @@ class Adopter:
             return primary
         for variant in primary.variants:
             if (variant.fields, variant.digest) == wanted:
-                return await self._stored(variant.key)
+                return await self._backend.stack.entry(variant.key)
         return None
 
 

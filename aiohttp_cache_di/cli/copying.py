@@ -152,8 +152,7 @@ async def _is_within_bounds(target: CacheBackend, settings: CacheSettings) -> bo
 
 
 async def _entries(source: CacheBackend, keys: Sequence[str]) -> list[StoredResponse]:
-    stack = source.stack
-    found = [stack.packing.entry_of(await stack.get(key), key) for key in keys]
+    found = [await source.stack.entry(key) for key in keys]
     return [entry for entry in found if entry is not None]
 
 

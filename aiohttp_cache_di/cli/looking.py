@@ -190,8 +190,7 @@ async def show(given: argparse.Namespace, cache: Cache) -> int:
 
 
 async def _fields(cache: Cache, key: str) -> list[tuple[str, str]]:
-    stack = cache.backend.stack
-    entry = stack.packing.entry_of(await stack.get(key), key)
+    entry = await cache.backend.stack.entry(key)
     lines = [] if entry is None else head_of(entry)
     return [(line.name, "…" if line.value is None else line.value) for line in lines]
 

@@ -102,79 +102,96 @@ class CacheSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    backend: BackendName = Field(default="sqlite", description="where responses are kept")
+    backend: BackendName = Field(default="sqlite", description="where responses are stored")
     cache_name: OptionalText = Field(
-        default=None, min_length=1, description="namespace or file name; none: from the prefix (`aiohttp-cache`)"
+        default=None,
+        min_length=1,
+        description="name of the cache, its namespace or file; none: made from the prefix (`aiohttp-cache`)",
     )
-    cache_control: Flag = Field(default=True, description="follow HTTP's own caching rules (RFC 9111)")
+    cache_control: Flag = Field(default=True, description="follow HTTP's caching rules (RFC 9111)")
     expire_after: Lifetime = Field(
-        default=None, description="lifetime of a response, or with cache_control of one that states none itself"
+        default=None, description="lifetime of responses; with cache_control, of those that state none"
     )
     urls_expire_after: UrlLifetimes = Field(
-        default_factory=dict, description="lifetimes by URL pattern; the first match wins"
+        default_factory=dict, description="lifetimes by URL pattern; the first match decides"
     )
-    allowed_codes: Codes = Field(default=None, description="statuses that are cached")
-    allowed_methods: Methods = Field(default=("GET", "HEAD"), description="methods that are cached")
+    allowed_codes: Codes = Field(default=None, description="statuses of responses that are cached")
+    allowed_methods: Methods = Field(
+        default=("GET", "HEAD"), description="methods of requests whose responses are cached"
+    )
     include_headers: Flag = Field(default=False, description="all request headers are part of the key")
-    ignored_params: Names = Field(default=(), description="parameters and headers that do not count, nor are stored")
+    ignored_params: Names = Field(
+        default=(), description="parameters and headers that are neither part of the key nor stored"
+    )
     post_as_query: UrlPatterns = Field(
-        default=(), description="URL patterns to which POST is a query, and cached as QUERY is; for cache_control"
+        default=(), description="URL patterns for which POST is a query and cached like QUERY; for cache_control"
     )
     match_order: OptionalFlag = Field(
-        default=None, description="the order of parameters and of names in a JSON body counts; none: with cache_control"
+        default=None,
+        description="the order of parameters and JSON names is part of the key; none: if cache_control is true",
     )
     shared: Flag = Field(default=False, description="act as a shared cache: store nothing private")
-    credential_headers: HeaderNames = Field(default=(), description="further request headers that set principals apart")
+    credential_headers: HeaderNames = Field(default=(), description="further request headers that identify the user")
     partition_cookies: Literal["effective", "explicit"] = Field(
-        default="effective", description="explicit: cookies of the jar do not set principals apart"
+        default="effective",
+        description="cookies that identify the user: all that are sent, or only those given to the request",
     )
     partition_tls: Literal["authorities", "context"] = Field(
         default="authorities",
-        description="context: each TLS context is a client of its own, whatever it trusts and presents",
+        description="what of a TLS context is part of the key: its authorities and certificate, or the object itself",
     )
     principals: UrlNames = Field(
         default_factory=dict,
         repr=False,
-        description="whom requests are for, by URL pattern, in place of what their credentials say",
+        description="users of requests by URL pattern, instead of by their credentials",
     )
     shared_credentials: UrlPatterns = Field(
-        default=(), description="URL patterns: credentials to these upstreams set no one apart"
+        default=(), description="URL patterns of upstreams for which all credentials are equivalent"
     )
-    stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
+    stale_if_error: StaleWindow = Field(
+        default=None, description="how long a stale response may be used instead of an error"
+    )
     stale_while_revalidate: StaleWindow = Field(
         default=None, description="how long a stale response may be used while it is validated"
     )
     heuristic_fraction: float = Field(
-        default=0.1, ge=0, le=1, description="lifetime from Last-Modified, as a part of the age"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="fraction of the time since Last-Modified that is the lifetime of a response without one",
     )
-    heuristic_with_query: Flag = Field(default=False, description="also for URLs with a query")
-    max_variants: int = Field(default=16, ge=1, description="variants (Vary) of one URL at most")
+    heuristic_with_query: Flag = Field(default=False, description="apply heuristic_fraction to URLs with a query, too")
+    max_variants: int = Field(default=16, ge=1, description="most variants (Vary) stored for one URL")
     max_body_bytes: OptionalSize = Field(
-        default=8 * 1024**2, description="larger responses are not stored; files take any size (none) without memory"
+        default=8 * 1024**2,
+        description="largest body that is stored; none suits `filesystem`, which needs no memory for it",
     )
-    max_entries: OptionalCount = Field(default=None, ge=1, description="responses stored at most")
-    max_bytes: SizeLimit = Field(default="auto", description="size of the store at most; a Redis server has its own")
+    max_entries: OptionalCount = Field(default=None, ge=1, description="most responses stored")
+    max_bytes: SizeLimit = Field(
+        default="auto", description="largest size of the store; a Redis server has its own limit"
+    )
     secrets_dir: OptionalPath = Field(
-        default=None, description="directory of files that are named like variables and hold their values"
+        default=None, description="directory of files that are named like variables and contain their values"
     )
-    secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
-    coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
+    secret_key: Secrets = Field(default=(), description="keys that sign stored responses")
+    coalesce: Flag = Field(default=True, description="send only one of equal concurrent requests to the origin")
     coalesce_timeout: Duration = Field(
         default=2.0,
-        description="how long a request waits for the body of its equal, if that stops arriving or has no known end",
+        description="how long a request waits for the body of an equal one that has stalled or has no known end",
     )
     lease: Duration = Field(
-        default=2.0, description="how long other processes wait for one that dies with its request; 0: for none"
+        default=2.0,
+        description="how long other processes wait for a process that died during a request; 0: do not wait for others",
     )
-    storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
+    storage_deadline: Duration = Field(default=0.25, gt=0, description="time limit of one operation on the store")
     require_store: Flag = Field(
-        default=False, description="a store that cannot be opened, read and written is an error at the start"
+        default=False, description="a store that cannot be opened, read and written is an error at start-up"
     )
-    write_behind: Flag = Field(default=True, description="store after the response was handed on")
-    fast_lane: Flag = Field(default=True, description="answer plain hits by the shortest way")
-    store_cookies: Flag = Field(default=False, description="store and replay Set-Cookie")
+    write_behind: Flag = Field(default=True, description="store a response in the background, after passing it on")
+    fast_lane: Flag = Field(default=True, description="answer simple hits without aiohttp's request machinery")
+    store_cookies: Flag = Field(default=False, description="store Set-Cookie and send it with hits")
     backend_options: JsonObject = Field(
-        default_factory=dict, repr=False, description="further keyword arguments of the back-end's class"
+        default_factory=dict, repr=False, description="further keyword arguments of the backend class"
     )
     sqlite: SQLiteSettings = Field(default_factory=SQLiteSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)

@@ -56,9 +56,11 @@ class SQLiteSettings(Section):
         "`<cache name>.sqlite` in the user's cache directory",
     )
     timeout: Duration = Field(
-        default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
+        default=0.15, description="how long to wait for another process's lock; keep it below storage_deadline"
     )
-    fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost what is stored")
+    fast_save: Flag = Field(
+        default=False, description="do not wait for the disk; a power cut may lose everything stored"
+    )
 
     if TYPE_CHECKING:
 
@@ -86,12 +88,12 @@ class RedisSettings(Section):
     """Settings of ``backend=redis``."""
 
     url: RedisUrl = Field(
-        default=SecretStr("redis://localhost:6379/0"), description="where the server, the cluster or its sentinels are"
+        default=SecretStr("redis://localhost:6379/0"), description="address of the server, the cluster or the sentinels"
     )
-    username: OptionalText = Field(default=None, description="user name, unless the URL has it")
-    password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
+    username: OptionalText = Field(default=None, description="user name, if it is not in the URL")
+    password: OptionalSecret = Field(default=None, description="password, if it is not in the URL")
     near_tier: OptionalDuration = Field(
-        default=None, description="how long a process may use its own copy of what it has read from the server"
+        default=None, description="how long a process may use copies in memory of entries read from the server"
     )
 
     if TYPE_CHECKING:
@@ -102,10 +104,12 @@ class RedisSettings(Section):
 class MongoDBSettings(Section):
     """Settings of ``backend=mongodb``."""
 
-    url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="where the server is")
-    database: OptionalText = Field(default=None, min_length=1, description="database; none: the cache's name")
+    url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="address of the server")
+    database: OptionalText = Field(
+        default=None, min_length=1, description="name of the database; none: the cache's name"
+    )
     near_tier: OptionalDuration = Field(
-        default=None, description="how long a process may use its own copy of what it has read from the server"
+        default=None, description="how long a process may use copies in memory of entries read from the server"
     )
 
     if TYPE_CHECKING:
@@ -116,13 +120,13 @@ class MongoDBSettings(Section):
 class DynamoDBSettings(Section):
     """Settings of ``backend=dynamodb``; credentials are found as boto finds them."""
 
-    table: OptionalText = Field(default=None, min_length=3, description="table; none: the cache's name")
-    region: OptionalText = Field(default=None, description="region; none: as boto finds it (AWS_REGION …)")
-    endpoint: OptionalEndpoint = Field(default=None, description="URL of another endpoint than AWS's own")
-    create_table: Flag = Field(default=False, description="make the table if there is none")
-    consistent_reads: Flag = Field(default=False, description="never read what was just replaced, at twice the price")
+    table: OptionalText = Field(default=None, min_length=3, description="name of the table; none: the cache's name")
+    region: OptionalText = Field(default=None, description="AWS region; none: as boto finds it (AWS_REGION …)")
+    endpoint: OptionalEndpoint = Field(default=None, description="URL of an endpoint other than AWS's own")
+    create_table: Flag = Field(default=False, description="create the table if it does not exist")
+    consistent_reads: Flag = Field(default=False, description="use consistent reads, at twice the price")
     near_tier: OptionalDuration = Field(
-        default=None, description="how long a process may use its own copy of what it has read from the table"
+        default=None, description="how long a process may use copies in memory of entries read from the table"
     )
 
     if TYPE_CHECKING:
@@ -136,7 +140,7 @@ class FilesystemSettings(Section):
     path: OptionalPath = Field(
         default=None, description="directory of the files; none: `<cache name>` in the user's cache directory"
     )
-    fsync: Flag = Field(default=False, description="have the disk keep each response before it counts as stored")
+    fsync: Flag = Field(default=False, description="call fsync for each response before it counts as stored")
 
     if TYPE_CHECKING:
 
@@ -146,12 +150,12 @@ class FilesystemSettings(Section):
 class ClientSettings(Section):
     """Settings of the client's connections."""
 
-    cookies: Flag = Field(default=False, description="keep cookies between requests; they are then shared by all users")
-    timeout: OptionalDuration = Field(default=300.0, description="limit of a whole request")
-    connect_timeout: OptionalDuration = Field(default=30.0, description="limit of opening a connection")
-    connections: int = Field(default=100, ge=0, description="connections at most (0: no limit)")
-    connections_per_host: int = Field(default=0, ge=0, description="connections to one host at most (0: no limit)")
-    trust_env: Flag = Field(default=False, description="take proxies from HTTP_PROXY …, credentials from ~/.netrc")
+    cookies: Flag = Field(default=False, description="keep cookies between requests, shared by all users")
+    timeout: OptionalDuration = Field(default=300.0, description="time limit of a whole request")
+    connect_timeout: OptionalDuration = Field(default=30.0, description="time limit of opening a connection")
+    connections: int = Field(default=100, ge=0, description="most connections (0: no limit)")
+    connections_per_host: int = Field(default=0, ge=0, description="most connections to one host (0: no limit)")
+    trust_env: Flag = Field(default=False, description="use proxies from HTTP_PROXY … and credentials from ~/.netrc")
 
     if TYPE_CHECKING:
 

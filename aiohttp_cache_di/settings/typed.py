@@ -33,25 +33,25 @@ class SQLiteSettingsOptions(TypedDict, total=False):
     """Database file, or the directory for it (then it may end in a slash); none: `<cache name>.sqlite` in the user's
     cache directory. It takes a path (~ is your home), or none. Default: none."""
     timeout: float | str | timedelta
-    """How long another process's lock is waited for; keep it below storage_deadline. It takes a number of seconds or a
+    """How long to wait for another process's lock; keep it below storage_deadline. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d. Default: 150ms."""
     fast_save: bool | str
-    """Do not wait for the disk; a power cut may cost what is stored. It takes true or false (also 1/0, yes/no, on/off).
-    Default: false."""
+    """Do not wait for the disk; a power cut may lose everything stored. It takes true or false (also 1/0, yes/no,
+    on/off). Default: false."""
 
 
 class RedisSettingsOptions(TypedDict, total=False):
     """What `RedisSettings` takes."""
 
     url: SecretStr | str
-    """Where the server, the cluster or its sentinels are. It takes redis://host:6379/0, redis+cluster://host,host,
+    """Address of the server, the cluster or the sentinels. It takes redis://host:6379/0, redis+cluster://host,host,
     redis+sentinel://host,host/name, each with rediss for TLS, or unix:///path. Default: redis://localhost:6379/0."""
     username: str | None
-    """User name, unless the URL has it. It takes any text without quotes around it, or none. Default: none."""
+    """User name, if it is not in the URL. It takes any text without quotes around it, or none. Default: none."""
     password: SecretStr | str | None
-    """Password, unless the URL has it. It takes a secret, without quotes. Default: none."""
+    """Password, if it is not in the URL. It takes a secret, without quotes. Default: none."""
     near_tier: float | str | timedelta | None
-    """How long a process may use its own copy of what it has read from the server. It takes a number of seconds or a
+    """How long a process may use copies in memory of entries read from the server. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d, or none. Default: none."""
 
 
@@ -59,20 +59,20 @@ class ClientSettingsOptions(TypedDict, total=False):
     """What `ClientSettings` takes."""
 
     cookies: bool | str
-    """Keep cookies between requests; they are then shared by all users. It takes true or false (also 1/0, yes/no,
-    on/off). Default: false."""
+    """Keep cookies between requests, shared by all users. It takes true or false (also 1/0, yes/no, on/off). Default:
+    false."""
     timeout: float | str | timedelta | None
-    """Limit of a whole request. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, or none.
+    """Time limit of a whole request. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, or none.
     Default: 5m."""
     connect_timeout: float | str | timedelta | None
-    """Limit of opening a connection. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, or none.
-    Default: 30s."""
+    """Time limit of opening a connection. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, or
+    none. Default: 30s."""
     connections: int | str
-    """Connections at most (0: no limit). It takes a whole number from 0. Default: 100."""
+    """Most connections (0: no limit). It takes a whole number from 0. Default: 100."""
     connections_per_host: int | str
-    """Connections to one host at most (0: no limit). It takes a whole number from 0. Default: 0."""
+    """Most connections to one host (0: no limit). It takes a whole number from 0. Default: 0."""
     trust_env: bool | str
-    """Take proxies from HTTP_PROXY …, credentials from ~/.netrc. It takes true or false (also 1/0, yes/no, on/off).
+    """Use proxies from HTTP_PROXY … and credentials from ~/.netrc. It takes true or false (also 1/0, yes/no, on/off).
     Default: false."""
 
 
@@ -80,11 +80,13 @@ class MongoDBSettingsOptions(TypedDict, total=False):
     """What `MongoDBSettings` takes."""
 
     url: SecretStr | str
-    """Where the server is. It takes mongodb://host:27017 or mongodb+srv://host. Default: mongodb://localhost:27017."""
+    """Address of the server. It takes mongodb://host:27017 or mongodb+srv://host. Default:
+    mongodb://localhost:27017."""
     database: str | None
-    """Database; none: the cache's name. It takes any text without quotes around it, or none. Default: none."""
+    """Name of the database; none: the cache's name. It takes any text without quotes around it, or none. Default:
+    none."""
     near_tier: float | str | timedelta | None
-    """How long a process may use its own copy of what it has read from the server. It takes a number of seconds or a
+    """How long a process may use copies in memory of entries read from the server. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d, or none. Default: none."""
 
 
@@ -92,20 +94,19 @@ class DynamoDBSettingsOptions(TypedDict, total=False):
     """What `DynamoDBSettings` takes."""
 
     table: str | None
-    """Table; none: the cache's name. It takes any text without quotes around it, or none. Default: none."""
+    """Name of the table; none: the cache's name. It takes any text without quotes around it, or none. Default: none."""
     region: str | None
-    """Region; none: as boto finds it (AWS_REGION …). It takes any text without quotes around it, or none. Default:
+    """AWS region; none: as boto finds it (AWS_REGION …). It takes any text without quotes around it, or none. Default:
     none."""
     endpoint: str | None
-    """URL of another endpoint than AWS's own. It takes https://host or http://host:port without a user, or none.
+    """URL of an endpoint other than AWS's own. It takes https://host or http://host:port without a user, or none.
     Default: none."""
     create_table: bool | str
-    """Make the table if there is none. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
+    """Create the table if it does not exist. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
     consistent_reads: bool | str
-    """Never read what was just replaced, at twice the price. It takes true or false (also 1/0, yes/no, on/off).
-    Default: false."""
+    """Use consistent reads, at twice the price. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
     near_tier: float | str | timedelta | None
-    """How long a process may use its own copy of what it has read from the table. It takes a number of seconds or a
+    """How long a process may use copies in memory of entries read from the table. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d, or none. Default: none."""
 
 
@@ -116,7 +117,7 @@ class FilesystemSettingsOptions(TypedDict, total=False):
     """Directory of the files; none: `<cache name>` in the user's cache directory. It takes a path (~ is your home), or
     none. Default: none."""
     fsync: bool | str
-    """Have the disk keep each response before it counts as stored. It takes true or false (also 1/0, yes/no, on/off).
+    """Call fsync for each response before it counts as stored. It takes true or false (also 1/0, yes/no, on/off).
     Default: false."""
 
 
@@ -130,100 +131,105 @@ class SettingsOptions(TypedDict, total=False):
     _secrets_dir: str | PathLike[str] | None
     """The same as ``secrets_dir``, as pydantic-settings spells it. Default: None."""
     backend: Literal["memory", "sqlite", "redis", "filesystem", "dynamodb", "mongodb"] | str
-    """Where responses are kept. It takes memory, sqlite, redis, filesystem, dynamodb, mongodb or package.module:Class.
-    Default: sqlite."""
+    """Where responses are stored. It takes memory, sqlite, redis, filesystem, dynamodb, mongodb or
+    package.module:Class. Default: sqlite."""
     cache_name: str | None
-    """Namespace or file name; none: from the prefix (`aiohttp-cache`). It takes any text without quotes around it, or
-    none. Default: none."""
+    """Name of the cache, its namespace or file; none: made from the prefix (`aiohttp-cache`). It takes any text without
+    quotes around it, or none. Default: none."""
     cache_control: bool | str
-    """Follow HTTP's own caching rules (RFC 9111). It takes true or false (also 1/0, yes/no, on/off). Default: true."""
+    """Follow HTTP's caching rules (RFC 9111). It takes true or false (also 1/0, yes/no, on/off). Default: true."""
     expire_after: ExpirationTime
-    """Lifetime of a response, or with cache_control of one that states none itself. It takes a number of seconds or a
-    duration such as 250ms, 5m, 1h30m, 2d; a date (ISO 8601 or HTTP), 0 (do not cache), never or none. Default: none."""
+    """Lifetime of responses; with cache_control, of those that state none. It takes a number of seconds or a duration
+    such as 250ms, 5m, 1h30m, 2d; a date (ISO 8601 or HTTP), 0 (do not cache), never or none. Default: none."""
     urls_expire_after: Mapping[str, UrlLifetime] | str
-    """Lifetimes by URL pattern; the first match wins. It takes a JSON object of URL patterns and lifetimes, such as
+    """Lifetimes by URL pattern; the first match decides. It takes a JSON object of URL patterns and lifetimes, such as
     {"*.example.com/static/*": "1d"}; a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error":
     "1h", "stale_while_revalidate": "30s", "allowed_methods": ["GET"], "tags": ["static"]}. Default: {}."""
     allowed_codes: Collection[int | str] | str | None
-    """Statuses that are cached. It takes status codes, separated by commas or as a JSON list, or none for the mode's
-    own. Default: none."""
+    """Statuses of responses that are cached. It takes status codes, separated by commas or as a JSON list, or none for
+    the mode's own. Default: none."""
     allowed_methods: Collection[str]
-    """Methods that are cached. It takes HTTP methods, separated by commas or as a JSON list, or none. Default:
-    GET,HEAD."""
+    """Methods of requests whose responses are cached. It takes HTTP methods, separated by commas or as a JSON list, or
+    none. Default: GET,HEAD."""
     include_headers: bool | str
     """All request headers are part of the key. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
     ignored_params: Iterable[str]
-    """Parameters and headers that do not count, nor are stored. It takes names, separated by commas or as a JSON list,
-    or none. Default: []."""
+    """Parameters and headers that are neither part of the key nor stored. It takes names, separated by commas or as a
+    JSON list, or none. Default: []."""
     post_as_query: Collection[str]
-    """URL patterns to which POST is a query, and cached as QUERY is; for cache_control. It takes URL patterns,
-    separated by commas or as a JSON list, or none. Default: []."""
+    """URL patterns for which POST is a query and cached like QUERY; for cache_control. It takes URL patterns, separated
+    by commas or as a JSON list, or none. Default: []."""
     match_order: bool | str | None
-    """The order of parameters and of names in a JSON body counts; none: with cache_control. It takes true or false
+    """The order of parameters and JSON names is part of the key; none: if cache_control is true. It takes true or false
     (also 1/0, yes/no, on/off), or none. Default: none."""
     shared: bool | str
     """Act as a shared cache: store nothing private. It takes true or false (also 1/0, yes/no, on/off). Default:
     false."""
     credential_headers: Iterable[str]
-    """Further request headers that set principals apart. It takes names of header fields, separated by commas or as a
-    JSON list, or none. Default: []."""
+    """Further request headers that identify the user. It takes names of header fields, separated by commas or as a JSON
+    list, or none. Default: []."""
     partition_cookies: Literal["effective", "explicit"]
-    """Explicit: cookies of the jar do not set principals apart. It takes effective or explicit. Default: effective."""
+    """Cookies that identify the user: all that are sent, or only those given to the request. It takes effective or
+    explicit. Default: effective."""
     partition_tls: Literal["authorities", "context"]
-    """Context: each TLS context is a client of its own, whatever it trusts and presents. It takes authorities or
-    context. Default: authorities."""
+    """What of a TLS context is part of the key: its authorities and certificate, or the object itself. It takes
+    authorities or context. Default: authorities."""
     principals: Mapping[str, str] | str
-    """Whom requests are for, by URL pattern, in place of what their credentials say. It takes a JSON object of URL
-    patterns and names, such as {"*.example.com": "tenant-7"}. Default: {}."""
+    """Users of requests by URL pattern, instead of by their credentials. It takes a JSON object of URL patterns and
+    names, such as {"*.example.com": "tenant-7"}. Default: {}."""
     shared_credentials: Collection[str]
-    """URL patterns: credentials to these upstreams set no one apart. It takes URL patterns, separated by commas or as a
-    JSON list, or none. Default: []."""
+    """URL patterns of upstreams for which all credentials are equivalent. It takes URL patterns, separated by commas or
+    as a JSON list, or none. Default: []."""
     stale_if_error: Window
-    """How long a stale response may replace an error. It takes a number of seconds or a duration such as 250ms, 5m,
-    1h30m, 2d; always or none. Default: none."""
+    """How long a stale response may be used instead of an error. It takes a number of seconds or a duration such as
+    250ms, 5m, 1h30m, 2d; always or none. Default: none."""
     stale_while_revalidate: Window
     """How long a stale response may be used while it is validated. It takes a number of seconds or a duration such as
     250ms, 5m, 1h30m, 2d; always or none. Default: none."""
     heuristic_fraction: float | str
-    """Lifetime from Last-Modified, as a part of the age. It takes a number from 0 to 1. Default: 0.1."""
+    """Fraction of the time since Last-Modified that is the lifetime of a response without one. It takes a number from 0
+    to 1. Default: 0.1."""
     heuristic_with_query: bool | str
-    """Also for URLs with a query. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
+    """Apply heuristic_fraction to URLs with a query, too. It takes true or false (also 1/0, yes/no, on/off). Default:
+    false."""
     max_variants: int | str
-    """Variants (Vary) of one URL at most. It takes a whole number from 1. Default: 16."""
+    """Most variants (Vary) stored for one URL. It takes a whole number from 1. Default: 16."""
     max_body_bytes: int | str | None
-    """Larger responses are not stored; files take any size (none) without memory. It takes a number of bytes or a size
-    such as 500kB, 64MiB, 1GiB, or none. Default: 8MiB."""
+    """Largest body that is stored; none suits `filesystem`, which needs no memory for it. It takes a number of bytes or
+    a size such as 500kB, 64MiB, 1GiB, or none. Default: 8MiB."""
     max_entries: int | str | None
-    """Responses stored at most. It takes a whole number from 1, or none. Default: none."""
+    """Most responses stored. It takes a whole number from 1, or none. Default: none."""
     max_bytes: int | str | None
-    """Size of the store at most; a Redis server has its own. It takes a number of bytes or a size such as 500kB, 64MiB,
-    1GiB; auto (64MiB in memory, 1GiB in a file) or none. Default: auto."""
+    """Largest size of the store; a Redis server has its own limit. It takes a number of bytes or a size such as 500kB,
+    64MiB, 1GiB; auto (64MiB in memory, 1GiB in a file) or none. Default: auto."""
     secrets_dir: str | PathLike[str] | None
-    """Directory of files that are named like variables and hold their values. It takes a path (~ is your home), or
+    """Directory of files that are named like variables and contain their values. It takes a path (~ is your home), or
     none. Default: none."""
     secret_key: Collection[SecretStr | str] | str
-    """Keys that sign what is stored. It takes secrets of 16 characters or more, separated by commas or as a JSON list:
-    the first signs, all verify. Default: none."""
+    """Keys that sign stored responses. It takes secrets of 16 characters or more, separated by commas or as a JSON
+    list: the first signs, all verify. Default: none."""
     coalesce: bool | str
-    """Equal requests at the same time share one to the origin. It takes true or false (also 1/0, yes/no, on/off).
+    """Send only one of equal concurrent requests to the origin. It takes true or false (also 1/0, yes/no, on/off).
     Default: true."""
     coalesce_timeout: float | str | timedelta
-    """How long a request waits for the body of its equal, if that stops arriving or has no known end. It takes a number
-    of seconds or a duration such as 250ms, 5m, 1h30m, 2d. Default: 2s."""
+    """How long a request waits for the body of an equal one that has stalled or has no known end. It takes a number of
+    seconds or a duration such as 250ms, 5m, 1h30m, 2d. Default: 2s."""
     lease: float | str | timedelta
-    """How long other processes wait for one that dies with its request; 0: for none. It takes a number of seconds or a
-    duration such as 250ms, 5m, 1h30m, 2d. Default: 2s."""
+    """How long other processes wait for a process that died during a request; 0: do not wait for others. It takes a
+    number of seconds or a duration such as 250ms, 5m, 1h30m, 2d. Default: 2s."""
     storage_deadline: float | str | timedelta
-    """Limit of one operation of the store. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d,
-    more than 0. Default: 250ms."""
+    """Time limit of one operation on the store. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m,
+    2d, more than 0. Default: 250ms."""
     require_store: bool | str
-    """A store that cannot be opened, read and written is an error at the start. It takes true or false (also 1/0,
+    """A store that cannot be opened, read and written is an error at start-up. It takes true or false (also 1/0,
     yes/no, on/off). Default: false."""
     write_behind: bool | str
-    """Store after the response was handed on. It takes true or false (also 1/0, yes/no, on/off). Default: true."""
+    """Store a response in the background, after passing it on. It takes true or false (also 1/0, yes/no, on/off).
+    Default: true."""
     fast_lane: bool | str
-    """Answer plain hits by the shortest way. It takes true or false (also 1/0, yes/no, on/off). Default: true."""
+    """Answer simple hits without aiohttp's request machinery. It takes true or false (also 1/0, yes/no, on/off).
+    Default: true."""
     store_cookies: bool | str
-    """Store and replay Set-Cookie. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
+    """Store Set-Cookie and send it with hits. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
     backend_options: Mapping[str, Any] | str
-    """Further keyword arguments of the back-end's class. It takes a JSON object of keyword arguments. Default: {}."""
+    """Further keyword arguments of the backend class. It takes a JSON object of keyword arguments. Default: {}."""

@@ -99,14 +99,14 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
             return bytes(body)
 
         asked = AdminRequest(
-            request.method,
-            [(field.lower(), value) for field, value in request.headers.items()],
-            request.query_params.multi_items(),
-            request.cookies,
-            () if request.client is None else (request.client.host,),
-            request.url.scheme == "https",
-            read,
-            request.scope.get("http_version", ""),
+            method=request.method,
+            headers=[(field.lower(), value) for field, value in request.headers.items()],
+            query=request.query_params.multi_items(),
+            cookies=request.cookies,
+            peers=() if request.client is None else (request.client.host,),
+            is_https=request.url.scheme == "https",
+            read=read,
+            version=request.scope.get("http_version", ""),
         )
         sessions = [(key, session_of(request, key)) for key in keys]
         reply = await admin.answer(name, asked, sessions, request.path_params.get("number", ""))

@@ -105,12 +105,12 @@ def _admin_request(request: web.Request) -> AdminRequest:
     peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
     address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
     return AdminRequest(
-        request.method,
-        [(name.lower(), value) for name, value in request.headers.items()],
-        list(request.query.items()),
-        request.cookies,
-        (address, request.remote),
-        request.scheme == "https",
-        read,
-        f"{request.version.major}.{request.version.minor}",
+        method=request.method,
+        headers=[(name.lower(), value) for name, value in request.headers.items()],
+        query=list(request.query.items()),
+        cookies=request.cookies,
+        peers=(address, request.remote),
+        is_https=request.scheme == "https",
+        read=read,
+        version=f"{request.version.major}.{request.version.minor}",
     )

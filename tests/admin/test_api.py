@@ -90,7 +90,7 @@ async def refusal(
     return error
 
 
-async def test_the_caches_of_the_app_are_told_with_a_token(admin: Admin, session: CachedSession) -> None:
+async def test_the_caches_of_the_app_are_listed_with_a_token(admin: Admin, session: CachedSession) -> None:
     reply = await admin.answer("caches", ask(), [("cached_session", session), ("weather", None)])
     found = told(reply)
     first, second = found["caches"]
@@ -119,7 +119,7 @@ async def test_caches_of_one_name_are_told_apart(admin: Admin, session: CachedSe
     assert [one["name"] for one in found["caches"]] == ["shop", "shop-2"]
 
 
-async def test_what_happens_now_is_told_of_this_worker(admin: Admin, session: CachedSession, origin: Origin) -> None:
+async def test_current_counts_are_those_of_this_worker(admin: Admin, session: CachedSession, origin: Origin) -> None:
     admin.watch(session)
     for _ in range(3):
         async with session.get(f"{origin.url}/x") as response:
@@ -181,7 +181,7 @@ async def test_a_partition_is_a_short_id_and_no_credential(admin: Admin, session
     assert "digest-of-credentials" not in json.dumps(await ask_json(admin, session, "entry", key=row["key"]))
 
 
-async def test_an_entry_is_told_with_its_head_and_the_beginning_of_its_body(
+async def test_an_entry_is_shown_with_its_head_and_the_beginning_of_its_body(
     admin: Admin, session: CachedSession
 ) -> None:
     lines = ((b"Content-Type", b"text/html"), (b"Set-Cookie", f"sid={SECRET}".encode()), (b"X-\xff", b"\xfe"))
@@ -223,7 +223,7 @@ async def test_what_an_entry_says_is_never_anything_but_text(admin: Admin, sessi
         assert "\u2028" not in text
 
 
-async def test_a_dry_run_tells_and_a_purge_drops(admin: Admin, session: CachedSession) -> None:
+async def test_a_dry_run_only_counts_and_a_purge_deletes(admin: Admin, session: CachedSession) -> None:
     dry = await ask_json(admin, session, "purge", change({"host": "b.test", "dry_run": True}))
     assert dry == {"entries": 10, "bytes": sum(range(1, 31, 3)), "soft": False, "dry_run": True}
     assert (await ask_json(admin, session, "store"))["entries"] == 30
@@ -334,7 +334,7 @@ async def test_a_cache_that_is_not_there_is_not_found(admin: Admin, session: Cac
     await refusal(admin, session, "now", ask(), 404, number)
 
 
-async def test_a_cache_that_is_not_open_is_told_so(admin: Admin, session: CachedSession) -> None:
+async def test_a_cache_that_is_not_open_is_reported_as_closed(admin: Admin, session: CachedSession) -> None:
     assert (await refusal(admin, None, "now", ask(), 503))["code"] == "closed"
     await session.close()
     assert (await refusal(admin, session, "now", ask(), 503))["code"] == "closed"
@@ -369,7 +369,7 @@ STORE_NAMES: tuple[tuple[Name, AdminRequest], ...] = (
 )
 
 
-async def test_a_store_that_is_down_is_told_so_and_the_worker_goes_on() -> None:
+async def test_a_store_that_is_down_is_reported_and_the_worker_goes_on() -> None:
     backend = RedisBackend("admin", address=f"redis://:{SECRET}@127.0.0.1:1/0", cache_control=True)
     admin = Admin(is_local=True)
     async with CachedSession(cache=backend) as session:

@@ -66,7 +66,7 @@ def listed(run: Run, *arguments: str) -> list[str]:
     return [each["key"] for each in json.loads(said)]
 
 
-def test_a_host_of_which_nothing_is_found_for_want_of_its_port_is_told_with_it(path: Path, run: Run) -> None:
+def test_a_host_without_its_port_that_selects_nothing_is_reported_with_its_ports(path: Path, run: Run) -> None:
     async def add() -> None:
         backend = SQLiteBackend(str(path))
         await backend.write(entry("cc1", "http://c.test:8080/one"))
@@ -137,7 +137,7 @@ def test_a_field_that_may_give_access_is_shown_without_its_value(path: Path, run
         assert ("LEAK" in said, "told" in said) == (False, True)
 
 
-def test_the_whole_is_summed_up(path: Path, run: Run) -> None:
+def test_stats_adds_up_all_entries(path: Path, run: Run) -> None:
     status, said, _ = run("stats", "--json")
     told = json.loads(said)
     assert (status, told["entries"], told["fresh"], told["body_bytes"]) == (0, 4, 3, 3012)
@@ -180,7 +180,7 @@ def test_what_is_too_old_or_too_much_is_pruned(path: Path, run: Run) -> None:
     assert (status, json.loads(said)["too_much"], json.loads(said)["left"]) == (0, 0, 2)
 
 
-def test_the_store_is_tried(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_tests_the_store(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     status, said, _ = run("check", "--json")
     told = json.loads(said)
     assert (status, told["ok"], told["where"]) == (0, True, f"sqlite at {path}")
@@ -397,7 +397,7 @@ def test_urls_are_requested_so_that_they_are_stored(path: Path, run: Run, tmp_pa
         assert len(listed(run, "--match", f"{origin.url}/*")) == 2
 
 
-def test_what_was_not_stored_is_told_with_its_reason(path: Path, run: Run) -> None:
+def test_a_url_that_was_not_stored_is_reported_with_the_reason(path: Path, run: Run) -> None:
     with running_origin() as origin:
         stored, left = f"{origin.url}/a", f"{origin.url}/b?cache-control=no-store"
         status, said, _ = run("warm", stored, left)

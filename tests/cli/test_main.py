@@ -85,7 +85,7 @@ def test_settings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"variable": "AIOHTTP_CACHE_BACKEND", "value": "sqlite", "source": "default"} in rows
 
 
-def test_only_what_was_changed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_settings_alone_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEATHER_CACHE_BACKEND", "memory")
 
     assert main(["settings", "--changed", "--prefix", "WEATHER_CACHE_"]) == 0

@@ -76,7 +76,7 @@ def test_the_page_has_each_field_of_the_json(
     )
 
 
-def test_the_json_of_entries_is_what_is_told_of_them(run: Run) -> None:
+def test_the_json_of_entries_has_the_fields_of_entry_info(run: Run) -> None:
     documented = set(EntryInfo.__struct_fields__) - {"tagging"}
     assert all(f"`{name}`" in PAGE for name in documented)
     assert set(json.loads(run("ls", "--json")[1])[0]) == documented

@@ -203,7 +203,7 @@ LEFT = [
 
 
 @pytest.mark.parametrize(("fields", "why"), LEFT, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_may_not_be_stored_here_is_left_and_told(
+def test_a_response_that_may_not_be_stored_is_left_out_and_reported(
     target: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], why: str
 ) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_MAX_BODY_BYTES", "64KiB")

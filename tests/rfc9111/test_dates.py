@@ -29,7 +29,7 @@ def test_the_three_forms_name_one_time(value: str) -> None:
         "sun nov  6 08:49:37 1994",
     ],
 )
-def test_case_does_not_count(value: str) -> None:
+def test_the_case_of_a_date_makes_no_difference(value: str) -> None:
     assert parse_http_date(value, now=NOW) == AT
 
 

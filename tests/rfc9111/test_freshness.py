@@ -72,7 +72,7 @@ def test_repeated_expires_have_passed() -> None:
     assert stated_s([("Expires", date(60)), ("Expires", date(3600))]) == 0
 
 
-def test_nothing_stated_is_none() -> None:
+def test_without_a_stated_lifetime_there_is_none() -> None:
     assert stated_s({}) is None
     assert stated_s({"Cache-Control": "public"}) is None
 

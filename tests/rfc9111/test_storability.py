@@ -63,7 +63,9 @@ def test_private_forbids_only_shared_caches() -> None:
         ("s-maxage=60", None),
     ],
 )
-def test_a_shared_cache_stores_authorised_responses_only_when_told(cache_control: str, reason: str | None) -> None:
+def test_a_shared_cache_stores_responses_with_credentials_only_if_the_origin_allows_it(
+    cache_control: str, reason: str | None
+) -> None:
     request = a_request({"Authorization": "Basic eA=="})
     assert why_not({"Cache-Control": cache_control}, request=request, shared=True) == reason
     assert why_not({"Cache-Control": cache_control}, request=request) is None

@@ -102,7 +102,7 @@ def test_no_more_tags_are_offered_than_a_head_has_room_for() -> None:
 
 
 @pytest.mark.parametrize("control", ["\r\nX: y", "\n", "\0", "\x1f", "\x7f"])
-def test_a_tag_with_a_control_character_is_none(control: str) -> None:
+def test_an_etag_with_a_control_character_is_ignored(control: str) -> None:
     for tag in (f'"a{control}"', f"a{control}", f'W/"{control}"'):
         assert entity_tag(fields_of({"ETag": tag})) is None
 

@@ -96,7 +96,7 @@ def test_an_unknown_backend_option_is_refused() -> None:
         build_backend(CacheSettings(backend="memory", backend_options={"regoin": 1}))
 
 
-def test_what_the_class_refuses_is_told_with_the_variable() -> None:
+def test_an_argument_that_the_class_refuses_is_reported_with_the_variable() -> None:
     settings = CacheSettings(backend=f"{__name__}:PickyBackend", backend_options={"region": "x", "storage_deadline": 0})
 
     with pytest.raises(ConfigurationError, match=r"AIOHTTP_CACHE_BACKEND=.* cannot be built: storage_deadline=0"):

@@ -62,7 +62,7 @@ def test_post_as_query_without_the_standard_is_refused_with_the_way_out(monkeypa
         build_backend(CacheSettings.load(env_file=None))
 
 
-def test_a_variable_of_a_store_that_nothing_names_is_told_and_one_beside_a_named_store_is_not(
+def test_a_variable_of_another_store_is_reported_only_while_no_store_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://cache.example:6379/0")

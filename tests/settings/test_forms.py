@@ -263,7 +263,7 @@ def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
         ('{"a.test": "1h", "b.test": true}', "b.test"),
     ],
 )
-def test_a_bad_rule_is_told_with_its_pattern(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_rule_is_reported_with_its_pattern(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = refusal_of("URLS_EXPIRE_AFTER", text, monkeypatch).rpartition(" (")[2]
 
     assert pattern in reason
@@ -306,14 +306,14 @@ def test_a_list_of_patterns_may_name_schemes(monkeypatch: pytest.MonkeyPatch) ->
         ("SHARED_CREDENTIALS", "a.test b.test", "a space"),
     ],
 )
-def test_what_is_no_pattern_is_told(name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_pattern_is_reported(name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = refusal_of(name, text, monkeypatch)
 
     assert why in refusal
     assert "hunter2" not in refusal
 
 
-def test_code_is_told_which_window_of_a_pattern_is_none() -> None:
+def test_an_invalid_stale_window_in_code_is_reported_with_its_pattern() -> None:
     with pytest.raises(ConfigurationError, match=r"'b\.test': its stale_if_error cannot be used"):
         CacheSettings(urls_expire_after={"a.test": 5, "b.test": UrlExpiration(stale_if_error="soon")})
 
@@ -431,5 +431,5 @@ def test_a_name_that_is_called_none_is_written_as_json(monkeypatch: pytest.Monke
     assert CacheSettings.load().ignored_params == ("none", "token")
 
 
-def test_none_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_none_is_refused_as_a_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "16 characters or more" in refusal_of("SECRET_KEY", "none", monkeypatch)

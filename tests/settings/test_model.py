@@ -134,7 +134,7 @@ def test_a_wrong_value_is_refused_with_the_variable_the_value_and_what_is_accept
     assert accepted in message
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "x")
     monkeypatch.setenv("AIOHTTP_CACHE_MAX_BYTES", "x")
     monkeypatch.setenv("AIOHTTP_CACHE_MAX_BITES", "x")

@@ -121,7 +121,7 @@ def test_a_temporary_directory_of_ours_is_made_private(monkeypatch: pytest.Monke
     assert own(temporary).stat().st_mode & 0o777 == 0o700
 
 
-def test_where_nothing_can_be_written_responses_are_kept_in_memory_and_that_is_told(
+def test_without_a_writable_place_responses_are_kept_in_memory_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
@@ -201,7 +201,7 @@ def test_memory_may_be_asked_for() -> None:
     assert find_place(IN_MEMORY, "api", VARIABLE) == (IN_MEMORY, None)
 
 
-def test_a_path_that_cannot_be_written_is_told_and_not_replaced(tmp_path: Path) -> None:
+def test_a_configured_path_that_cannot_be_written_is_reported_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     path, warning = find_place(tmp_path / "file" / "app.sqlite", "api", VARIABLE)

@@ -53,7 +53,7 @@ def test_an_address_that_is_none_is_refused_without_what_it_holds(monkeypatch: p
     assert "pa#ss" not in str(caught.value)
 
 
-def test_a_driver_that_refuses_an_address_does_not_tell_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_a_driver_refuses_is_reported_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "mongodb")
     monkeypatch.setenv("AIOHTTP_CACHE_MONGODB__URL", "mongodb://user:s3cr3t-s3cr3t@h:99999/?nonsense=1")
     with pytest.raises(ConfigurationError) as caught:

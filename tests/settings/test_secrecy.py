@@ -133,7 +133,7 @@ def test_a_secret_that_went_into_another_variable_is_not_shown(
     ],
 )
 @pytest.mark.parametrize("backend", ["memory", "sqlite", "redis"])
-def test_what_a_back_end_refuses_is_told_without_the_secret(
+def test_an_error_of_a_backend_is_reported_without_the_secret(
     options: dict[str, object],
     backend: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -177,7 +177,7 @@ def test_an_empty_name_of_a_file_of_keys_is_refused(monkeypatch: pytest.MonkeyPa
         ('["{}/secret"]', "JSON, where the bare text belongs"),
     ],
 )
-def test_a_form_of_a_files_name_that_is_not_taken_is_told(
+def test_an_invalid_path_of_a_file_is_reported(
     given: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("correct horse battery")
@@ -192,7 +192,7 @@ def test_only_a_secret_has_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal().startswith("AIOHTTP_CACHE_BACKEND_FILE: there is no such setting")
 
 
-def test_a_misspelt_name_of_a_file_is_told_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_of_a_file_is_reported_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEYFILE", "x")
 
     assert "did you mean AIOHTTP_CACHE_SECRET_KEY_FILE?" in refusal()
@@ -242,7 +242,7 @@ def test_a_directory_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPa
     assert refusal() == "AIOHTTP_CACHE_SECRETS_DIR='missing' cannot be read: No such file or directory"
 
 
-def test_what_cannot_be_read_in_the_directory_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreadable_file_in_the_directory_is_reported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "AIOHTTP_CACHE_SECRET_KEY").mkdir()
     monkeypatch.setenv("AIOHTTP_CACHE_SECRETS_DIR", str(tmp_path))
 
@@ -306,7 +306,7 @@ def test_quotes_belong_to_the_form_of_an_env_file(tmp_path: Path) -> None:
     assert CacheSettings.load().cache_name == "api"
 
 
-def test_a_wrong_value_in_the_env_file_is_told_with_the_file(tmp_path: Path) -> None:
+def test_an_invalid_value_in_the_env_file_is_reported_with_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("AIOHTTP_CACHE_BACKEND=redsi\n")
 
     assert refusal().startswith("AIOHTTP_CACHE_BACKEND='redsi' in .env: it accepts memory")

@@ -96,7 +96,7 @@ def test_counts_and_durations_are_collected(metered: Metered) -> None:
     assert later["http.client.cache.request.duration", "rates", "hit"].count == 2
 
 
-def test_caches_are_told_of_together_or_one_by_one_and_count_for_themselves(metered: Metered) -> None:
+def test_caches_are_exported_together_or_one_by_one_with_counts_of_their_own(metered: Metered) -> None:
     one, other, third = (FakeCache(name) for name in ("one", "other", "other"))
     one.stats.hits, other.stats.hits, third.stats.hits = 1, 2, 3
     end = instrument(one, meter_provider=metered.provider)
@@ -111,7 +111,7 @@ def test_caches_are_told_of_together_or_one_by_one_and_count_for_themselves(mete
     assert ("http.client.cache.requests", "one", "hit") not in metered.collect()
 
 
-async def test_sizes_are_collected_once_the_store_has_told_them(metered: Metered) -> None:
+async def test_sizes_are_collected_after_the_store_has_answered(metered: Metered) -> None:
     cache: Any = FakeCache()
     cache.stats.started("rates", "FakeCache", "nowhere", "your rules")
     instrument(cache, meter_provider=metered.provider)
@@ -123,7 +123,7 @@ async def test_sizes_are_collected_once_the_store_has_told_them(metered: Metered
     assert found["http.client.cache.size", "rates"].value == 4096
 
 
-def test_nothing_is_told_after_the_end(metered: Metered) -> None:
+def test_nothing_is_exported_after_the_end(metered: Metered) -> None:
     cache: Any = FakeCache()
     end = instrument(cache, meter_provider=metered.provider)
     end()
@@ -164,7 +164,7 @@ def told(span: ReadableSpan) -> tuple[Any, ...]:
     return attributes.get(HIT), attributes.get(RESULT), attributes.get(STATUS)
 
 
-async def test_the_client_span_of_a_hit_says_that_it_is_one(origin: Origin, traced: Traced) -> None:
+async def test_the_client_span_of_a_hit_has_the_attribute_of_a_hit(origin: Origin, traced: Traced) -> None:
     config = create_trace_config(tracer_provider=traced.provider)
     url = origin.on("/a", answer("text"))
     async with CachedSession(trace_configs=[config], expire_after=60) as session:

@@ -91,7 +91,7 @@ def test_a_level_that_is_set_later_is_found_out_when_asked(caplog: pytest.LogCap
     ]
 
 
-def test_a_url_that_cannot_be_told_costs_its_line_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_url_that_cannot_be_logged_costs_only_its_line(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> str:
         raise RuntimeError("no URL")
 
@@ -100,7 +100,7 @@ def test_a_url_that_cannot_be_told_costs_its_line_and_nothing_else(caplog: pytes
     assert [record.message for record in caplog.records] == ["A decision could not be logged"]
 
 
-def test_an_error_is_told_by_its_name_where_there_is_no_response(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_without_a_response_is_logged_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, LOG)
     CacheStats().watch.decided(Decision("GET", lambda: "https://example.org/", "error", 0.1, error="TimeoutError"))
     assert [record.message for record in caplog.records] == [
@@ -108,7 +108,7 @@ def test_an_error_is_told_by_its_name_where_there_is_no_response(caplog: pytest.
     ]
 
 
-def test_a_cache_tells_of_its_start_and_of_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_logs_its_start_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOG)
     stats = CacheStats(hits=1, misses=1, stored=1)
     stats.ended("rates")

@@ -72,7 +72,7 @@ async def test_a_name_is_not_looked_up_by_the_loop() -> None:
         await asyncio.open_connection("api.example.com", 443)
 
 
-async def test_a_plain_session_is_told_what_to_do() -> None:
+async def test_a_plain_session_is_refused_with_advice() -> None:
     async with ClientSession() as session:
         with pytest.raises(NetworkBlockedError, match="fake_upstream"):
             await session.get("https://api.example.com/")

@@ -286,7 +286,7 @@ async def test_after_it_sessions_are_as_before(upstream: FakeUpstream, session: 
     assert CacheMiddleware.__call__ is call
 
 
-async def test_a_hit_is_told_from_a_miss(upstream: FakeUpstream, session: CachedSession) -> None:
+async def test_assert_hit_distinguishes_a_hit_from_a_miss(upstream: FakeUpstream, session: CachedSession) -> None:
     upstream.get(URL, text="real", headers=MINUTE)
     async with session.get(URL) as response:
         with pytest.raises(AssertionError, match="is no hit: aiohttp-cache-di; fwd=uri-miss"):
@@ -296,7 +296,7 @@ async def test_a_hit_is_told_from_a_miss(upstream: FakeUpstream, session: Cached
         assert_hit(response)
 
 
-def test_a_hit_may_be_told_by_the_header_of_an_apps_response() -> None:
+def test_assert_hit_accepts_the_cache_status_of_an_apps_response() -> None:
     assert_hit(httpx.Response(200, headers={"Cache-Status": "aiohttp-cache-di; hit; ttl=3"}))
     with pytest.raises(AssertionError, match="is no hit"):
         assert_hit(SimpleNamespace(headers={"Cache-Status": "aiohttp-cache-di; fwd=miss"}))

@@ -329,9 +329,7 @@ async def test_after_it_requests_go_where_they_went_before(session: CachedSessio
         assert await response.text() == "origin"
 
 
-async def test_an_app_that_swallows_the_error_is_told_of_all_the_same(
-    upstream: FakeUpstream, session: CachedSession
-) -> None:
+async def test_a_test_fails_even_if_the_app_swallows_the_error(upstream: FakeUpstream, session: CachedSession) -> None:
     try:
         await session.get(f"{API}/a")
     except Exception:

@@ -52,7 +52,7 @@ class StoreView:
             return entry
         try:
             async with asyncio.timeout(self._within_s()):
-                return stack.packing.entry_of(await stack.get(key), key)
+                return await stack.entry(key)
         except Exception as error:
             self._note(error)
             self.is_incomplete = True

@@ -136,6 +136,10 @@ class StoreStack:
         judged = await here.purges.judge(shown)
         return item if judged is shown else None if judged is None else self.packing.packed(judged)
 
+    async def entry(self, key: str) -> StoredResponse | None:
+        """The stored response under *key*, as `get` finds it; None for anything else."""
+        return self.packing.entry_of(await self.get(key), key)
+
     async def items(self, keys: Collection[str]) -> list[Item]:
         """As `get`, of many keys: what there is."""
         asked, found = list(keys), list[Item]()

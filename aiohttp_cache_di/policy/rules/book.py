@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -67,9 +68,7 @@ class RuleBook:
         expire_after = _plain_lifetime(self, self.expire_after)
         if self.url_rules or self.query_patterns or not isinstance(expire_after, _STAYING):
             return None
-        wishes = (expire_after, False, False, False, None, False, None)
-        rules = self.resolved[wishes] = _rules_of(self, *wishes, now=0.0)
-        return rules
+        return _rules_of(self, _Options(expire_after), now=0.0)
 
     def resolve(
         self,
@@ -99,14 +98,15 @@ class RuleBook:
         expire_after = _plain_lifetime(self, expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
+        # A plain tuple, as it is quicker to make; it becomes `_Options` when there are no rules for it yet.
+        options = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
         if not isinstance(expire_after, _STAYING):  # the lifetime until a date changes with every second
-            return _rules_of(self, *wishes, now=now)
-        rules = self.resolved.get(wishes)
+            return _rules_of(self, _Options(*options), now=now)
+        rules = self.resolved.get(options)
         if rules is None:
             if len(self.resolved) > MAX_RESOLVED:
                 self.resolved.clear()
-            rules = self.resolved[wishes] = _rules_of(self, *wishes, now=now)
+            rules = self.resolved[options] = _rules_of(self, _Options(*options), now=now)
         return rules
 
     def may_allow(self, method: str) -> bool:
@@ -140,18 +140,25 @@ def _plain_lifetime(book: RuleBook, expire_after: ExpirationTime) -> ExpirationT
     return expire_after
 
 
-def _rules_of(
-    book: RuleBook,
-    expire_after: ExpirationTime,
-    override_origin: bool,
-    refresh: bool,
-    only_if_cached: bool,
-    window: tuple[float | None] | None,
-    post_as_query: bool,
-    pattern: UrlExpiration | None,
-    *,
-    now: float,
-) -> Rules:
+class _Options(NamedTuple):
+    """The options that apply to a request, of which those in a URL pattern are already resolved.
+
+    Attributes:
+        window: the stale_if_error of the request in seconds, in a tuple; None if the request has no such option.
+        pattern: the rule of the URL pattern, if it has more than a lifetime.
+    """
+
+    expire_after: ExpirationTime
+    override_origin: bool = False
+    refresh: bool = False
+    only_if_cached: bool = False
+    window: tuple[float | None] | None = None
+    post_as_query: bool = False
+    pattern: UrlExpiration | None = None
+
+
+def _rules_of(book: RuleBook, options: _Options, *, now: float) -> Rules:
+    expire_after, pattern, window = options.expire_after, options.pattern, options.window
     lifetime = 0.0 if book.disabled else lifetime_s(expire_after, now=now)
     if lifetime is None and not book.cache_control:
         lifetime = math.inf
@@ -161,14 +168,14 @@ def _rules_of(
         shared=book.shared,
         lifetime_s=lifetime,
         ends_at=posix_time(moment_of(expire_after)) if isinstance(expire_after, str | datetime) else None,
-        override_origin=override_origin or book.disabled,
-        refresh=refresh,
-        only_if_cached=only_if_cached,
+        override_origin=options.override_origin or book.disabled,
+        refresh=options.refresh,
+        only_if_cached=options.only_if_cached,
         stale_if_error_s=on_error_s if window is None else window[0],
         stale_while_revalidate_s=revalidating_s,
         allowed_codes=book.codes() if book.cache_control or book.store_cookies else frozenset(book.allowed_codes),
         allowed_methods=methods,
-        post_as_query=post_as_query,
+        post_as_query=options.post_as_query,
         heuristic_fraction=book.heuristic_fraction,
         heuristic_with_query=book.heuristic_with_query,
         max_variants=book.max_variants,

@@ -27,7 +27,7 @@ def full(fields: dict[str, str] | None = None, *, rules: Rules = RULES, **more: 
 
 @pytest.mark.parametrize("question", [remembered(), full()], ids=["remembered", "full"])
 class TestPlainHit:
-    def test_a_fresh_response_is_one(self, question: Question) -> None:
+    def test_a_fresh_response_is_a_plain_hit(self, question: Question) -> None:
         assert decide(question, STORED, NOW) is PLAIN_HIT
 
     @pytest.mark.parametrize(
@@ -42,12 +42,14 @@ class TestPlainHit:
         ],
         ids=str,
     )
-    def test_no_other_is(self, question: Question, fields: dict[str, Any]) -> None:
+    def test_a_response_that_differs_in_any_of_these_is_not_a_plain_hit(
+        self, question: Question, fields: dict[str, Any]
+    ) -> None:
         decision = decide(question, replace(STORED, **fields), NOW)
         assert decision is not PLAIN_HIT
         assert isinstance(decision, Fetch) or decision is None
 
-    def test_nothing_is_not_one(self, question: Question) -> None:
+    def test_without_a_stored_response_there_is_no_plain_hit(self, question: Question) -> None:
         assert decide(question, None, NOW) is not PLAIN_HIT
 
 

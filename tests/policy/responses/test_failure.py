@@ -29,7 +29,7 @@ def test_a_broken_connection_is_stood_in_for_by_default() -> None:
     assert answer.cache_status.endswith("detail=disconnected")
 
 
-def test_a_timeout_is_stood_in_for_only_when_told() -> None:
+def test_a_stale_response_replaces_a_timeout_only_with_stale_if_error() -> None:
     assert stood_in(OLD, timeout=True) is None
     assert stood_in(WINDOW, timeout=True) is not None
     assert stood_in(OLD, timeout=True, rules=replace(PRIVATE, stale_if_error_s=60)) is not None
@@ -38,7 +38,7 @@ def test_a_timeout_is_stood_in_for_only_when_told() -> None:
 
 
 @pytest.mark.parametrize("directive", ["max-age=60", "min-fresh=1"])
-def test_a_caller_who_bounds_the_age_gets_something_stale_only_when_told(directive: str) -> None:
+def test_a_caller_who_limits_the_age_gets_a_stale_response_only_with_stale_if_error(directive: str) -> None:
     assert stood_in(OLD, asked={"Cache-Control": directive}) is None
     assert stood_in(WINDOW, asked={"Cache-Control": directive}) is not None
 

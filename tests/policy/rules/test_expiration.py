@@ -334,7 +334,7 @@ def test_a_pattern_may_say_as_a_mapping_what_it_may_say_as_an_object() -> None:
     ],
     ids=str,
 )
-def test_a_part_of_a_mapping_that_cannot_be_used_is_told_with_its_pattern(rule: Any, told: str) -> None:
+def test_an_invalid_field_of_a_rule_is_reported_with_its_pattern(rule: Any, told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         UrlRules({"a.test": rule})
     assert str(caught.value).startswith(f"urls_expire_after['a.test']: {told}")

@@ -86,7 +86,7 @@ async def test_a_stream_without_an_end_is_refused(path: Path, origin: Origin, se
             await session.get(url)
 
 
-async def test_bodies_of_all_kinds_are_sent_and_told_apart(path: Path, origin: Origin) -> None:
+async def test_bodies_of_all_kinds_are_sent_and_distinguished(path: Path, origin: Origin) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"a"
         yield b"b"

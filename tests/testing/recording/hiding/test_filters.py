@@ -51,7 +51,7 @@ def test_no_credential_is_written_by_default() -> None:
         assert kept in text
 
 
-def test_what_is_named_is_not_written_and_what_is_excepted_is() -> None:
+def test_named_values_are_not_written_and_excepted_ones_are() -> None:
     filters = Filters(
         headers=["X-Where"], query=["place"], json=["email"], unfiltered=["nextPageToken", "x-user-id", "key"]
     )
@@ -78,7 +78,7 @@ def test_forms_are_filtered_as_queries() -> None:
     assert body == b"grant_type=password&password=REDACTED&user=me&place=REDACTED"
 
 
-def test_what_tells_of_one_run_is_not_written() -> None:
+def test_values_of_a_single_run_are_not_written() -> None:
     noise = ("User-Agent", "Accept-Encoding", "Host", "traceparent", "Content-Length", "X-Request-Id")
     asked = Asked("GET", "https://a.example/", (*((name, "1") for name in noise), ("Accept", "text/html")))
 
