@@ -349,7 +349,7 @@ class RemoteContract:
         one, two = make(self.codec), make(self.codec)
         assert await one.get_or_acquire("ended", 0.05) is Lease.GRANTED
         await write(one, entry("over", until=time.time() + 0.05))
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.15)
         for key in ("ended", "over"):
             assert await two.get_or_acquire(key, 5) is Lease.GRANTED
             await one.release(key)

@@ -180,14 +180,20 @@ class Conversation(RuleBasedStateMachine):
     def tag(self, request: Request) -> str:
         return f'"{self.versions[request.url]}-{request.headers.get("Foo", "")}"'
 
-    def confirm(self, request: Request, tag: str, selecting: dict[str, str | None]) -> None:
-        """The origin says again what it has said of the representation called *tag*."""
+    def confirm(self, request: Request, tag: str | None, selecting: dict[str, str | None]) -> None:
+        """The origin says again what it has said of the representation called *tag*, or of any that it may mean."""
         for fact in self.facts.values():
-            if fact.url == request.url and fact.tag == tag:
+            is_meant = self.may_answer(fact, request) if tag is None else fact.tag == tag
+            if fact.url == request.url and is_meant:
                 fact.confirmed_at, fact.max_age_s = self.cache.now, max(fact.max_age_s, self.options[0])
-                fact.is_outdated = False
+                fact.is_outdated = fact.is_outdated and tag is None
                 if selecting:
                     fact.selecting.append(selecting)
+
+    @staticmethod
+    def may_answer(fact: Fact, request: Request) -> bool:
+        """Whether the request has what one has that the response was selected by."""
+        return any(one == {name: request.headers.get(name) for name in one} for one in fact.selecting)
 
     def origin(self, request: Request) -> Reply:
         if self.is_down:
@@ -212,7 +218,7 @@ class Conversation(RuleBasedStateMachine):
             self.confirm(request, tag, selecting)
             return Reply(304, headers, b"")
         if request.method == "HEAD":  # which speaks of the response to GET too (RFC 9111 §4.3.5)
-            self.confirm(request, tag, selecting)
+            self.confirm(request, tag if has_tag else None, selecting)
         if has_tag:
             headers["ETag"] = tag
         body = f"{len(self.facts)}".encode()
@@ -229,7 +235,7 @@ class Conversation(RuleBasedStateMachine):
             assert fact.tag == self.tag(request)  # the origin has just confirmed it
             return
         assert not fact.is_outdated
-        assert any(one == {name: request.headers.get(name) for name in one} for one in fact.selecting)
+        assert self.may_answer(fact, request)
         if not answer.stale:
             assert self.cache.now - fact.confirmed_at < fact.max_age_s
         else:

@@ -68,7 +68,7 @@ class PendingWrites:
         self._ready: dict[str, Write] = {}
         self._busy: dict[str, Write] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: set[object] = set()  # workers that have not begun
         self._pause: asyncio.TimerHandle | None = None
         self._gathering = Gathering(store.limits, self._kick)
         self._waiting: list[asyncio.Future[None]] = []
@@ -240,23 +240,28 @@ class PendingWrites:
                 return
             parallel = 1
         while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
-            worker = background(self._work())
+            start = object()
+            self._starting.add(start)
+            worker = background(self._work(start))
+            if worker.done():  # with eager tasks it has begun by now, and may have done what there is to do
+                self._end_worker(start, worker)
+                return
             self._workers.add(worker)
-            self._starting.add(worker)
-            worker.add_done_callback(self._end_worker)
+            worker.add_done_callback(partial(self._end_worker, start))
 
     def _resume(self) -> None:
         self._pause = None
         if self._ready:
             self._kick()
 
-    def _end_worker(self, worker: asyncio.Task[None]) -> None:
+    def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        self._starting.discard(worker)
+        self._starting.discard(start)
 
-    async def _work(self) -> None:
+    async def _work(self, start: object) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
-        self._starting.discard(worker)
+        self._workers.add(worker)
+        self._starting.discard(start)
         while self._pause is None and (batch := self._take()):
             try:
                 await self._try(batch)

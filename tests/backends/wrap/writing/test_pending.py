@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -282,6 +283,24 @@ async def test_a_tombstone_is_gone_once_its_key_is_written(here: LoopStack, stac
     assert here.peek("k") is entry
     await here.pending.settle()
     assert "k" not in stack.tombstones
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="has no eager tasks")
+async def test_with_eager_tasks_what_comes_as_a_worker_ends_is_written(here: LoopStack, store: SlowStore) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  # mypy looks as 3.11 does
+
+    def store_another(_: bool) -> None:
+        loop.call_soon(here.store, make_entry("b"))
+
+    store.may_put.clear()
+    here.store(make_entry("a"), store_another)
+    store.may_put.set()
+    async with asyncio.timeout(5):
+        while "b" not in store.data:
+            await asyncio.sleep(0)
+            await here.pending.settle()
+    assert store.batches == [["a"], ["b"]]
 
 
 def test_another_loop_writes_its_own(store: SlowStore) -> None:
