@@ -170,8 +170,7 @@ def _version(number: object, tie: object, view: CounterView | None) -> int:
 def _rows(connection: sqlite3.Connection, table: Table, asked: Iterable[Key]) -> sqlite3.Cursor:
     """Those of the keys *asked* for, `MAX_BATCH` at most, that there are; if none is, there is one row without a key.
 
-    Each begins with the generation and the key, and ends in its frame, its body if that is apart, and its mark if it has
-    one.
+    Each begins with the generation and the key, and ends in its frame, its body if that is apart, and its mark if any.
     """
     # sqlite3 looks for an adapter of whatever is bytes, which takes as long as to find a row by it.
     keys = [bytearray(key) if type(key) is bytes else key for key in asked]
