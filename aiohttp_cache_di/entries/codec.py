@@ -39,6 +39,7 @@ __all__ = [
     "EntryCodec",
     "Item",
     "Opaque",
+    "Sealed",
     "SecretKeys",
     "Unreadable",
     "is_opaque",
@@ -167,6 +168,43 @@ _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
 }
 
 
+def _opened(form: _Form, payload: memoryview, key: str | None, body: bytes | None) -> StoredResponse | str | Opaque:
+    try:
+        item = form.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
+        raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
+    if key is not None and item.key != ("" if form.is_nameless else key):
+        raise UnreadableEntryError("stored bytes were written for another key")
+    if type(item) is StoredResponse:
+        if not is_possible(item):
+            raise UnreadableEntryError("stored bytes describe no possible response")
+        if body is not None:
+            force_setattr(item, "body", body)  # of an object that is not shared yet
+    elif body is not None:
+        raise UnreadableEntryError("stored bytes have a body beside what has none")
+    elif isinstance(item, _Alias):
+        return item.target
+    if form.is_nameless:
+        force_setattr(item, "key", key)
+    return item
+
+
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """What is known to be as it was packed, and not yet what that was."""
+
+    form: _Form
+    payload: memoryview
+    key: str
+    body: bytes | None
+
+    def open(self) -> Item | Unreadable:
+        """What was packed."""
+        try:
+            return _opened(self.form, self.payload, self.key, self.body)
+        except UnreadableEntryError:
+            return UNREADABLE
+
+
 class EntryCodec:
     """Turns entries into bytes and back.
 
@@ -242,6 +280,13 @@ class EntryCodec:
         except UnreadableEntryError:
             return UNREADABLE
 
+    def check(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Sealed | Unreadable:
+        """The first half of :meth:`unpack`, whose second half is to open what this returns, maybe in another thread."""
+        try:
+            return Sealed(*self._checked(data, key, body), key, body)
+        except UnreadableEntryError:
+            return UNREADABLE
+
     def decode(
         self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None
     ) -> StoredResponse | str | Opaque:
@@ -257,24 +302,7 @@ class EntryCodec:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
         form, payload = self._checked(data, key, body)
-        try:
-            item = form.decode(payload)
-        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
-            raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
-        if key is not None and item.key != ("" if form.is_nameless else key):
-            raise UnreadableEntryError("stored bytes were written for another key")
-        if type(item) is StoredResponse:
-            if not is_possible(item):
-                raise UnreadableEntryError("stored bytes describe no possible response")
-            if body is not None:
-                force_setattr(item, "body", body)  # of an object that is not shared yet
-        elif body is not None:
-            raise UnreadableEntryError("stored bytes have a body beside what has none")
-        elif isinstance(item, _Alias):
-            return item.target
-        if form.is_nameless:
-            force_setattr(item, "key", key)
-        return item
+        return _opened(form, payload, key, body)
 
     def _frame(
         self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None, body: bytes | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_NUMBER, Key, Table, checked_state, column_key
@@ -13,12 +15,34 @@ from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
-from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec
+from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Item, Sealed, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Answer", "LeaseRequest", "Reading", "column_or_none"]
+__all__ = ["Answer", "LeaseRequest", "Reading", "Seen", "column_or_none"]
 
-Answer: TypeAlias = Found | Lease | None
+LARGE_BYTES: Final = 64 * 1024  # of a frame: the loop does not wait until more is decoded, some 50 µs
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """What is under a key, for the loop to make an item of: what another thread has made is slow to reach from there.
+
+    Args:
+        item: checked, as far as that takes the longer the more there is of it.
+        mark: that its row has.
+        version: as `Found` has it.
+    """
+
+    item: Sealed | Item | Unreadable
+    mark: Any
+    version: int
+
+    def found(self) -> Found:
+        """What it is."""
+        item = self.item.open() if isinstance(self.item, Sealed) else self.item
+        return Found(item if self.mark is None else softened(item, self.mark), self.version)
+
+
+Answer: TypeAlias = Seen | Lease | None
 """What was found, or became of the request for a lease; None where there are no locks that could be leases."""
 
 
@@ -51,7 +75,7 @@ class Reading:
 
     def answer(
         self, keys: Sequence[str], requests: Sequence[LeaseRequest], connection: sqlite3.Connection
-    ) -> tuple[list[Found | None], list[Answer]]:
+    ) -> tuple[list[Seen | None], list[Answer]]:
         """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
         if not requests:
             return self._seen(keys, connection)[0], []
@@ -63,7 +87,7 @@ class Reading:
     def _leased(
         self,
         requests: Sequence[LeaseRequest],
-        found: dict[str, Found | None],
+        found: dict[str, Seen | None],
         version: int,
         connection: sqlite3.Connection,
     ) -> list[Answer]:
@@ -111,7 +135,7 @@ class Reading:
                     self._leases.release(request.key)
                     answers[place] = found
 
-    def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Found | None], int]:
+    def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Seen | None], int]:
         """What is under *keys*, and the version of all that is stored; 0 where that is not known."""
         asked = {column: key for key in keys if (column := column_or_none(key)) is not None}
         if not asked:
@@ -127,20 +151,23 @@ class Reading:
 
     def _look_up(
         self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
-    ) -> tuple[dict[str, Found], int]:
+    ) -> tuple[dict[str, Seen], int]:
         """What is there of the keys *asked* for, by their columns, and the version of that."""
-        unpack, version = self._codec.unpack, -1
-        found: dict[str, Found] = {}
+        check, version = self._codec.check, -1
+        item: Sealed | Item | Unreadable
+        found: dict[str, Seen] = {}
         rows = _rows(connection, self._table, asked)
         try:
-            # Each is decoded while the processor has its bytes at hand.
+            # Each is checked while the processor has its bytes at hand.
             for number, tie, column, frame, body, mark in rows:
                 if version < 0:
                     version = _version(number, tie, view)
                 key = asked.get(column)
                 if key is not None:
-                    item = unpack(frame, key, body)
-                    found[key] = Found(item if mark is None else softened(item, mark), version)
+                    item = check(frame, key, body)
+                    if isinstance(item, Sealed) and len(frame) > LARGE_BYTES:
+                        item = item.open()
+                    found[key] = Seen(item, mark, version)
         finally:
             rows.close()  # which else keeps its snapshot for those that follow
         if version < 0:  # a program that knows nothing of us has deleted the row of the generation
@@ -149,15 +176,15 @@ class Reading:
 
     def _look_up_each(
         self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
-    ) -> tuple[dict[str, Found], int]:
+    ) -> tuple[dict[str, Seen], int]:
         """As `_look_up`, where there is a frame larger than any of ours."""
         version = _version(*checked_state(connection), view)
-        found: dict[str, Found] = {}
+        found: dict[str, Seen] = {}
         for column, key in asked.items():
             try:
                 found |= self._look_up({column: key}, view, connection)[0]
             except sqlite3.DataError:
-                found[key] = Found(UNREADABLE, version)
+                found[key] = Seen(UNREADABLE, None, version)
         return found, version
 
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.backends.sqlite.looking.reading import LARGE_BYTES
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Found, Record
-from aiohttp_cache_di.entries.codec import EntryCodec, Item, Unreadable
+from aiohttp_cache_di.entries.codec import EntryCodec, Sealed, Unreadable
 from tests.backends.sqlite.test_store_contract import make_store
 
 KEYS = [f"{0xABC0 + number:040x}" for number in range(8)]
 
 
 class FailingOnce(EntryCodec):
-    """Fails on the first row that it is to decode, as a program does that has no memory left."""
+    """Fails on the first row that it is to check, as a program does that has no memory left."""
 
     __slots__ = ("has_failed",)
 
@@ -25,9 +26,9 @@ class FailingOnce(EntryCodec):
         super().__init__()
         self.has_failed = False
 
-    def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
+    def check(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Sealed | Unreadable:
         if self.has_failed:
-            return super().unpack(data, key, body)
+            return super().check(data, key, body)
         self.has_failed = True
         raise MemoryError
 
@@ -63,3 +64,11 @@ async def test_keys_are_found_whatever_their_columns_are_and_however_often_they_
     asked = [text, digest, KEYS[1].upper(), text, "missing", digest, "lone \udc80"]
     found = [one and one.item for one in await writer.get(asked)]
     assert found == ["a text", f"first {digest}", None, "a text", None, f"first {digest}", None]
+
+
+async def test_what_takes_long_to_decode_is_decoded_in_the_thread_of_the_reader(writer: SQLiteStore) -> None:
+    large = "x" * LARGE_BYTES
+    await writer.put([Record(KEYS[1], large, math.inf)])
+    seen, _ = await writer._query(lambda connection: writer._reading.answer(KEYS[:2], (), connection))
+    assert [type(one.item) for one in seen] == [Sealed, str]
+    assert [one.found().item for one in seen] == [f"first {KEYS[0]}", large]
