@@ -1,7 +1,7 @@
 """A persistent HTTP cache for aiohttp clients, wired for FastAPI and aiohttp.web services.
 
 `CachedSession` is a drop-in for `aiohttp.ClientSession`; `CacheContainer` builds one from environment variables and
-owns its lifecycle. What needs a driver or a framework is imported when it is asked for.
+owns its lifecycle. Names that need a driver or a framework are imported when they are first used.
 
 PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.containers import CacheContainer, open_container
     from aiohttp_cache_di.settings.model import CacheSettings
 
-# What is imported when it is asked for; `backends` knows which of its own modules has what.
+# Imported when they are first used; `backends` knows which of its modules has each.
 _LAZY = {
     "CacheContainer": "containers",
     "CacheSettings": "settings",
@@ -90,7 +90,7 @@ __all__ = [
     "open_container",
 ]
 
-if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+if not TYPE_CHECKING:  # type checkers see the imports above
     __getattr__ = imported_later(globals(), _LAZY)
 
 

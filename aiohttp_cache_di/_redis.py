@@ -23,18 +23,18 @@ __all__ = [
     "SLOTS",
     "TOUCHED",
     "ClusterMap",
-    "SentinelConnections",
     "driver",
     "error_named",
-    "insisted",
     "introduction",
     "is_tls",
-    "new_connection",
     "new_reader",
     "no_retry",
-    "node_connection",
+    "open_by_sentinels",
+    "open_node",
+    "open_server",
     "push_type",
     "read_cluster",
+    "sentinel_settings",
     "slot_function",
     "take_stream",
 ]
@@ -127,20 +127,63 @@ def is_tls(kind: type) -> bool:
     return issubclass(kind, driver().SSLConnection)
 
 
-async def new_connection(pool: Any) -> Any:
-    """A connection of *pool*'s settings that is not open yet.
+async def open_server(pool: Any) -> Any:
+    """Open a connection by *pool*'s settings.
 
     redis-py reads files for it: certificates for TLS, and its own metadata where the client was made without
     `introduction`. That is done in a thread.
+
+    Raises:
+        Exception: whatever the driver raises, here and below; nothing stays open.
     """
-    return await _made(pool.make_connection, getattr(pool, "connection_class", object), pool.connection_kwargs)
+    return await _opened(await _made(pool.make_connection, pool.connection_class, pool.connection_kwargs))
 
 
-async def node_connection(host: str, port: int, settings: Mapping[str, Any]) -> Any:
-    """As `new_connection`, to a server of a cluster; *settings* are those of `ClusterMap`."""
+async def open_node(host: str, port: int, settings: Mapping[str, Any]) -> Any:
+    """As `open_server`, to a server of a cluster; *settings* are those of `ClusterMap`."""
     arguments: dict[str, Any] = {**settings, "host": host, "port": port, "retry": no_retry()}
     kind: type = arguments.pop("connection_class")
-    return await _made(lambda: kind(**arguments), kind, arguments)
+    return await _opened(await _made(lambda: kind(**arguments), kind, arguments))
+
+
+async def open_by_sentinels(pool: Any) -> Any:
+    """As `open_server`, to the primary of a service, found by asking sentinels anew.
+
+    The clients that ask are made for each connection: redis-py's own belong to one event loop.
+
+    Args:
+        pool: of a client that ``Sentinel.master_for`` has made.
+    """
+    fresh = await asyncio.to_thread(_fresh, pool)  # redis-py reads files for it
+    connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
+    connection.kept_pool = fresh  # of which the connection itself has a weak reference
+
+    async def close() -> None:
+        await asyncio.gather(*(each.connection_pool.disconnect() for each in fresh.sentinel_manager.sentinels))
+
+    return await _opened(connection, close)
+
+
+def sentinel_settings(pool: Any) -> list[Mapping[str, Any]]:
+    """The settings of connections to each sentinel that *pool* asks; see `open_by_sentinels`."""
+    return [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+
+
+async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Any:
+    """*connection* when it is open; what was needed for that is closed by *finish*.
+
+    One who is cancelled after it has opened, while the rest is being closed, leaves nothing open either.
+    """
+    try:
+        try:
+            await connection.connect()
+        finally:
+            if finish is not None:
+                await _insisted(finish())
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
 
 
 async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]) -> Any:
@@ -192,7 +235,7 @@ async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[st
         settings = {name: value for name, value in client.connection_kwargs.items() if name not in _OF_NODES}
         return ClusterMap([names.get(id(nodes)) for nodes in slots], servers, settings)
     finally:
-        await insisted(_closed(manager))
+        await _insisted(_closed(manager))
 
 
 _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
@@ -208,8 +251,8 @@ def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, 
     )
 
 
-async def insisted(closing: Coroutine[Any, Any, None]) -> None:
-    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards.
+async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
+    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards. What it raises is no failure.
 
     The driver closes connections one after the other and gives each a moment: what is left in the middle stays open.
     """
@@ -222,75 +265,31 @@ async def insisted(closing: Coroutine[Any, Any, None]) -> None:
             cancelled = exc
         else:
             task.cancel()  # which is of no effect unless it has taken too long
+    if not task.cancelled():
+        task.exception()
     if cancelled is not None:
         raise cancelled
-    task.result()
 
 
 async def _closed(manager: Any) -> None:
     for nodes in ("nodes_cache", "startup_nodes"):
-        await manager.aclose(nodes)
+        with contextlib.suppress(Exception):  # of one that is closed too late, as to TLS
+            await manager.aclose(nodes)
 
 
-class SentinelConnections:
-    """Connections to the primary of a service, each found by asking sentinels anew.
-
-    The clients that ask are made for each connection: redis-py's own belong to one event loop.
-
-    Args:
-        pool: of a client that ``Sentinel.master_for`` has made.
-    """
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    @property
-    def service(self) -> str:
-        """Its name."""
-        return str(self._pool.service_name)
-
-    @property
-    def sentinels(self) -> list[tuple[str, int]]:
-        """Host and port of each."""
-        return [(str(each.get("host", "localhost")), int(each.get("port", 26379))) for each in self.settings[1:]]
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether connections to the primary are TLS."""
-        return is_tls(self._pool.connection_class)
-
-    @property
-    def settings(self) -> list[Mapping[str, Any]]:
-        """Of connections to the primary, and to each sentinel."""
-        return [
-            self._pool.connection_kwargs,
-            *(each.connection_pool.connection_kwargs for each in self._pool.sentinel_manager.sentinels),
-        ]
-
-    async def new(self) -> tuple[Any, Callable[[], Coroutine[Any, Any, None]]]:
-        """A connection that is not open yet, and what is to be called when it is open or cannot be."""
-        pool = await asyncio.to_thread(self._fresh)  # redis-py reads files for it
-        connection = await new_connection(pool)
-        connection.kept_pool = pool  # of which the connection itself has a weak reference
-
-        async def close() -> None:
-            await asyncio.gather(*(each.connection_pool.disconnect() for each in pool.sentinel_manager.sentinels))
-
-        return connection, close
-
-    def _fresh(self) -> Any:
-        pool: Any = self._pool
-        manager = copy.copy(pool.sentinel_manager)
-        manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
-        settings = {**pool.connection_kwargs, "retry": no_retry()}
-        settings.pop("connection_pool", None)
-        return type(pool)(
-            pool.service_name,
-            manager,
-            connection_class=pool.connection_class,
-            check_connection=pool.check_connection,
-            **settings,
-        )
+def _fresh(pool: Any) -> Any:
+    """As *pool*, with clients of its own to ask sentinels."""
+    manager = copy.copy(pool.sentinel_manager)
+    manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
+    settings = {**pool.connection_kwargs, "retry": no_retry()}
+    settings.pop("connection_pool", None)
+    return type(pool)(
+        pool.service_name,
+        manager,
+        connection_class=pool.connection_class,
+        check_connection=pool.check_connection,
+        **settings,
+    )
 
 
 def _fresh_client(client: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Addresses of stores: refused when they can be read in two ways, and shown without their secrets.
+"""The addresses (URLs) of stores: refused if they are ambiguous, and shown without their secrets.
 
-Programs read a URL that breaks RFC 3986 each in a way of its own. In ``redis://:pa#ss@host/0`` the fragment begins
-inside of the password: a driver then connects to its default host, and an error that repeats the "host" repeats the
-password.
+Programs disagree about URLs that violate RFC 3986. In ``redis://:pa#ss@host/0`` a fragment begins inside the password:
+a driver would connect to its default host, and an error message that quotes the "host" would quote the password.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _CLUSTER: Final = frozenset({"redis+cluster", "rediss+cluster"})
 _SENTINELS: Final = frozenset({"redis+sentinel", "rediss+sentinel"})
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~\-]+)?\]")
 _QUERY: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:/?]|%[0-9A-Fa-f]{{2}})*")
-# A URL of a host that has nowhere to hide a secret.
+# A URL of a host and nothing that could contain a secret.
 _HARMLESS: Final = re.compile(
     r"[a-z]{1,10}(?:\+[a-z]{1,10})?://(?:[A-Za-z0-9.\-]*|\[[0-9A-Fa-f:]+\])(?::\d*)?(?:/\d*)?", re.ASCII
 )
@@ -60,9 +59,9 @@ _ENCODE: Final = "write special characters of a name or a password %-encoded (# 
 
 
 def refuse_odd_redis_address(address: str) -> None:
-    """Raise ValueError unless *address* names one server, socket, cluster or service, whichever way it is read.
+    """Raise ValueError unless *address* is an unambiguous URL of a server, socket, cluster or service of sentinels.
 
-    The message repeats nothing of the address.
+    The message quotes nothing of the address.
     """
     if re.search(r"[\x00-\x20\x7f\\]", address):
         raise ValueError("the address has a space, a backslash or a control character")
@@ -94,7 +93,7 @@ def _refuse_odd_host(host_and_port: str) -> None:
     host, port = _parted(host_and_port)
     if not _HOST.fullmatch(host):
         raise ValueError("the address names no host")
-    if port and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
+    if port and not _is_port(port):
         raise ValueError(
             f"the address has a port that is none; if that is a password, @ and a host follow it; {_ENCODE}"
         )
@@ -112,17 +111,22 @@ def _refuse_odd_path(scheme: str, path: str) -> None:
 
 
 def hosts_of(hosts: str, port: int) -> list[tuple[str, int]]:
-    """The hosts and ports that an address lists, with *port* where none is told."""
+    """The hosts and ports in a list of hosts; *port* for a host without one."""
     return [(host.strip("[]"), int(given) if given else port) for host, given in map(_parted, hosts.split(","))]
 
 
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"\d{1,5}", text, re.ASCII) is not None and 0 < int(text) < 65536
+
+
 def _parted(host_and_port: str) -> tuple[str, str]:
+    """The host, and the port; "" for none."""
     found = re.search(r":([^:\]]*)\Z", host_and_port)
     return (host_and_port[: found.start()], found[1]) if found else (host_and_port, "")
 
 
 def mask_redis_address(address: str) -> str:
-    """Return *address* without what may be a secret: a password, and options that are not known to be none."""
+    """*address* without its password and the values of options that may be secrets."""
     try:
         refuse_odd_redis_address(address)
         options = parse_qsl(address.partition("?")[2], keep_blank_values=True)
@@ -131,7 +135,7 @@ def mask_redis_address(address: str) -> str:
             return address
         scheme = re.match(r"(?:rediss?(?:\+cluster|\+sentinel)?|unix|https?)://", address)
         return (scheme[0] if scheme else "") + MASK
-    # Not by urlsplit, which takes no list of hosts with brackets in it.
+    # urlsplit refuses lists of hosts with brackets.
     scheme_of, _, rest = address.partition("?")[0].partition("://")
     authority, slash, path = rest.partition("/")
     userinfo, at, host = authority.rpartition("@")
@@ -143,9 +147,9 @@ def mask_redis_address(address: str) -> str:
 
 
 def refuse_odd_mongodb_address(address: str) -> None:
-    """Raise ValueError unless *address* names the same servers whichever way it is read.
+    """Raise ValueError unless *address* is an unambiguous URL of MongoDB servers.
 
-    The message repeats nothing of the address.
+    The message quotes nothing of the address.
     """
     found = re.fullmatch(r"mongodb(?:\+srv)?://([^/?#]*)(/[A-Za-z0-9_.\-]*)?(?:\?(.*))?", address)
     if found is None:
@@ -161,16 +165,13 @@ def refuse_odd_mongodb_address(address: str) -> None:
 
 
 def _is_mongodb_host(host_and_port: str) -> bool:
-    host, port = host_and_port, "27017"
-    if found := re.search(r":([^:\]]*)\Z", host_and_port):
-        host, port = host_and_port[: found.start()], found[1]
+    host, port = _parted(host_and_port)
     is_socket = host.endswith(".sock") and re.fullmatch(r"(?:[A-Za-z0-9._\-]|%2F)+", host, re.IGNORECASE)
-    is_port = re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536
-    return bool(is_port and (_HOST.fullmatch(host) or is_socket))
+    return (_is_port(port) or host == host_and_port) and bool(_HOST.fullmatch(host) or is_socket)
 
 
 def secrets_of(address: str) -> Iterator[str]:
-    """The passwords in *address* of whatever store, as they are written there and as they are meant."""
+    """The passwords in *address*, of any store, both as they are written there and decoded."""
     before_query, _, query = address.partition("://")[2].partition("?")
     password = before_query.partition("/")[0].rpartition("@")[0].partition(":")[2]
     given = [value for name, value in parse_qsl(query) if "password" in name.lower()]
@@ -178,7 +179,7 @@ def secrets_of(address: str) -> Iterator[str]:
 
 
 def mask_mongodb_address(address: str) -> str:
-    """*address* without its user, its options, and whatever else may hide a secret."""
+    """*address* without its user and its options; all of it masked if it is ambiguous."""
     try:
         refuse_odd_mongodb_address(address)
     except ValueError:

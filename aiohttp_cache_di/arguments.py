@@ -1,14 +1,14 @@
-"""Arguments that nothing takes: refused, and the nearest one named; and what a function takes, if it says so."""
+"""Check the arguments of callers: which names a function takes, and errors that suggest the name that was meant."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,8 +16,6 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = [
     "Parameters",
-    "PartsByName",
-    "SpelledOut",
     "named_parameters",
     "parameters_below",
     "refuse_unknown",
@@ -30,26 +28,37 @@ _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KE
 
 @lru_cache(maxsize=64)
 def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
-    """What *function* has a name for, and whether it takes more than that by name, or may do so for all one can see."""
+    """The names of the parameters of *function*, and whether it takes others too: by ``**kwargs``, or unknown to us."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(_signature(function).parameters.values())
     except (TypeError, ValueError):  # a descriptor that is not called itself, or a function of C
         return frozenset(), True
     named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
     return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:
-    """The names of what *function* takes; None where it takes what it likes and hands it on.
+def _signature(function: Callable[..., object]) -> inspect.Signature:
+    """That of *function*, whose annotations may name what is there for type checkers alone.
 
-    So does what an instrument puts in the place of a method (sentry-sdk 1.x: ``def init(*args, **kwargs)``): of what
-    such a function takes nothing is known, and nothing may be refused in its name.
+    Since CPython 3.14 they are evaluated when they are asked for, and not where they are written.
+    """
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
+
+
+def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:
+    """The names of the parameters of *function*; None if it takes any (``**kwargs``), so that no name may be refused.
+
+    Instrumentation replaces methods by such functions (sentry-sdk 1.x: ``def init(*args, **kwargs)``).
     """
     names, takes_more = _taken_by(function)
     return None if takes_more else names
 
 
-_MEANT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         **dict.fromkeys(("url", "uri", "dsn", "server"), ("address", "host", "endpoint_url")),
         **dict.fromkeys(("path", "db_path", "filename", "namespace"), ("cache_name",)),
@@ -58,40 +67,44 @@ _MEANT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "ttl": ("expire_after",),
     }
 )
-"""Names that other libraries have for what is meant, which no spelling tells; the first one counts that is taken."""
+"""Our names for options that other libraries call otherwise; the first name that the function takes is suggested."""
 
 
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
-    """Raise TypeError for the first option of *given* that is not *known*, naming it and its nearest neighbour."""
+    """Raise TypeError for the first name in *given* that is not *known*; the message suggests a known one."""
     names = frozenset(known)
     for name in given:
         if name not in names:
             from difflib import get_close_matches  # which takes longer to import than most of this package
 
-            near = [meant for meant in _MEANT.get(name, ()) if meant in names]
+            near = [meant for meant in _SYNONYMS.get(name, ()) if meant in names]
             near = near or get_close_matches(name, sorted(names), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 
 
 def require_kind(owner: str, name: str, given: object, kind: type) -> None:
-    """Raise ConfigurationError if what is *given* as the part *name* of *owner* is no *kind*."""
-    if not isinstance(given, kind):  # whose repr may have a secret in it
+    """Raise ConfigurationError unless *given*, the part *name* of *owner*, is a *kind*."""
+    if not isinstance(given, kind):  # its repr is not shown: it may contain a secret
         what = f"the class {given.__name__}" if isinstance(given, type) else f"of the type {type(given).__name__}"
         raise ConfigurationError(f"{name} of a {owner} is {what}; give a {kind.__name__}, or a provider that makes one")
 
 
 class Parameters(Struct, frozen=True):
-    """The names of arguments that some functions take together; they are not all where one takes what it likes."""
+    """The names of the parameters that several functions take together.
+
+    Attributes:
+        are_all: none of the functions takes other names as well (``**kwargs``).
+    """
 
     names: frozenset[str]
     are_all: bool
 
 
 def parameters_below(session_class: type, mixin: type) -> Parameters:
-    """The arguments that the bases below *mixin* take.
+    """The parameters of the classes that follow *mixin* in the method resolution order of *session_class*.
 
-    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
+    Classes before it have consumed their arguments already, even those that are named like an option of the cache.
     """
     bases = session_class.__mro__[:-1]
     names, are_all = set[str](), True
@@ -105,100 +118,12 @@ def parameters_below(session_class: type, mixin: type) -> Parameters:
     return Parameters(frozenset(names), are_all)
 
 
-class _Omitted:
-    """The default of an option, which its docstring tells."""
-
-    def __repr__(self) -> str:
-        return "…"
-
-
-class SpelledOut(inspect.Signature):
-    """The ``__signature__`` of a class whose ``**kwargs`` are the keys of a TypedDict: they are parameters there.
-
-    `help`, IPython and their like ask for it. It is made then: to know the types takes imports that nothing else needs.
-    A class that is derived and has an ``__init__`` of its own has its own signature too.
-
-    It is a signature itself, that of the class it stands in: `functools.wraps` copies what stands in a class to the
-    function that wraps it, where it is no descriptor.
-
-    Args:
-        options: module and name of the TypedDict, with a colon between them.
-        leading: names of parameters that come first, of a base to which they are handed on.
-    """
-
-    def __init__(self, options: str, *, leading: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self._options, self._leading = options, leading
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._owner = owner
-
-    def __get__(self, instance: object, owner: type) -> inspect.Signature:
-        own, theirs = inspect.getattr_static(self._owner, "__init__"), inspect.getattr_static(owner, "__init__")
-        if instance is not None or own is not theirs:
-            raise AttributeError("__signature__")
-        return inspect.Signature(self._spelled_out())
-
-    @property
-    def parameters(self) -> MappingProxyType[str, inspect.Parameter]:
-        """Those of the class it stands in, by name."""
-        return MappingProxyType({each.name: each for each in self._spelled_out()})
-
-    def replace(self, **changes: Any) -> Any:
-        """A plain signature with *changes*."""
-        return inspect.Signature(self._spelled_out()).replace(**changes)
-
-    def __replace__(self, **changes: Any) -> Any:
-        """As `replace`, for `copy.replace`."""
-        return self.replace(**changes)
-
-    def _spelled_out(self) -> list[inspect.Parameter]:
-        own = inspect.getattr_static(self._owner, "__init__")
-        try:  # the types themselves: by them FastAPI refuses ``Depends(CachedSession)`` where it is written
-            named = list(inspect.signature(own, eval_str=True).parameters.values())[1:]
-        except NameError:
-            named = list(inspect.signature(own).parameters.values())[1:]
-        found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
-        found |= {each.name: each for each in named if each.kind in _BY_NAME}
-        module, _, typed = self._options.partition(":")
-        options: dict[str, object] = getattr(import_module(module), typed).__annotations__
-        for name, annotation in options.items():
-            written = getattr(annotation, "__forward_arg__", annotation)
-            found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))
-        return list(found.values())
-
-
-_OMITTED: Final = _Omitted()
-
-
-class PartsByName(inspect.Signature):
-    """The ``__signature__`` of a container's class, each of whose providers may be given by name.
-
-    Args:
-        provider: the type of a provider, which is given itself or what it gives.
-    """
-
-    def __init__(self, provider: str) -> None:
-        super().__init__()
-        self._provider = provider
-
-    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
-        annotated: dict[str, str] = {}
-        for base in reversed(owner.__mro__):
-            annotated |= inspect.get_annotations(base)
-        own = [(name, self._given(annotated.get(name))) for name in owner.providers]
-        return inspect.Signature(
-            [inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=given) for name, given in own]
-        )
-
-    def _given(self, annotation: object) -> object:
-        if not isinstance(annotation, str):
-            return inspect.Parameter.empty
-        return f"{annotation.removeprefix(f'{self._provider}[').removesuffix(']')} | {annotation}"
-
-
 def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:
-    """Let the warnings of aiohttp's initialiser name the line that calls ours, as they would name one that calls it."""
+    """Call *initialise*, and issue its warnings for the line that called our ``__init__``.
+
+    Args:
+        undo: called before a warning that is an error is raised.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         initialise()

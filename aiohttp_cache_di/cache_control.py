@@ -1,4 +1,4 @@
-"""What the older API has in its module of this name, for programs that import it from there."""
+"""The names that aiohttp-client-cache has in its module ``cache_control``, for programs that import them from there."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlExpirati
 __all__ = ["DO_NOT_CACHE", "CacheActions", "ExpirationTime", "UrlExpiration"]
 
 DO_NOT_CACHE: Final = 0
-"""The lifetime of what is neither stored nor answered from the cache: ``expire_after=DO_NOT_CACHE``."""
+"""The lifetime that turns the cache off for a request or a URL pattern: ``expire_after=DO_NOT_CACHE``."""

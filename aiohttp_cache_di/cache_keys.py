@@ -1,7 +1,7 @@
-"""Keys of requests, under the name and with the positional arguments that aiohttp-client-cache has for them.
+"""The function ``create_key`` of aiohttp-client-cache, with its module, name and positional parameters.
 
-A backend makes keys by its own options, with a secret of its own for what says who asks: `CacheBackend.create_key`.
-Only those find what it keeps; the ones that are made here tell requests apart.
+Its keys distinguish requests but are not those of a backend, which depend on the backend's options and secret: to find
+a stored entry use `CacheBackend.create_key`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def create_key(
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
     **kwargs: Any,
 ) -> str:
-    """The key of a request, as hexadecimal digits: the same for equal requests, different for all others.
+    """The key of a request, in hexadecimal digits: the same for equal requests, and different for others.
 
     Args:
         method: the HTTP method, in any case.
         url: the URL; *params* are added to its query.
-        params: query parameters. The order of different names makes no difference, that of one name's values does.
-        data: the body, as a request takes it.
-        json: the body, as a request takes it.
-        headers: of them those count that say who asks, and all with *include_headers*.
-        include_headers: make all request headers a part of the key.
-        ignored_params: names of parameters and headers that do not count.
-        json_serialize: makes the body of *json*.
-        kwargs: the other arguments of the request; those that say nothing of who asks, or for what, do not count.
+        params: query parameters; the order of different names makes no difference, that of one name's values does.
+        data: the body, as for a request.
+        json: the body as JSON, as for a request.
+        headers: those that carry credentials are part of the key, and all of them with *include_headers*.
+        include_headers: make all request headers part of the key.
+        ignored_params: names of parameters and headers that are not part of the key.
+        json_serialize: turns *json* into the body.
+        kwargs: the other arguments of the request; those that do not affect the response are ignored.
     """
     return keys.create_key(
         method,

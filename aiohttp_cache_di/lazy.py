@@ -1,8 +1,7 @@
-"""What is made when it is first used, as making it takes long and few programs need all of it.
+"""Imports and regular expressions that wait until they are first used, so that importing the package is quick.
 
-Names of a package that are imported when they are asked for (PEP 562); regular expressions that are compiled then.
-Compiling those of this package takes a quarter of the time that importing it would take, and most are for what a header
-field, a URL or a setting has only now and then.
+Names of a package are imported when they are accessed (PEP 562), and patterns are compiled when they are first matched.
+Compiling all patterns at import time would take a quarter of it, and most programs need few of them.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ _METHODS: Final = ("findall", "finditer", "fullmatch", "match", "search", "split
 
 
 def imported_later(package: dict[str, Any], where: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the ``__getattr__`` of a package; hide it from type checkers, to which any name would be there with it.
+    """Make the ``__getattr__`` of a package; hide it from type checkers, which would accept any name with it.
 
     Args:
-        package: the ``globals()`` of the package; a name that has been asked for is kept there.
-        where: names, and the module of the package that has each.
+        package: the ``globals()`` of the package, where a name is kept after its import.
+        where: the module of the package that defines each name.
     """
     of = package["__name__"]
 
@@ -37,7 +36,7 @@ def imported_later(package: dict[str, Any], where: Mapping[str, str]) -> Callabl
 
 
 class _Late(Generic[AnyStr]):
-    """Stands in the place of a compiled pattern, and has that pattern's own methods from its first use on."""
+    """A pattern that is compiled at its first use, and then has the methods of the compiled one."""
 
     __slots__ = ("_flags", "_text", *_METHODS)
 
@@ -45,7 +44,7 @@ class _Late(Generic[AnyStr]):
         self._text: AnyStr = text
         self._flags = flags
 
-    def __getattr__(self, name: str) -> Any:  # of an attribute that is not set yet
+    def __getattr__(self, name: str) -> Any:  # called for an attribute that is not set yet
         compiled = re.compile(self._text, self._flags)
         for method in _METHODS:
             setattr(self, method, getattr(compiled, method))
@@ -53,5 +52,5 @@ class _Late(Generic[AnyStr]):
 
 
 def compiled_later(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """What `re.compile` returns, compiled when it is first used; a pattern that is none is found out then."""
+    """A pattern like that of `re.compile`, compiled when it is first used; an invalid one raises only then."""
     return cast("re.Pattern[AnyStr]", _Late(pattern, flags))

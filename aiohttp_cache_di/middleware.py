@@ -108,8 +108,10 @@ class CacheMiddleware:
         is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
         question = self.questions.of_plain(request, url) if is_plain else None
         response: ClientResponse | None = None
-        if question is not None and (call is None or call.early_read is None):
-            entry = runtime.peek(question.key)
+        if question is not None:
+            entry = runtime.peek(question.key) if call is None or call.early_read is None else None
+            if entry is not None or not runtime.here.tells_all:
+                self.questions.remember(question, url)
             response = None if entry is None else self._at_once(request, question, entry, call, runtime)
             if trail is not None and response is not None:
                 trail.result, trail.key = "hit", question.key

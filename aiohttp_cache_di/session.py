@@ -14,13 +14,7 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestA
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
-from aiohttp_cache_di.arguments import (
-    SpelledOut,
-    named_parameters,
-    parameters_below,
-    refuse_unknown,
-    warn_at_the_caller,
-)
+from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
@@ -39,6 +33,7 @@ from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["CacheMixin", "CachedSession"]
 
@@ -321,7 +316,9 @@ class CachedSession(CacheMixin, DocumentedSession):
                 print(response.from_cache, await response.text())
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.engine.calls.typed:SessionOptions", leading=("base_url",))
+    __signature__: OptionsSignature = OptionsSignature(
+        "aiohttp_cache_di.engine.calls.typed:SessionOptions", leading=("base_url",)
+    )
 
     if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
 

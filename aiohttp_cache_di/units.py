@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``5m``, ``1h30m``, ``64MiB``; and the words for none at all."""
+"""Durations and sizes as people write them (``5m``, ``1h30m``, ``64MiB``), and the words for none."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _NUMBER: Final = compiled_later(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 def means_none(text: str) -> bool:
-    """Whether *text* is one of the words for nothing: ``none``, ``null`` and ``off``."""
+    """Whether *text* is a word for None: ``none``, ``null`` or ``off``."""
     return text.strip().lower() in _NONE_WORDS
 
 
 def parse_duration(text: str) -> float:
     """Read a duration in seconds: a plain number, or numbers with units from weeks to milliseconds (``1h30m``).
 
-    Units go from the largest to the smallest, each at most once, so that a typing error is not added up.
+    Units have to go from the largest to the smallest, each at most once, so that a typing error is noticed.
 
     Raises:
-        ValueError: *text* is neither.
+        ValueError: *text* is not a duration.
     """
     compact = text.replace(" ", "").lower()
     if _NUMBER.fullmatch(compact):
@@ -59,7 +59,7 @@ def parse_size(text: str) -> int:
     """Read a size in bytes: a plain number, or one with a unit (``64MiB``, ``1.5 GB``).
 
     Raises:
-        ValueError: *text* is neither, or not a whole number of bytes.
+        ValueError: *text* is not a size, or not a whole number of bytes.
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None or (found[2] or "b").lower() not in _UNIT_BYTES:
@@ -71,7 +71,7 @@ def parse_size(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Write *seconds* so that `parse_duration` reads the same: ``1h30m``, ``0.25s`` as ``250ms``."""
+    """Write *seconds* in the form that `parse_duration` reads: ``1h30m``, ``250ms``."""
     if seconds < 0 or round(seconds, 3) != seconds:
         return f"{seconds:.9f}".rstrip("0").rstrip(".")
     rest_ms = round(seconds * 1000)

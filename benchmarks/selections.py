@@ -30,6 +30,7 @@ from aiohttp_cache_di import CacheBackend
 from aiohttp_cache_di.admin.hosts import survey
 from aiohttp_cache_di.admin.listing import Query, collect
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
+from aiohttp_cache_di.backends.sqlite.looking.walk import told_of
 from aiohttp_cache_di.rfc9111.messages import Tagging
 from benchmarks.clients import Place, make_backend
 from benchmarks.rounds import Subject
@@ -189,10 +190,10 @@ def floors(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         ((name,),) = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'cache:%' AND type = 'table'")
         table = Table(name.removeprefix("cache:"))
-        selected = table.infos.partition(" LIMIT")[0]
-        for what, sql in (("floor: SELECT count(*)", table.count), ("floor: SELECT id, key, info", selected)):
+        counted = f"SELECT count(*) FROM {table.sql}"  # noqa: S608  # quoted in `Table`
+        for what, sql in (("floor: SELECT count(*)", counted), ("floor: SELECT id, key, info", told_of(table))):
             begun, cpu = time.perf_counter(), time.process_time()
-            rows = connection.execute(sql, (0,) if "?" in sql else ()).fetchall()
+            rows = connection.execute(sql).fetchall()
             row(
                 what,
                 rows[0][0] if len(rows) == 1 else len(rows),

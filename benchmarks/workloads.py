@@ -21,6 +21,7 @@ __all__ = ["WORKLOADS", "Round"]
 Made: TypeAlias = "AbstractAsyncContextManager[Round]"
 TARGET_S = 0.15  # of a round: long against the clock's noise, short against that of a busy machine
 MICRO = 1_000_000
+REST_S = 0.001  # before a request that is measured apart: long against what a store has left to do after an answer
 
 assert floors.__name__  # imported for what it registers
 
@@ -73,7 +74,9 @@ async def hits(name: str, place: Place, options: dict[str, Any], parameters: dic
 async def misses(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
     """Requests for URLs that were never asked for, until all that they brought is stored.
 
-    With ``apart`` each is made when all is stored that the one before brought, and its answer alone is waited for.
+    With ``apart`` each is made when all is stored that the one before brought, and its answer alone is waited for. All
+    rest for as long before each: a processor is slower after a rest, and a store that writes would else be the only one
+    that has had some.
     """
     tasks: int = parameters["tasks"]
     count: int = parameters["requests"]
@@ -104,6 +107,7 @@ async def _apart(client: Client, urls: list[str]) -> dict[str, float]:
         answered_s += time.perf_counter() - started
         used_s += time.process_time() - begun_s
         await client.drain()
+        await asyncio.sleep(REST_S)
     return {"us": answered_s / len(urls) * MICRO, "cpu_us": used_s / len(urls) * MICRO}
 
 

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 import pytest
-import redis.asyncio
+import redis.asyncio.cluster
+import redis.exceptions
 
 from aiohttp_cache_di import _redis
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
@@ -16,6 +17,7 @@ from aiohttp_cache_di.errors import MissingDependencyError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of
 from tests.valkey import ValkeyServer
+from tests.valkey_cluster import ValkeyCluster
 
 
 class Renamed:
@@ -108,3 +110,18 @@ def test_a_package_that_is_missing_or_too_old_names_the_extra_when_a_backend_is_
     break_it(monkeypatch, name)
     with pytest.raises(MissingDependencyError, match=r"aiohttp-cache-di\[redis\]"):
         RedisBackend()
+
+
+async def test_a_cluster_whose_state_was_read_is_known_though_closing_fails(
+    cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node: Any = redis.asyncio.cluster.ClusterNode
+    close = node.disconnect
+
+    async def closed_late(self: Any) -> None:
+        await close(self)
+        raise redis.exceptions.TimeoutError
+
+    monkeypatch.setattr(node, "disconnect", closed_late)
+    found = await _redis.read_cluster([("127.0.0.1", cluster.nodes[0].port)], {})
+    assert set(found.servers) == {("127.0.0.1", each.port) for each in cluster.nodes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -269,3 +270,31 @@ def test_what_matters_to_a_request_has_to_be_handed_on_as_it_is() -> None:
         assert hands_on(vars(base)["_request"]), base.__name__
     assert taken_by(vars(Weighing)["_request"]) == taken_by(vars(Popping)["_request"]) == frozenset({"weight"})
     assert taken_by(vars(Spelling)["_request"]) == frozenset()
+
+
+LATER = """
+class Labelled:
+    def __init__(self, *args, label: Label = None, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.label = label
+
+    async def _request(self, method: Label, url: Label, *, weight: Label = 1, **kwargs: Label) -> Label:
+        return await super()._request(method, url, **kwargs)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated where they are written")
+async def test_a_base_may_name_types_that_are_there_for_type_checkers_alone(origin: Origin) -> None:
+    defined: dict[str, Any] = {}
+    exec(compile(LATER, __file__, "exec", dont_inherit=True), defined)  # noqa: S102  # as in a module without the import
+    base: Any = defined["Labelled"]
+    session_class: Any = type("Session", (CacheMixin, base, ClientSession), {})
+    url = origin.on("/", lambda request: answer(request.target))
+    session = session_class(label="a")
+    async with session:
+        for hit in (False, True):
+            async with session.get(url, weight=2) as response:
+                assert response.from_cache is hit
+        with pytest.raises(TypeError, match="wieght"):
+            await session.get(url, wieght=2)
+    assert (session.label, origin.hits) == ("a", 1)

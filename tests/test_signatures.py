@@ -71,6 +71,23 @@ def test_help_shows_them() -> None:
     assert "timeout: ClientTimeout | None = …" in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "driver", "own"),
+    [(RedisBackend, "redis", "address"), (MongoDBBackend, "bson", "connection"), (MongoDBCache, "pymongo", "db_name")],
+)
+def test_help_works_without_the_driver(kind: type, driver: str, own: str) -> None:
+    """An interpreter that has not got it, nor has imported what needs it."""
+    code = (
+        f"import sys, pydoc, inspect; sys.modules[{driver!r}] = None; import aiohttp_cache_di\n"
+        f"kind = aiohttp_cache_di.{kind.__name__}; pydoc.render_doc(kind)\n"
+        "print(*(str(each).partition(':')[0] for each in inspect.signature(kind).parameters.values()))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert not found.returncode, found.stderr
+    assert own in found.stdout.split()
+    assert found.stdout.split()[-1] == "**kwargs"
+
+
 @pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
     class Own(CacheMixin, ClientSession):

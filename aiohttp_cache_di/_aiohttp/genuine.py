@@ -6,11 +6,11 @@ import sys
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
-from aiohttp_cache_di.arguments import SpelledOut
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["is_genuine"]
 
-_HARMLESS: Final = (GetSetDescriptorType, MemberDescriptorType, SpelledOut)
+_HARMLESS: Final = (GetSetDescriptorType, MemberDescriptorType, OptionsSignature)
 _looked_at: Final[dict[type, dict[str, Any]]] = {}
 
 

@@ -1,27 +1,27 @@
-"""A page to look into the caches of an app, and the JSON API that it is made of; for any framework.
+"""The admin page, which shows the caches of an app, and its JSON API; independent of the web framework.
 
-The adapters in ``integrations/`` mount it: they hand requests on as an `Ask` and send each `Reply`. Who may come in
-is the app's to say, by ``authorize=``, before anything gets here. How the parts move together:
+The adapters in ``integrations/`` mount it: they make an `AdminRequest` of each request, and send the `Reply`. The app
+decides who may open the page, by ``authorize=``, before a request gets here. The parts, in the order of a request:
 
-- ``mounting`` checks what the adapters are given, and ``messages`` is what they hand on and send.
-- ``door`` lets requests in: local ones where that is the bound, none of other sites' pages, changes by a token.
-- ``api`` answers by name (`ENDPOINTS`); ``questions`` has what is asked of one cache, ``shapes`` the structs of
-  its JSON, and ``reading`` checks what is asked for.
-- ``recent`` observes each cache, and counts by steps of some seconds. It knows this process, as counters do; what is
-  stored is asked of the store, and is the same in each.
-- ``listing`` keeps what a walk over the store has found in order, so that pages can be cut out of it; ``hosts`` adds
-  it up by upstream.
-- ``preview`` shows head and beginning of a response as text, less secrets.
-- ``page`` makes one document of what is in ``assets``. Its script makes text nodes, and never markup: the policy that
-  it is sent with has browsers refuse that.
+- ``mounting`` checks the options that the adapters take; ``messages`` has the request and the response.
+- ``access`` admits requests: local ones by default, none from other sites, changes only with a token.
+- ``api`` has the endpoints and calls the function for each; ``questions`` has these functions, ``reading`` checks their
+  parameters, and ``shapes`` has the structs of the JSON.
+- ``recent`` observes each cache and counts in steps of a few seconds. Like all counters, it covers this process only;
+  what is stored is read from the store, and is the same in each process.
+- ``listing`` keeps the entries that a walk over the store has found, in order, for paging; ``hosts`` adds them up by
+  upstream. ``sharing`` lets requests that need the same walk wait for one.
+- ``preview`` shows the head of a response and the beginning of its body as text, without secrets.
+- ``page`` puts the files in ``assets`` together into one document. Its script creates text nodes, never markup, and
+  the Content-Security-Policy makes browsers enforce that.
 
-Nothing of a store is read in the event loop, and no walk holds that up: each makes way for others.
+The event loop never waits for the store, and every walk over it yields to other tasks.
 """
 
 from __future__ import annotations
 
 from aiohttp_cache_di.admin.api import ENDPOINTS, Admin, Endpoint, Name
-from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, Ask, Reply
+from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, AdminRequest, Reply
 from aiohttp_cache_di.admin.mounting import DEFAULT_PATH, expect_callable, mount_path
 from aiohttp_cache_di.admin.questions import Session
 
@@ -31,7 +31,7 @@ __all__ = [
     "MAX_QUESTION_BYTES",
     "Admin",
     "AdminError",
-    "Ask",
+    "AdminRequest",
     "Endpoint",
     "Name",
     "Reply",

@@ -1,4 +1,4 @@
-"""The API of the page: what is asked of it, by name, and what it tells."""
+"""The API of the admin page: its endpoints, and the dispatch of requests to them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.admin.door import Door
-from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
+from aiohttp_cache_di.admin.access import AccessControl
+from aiohttp_cache_di.admin.messages import AdminError, AdminRequest, Reply, as_json
 from aiohttp_cache_di.admin.page import Page
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.admin.questions import QUESTIONS, AdminRequest, Session, Watched
+from aiohttp_cache_di.admin.questions import QUESTIONS, CacheRequest, Session, Watched
 from aiohttp_cache_di.admin.reading import parameters
 from aiohttp_cache_di.admin.recent import KEPT_S, STEP_S
 from aiohttp_cache_di.admin.shapes import Bounds, CacheInfo, CachesAnswer, Worker
@@ -33,10 +33,10 @@ Name: TypeAlias = Literal[
 
 
 class Endpoint(NamedTuple):
-    """Where something is asked for.
+    """A route of the page.
 
     Args:
-        path: below the page's, with the cache's number as ``{number}``.
+        path: below the path of the page, with the cache's number as ``{number}``.
     """
 
     name: Name
@@ -57,7 +57,7 @@ ENDPOINTS: Final = (
     Endpoint("purge", "POST", f"{_OF_CACHE}/purge"),
     Endpoint("explain", "POST", f"{_OF_CACHE}/explain"),
 )
-"""All that an adapter has routes for."""
+"""The routes that an adapter adds to the app."""
 
 CHANGING: Final = frozenset({"purge"})
 
@@ -66,13 +66,13 @@ class Admin:
     """The page and its API, of some caches of an app, for any framework.
 
     Args:
-        is_local: only clients on this machine are let in; else the adapter has asked the app who may come in.
-        read_only: nothing can be purged.
-        previews: the beginnings of bodies are shown.
+        is_local: admit only clients on this machine; otherwise the adapter has called the app's ``authorize=``.
+        read_only: refuse purges.
+        previews: show the beginnings of bodies.
     """
 
     def __init__(self, *, is_local: bool, read_only: bool = False, previews: bool = True) -> None:
-        self._door = Door(is_local=is_local)
+        self._access = AccessControl(is_local=is_local)
         self._read_only = read_only
         self._previews = previews
         self._page = Page()
@@ -80,12 +80,12 @@ class Admin:
         self._worker = ("", 0)
 
     def watch(self, session: Session | None) -> None:
-        """Count what the cache of *session* does from now on, so that the page has a past to show."""
+        """Start to count what the cache of *session* does, for the plots of the page."""
         if session is not None and not session.closed:
             self._watched_of(session.cache)
 
     def leave(self, session: Session | None) -> None:
-        """Count no more, and end what is under way for the page in this loop."""
+        """Stop counting, and cancel what the page does in this event loop."""
         watched = None if session is None else self._watched.pop(session.cache, None)
         if watched is not None:
             watched.end()
@@ -93,28 +93,28 @@ class Admin:
             watched.surveys.close()
 
     async def answer(
-        self, name: Name, ask: Ask, sessions: Sequence[tuple[str, Session | None]], number: str = ""
+        self, name: Name, request: AdminRequest, sessions: Sequence[tuple[str, Session | None]], number: str = ""
     ) -> Reply:
-        """Answer what is asked for under *name*; raises nothing.
+        """Answer a request to the endpoint *name*; raises nothing.
 
         Args:
-            sessions: of the app's caches, with what to call them that are not open.
-            number: which of them is meant, as the URL has it.
+            sessions: the app's sessions, each with a label; None for one that is not open.
+            number: the index of the session that the URL names.
         """
         try:
-            self._door.admit(ask, is_page=name == "page")
+            self._access.admit(request, is_page=name == "page")
             if name == "page":
                 return await self._page.reply()
-            if ask.method == "POST":
-                self._door.admit_change(ask)
+            if request.method == "POST":
+                self._access.admit_change(request)
             if name in CHANGING and self._read_only:
                 raise AdminError(403, "read-only", "the page was mounted with read_only=True")
             if name == "caches":
-                return self._caches(ask, sessions)
+                return self._caches(request, sessions)
             label, session = _chosen(sessions, number)
             watched = self._watched_of(session.cache)
-            worker = self._me(session.cache.stats.since)
-            return await QUESTIONS[name](AdminRequest(ask, label, session, watched, worker, self._previews))
+            worker = self._this_worker(session.cache.stats.since)
+            return await QUESTIONS[name](CacheRequest(request, label, session, watched, worker, self._previews))
         except AdminError as refusal:
             return refusal.reply()
         except Exception:
@@ -127,15 +127,15 @@ class Admin:
             watched = self._watched[backend] = Watched(backend)
         return watched
 
-    def _me(self, since: float) -> Worker:
+    def _this_worker(self, since: float) -> Worker:
         pid = os.getpid()
-        if self._worker[1] != pid:  # else a child, which counts on by itself, would be taken for its parent
+        if self._worker[1] != pid:  # a forked child counts separately, so it needs an id of its own
             self._worker = secrets.token_hex(4), pid
         return Worker(*self._worker, since)
 
-    def _caches(self, ask: Ask, sessions: Sequence[tuple[str, Session | None]]) -> Reply:
-        parameters(ask, frozenset())
-        token, given = self._door.token_of(ask)
+    def _caches(self, request: AdminRequest, sessions: Sequence[tuple[str, Session | None]]) -> Reply:
+        parameters(request, frozenset())
+        token, given = self._access.token_of(request)
         found: dict[str, CacheInfo] = {}
         since = now = time.time()
         for number, (label, session) in enumerate(sessions):
@@ -148,7 +148,7 @@ class Admin:
             found[name] = _info_of(number, name, session.cache)
             since = min(since, session.cache.stats.since)
         bounds = Bounds(STEP_S, KEPT_S, BOUNDS_S, not self._read_only, self._previews)
-        return as_json(CachesAnswer(list(found.values()), self._me(since), token, bounds, now), headers=given)
+        return as_json(CachesAnswer(list(found.values()), self._this_worker(since), token, bounds, now), headers=given)
 
 
 def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tuple[str, Session]:
@@ -162,7 +162,7 @@ def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tupl
 
 def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:
     where = ""
-    with suppress(Exception):  # of a store of the user's
+    with suppress(Exception):  # a user's store may raise anything
         where = backend.guard.outages.place
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
     shared = ", shared" if backend.shared else ""

@@ -1,4 +1,4 @@
-"""How much is stored of each upstream: one walk over what is told of entries, remembered for a while."""
+"""How much is stored of each upstream: one walk over all entries, whose result is kept for a while."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import Final
 from msgspec import Struct
 
 from aiohttp_cache_di.admin.preview import shown
+from aiohttp_cache_di.admin.recent import OTHERS
 from aiohttp_cache_di.admin.shapes import HostUsage
+from aiohttp_cache_di.admin.sharing import SharedWork
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.keys import host_of
 
 __all__ = ["Survey", "Surveys"]
 
-MAX_HOSTS: Final = 10_000  # that are told apart
-OTHERS: Final = "(others)"
-TOLD: Final = 50
-CHUNK: Final = 1000  # entries, after which others may use the loop
+MAX_HOSTS: Final = 10_000  # counted separately
+SHOWN: Final = 50  # upstreams
+CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
 WITHIN_S: Final = 30.0
 AGAIN_AFTER_S: Final = 30.0
-COSTS: Final = 20  # a walk is made again after so many times the time that it took
+COST_FACTOR: Final = 20  # a walk is repeated after this many times the time that it took
 
 
 class Survey(Struct, frozen=True):
     """What a walk has found.
 
     Args:
-        largest: by the bytes of their bodies.
-        hosts: how many there are.
+        largest: the upstreams whose bodies take most bytes.
+        hosts: the number of all upstreams.
         at: POSIX time of the walk.
     """
 
@@ -48,13 +50,12 @@ class _Sum:
 
 
 async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
-    """Add *entries* up by host."""
+    """Add up *entries* by host."""
     sums: dict[str, _Sum] = {}
     begun, now, seen = time.perf_counter(), time.time(), 0
     async with aclosing(entries):
         async for info in entries:
-            parts = info.url.split("/", 3)
-            host = parts[2] if len(parts) > 2 else info.url
+            host = host_of(info.url) or info.url
             found = sums.get(host)
             if found is None:
                 found = sums.setdefault(host if len(sums) < MAX_HOSTS else OTHERS, _Sum())
@@ -66,7 +67,7 @@ async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
                 await asyncio.sleep(0)
     told = [HostUsage(shown(host), each.entries, each.body_bytes, each.fresh) for host, each in sums.items()]
     told.sort(key=lambda one: (-one.body_bytes, one.host))
-    return Survey(told[:TOLD], len(sums), time.perf_counter() - begun, now)
+    return Survey(told[:SHOWN], len(sums), time.perf_counter() - begun, now)
 
 
 class Surveys:
@@ -74,33 +75,26 @@ class Surveys:
 
     def __init__(self) -> None:
         self._latest: Survey | None = None
-        self._under_way: dict[int, asyncio.Task[Survey]] = {}
+        self._walks: SharedWork[None, Survey] = SharedWork()
 
     async def get(self, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Survey:
-        """The latest one, or a new one where that is old.
+        """The latest survey, or a new one if that is too old.
 
         Raises:
-            TimeoutError: it takes too long.
+            TimeoutError: the walk takes too long.
         """
         latest = self._latest
-        if latest is not None and time.time() - latest.at < max(AGAIN_AFTER_S, COSTS * latest.took_s):
+        if latest is not None and time.time() - latest.at < max(AGAIN_AFTER_S, COST_FACTOR * latest.took_s):
             return latest
-        loop = id(asyncio.get_running_loop())
-        task = self._under_way.get(loop)
-        if task is None:
-            task = self._under_way[loop] = asyncio.create_task(self._make(entries))
-            task.add_done_callback(lambda done: self._under_way.pop(loop, None))
-        return await asyncio.shield(task)
+        return await self._walks.run(None, lambda: self._make(entries))
 
     def forget(self) -> None:
-        """Have the next one made anew, as after a change."""
+        """Discard the latest survey, as after a purge."""
         self._latest = None
 
     def close(self) -> None:
-        """End what is under way in this loop."""
-        task = self._under_way.get(id(asyncio.get_running_loop()))
-        if task is not None:
-            task.cancel()
+        """Cancel the walk in this event loop."""
+        self._walks.cancel()
 
     async def _make(self, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Survey:
         async with asyncio.timeout(WITHIN_S):

@@ -1,8 +1,8 @@
-"""The table of entries: looked through once for a question, kept for a moment, and handed out a page at a time.
+"""The table of entries: one walk over the store answers a query, and its result is kept while it is paged through.
 
-A store can be walked, and no more: it does not sort, and has no page 700. So one walk collects what is told of the
-entries that are asked for, packed and in order; pages are cut out of that for as long as they are scrolled through. It
-takes some 300 bytes for an entry, is bounded, and goes when it has not been asked for during a minute.
+A store can be walked but neither sorts nor has pages. So one walk collects the entries that a query selects, packed and
+sorted, and pages are slices of that. A listing takes about 300 bytes per entry, is bounded, and is dropped when no page
+of it was requested for a minute.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from msgspec import Struct
 
 from aiohttp_cache_di.admin.messages import AdminError
 from aiohttp_cache_di.admin.preview import shown
+from aiohttp_cache_di.admin.sharing import SharedWork
 from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["MAX_ROWS", "Listing", "Listings", "Order", "Query", "Sort"]
 
 MAX_ROWS: Final = 200_000
-"""How many entries are kept in order; of more, those that come first."""
+"""The most rows of a listing; of more, those that come first in its order."""
 
 MAX_PACKED_BYTES: Final = 96 * 1024 * 1024
-CHUNK: Final = 1000  # entries, after which others may use the loop
+CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
 IDLE_S: Final = 60.0
-YOUNG_S: Final = 2.0
+YOUNG_S: Final = 2.0  # so old a listing is used for the same query without a walk
 WITHIN_S: Final = 30.0
 MAX_KEPT: Final = 3
-MAX_UNDER_WAY: Final = 2
+MAX_WALKS: Final = 2
 
 Sort: TypeAlias = Literal["url", "method", "status", "type", "size", "stored", "fresh", "partition"]
 Order: TypeAlias = Literal["asc", "desc"]
@@ -57,9 +58,9 @@ class Query(Struct, frozen=True):
     """Which entries, and in which order.
 
     Args:
-        words: all of which have to be in what is told of an entry, in lower case.
-        state: whether it is fresh or stale; "" for either.
-        partition: a short id, or "-" for what all may have; "" for any.
+        words: in lower case; each has to occur in the columns of an entry.
+        state: "fresh" or "stale"; "" for either.
+        partition: a short id; "-" for entries without one; "" for any.
         selectors: those of `CacheBackend.entries`, as pairs.
     """
 
@@ -71,7 +72,7 @@ class Query(Struct, frozen=True):
     selectors: tuple[tuple[str, str], ...] = ()
 
     def is_meant(self, info: EntryInfo, now: float) -> bool:
-        """Whether *info* is one of them, as far as selectors do not say."""
+        """Whether the query selects *info*, which its `selectors` do."""
         if self.state and (info.fresh_until > now) != (self.state == "fresh"):
             return False
         if self.partition and info.partition != ("" if self.partition == "-" else self.partition):
@@ -84,12 +85,12 @@ class Query(Struct, frozen=True):
 
 
 class Listing:
-    """Entries in order, as they were at one moment.
+    """The entries that a query selected at one moment, in order.
 
     Args:
-        rows: packed.
-        total: how many there are, those that were left out included.
-        body_bytes: of all of them.
+        rows: the packed entries.
+        total: the number of all entries that the query selects, beyond `MAX_ROWS` too.
+        body_bytes: the size of their bodies together.
     """
 
     def __init__(self, query: Query, rows: list[bytes], total: int, body_bytes: int) -> None:
@@ -105,13 +106,13 @@ class Listing:
         return len(self._rows)
 
     def page(self, offset: int, limit: int) -> list[EntryInfo]:
-        """Some of its entries."""
+        """The entries from *offset* on."""
         self.used_at = time.monotonic()
         return [_unpack(row) for row in self._rows[offset : offset + limit]]
 
 
 class _Collector:
-    """Puts what it is given in order, in runs that are short enough to be sorted at once."""
+    """Sorts entries in runs, each short enough to be sorted without holding up the event loop."""
 
     def __init__(self, query: Query) -> None:
         self._value = _VALUES[query.sort]
@@ -123,14 +124,14 @@ class _Collector:
     def add(self, info: EntryInfo, number: int) -> None:
         try:
             packed = _pack(info)
-        except UnicodeError:  # of a URL that was never in a store
+        except UnicodeError:  # a URL with a lone surrogate, which no store returns
             packed = _pack(msgspec.structs.replace(info, url=shown(info.url)))
         self._run.append((self._value(info), number, packed))
         self._kept += 1
         self._weight += len(packed)
 
     async def rest(self) -> None:
-        """Sort what has come since the last time, and let others use the loop."""
+        """Sort the entries added since the last call, and yield to other tasks."""
         self._run.sort(reverse=self._is_down)
         self._runs.append(self._run)
         self._run = []
@@ -157,7 +158,7 @@ class _Collector:
 
 
 async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
-    """Look through *entries* for those that *query* asks for."""
+    """Make a listing of those of *entries* that *query* selects."""
     collector, now = _Collector(query), time.time()
     seen = total = body_bytes = 0
     async with aclosing(entries):
@@ -173,48 +174,40 @@ async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
 
 
 class Listings:
-    """The listings of one cache that are in use."""
+    """The listings of one cache that are being paged through."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Listing] = {}
-        self._under_way: dict[tuple[Query, int], asyncio.Task[Listing]] = {}
+        self._walks: SharedWork[Query, Listing] = SharedWork()
         self._timer: asyncio.TimerHandle | None = None
 
     async def get(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]], known_id: str = "") -> Listing:
-        """The listing of that id if it is still there, else one that is young, else a new one.
+        """The listing *known_id* if it is still kept, else a recent one of the same query, else a new one.
 
         Raises:
-            AdminError: others are being made.
-            TimeoutError: it takes too long.
+            AdminError: too many walks are running.
+            TimeoutError: the walk takes too long.
         """
         known = self._kept.get(known_id)
         if known is not None and known.query == query:
             return known
-        for listing in self._kept.values():  # of another worker's listing, this worker's goes on
+        for listing in self._kept.values():  # an id of another worker's listing: continue with ours of the same query
             if listing.query == query and (known_id or time.time() - listing.at < YOUNG_S):
                 return listing
-        under_way = (query, id(asyncio.get_running_loop()))
-        task = self._under_way.get(under_way)
-        if task is None:
-            if len(self._under_way) >= MAX_UNDER_WAY:
-                raise AdminError(503, "busy", "the store is being looked through for others", {"Retry-After": "1"})
-            task = asyncio.create_task(self._make(query, entries))
-            self._under_way[under_way] = task
-            task.add_done_callback(lambda done: self._under_way.pop(under_way, None))
-        return await asyncio.shield(task)
+        if len(self._walks) >= MAX_WALKS and not self._walks.is_running(query):
+            raise AdminError(503, "busy", "the store is being looked through for others", {"Retry-After": "1"})
+        return await self._walks.run(query, lambda: self._make(query, entries))
 
     def forget(self) -> None:
-        """Let all go, as after a change."""
+        """Drop all listings, as after a purge."""
         self._kept.clear()
 
     def close(self) -> None:
-        """Let all go, and what is under way in this loop."""
+        """Drop all listings, and cancel the walks in this event loop."""
         self.forget()
         if self._timer is not None:
             self._timer.cancel()
-        for (_, loop), task in list(self._under_way.items()):
-            if loop == id(asyncio.get_running_loop()):
-                task.cancel()
+        self._walks.cancel()
 
     async def _make(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Listing:
         async with asyncio.timeout(WITHIN_S):

@@ -1,22 +1,19 @@
-"""What the page and its API are asked and answer, whatever the framework that carries it."""
+"""Requests to the admin page and responses from it, independent of the web framework."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct, field
 
-__all__ = ["MAX_QUESTION_BYTES", "SAID_ALWAYS", "AdminError", "Ask", "Reply", "as_json"]
-
-logger: logging.Logger = logging.getLogger(__name__)
+__all__ = ["COMMON_HEADERS", "MAX_QUESTION_BYTES", "AdminError", "AdminRequest", "Reply", "as_json"]
 
 MAX_QUESTION_BYTES: Final = 64 * 1024
-"""How long the body of a request may be."""
+"""The largest request body that is read."""
 
-SAID_ALWAYS: Final = {
+COMMON_HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -25,20 +22,19 @@ SAID_ALWAYS: Final = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
-NOTHING: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+JSON_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
-class Ask(Struct):
-    """A request, as an adapter hands it on.
+class AdminRequest(Struct):
+    """A request, as an adapter passes it on.
 
     Args:
-        method: upper case.
-        headers: names in lower case; several lines of one name stay apart.
-        query: what the URL asks for, decoded.
-        cookies: those that came along.
-        peers: whom the connection is from, as the server and as the framework see it; None for what has no address.
-        is_https: whether the browser is known to have come by TLS.
-        read: reads the body up to a length, and tells of a longer one by as much as one byte more.
+        method: in upper case.
+        headers: names in lower case; repeated fields are separate items.
+        query: the decoded parameters of the URL.
+        peers: the client's address, as the server and as the framework report it; None where there is no address.
+        is_https: whether the browser is known to use TLS.
+        read: reads the body; of a body longer than the given limit it returns at least one byte more than the limit.
         version: of HTTP.
     """
 
@@ -52,13 +48,12 @@ class Ask(Struct):
     version: str = "1.1"
 
     def values(self, name: str) -> list[str]:
-        """The lines of the header field *name*, which is in lower case."""
+        """All values of the header field *name* (lower case)."""
         return [value for each, value in self.headers if each == name]
 
     def value(self, name: str) -> str:
-        """The header field *name*, in lower case; "" for none."""
-        found = self.values(name)
-        return ", ".join(found)
+        """The value of the header field *name* (lower case), repeated fields joined by commas; "" if absent."""
+        return ", ".join(self.values(name))
 
 
 class Reply(Struct, frozen=True):
@@ -70,12 +65,12 @@ class Reply(Struct, frozen=True):
 
 
 class AdminError(Exception):
-    """What is asked for is refused, or cannot be had.
+    """A request is refused, or cannot be answered.
 
     Args:
         status: of the response.
-        code: what scripts tell cases apart by.
-        message: for people.
+        code: identifies the error for scripts.
+        message: explains it to people.
         headers: of the response.
     """
 
@@ -87,12 +82,12 @@ class AdminError(Exception):
         self.headers: dict[str, str] = dict(headers or {})
 
     def reply(self) -> Reply:
-        """The same, as JSON."""
+        """The error as a JSON response."""
         told = {"error": {"status": self.status, "code": self.code, "message": self.message}}
         return as_json(told, self.status, self.headers)
 
 
 def as_json(told: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """*told* as JSON, which no browser shows as anything else and none keeps."""
-    own = {"Content-Type": "application/json; charset=utf-8", "Content-Security-Policy": NOTHING}
-    return Reply(status, msgspec.json.encode(told), {**SAID_ALWAYS, **own, **(headers or {})})
+    """Make a JSON response, which browsers neither interpret as anything else nor store."""
+    own = {"Content-Type": "application/json; charset=utf-8", "Content-Security-Policy": JSON_POLICY}
+    return Reply(status, msgspec.json.encode(told), {**COMMON_HEADERS, **own, **(headers or {})})

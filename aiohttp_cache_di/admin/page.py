@@ -1,4 +1,4 @@
-"""The page: one document of what stands in the folder beside this module, and the policy that lets it run alone."""
+"""The page: one document made of the files in ``assets``, with a Content-Security-Policy that allows nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
-from aiohttp_cache_di.admin.messages import SAID_ALWAYS, Reply
+from aiohttp_cache_di.admin.messages import COMMON_HEADERS, Reply
 
 __all__ = ["PARTS", "Page"]
 
@@ -17,11 +17,11 @@ PARTS: Final = (
     *("start", "elements", "numbers", "api", "troubles", "workers", "plots", "overview"),
     *("entries", "entry", "purge", "explain", "moving"),
 )
-"""Of the script: files that make up one function, in this order."""
+"""The files of the script, in the order in which they are joined into one function."""
 
 
 class Page:
-    """The document, which is the same for everyone; read when it is asked for first, in a thread."""
+    """The document, which is the same for every user; a thread reads it at the first request."""
 
     def __init__(self) -> None:
         self._reply: Reply | None = None
@@ -40,11 +40,11 @@ def _read() -> Reply:
     js = "\n".join(('"use strict";', "(() => {", *parts, "})();", ""))
     document = html.replace("/* page.css */", css).replace("/* page.js */", js)
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _policy(css, js)}
-    return Reply(200, document.encode(), {**SAID_ALWAYS, **headers})
+    return Reply(200, document.encode(), {**COMMON_HEADERS, **headers})
 
 
 def _policy(css: str, js: str) -> str:
-    """What the page may do: run this script, use this style, ask its own API; and make no markup of text."""
+    """The Content-Security-Policy: this script, this style and the page's own API, and no markup from text."""
     return "; ".join(
         (
             "default-src 'none'",

@@ -1,7 +1,7 @@
-"""The head of a stored response and the beginning of its body, as text that means nothing to a browser, less secrets.
+"""The head of a stored response and the beginning of its body, as plain text without secrets.
 
-What is called like a secret is taken out, in header fields as in bodies; a secret under a name that says nothing
-cannot be known for one. So previews can be turned off.
+Values are redacted by their names (``token``, ``password`` …), in header fields and in bodies. A secret under an
+inconspicuous name is not recognised, so previews can be turned off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEX_BYTES: Final = 1024
 MAX_LINES: Final = 500
 MAX_LINE_CHARS: Final = 4096
 
-# Of all charsets that Python knows, some are no such thing, and some take their time.
+# Not every codec of Python is a charset (base64, zip), and some are slow.
 _CHARSETS: Final = re.compile(
     r"utf-?8|(?:us-)?ascii|latin-?1|(?:iso-?8859|windows|cp)[-_]?\d{1,4}|utf-?16(?:-?[bl]e)?|koi8-[ru]|shift_?jis"
     r"|euc-?(?:jp|kr)|gb(?:2312|k|18030)|big5",
@@ -46,7 +46,7 @@ class HeaderLine(Struct, frozen=True):
     """A header field.
 
     Args:
-        value: None where it is kept back.
+        value: None if it is a secret.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Preview(Struct, frozen=True):
     """The beginning of a body.
 
     Args:
-        kind: "off" where previews are; "empty" of a body of no bytes.
-        text: as text, or as a hex dump.
-        of_bytes: how many bytes are shown.
-        is_whole: whether these are all.
-        is_redacted: whether anything was taken out.
+        kind: "off" if previews are turned off; "empty" if the body has no bytes.
+        text: the body as text, or as a hex dump.
+        of_bytes: the number of bytes shown.
+        is_whole: whether the whole body is shown.
+        is_redacted: whether a value was redacted.
     """
 
     kind: Literal["text", "hex", "empty", "off"]
@@ -72,7 +72,7 @@ class Preview(Struct, frozen=True):
 
 
 def shown(text: str) -> str:
-    """*text* on one line, in which nothing hides, and no direction of writing changes."""
+    """*text* with escapes for line breaks, invisible characters and changes of the writing direction."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
@@ -83,7 +83,7 @@ def _shown_lines(text: str) -> str:
 
 
 def head_of(entry: StoredResponse) -> list[HeaderLine]:
-    """The header fields of *entry*, without the values of those that may give access to anything."""
+    """The header fields of *entry*, without the values of those that may be secrets."""
     found: list[HeaderLine] = []
     for raw_name, raw_value in entry.raw_headers[:MAX_LINES]:
         name, value = raw_name.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
@@ -110,7 +110,7 @@ async def preview_of(entry: StoredResponse, content_type: str) -> Preview:
 
 
 def _as_text(beginning: bytes, content_type: str, *, is_whole: bool) -> str | None:
-    """*beginning* as text; None where it is none."""
+    """*beginning* decoded; None if it is not text."""
     _, _, after = content_type.lower().partition("charset=")
     charset = after.partition(";")[0].strip(" \"'")
     if not _CHARSETS.fullmatch(charset):
@@ -129,10 +129,10 @@ def _as_text(beginning: bytes, content_type: str, *, is_whole: bool) -> str | No
 
 
 def without_secrets(text: str) -> tuple[str, bool]:
-    """*text* less the values of what is called like a secret: members, elements, parameters, userinfo of URLs.
+    """Redact the values with names of secrets: JSON members, XML elements, parameters, and the userinfo of URLs.
 
     Returns:
-        With whether anything was taken out.
+        The redacted text, and whether it differs from *text*.
     """
     told = _MEMBER.sub(_member, text)
     told = _ELEMENT.sub(_element, told)
@@ -152,7 +152,7 @@ def _element(found: re.Match[str]) -> str:
 
 
 def _without_pairs(text: str) -> str:
-    """*text* less the values of secrets in ``name=value``: what is within a value is looked at, too."""
+    """*text* with the values of secrets in ``name=value`` redacted, also within the values of other names."""
     parts: list[str] = []
     done = 0
     for found in _NAME.finditer(text):

@@ -1,4 +1,4 @@
-"""What is asked about one cache: each question by its name, and its answer as JSON."""
+"""The endpoints about one cache: a function for each, which returns its answer as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.admin.hosts import Surveys
 from aiohttp_cache_di.admin.listing import Listings
-from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
+from aiohttp_cache_di.admin.messages import AdminError, AdminRequest, Reply, as_json
 from aiohttp_cache_di.admin.preview import Preview, head_of, preview_of, shown
 from aiohttp_cache_di.admin.reading import body_as, number_of, page_of, parameters, purge_of, query_of, selectors_of
 from aiohttp_cache_di.admin.recent import Recent
@@ -39,7 +39,7 @@ from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import Measures
 
-__all__ = ["QUESTIONS", "AdminRequest", "Session", "Watched"]
+__all__ = ["QUESTIONS", "CacheRequest", "Session", "Watched"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ COUNTERS: Final = (
 
 
 class Session(Protocol):
-    """What is asked of a session with a cache."""
+    """What the page uses of a session."""
 
     @property
     def cache(self) -> CacheBackend:
@@ -73,7 +73,7 @@ class Session(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether it is of no use any more."""
+        """Whether it is closed."""
         ...
 
     async def explain(self, method: str, url: Any, **kwargs: Any) -> Explanation:
@@ -82,10 +82,10 @@ class Session(Protocol):
 
 
 class Watched:
-    """A cache that is looked at.
+    """What the page keeps for one cache: its counts, listings and surveys.
 
     Args:
-        backend: which does not have to live on for it.
+        backend: the cache; no reference to it is kept.
     """
 
     def __init__(self, backend: CacheBackend) -> None:
@@ -96,20 +96,21 @@ class Watched:
         self.end: Callable[[], None] = backend.stats.observe(self.recent)
 
     def forget(self) -> None:
-        """Look at the store anew, as after a change."""
+        """Discard what was read from the store, as after a purge."""
         self.listings.forget()
         self.surveys.forget()
 
 
-class AdminRequest(NamedTuple):
-    """A request about one cache, which is open.
+class CacheRequest(NamedTuple):
+    """A request about one open cache.
 
     Args:
-        label: what to call it.
+        http: the request as the adapter passed it on.
+        label: the name of the cache, for logs.
         previews: whether the beginnings of bodies are shown.
     """
 
-    ask: Ask
+    http: AdminRequest
     label: str
     session: Session
     watched: Watched
@@ -122,10 +123,10 @@ class AdminRequest(NamedTuple):
         return self.session.cache
 
     async def of_store(self, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
-        """What *call* gives, which asks the store.
+        """The result of *call*, which uses the store.
 
         Raises:
-            AdminError: it fails, takes too long, or was asked for what cannot be.
+            AdminError: the store fails or takes longer than *within_s*, or the request makes no sense.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -145,13 +146,13 @@ class AdminRequest(NamedTuple):
     def _place(self) -> str:
         try:
             return shown(self.backend.guard.outages.where)
-        except Exception:  # of a store of the user's
+        except Exception:  # a user's store may raise anything
             return "The store"
 
 
-async def now(request: AdminRequest) -> Reply:
-    """What this worker knows by itself: counters, health, samples."""
-    given = parameters(request.ask, frozenset({"after", "worker"}))
+async def now(request: CacheRequest) -> Reply:
+    """Counters, health and samples of this worker; the store is not asked."""
+    given = parameters(request.http, frozenset({"after", "worker"}))
     stats, me = request.backend.stats, request.worker
     after = number_of(given, "after", 0, 10**12) if given.get("worker") == me.id else 0
     snapshot, health, saved = stats.snapshot(), stats.health(), request.watched.measures.saved
@@ -169,26 +170,26 @@ async def now(request: AdminRequest) -> Reply:
         is_all=not after,
         busiest=[replace(one, host=shown(one.host)) for one in request.watched.recent.busiest(limit=BUSIEST)],
     )
-    # So that the next one may come to another worker: each tells of itself alone.
-    return as_json(answer, headers={"Connection": "close"} if request.ask.version == "1.1" else None)
+    # A new connection may reach another worker, so that the page sees them all.
+    return as_json(answer, headers={"Connection": "close"} if request.http.version == "1.1" else None)
 
 
-async def store(request: AdminRequest) -> Reply:
+async def store(request: CacheRequest) -> Reply:
     """How much is stored."""
-    parameters(request.ask, frozenset())
+    parameters(request.http, frozenset())
     return await _usage(request, None)
 
 
-async def check(request: AdminRequest) -> Reply:
-    """Try the store, and tell how much is stored."""
-    parameters(request.ask, frozenset())
+async def check(request: CacheRequest) -> Reply:
+    """Test the store, and tell how much is stored."""
+    parameters(request.http, frozenset())
     health = await request.of_store(request.backend.ping, ANSWER_WITHIN_S)
     if not health.is_ok:
         raise AdminError(503, "store-failed", shown(health.reason))
     return await _usage(request, "")
 
 
-async def _usage(request: AdminRequest, checked: str | None) -> Reply:
+async def _usage(request: CacheRequest, checked: str | None) -> Reply:
     begun = time.perf_counter()
     used = await request.of_store(request.backend.usage, ANSWER_WITHIN_S)
     took_s = time.perf_counter() - begun
@@ -197,9 +198,9 @@ async def _usage(request: AdminRequest, checked: str | None) -> Reply:
     )
 
 
-async def upstreams(request: AdminRequest) -> Reply:
+async def upstreams(request: CacheRequest) -> Reply:
     """The largest upstreams of the store."""
-    parameters(request.ask, frozenset())
+    parameters(request.http, frozenset())
     reason, found = "", None
     try:
         found = await request.of_store(lambda: request.watched.surveys.get(request.backend.entries))
@@ -216,9 +217,9 @@ async def upstreams(request: AdminRequest) -> Reply:
     return as_json(answer)
 
 
-async def entries(request: AdminRequest) -> Reply:
+async def entries(request: CacheRequest) -> Reply:
     """A page of the table of entries."""
-    query, given = query_of(request.ask)
+    query, given = query_of(request.http)
     offset, limit = page_of(given)
     listing = await request.of_store(
         lambda: request.watched.listings.get(
@@ -239,9 +240,9 @@ async def entries(request: AdminRequest) -> Reply:
     return as_json(answer)
 
 
-async def entry(request: AdminRequest) -> Reply:
+async def entry(request: CacheRequest) -> Reply:
     """One entry: its head, and the beginning of its body."""
-    key = parameters(request.ask, frozenset({"key"})).get("key", "")
+    key = parameters(request.http, frozenset({"key"})).get("key", "")
     stack = request.backend.stack
     item = await request.of_store(lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
     entry = stack.packing.entry_of(item, key)
@@ -260,10 +261,10 @@ async def entry(request: AdminRequest) -> Reply:
     )
 
 
-async def purge(request: AdminRequest) -> Reply:
-    """Drop entries, make them stale, or tell how many that would be."""
-    parameters(request.ask, frozenset())
-    wish = await body_as(request.ask, PurgeRequest)
+async def purge(request: CacheRequest) -> Reply:
+    """Delete entries or make them stale; with ``dry_run`` only count them."""
+    parameters(request.http, frozenset())
+    wish = await body_as(request.http, PurgeRequest)
     selectors = purge_of(wish)
     backend = request.backend
     purged = await request.of_store(
@@ -282,10 +283,10 @@ async def purge(request: AdminRequest) -> Reply:
     return as_json(PurgeAnswer(purged.entries, purged.bytes, wish.soft, wish.dry_run))
 
 
-async def explain(request: AdminRequest) -> Reply:
-    """What the cache would do with a request."""
-    parameters(request.ask, frozenset())
-    wish = await body_as(request.ask, ExplainRequest)
+async def explain(request: CacheRequest) -> Reply:
+    """What the cache would do with a request, and why."""
+    parameters(request.http, frozenset())
+    wish = await body_as(request.http, ExplainRequest)
     options: dict[str, Any] = {"principal": wish.principal} if wish.principal else {}
     if not wish.url.strip():
         raise AdminError(400, "bad-request", "url: use a URL, as the service requests it")
@@ -321,7 +322,7 @@ async def explain(request: AdminRequest) -> Reply:
     return as_json(answer)
 
 
-QUESTIONS: Final[dict[str, Callable[[AdminRequest], Awaitable[Reply]]]] = {
+QUESTIONS: Final[dict[str, Callable[[CacheRequest], Awaitable[Reply]]]] = {
     "now": now,
     "store": store,
     "check": check,
@@ -331,4 +332,4 @@ QUESTIONS: Final[dict[str, Callable[[AdminRequest], Awaitable[Reply]]]] = {
     "purge": purge,
     "explain": explain,
 }
-"""By the name of the endpoint."""
+"""The functions by the name of their endpoint."""

@@ -1,4 +1,4 @@
-"""What a request to the API asks for: its parameters and its body, checked, or a refusal that says what is taken."""
+"""The parameters and the body of a request to the API: checked, or refused with what would be accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 import msgspec
 
 from aiohttp_cache_di.admin.listing import MAX_ROWS, Order, Query, Sort
-from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, Ask
+from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, AdminRequest
 from aiohttp_cache_di.admin.shapes import PurgeRequest
 from aiohttp_cache_di.backends.operating.selection import Selectors
 
@@ -24,14 +24,14 @@ _TAKEN: Final = frozenset(("q", "state", "partition", "sort", "order", "offset",
 Shape = TypeVar("Shape")
 
 
-def parameters(ask: Ask, taken: frozenset[str]) -> dict[str, str]:
-    """The parameters of the URL.
+def parameters(request: AdminRequest, taken: frozenset[str]) -> dict[str, str]:
+    """The parameters of the URL, whose names must be among *taken*.
 
     Raises:
-        AdminError: one is unknown, comes twice, or is too long.
+        AdminError: a name is unknown or repeated, or a value is too long.
     """
     found: dict[str, str] = {}
-    for name, value in ask.query:
+    for name, value in request.query:
         if name not in taken:
             raise _bad(f"there is no parameter {name[:40]!r}; use {', '.join(sorted(taken)) or 'none'}")
         if name in found:
@@ -42,9 +42,9 @@ def parameters(ask: Ask, taken: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def query_of(ask: Ask) -> tuple[Query, dict[str, str]]:
-    """Which entries are asked for; and the parameters, for what else they say."""
-    given = parameters(ask, _TAKEN)
+def query_of(request: AdminRequest) -> tuple[Query, dict[str, str]]:
+    """The query for entries; and all parameters, of which the page's are still to be read."""
+    given = parameters(request, _TAKEN)
     words = tuple(given.get("q", "").lower().split())
     if len(words) > MAX_WORDS:
         raise _bad(f"q: use {MAX_WORDS} words at most")
@@ -60,18 +60,18 @@ def query_of(ask: Ask) -> tuple[Query, dict[str, str]]:
 
 
 def selectors_of(query: Query) -> Selectors:
-    """The selectors of *query*, as `CacheBackend.entries` takes them."""
+    """The selectors of *query*, as arguments of `CacheBackend.entries`."""
     found = {("tags" if name == "tag" else name): value for name, value in query.selectors}
     return cast("Selectors", found)
 
 
 def page_of(given: dict[str, str]) -> tuple[int, int]:
-    """Offset and limit."""
+    """The parameters ``offset`` and ``limit``."""
     return number_of(given, "offset", 0, MAX_ROWS), number_of(given, "limit", 100, MAX_PAGE)
 
 
 def number_of(given: dict[str, str], name: str, default: int, most: int) -> int:
-    """The parameter *name*, a whole number of *most* at most."""
+    """The parameter *name*, a whole number from 0 to *most*."""
     text = given.get(name, "")
     if not text:
         return default
@@ -80,13 +80,13 @@ def number_of(given: dict[str, str], name: str, default: int, most: int) -> int:
     return int(text)
 
 
-async def body_as(ask: Ask, shape: type[Shape]) -> Shape:
-    """The body of a request, which is JSON of that *shape*.
+async def body_as(request: AdminRequest, shape: type[Shape]) -> Shape:
+    """The body of a request, decoded from JSON as a *shape*.
 
     Raises:
-        AdminError: it is not.
+        AdminError: the body is too long, is not JSON, or has another shape.
     """
-    data = await ask.read(MAX_QUESTION_BYTES)
+    data = await request.read(MAX_QUESTION_BYTES)
     if len(data) > MAX_QUESTION_BYTES:
         raise AdminError(413, "too-large", f"the body of a request is {MAX_QUESTION_BYTES} bytes at most")
     try:
@@ -96,7 +96,7 @@ async def body_as(ask: Ask, shape: type[Shape]) -> Shape:
 
 
 def purge_of(asked: PurgeRequest) -> Selectors:
-    """What is to go, as `CacheBackend.purge` takes it."""
+    """The selectors of a purge, as arguments of `CacheBackend.purge`."""
     names = ("url", "host", "match", "tags", "older_than", "larger_than")
     found = {name: value for name in names if (value := getattr(asked, name)) is not None}
     return cast("Selectors", {**found, "expired": True} if asked.expired else found)

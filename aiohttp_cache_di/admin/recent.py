@@ -1,4 +1,4 @@
-"""What a cache has done in the last minutes, by steps of some seconds: the plots of the page, and its busiest hosts."""
+"""What a cache has done in the last minutes, in steps of a few seconds: for the plots and the busiest hosts."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Final
 
 from msgspec import Struct
 
+from aiohttp_cache_di.keys import host_of
 from aiohttp_cache_di.telemetry import Decision, Observer
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S
 
-__all__ = ["KEPT_S", "STEP_S", "BusyHost", "Recent", "Sample"]
+__all__ = ["KEPT_S", "OTHERS", "STEP_S", "BusyHost", "Recent", "Sample"]
 
 STEP_S: Final = 5
 KEPT_S: Final = 900
 HOSTS_STEP_S: Final = 60
-MAX_HOSTS: Final = 256  # that are told apart within a minute
+MAX_HOSTS: Final = 256  # counted separately within a minute
 OTHERS: Final = "(others)"
+"""What further hosts are counted as."""
 
 Counts = list[tuple[int, int]]
-"""How many durations were up to each bound, and above the one before: the number of the bound, and the count."""
+"""A histogram without its empty buckets: the index of each bucket in `BOUNDS_S`, and its count."""
 
 
 class Sample(Struct, frozen=True):
-    """What was done in one step.
+    """What happened in one step.
 
     Args:
-        at: POSIX time at which it began, a multiple of `STEP_S`.
-        results: requests, by how they were answered.
-        cached: durations of what was answered from the cache alone.
-        origin: durations of what the origin was asked for.
-        store: durations of the store's operations.
-        failed: operations of the store that failed.
+        at: POSIX time of its beginning, a multiple of `STEP_S`.
+        results: the number of requests by result.
+        cached: durations of requests that were answered from the cache alone.
+        origin: durations of requests that were sent to the origin.
+        store: durations of operations on the store.
+        failed: the number of operations on the store that failed.
     """
 
     at: int
@@ -46,10 +48,10 @@ class Sample(Struct, frozen=True):
 
 
 class BusyHost(Struct, frozen=True):
-    """An upstream that was asked for lately.
+    """The latest requests to one upstream.
 
     Args:
-        cached: requests that were answered from the cache alone.
+        cached: how many of them were answered from the cache alone.
     """
 
     host: str
@@ -66,16 +68,16 @@ class _Step:
         self.cached, self.origin, self.store = ([0] * (len(BOUNDS_S) + 1) for _ in range(3))
         self.failed = 0
 
-    def told(self) -> Sample:
+    def sample(self) -> Sample:
         counts = _sparse(self.cached), _sparse(self.origin), _sparse(self.store)
         return Sample(self.at, dict(self.results), *counts, self.failed)
 
 
 class Recent(Observer):
-    """Keeps count of one cache, in bounded memory, and without a timer: a step begins with what happens in it.
+    """Counts what one cache does, in bounded memory and without a timer: the first event of a step begins it.
 
     Args:
-        clock: POSIX time.
+        clock: returns POSIX time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -96,8 +98,7 @@ class Recent(Observer):
             step.cached[bisect_left(BOUNDS_S, decision.seconds)] += 1
         elif result != "error":
             step.origin[bisect_left(BOUNDS_S, decision.seconds)] += 1
-        parts = decision.url.split("/", 3)
-        host = parts[2] if len(parts) > 2 else ""
+        host = host_of(decision.url)
         hosts = self._latest
         counts = hosts.get(host)
         if counts is None:
@@ -113,12 +114,12 @@ class Recent(Observer):
         self._step.failed += failed
 
     def samples(self, after: int = 0) -> list[Sample]:
-        """The steps in which anything happened and that began *after* a time, the oldest first."""
+        """The steps that began after the POSIX time *after* and in which anything happened, oldest first."""
         since = max(self._clock() - KEPT_S, after)
-        return [step.told() for step in self._steps if step.at > since and (step.results or any(step.store))]
+        return [step.sample() for step in self._steps if step.at > since and (step.results or any(step.store))]
 
     def busiest(self, within_s: float = KEPT_S, limit: int = 50) -> list[BusyHost]:
-        """The upstreams that were asked for most."""
+        """The upstreams with the most requests."""
         since, totals = self._clock() - within_s, dict[str, list[int]]()
         for at, hosts in self._hosts:
             if at + HOSTS_STEP_S > since:
@@ -130,7 +131,7 @@ class Recent(Observer):
         return sorted(found, key=lambda one: (-one.requests, one.host))[:limit]
 
     def _turn(self) -> None:
-        """Begin a step, and a minute if it is time for one."""
+        """Begin a step, and a minute if the last one is over."""
         now = self._clock()
         at = int(now // STEP_S) * STEP_S
         self._from, self._until = float(at), float(at + STEP_S)

@@ -1,4 +1,4 @@
-"""The shapes of the API's JSON: what is asked, and what is answered."""
+"""The JSON of the API, as structs: the bodies of requests and of answers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Worker(Struct, frozen=True):
     """The process that answers.
 
     Args:
-        id: tells it from others, and from its predecessors.
-        pid: as this machine, or its container, has it.
-        since: POSIX time at which its cache began to count: the one that is asked about, or the first of all.
+        id: distinguishes it from other processes, and from earlier ones with the same *pid*.
+        pid: its number on this machine or in its container.
+        since: POSIX time since which the cache that was asked about counts; for all caches, the earliest.
     """
 
     id: str
@@ -50,11 +50,11 @@ class CacheInfo(Struct, frozen=True):
     """A cache of the app.
 
     Args:
-        number: by which it is asked for.
-        is_open: whether it is, in the worker that answers; of one that is not, no more is known.
+        number: identifies it in the paths of the API.
+        is_open: whether it is open in the worker that answers; the fields below are empty if not.
         store: the class of its backend.
-        where: its path or address, without credentials; "" where it has none.
-        mode: by whose rules it goes.
+        where: its path or address, without credentials; "" for a store without one.
+        mode: whose rules it follows.
     """
 
     number: int
@@ -66,7 +66,7 @@ class CacheInfo(Struct, frozen=True):
 
 
 class Bounds(Struct, frozen=True):
-    """What the numbers in samples mean, and what the page may do."""
+    """How to read samples, and which functions of the page are turned on."""
 
     step_s: int
     kept_s: int
@@ -86,15 +86,15 @@ class CachesAnswer(Struct, frozen=True):
 
 
 class NowAnswer(Struct, frozen=True):
-    """``GET api/caches/{number}/now``: what this worker knows by itself; no store is asked.
+    """``GET api/caches/{number}/now``: what this worker has counted; the store is not asked.
 
     Args:
-        counters: since the worker has begun.
-        saved: requests, bytes and seconds, since it was measured first.
-        circuit: the worst state of any operation's.
-        samples: those that have begun after what was asked for.
-        is_all: whether *samples* are all that there are.
-        busiest: the upstreams that were asked for most in the last minutes.
+        counters: counted since the cache was created.
+        saved: requests, bytes and seconds that answers from the cache have saved since measuring began.
+        circuit: the worst state of all circuits.
+        samples: the steps that began after the time that was asked for.
+        is_all: whether *samples* are all steps that are kept.
+        busiest: the upstreams with the most requests in the last minutes.
     """
 
     worker: Worker
@@ -111,11 +111,11 @@ class NowAnswer(Struct, frozen=True):
 
 
 class StoreAnswer(Struct, frozen=True):
-    """``GET …/store`` and ``POST …/check``: what the store says of itself.
+    """``GET …/store`` and ``POST …/check``: how much is stored.
 
     Args:
-        took_s: how long it took to answer.
-        checked: what `CacheBackend.ping` has found; None where that was not asked for.
+        took_s: seconds that the store took to answer.
+        checked: "" after a check that found nothing wrong; None without a check.
     """
 
     entries: int
@@ -139,9 +139,9 @@ class UpstreamsAnswer(Struct, frozen=True):
     """``GET …/upstreams``.
 
     Args:
-        largest: by the bytes of their bodies, from the store; None where it does not answer, with *reason*.
-        hosts: how many there are.
-        took_s: how long the walk took.
+        largest: the upstreams whose bodies take most bytes; None if the store does not answer, see *reason*.
+        hosts: the number of all upstreams.
+        took_s: seconds that the walk over the store took.
         at: POSIX time of the walk.
     """
 
@@ -154,11 +154,11 @@ class UpstreamsAnswer(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """An entry, in one row of a table; see `EntryInfo`.
+    """An entry as a row of the table; see `EntryInfo`.
 
     Args:
-        fresh_until: POSIX time; None for ever where it is fresh, and else where each use needs a validation.
-        kept_until: POSIX time; None for ever.
+        fresh_until: POSIX time; None means for ever if *is_fresh*, and otherwise that each use needs a validation.
+        kept_until: POSIX time; None means for ever.
     """
 
     key: str
@@ -181,11 +181,11 @@ class EntriesAnswer(Struct, frozen=True):
     """``GET …/entries``.
 
     Args:
-        listing: hand it back for further pages of the same moment.
-        at: POSIX time of that moment.
-        total: how many entries are meant.
-        body_bytes: of all of them.
-        reachable: how many of them can be paged to, in this order.
+        listing: identifies the listing; pass it on to get further pages of the same listing.
+        at: POSIX time at which the listing was made.
+        total: the number of entries that the query selects.
+        body_bytes: the size of their bodies together.
+        reachable: the number of rows in the listing, which is bounded.
     """
 
     listing: str
@@ -203,7 +203,7 @@ class EntryAnswer(Struct, frozen=True):
 
     Args:
         reason: the reason phrase.
-        variants: how many others of its URL are kept beside it.
+        variants: the number of other variants (Vary) stored for its URL.
     """
 
     row: Row
@@ -231,7 +231,7 @@ class PurgeRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PurgeAnswer(Struct, frozen=True):
-    """What a purge has dropped, has made stale, or would."""
+    """The number and size of the entries that a purge has dropped or made stale, or would in a dry run."""
 
     entries: int
     bytes: int
@@ -240,7 +240,7 @@ class PurgeAnswer(Struct, frozen=True):
 
 
 class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """``POST …/explain``: a request of the session, which is not made."""
+    """``POST …/explain``: a request to explain; it is not sent."""
 
     url: str
     method: str = "GET"
@@ -251,7 +251,7 @@ class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StepInfo(Struct, frozen=True):
-    """One question on the way to a decision, as docs/caching.md has it."""
+    """One question on the way to a decision, named as in docs/caching.md."""
 
     question: str
     answer: bool
@@ -275,7 +275,7 @@ class ExplainAnswer(Struct, frozen=True):
 
 
 def row_of(info: EntryInfo, now: float) -> Row:
-    """The row that shows *info*."""
+    """Make the row for *info*."""
     return Row(
         info.key,
         shown(info.method),

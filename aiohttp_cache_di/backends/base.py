@@ -15,7 +15,7 @@ from aiohttp.typedefs import StrOrURL
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.memory import DictCache
@@ -34,6 +34,7 @@ from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
 from aiohttp_cache_di.policy.rules.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
@@ -50,7 +51,7 @@ class CacheBackend(Explained, Configured):
     that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:BackendOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:BackendOptions")
 
     def __init__(
         self,

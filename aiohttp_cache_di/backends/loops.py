@@ -1,4 +1,7 @@
-"""What each event loop has of its own: a driver's client that is used in one loop works in no other."""
+"""What each event loop has of its own: a driver's client that is used in one loop works in no other.
+
+A forked child has loops of its own, so that what stands here under its parent's is never looked at.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
-from aiohttp_cache_di.backends.wrap.tasks import background
+from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
+__all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "conclude", "end", "is_in_a_loop"]
 
 T = TypeVar("T")
 
@@ -32,28 +35,55 @@ def is_in_a_loop() -> bool:
     return True
 
 
-async def shared(task: asyncio.Task[T], what: str) -> T:
-    """The result of *task*, for which others wait too: one who is cancelled takes it from none.
+class SharedTask(Generic[T]):
+    """A task in each event loop that asks for it: all who ask until it ends wait for the same one.
 
     Args:
-        what: is being opened by it.
-
-    Raises:
-        StorageError: the task was cancelled; or what it raises.
+        what: may be used when the task has ended, as messages call it.
     """
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError as exc:
-        me = asyncio.current_task()
-        if task.cancelled() and not (me is not None and me.cancelling()):
-            raise StorageError(f"{what} was closed while it was being opened") from exc
-        raise
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
+
+    def here(self) -> asyncio.Task[T] | None:
+        """The task of the running loop, until it ends."""
+        return self._tasks.get(asyncio.get_running_loop())
+
+    def begin(self, make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """The task of the running loop, made of what *make* gives if there is none; its failure is no news."""
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None:
+            for closed in [each for each in self._tasks if each.is_closed()]:
+                del self._tasks[closed]
+            task = self._tasks[loop] = loop.create_task(make())
+            task.add_done_callback(self._over)
+        return task
+
+    async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of the task of the running loop; one who is cancelled takes it from none.
+
+        Raises:
+            StorageError: the task was cancelled; or what it raises.
+        """
+        task = self.begin(make)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as exc:
+            me = asyncio.current_task()
+            if task.cancelled() and not (me is not None and me.cancelling()):
+                raise StorageError(f"{self._what} was closed while it was being opened") from exc
+            raise
+
+    def _over(self, task: asyncio.Task[T]) -> None:
+        self._tasks.pop(task.get_loop(), None)
+        consume_error(task)
 
 
 class PerLoop(Generic[T]):
     """Opens something for each event loop when it is first asked for there; a forked child's loops open anew.
 
-    All callers that ask while it is being opened wait for the same opening. One that is cancelled takes it from none.
     A loop that ends in an orderly way cancels its tasks first (`asyncio.run` does): what is open there is closed then.
 
     Args:
@@ -65,7 +95,7 @@ class PerLoop(Generic[T]):
         self._make = opening
         self._end = closing
         self._open: dict[asyncio.AbstractEventLoop, T] = {}
-        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
+        self._opening: SharedTask[T] = SharedTask("the store")
         self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._pid = os.getpid()
 
@@ -79,22 +109,17 @@ class PerLoop(Generic[T]):
         Raises:
             StorageError: it was closed while it was being opened; or what the opening raises.
         """
-        loop = asyncio.get_running_loop()
-        found = self._open.get(loop)
+        found = self._open.get(asyncio.get_running_loop())
         if found is not None:
             return found
-        task = self._opening.get(loop)
-        if task is None:
-            self._forget_others()
-            task = self._opening[loop] = loop.create_task(self._make())
-            task.add_done_callback(lambda done: self._opened(loop, done))
-        return await shared(task, "the store")
+        self._forget_others()
+        return await self._opening.run(self._begin)
 
     async def close(self) -> None:
         """End what the running loop has; may be called twice."""
         loop = asyncio.get_running_loop()
         self._forget_others()
-        task = self._opening.get(loop)
+        task = self._opening.here()
         if task is not None:
             await end(task)
         found = self._open.pop(loop, None)
@@ -102,11 +127,11 @@ class PerLoop(Generic[T]):
             self._keepers.pop(loop).cancel()
             await self._end(found)
 
-    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
-        self._opening.pop(loop, None)
-        if not task.cancelled() and task.exception() is None:
-            self._open[loop] = found = task.result()
-            self._keepers[loop] = background(self._keep(loop, found))
+    async def _begin(self) -> T:
+        found, loop = await self._make(), asyncio.get_running_loop()
+        self._open[loop] = found
+        self._keepers[loop] = background(self._keep(loop, found))
+        return found
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, found: T) -> None:
         """Close *found* when the loop ends."""
@@ -122,11 +147,10 @@ class PerLoop(Generic[T]):
         """Drop what belongs to closed loops, or to a parent process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            _inherited.extend((self._open, self._opening, self._keepers))
-            self._open, self._opening, self._keepers = {}, {}, {}
-        for loop in [loop for loop in (*self._open, *self._opening) if loop.is_closed()]:
-            for each in (self._open, self._opening, self._keepers):
-                each.pop(loop, None)
+            _inherited.extend((self._open, self._keepers))
+            self._open, self._keepers = {}, {}
+        for loop in [loop for loop in self._open if loop.is_closed()]:
+            del self._open[loop], self._keepers[loop]
 
 
 class DetachedCalls:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Unpack
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.near import DEFAULT_NEAR_TIER_BYTES
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.store import Lease
@@ -16,6 +16,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.signatures import OptionsSignature
 from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
@@ -42,7 +43,7 @@ class BaseCache(metaclass=ABCMeta):
     `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:StorageOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:StorageOptions")
 
     bulk_size: int = 100
     """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""

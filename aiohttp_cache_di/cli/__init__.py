@@ -1,12 +1,13 @@
-"""Commands for people who run a service.
+"""The command ``aiohttp-cache``, for people who run a service.
 
-Each command is a thin consumer of the package: it parses arguments, asks another room, and prints. It may import all
-that stands below it; nothing imports it but ``python -m aiohttp_cache_di``. How its parts move together:
+Each command is a thin layer: it parses arguments, calls other rooms, and prints. It may import everything below it, and
+only ``python -m aiohttp_cache_di`` imports it. Its parts:
 
-- ``main`` is where errors become messages and exit codes; ``parsing`` has the arguments, and ``expecting`` refuses what
-  cannot be meant before any store is looked at. ``running`` opens the cache that the settings describe.
-- ``looking`` has the commands that change nothing, ``changing`` those that do, and ``copying`` copies from one cache to
-  another. ``taking_over`` reads a SQLite file of aiohttp-client-cache (``older_files``), whose responses ``adopting``
-  makes ours.
-- ``tables`` makes text of rows, and ``drawing`` has rich draw it where that is installed.
+- ``main`` runs the command that was given, and turns errors into messages and exit codes. ``parsing`` defines the
+  arguments, ``expecting`` checks them before any store is opened, and ``running`` opens the cache that the settings
+  describe.
+- ``looking`` has the commands that change nothing, ``changing`` those that do, and ``copying`` copies from one cache
+  to another. ``taking_over`` imports the SQLite file of an aiohttp-client-cache: ``older_files`` reads it, and
+  ``adopting`` turns its responses into entries.
+- ``tables`` formats text, and ``drawing`` draws tables and progress bars with rich, where that is installed.
 """

@@ -1,10 +1,10 @@
-"""Responses that aiohttp-client-cache has stored become ours: under our keys, and by the rules that hold here.
+"""Turn responses that aiohttp-client-cache has stored into entries of ours, under our keys and by our rules.
 
-An old response goes the way of one that has just come from its origin, at the time at which it did: its request has a
-place (key, partition, what Vary looks at), the policy decides whether it is stored, and it is put beside the other
-variants of its URL. What is not known of it decides against it: the body of a POST request is not stored there.
+An old response is treated like one that comes from its origin at the time at which it did: its request gets a key and a
+partition, the policy decides whether it is stored, and it is placed beside the other variants of its URL. If something
+that matters is not known, such as the body of a POST request, the response is not adopted.
 
-The lifetime that was given then counts as an ``expire_after`` of today.
+The lifetime that it was stored with counts as ``expire_after``.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = ["Adopted", "Adopter", "NotAdopted"]
 _BODILESS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
-class NotAdopted(Exception):  # noqa: N818  # no failure: an answer
-    """An old response is not taken over; its text says why, as `cache_status` does where that has a word.
+class NotAdopted(Exception):  # noqa: N818  # a result, not an error
+    """An old response is not adopted; the message is the reason, with the words of `cache_status` where they fit.
 
     Args:
-        key: of what is stored in its place.
+        key: the key of the entry that is stored in its place.
     """
 
     def __init__(self, why: str, *, key: str = "") -> None:
@@ -58,7 +58,7 @@ class _PastRequest(NamedTuple):
 
 
 class _NoWishes(NamedTuple):
-    """What was wished for then has become the time at which the response expires."""
+    """No options of a request: those of the old request are contained in the time at which its response expires."""
 
     expire_after: None = None
     refresh: bool = False
@@ -67,11 +67,11 @@ class _NoWishes(NamedTuple):
 
 
 class Adopted(NamedTuple):
-    """An old response as it may be stored here.
+    """An old response as an entry of ours.
 
     Attributes:
-        entry: under the key of its URL.
-        rules: that hold for it.
+        entry: the entry, under the key of its URL.
+        rules: the rules that apply to it.
     """
 
     entry: StoredResponse
@@ -79,15 +79,15 @@ class Adopted(NamedTuple):
 
     @property
     def identity(self) -> int:
-        """The same number for what takes the place of one another."""
+        """Equal for entries of which one replaces the other in the store."""
         return hash((self.entry.key, self.entry.vary_fields, self.entry.vary_digest))
 
 
 class Adopter:
-    """Makes old responses ours, and stores them.
+    """Turns old responses into entries, and stores them.
 
     Args:
-        backend: of the cache that they come into; its secret is known (`CacheBackend.learn_secret`).
+        backend: the backend that they are stored in, after `CacheBackend.learn_secret`.
     """
 
     def __init__(self, backend: CacheBackend) -> None:
@@ -96,28 +96,28 @@ class Adopter:
         self._codec = EntryCodec()
 
     def adopted(self, old: OlderResponse, links: Sequence[str] = ()) -> Adopted:
-        """What *old* is here.
+        """Turn *old* into an entry.
 
         Args:
-            links: keys of the redirects that led to it.
+            links: the keys of the redirects that led to it.
 
         Raises:
-            NotAdopted: it is not taken over.
+            NotAdopted: our rules do not allow it, or *old* is damaged.
         """
         try:
             question, arguments = self._question(old)
             decision = _decide(old, question)
             entry = self._entry(old, question, decision, self._links(old, question, arguments, links))
-        except (ValueError, OverflowError) as exc:  # of a URL or a number that can be none
+        except (ValueError, OverflowError) as exc:  # an invalid URL or number
             raise NotAdopted("impossible") from exc
-        self._look_at(old, entry)
+        self._check(old, entry)
         return Adopted(entry, question.rules)
 
     async def put(self, adopted: Adopted) -> StoredResponse:
-        """Store what was adopted, unless a newer one is stored or a filter of the user's refuses it; return it.
+        """Store an adopted response, and return the entry as it is stored.
 
         Raises:
-            NotAdopted: it is not stored.
+            NotAdopted: a newer response is stored, or the user's filter refuses this one.
         """
         backend, (entry, rules) = self._backend, adopted
         if Hooks.of(backend).judges_entries and not await backend.is_cacheable(CachedResponse.from_stored(entry)):
@@ -134,7 +134,7 @@ class Adopter:
         return placement.writes[-1]
 
     def _question(self, old: OlderResponse) -> tuple[FullQuestion, dict[str, Any]]:
-        """What the request was, as the engine would ask it, and the arguments of its key."""
+        """The question that the engine would ask for the old request, and the arguments of its key."""
         headers = CIMultiDict((_text(name), _text(value)) for name, value in old.request_headers)
         asked = _PastRequest(old.method, URL(old.url, encoded=True), headers)
         has_body = headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in headers
@@ -145,7 +145,7 @@ class Adopter:
             place = self._questions.place_of(asked, arguments, old.url)
         except (ValueError, OverflowError):
             raise
-        except Exception as exc:  # of a function of the user's that says whom a request is for
+        except Exception as exc:  # raised by the user's function ``principal``
             raise NotAdopted("principal") from exc
         return self._questions.full(asked, _NoWishes(), arguments, url=old.url, place=place), arguments
 
@@ -172,8 +172,8 @@ class Adopter:
         entry = replace(entry, fresh_until=min(decision.fresh_until, old.expires))
         return keys.redacted(entry, backend.ignored_params, backend.digest_key)
 
-    def _look_at(self, old: OlderResponse, entry: StoredResponse) -> None:
-        """See that *entry* is one that would have been stored here, and can be read again."""
+    def _check(self, old: OlderResponse, entry: StoredResponse) -> None:
+        """Raise NotAdopted unless the engine would have stored *entry*, and can read it back."""
         whole = CachedResponse.from_stored(replace(entry, raw_headers=old.headers))
         largest = self._backend.largest_in_memory_bytes
         unkept = why_not_kept(whole, largest)
@@ -184,9 +184,9 @@ class Adopter:
         is_coded = hdrs.CONTENT_ENCODING in whole.headers
         size = known_size(whole, decoded=False)
         if old.status in REDIRECTS and size != len(old.body):
-            raise NotAdopted("cut")  # of a redirect that was followed, the body was not read
+            raise NotAdopted("cut")  # aiohttp did not read the body of a redirect that it followed
         if old.body and is_coded and size == len(old.body):
-            raise NotAdopted("undecoded")  # by a session that does not decode, whose responses are for such ones alone
+            raise NotAdopted("undecoded")  # stored by a session with auto_decompress=False
         if not is_coded and size is not None and size != len(old.body):
             raise NotAdopted("damaged")
         location = whole.headers.get(hdrs.LOCATION) or whole.headers.get(hdrs.URI)
@@ -206,7 +206,7 @@ class Adopter:
         return stack.packing.entry_of(await stack.get(key), key)
 
     async def _same_variant(self, primary: StoredResponse | None, entry: StoredResponse) -> StoredResponse | None:
-        """What is stored for the same request fields as *entry*."""
+        """The stored response with the same Vary fields and values as *entry*."""
         wanted = entry.vary_fields, entry.vary_digest
         if primary is None or (primary.vary_fields, primary.vary_digest) == wanted:
             return primary

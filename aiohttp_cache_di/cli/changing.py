@@ -29,12 +29,12 @@ from aiohttp_cache_di.telemetry.reasons import CacheDecision
 __all__ = ["confirmed", "prune", "purge", "urls_of", "warm"]
 
 READ_AT_A_TIME: Final = 64 * 1024
-STORED, THERE, LEFT, BROKEN = "stored", "was there", "not stored", "failed"  # what has become of a URL
+STORED, THERE, LEFT, BROKEN = "stored", "was there", "not stored", "failed"  # the results of `warm`
 DROPPED_AT_A_TIME: Final = 512
 
 
 def confirmed(given: argparse.Namespace, where: str) -> bool:
-    """Whether what is selected may be dropped; where that is everything, a person is asked, before a loop runs.
+    """Whether the purge may go on; for ``--all`` the user is asked, before an event loop runs.
 
     Raises:
         ConfigurationError: nothing is selected, or there is no terminal to ask at.
@@ -51,7 +51,7 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
 
 
 async def purge(given: argparse.Namespace, cache: Cache) -> int:
-    """Drop what is selected."""
+    """Delete the selected entries, or make them stale."""
     with progress("purging", quiet=cache.as_json):
         purged = await cache.backend.purge(
             all=given.all, soft=given.soft, dry_run=given.dry_run, count_within_s=math.inf, **selectors(given)
@@ -66,7 +66,7 @@ async def purge(given: argparse.Namespace, cache: Cache) -> int:
 
 
 async def prune(given: argparse.Namespace, cache: Cache) -> int:
-    """Drop what has expired, then what is too old, then the oldest until the rest is small enough."""
+    """Delete expired entries, then those that are too old, then the oldest until the rest is small enough."""
     backend = cache.backend
     most = most_bytes(given)
     with progress("pruning", quiet=cache.as_json):
@@ -81,7 +81,7 @@ async def prune(given: argparse.Namespace, cache: Cache) -> int:
 
 
 async def _drop_oldest(cache: Cache, most: int) -> int:
-    """Drop the entries that were stored the longest ago, until the bodies of the others take *most* bytes."""
+    """Delete the oldest entries until the bodies of the others take *most* bytes at most."""
     found = [(info.stored_at, info.body_bytes, info.key) async for info in cache.backend.entries()]
     excess = sum(size for _, size, _ in found) - most
     oldest: list[str] = []
@@ -96,10 +96,10 @@ async def _drop_oldest(cache: Cache, most: int) -> int:
 
 
 def urls_of(given: argparse.Namespace) -> list[str]:
-    """The URLs to be requested, each once; read before a loop runs.
+    """The URLs to request, without duplicates; called before an event loop runs.
 
     Raises:
-        ConfigurationError: there are none, one is no URL, or the file cannot be read.
+        ConfigurationError: there are no URLs, one is invalid, or the file cannot be read.
     """
     lines: list[str] = list(given.urls)
     if given.file is not None:
@@ -129,7 +129,7 @@ def _text_of(file: str) -> str:
 
 
 async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:
-    """Request *urls*, some at a time, and tell what became of them."""
+    """Request *urls*, several at a time, and report the results."""
     told: list[dict[str, Any]] = []
     waiting = iter(urls)
     async with build_session(cache.backend, cache.settings) as session:

@@ -1,4 +1,4 @@
-"""The command that copies what is stored from one cache to another, such as from a file to a server."""
+"""The command ``copy``: copy entries from one cache to another, such as from a file to a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
-from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_unsaid, refuse_memory
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_all_default, refuse_memory
 from aiohttp_cache_di.cli.tables import columns, entries_of
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -25,7 +25,7 @@ from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["copy", "target_of"]
 
-COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
+COPIED_AT_A_TIME: Final = 32  # whose bodies are in memory together
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
 KEYED, PURGED, EVICTED, UNREAD = "secret", "purged", "evicted", "unread"
@@ -35,29 +35,29 @@ REASONS: Final = {
     EVICTED: "it had to make room there again",
     UNREAD: "it cannot be read, or has gone meanwhile",
 }
-LOOK_AGAIN_S: Final = 0.1  # while the target makes room
-LOOKS: Final = 20
+RECOUNT_AFTER_S: Final = 0.1  # while the target evicts entries
+COUNTS: Final = 20
 
 
 def target_of(given: argparse.Namespace) -> CacheSettings:
-    """The settings of the cache that is copied to; read before a loop runs.
+    """The settings of the target cache; called before an event loop runs.
 
     Raises:
-        ConfigurationError: they are none, say nothing, or are those of the cache itself.
+        ConfigurationError: they are invalid, all of them are defaults, or they are those of the source.
     """
     prefix = given.to_prefix
-    if prefix.lower() == given.prefix.lower():  # which is how variables are read
+    if prefix.lower() == given.prefix.lower():  # case makes no difference in variables
         raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
     settings = CacheSettings.load(prefix, given.env_file)
-    if is_unsaid(settings):
-        # Else a name that is misspelt would be a new file, and read as if all had been copied to where it belongs.
+    if is_all_default(settings):
+        # A misspelt prefix would silently create a new file, and the command would report success.
         raise ConfigurationError(f"--to-prefix {prefix!r}: no variable begins with it; set {prefix}BACKEND at least")
     refuse_memory(settings, "it would be gone when the command ends")
     return settings
 
 
 async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings) -> int:
-    """Copy what is selected to the cache of other *settings*; what is there under the same keys is replaced."""
+    """Copy the selected entries to the cache of *settings*; they replace entries with the same keys."""
     place = await asyncio.to_thread(lambda: settings.place)
     if place is not None and place.is_stand_in:
         raise StorageError(place.warning)
@@ -93,13 +93,13 @@ def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
 
 
 async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
-    """Whether both make their digests with the same secret; where the target has none yet, it gets that one."""
+    """Whether both caches make keys with the same secret; a target without one gets the secret of the source."""
     if not isinstance(source.stack.store, Restrained) or not await source.learn_secret():
         await expect_secret(source)
-    elif source.is_secret_open:  # a file that keeps none, and is only read
+    elif source.is_secret_open:  # a file without a secret, which is opened read-only
         await expect_secret(target)
         return False
-    if source.is_secret_kept:  # what is made of a key goes into no store
+    if source.is_secret_kept:  # one derived from SECRET_KEY is not stored
         target.propose_secret(source.digest_key)
     await expect_secret(target)
     return source.digest_key == target.digest_key
@@ -108,7 +108,7 @@ async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
 async def _copy_all(
     given: argparse.Namespace, source: CacheBackend, target: CacheBackend, advance: Advance, *, is_alike: bool
 ) -> tuple[list[str], Counter[str]]:
-    """Copy what is selected, and return the keys; and how many were left, by why."""
+    """Copy the selected entries; return the keys of those copied, and the number of others by reason."""
     purges = target.stack.here().purges
     wanted = selection(selectors(given), ignored_params=source.ignored_params, ordered=source.is_ordered)
     copied, left = list[str](), Counter[str]()
@@ -129,20 +129,22 @@ async def _copy_all(
 
 
 async def _kept(target: CacheBackend, settings: CacheSettings, keys: Sequence[str]) -> int:
-    """How many of *keys* there are once all is written and the *target* has made the room that its bounds ask for."""
+    """How many of *keys* remain in *target* after it has written all entries and evicted what exceeds its bounds."""
     await target.settle()
     count = len(keys)
-    for _ in range(LOOKS):
-        has_room = await _is_within_bounds(target, settings)  # before the count, which may change else
+    for _ in range(COUNTS):
+        has_room = await _is_within_bounds(
+            target, settings
+        )  # checked before counting, so that an eviction in between is noticed
         before, count = count, len(await target.stack.kinds(keys))
         if has_room and count == before:
             break
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(RECOUNT_AFTER_S)
     return count
 
 
 async def _is_within_bounds(target: CacheBackend, settings: CacheSettings) -> bool:
-    if settings.backend not in ("sqlite", "filesystem"):  # which make room themselves, after a write
+    if settings.backend not in ("sqlite", "filesystem"):  # only these evict in the background, after a write
         return True
     usage, most = await target.usage(), settings.max_entries
     most_bytes = DEFAULT_MAX_BYTES if settings.max_bytes == "auto" else settings.max_bytes
@@ -156,5 +158,5 @@ async def _entries(source: CacheBackend, keys: Sequence[str]) -> list[StoredResp
 
 
 def _needs_secret(entry: StoredResponse) -> bool:
-    """Whether its key, or what it is selected by, is a digest that only the same secret makes again."""
+    """Whether its key, or the digest by which it is selected, depends on the secret."""
     return bool(entry.partition or entry.vary_fields or entry.variants) or entry.method not in ("GET", "HEAD")

@@ -1,7 +1,7 @@
-"""What a terminal shows beside text: tables and progress bars, drawn by rich (extra ``cli``) where it is installed.
+"""Tables and progress bars on a terminal, drawn by rich (extra ``cli``) if it is installed.
 
-They are for people. Where the output is no terminal, or rich is missing, there is plain text, and rich is not imported.
-rich knows NO_COLOR, terminals that can do nothing, and how wide they are.
+Without a terminal or without rich the output is plain text, and rich is not imported. rich respects NO_COLOR, the width
+of the terminal, and what it is capable of.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, TypeAlias
 __all__ = ["Advance", "drawn", "progress"]
 
 Advance: TypeAlias = Callable[[int], None]
-"""Told how much more is done."""
+"""A function to call with the number of items that are done since the last call."""
 
 
 def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str] | None:
-    """The lines of a table whose first row is its head, for the terminal that is there; None where plain text does.
+    """The lines of a table for the terminal, the first row being its head; None if plain text is to be printed.
 
     Args:
-        right: numbers of the columns that are flush right.
+        right: the indexes of right-aligned columns.
     """
     if not _is_terminal(sys.stdout):
         return None
@@ -40,7 +40,7 @@ def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
         justify = "right" if number in right else "left"
         table.add_column(texts.Text(title), justify=justify, no_wrap=not is_last, overflow="fold")
     for row in others:
-        table.add_row(*map(texts.Text, row))  # as it is: what is stored is no markup
+        table.add_row(*map(texts.Text, row))  # literal text: stored values are not markup of rich
     with console.capture() as capture:
         console.print(table)
     said: str = capture.get()
@@ -49,12 +49,12 @@ def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
 
 @contextmanager
 def progress(what: str, total: int | None = None, *, quiet: bool = False, counts: bool = False) -> Generator[Advance]:
-    """Show on standard error how far *what* has come, while it lasts; gives what is to be told of each step.
+    """Show the progress of *what* on standard error; yields the function to call after each step.
 
     Args:
-        total: how much there is to do, None where that is not known.
+        total: the number of items, None if unknown.
         quiet: draw nothing, as for scripts.
-        counts: count in plain text where nothing can be drawn and there is a terminal.
+        counts: on a terminal without rich, count in plain text.
     """
     is_terminal = _is_terminal(sys.stderr)
     rich = _rich("rich.progress", "rich.console") if is_terminal and not quiet else None
@@ -82,7 +82,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _rich(*names: str) -> list[Any] | None:
-    """Modules of rich, which is imported here and only when something is drawn; None where it is missing."""
+    """Import modules of rich; None if it is not installed."""
     try:
         return [import_module(name) for name in names]
     except ImportError:

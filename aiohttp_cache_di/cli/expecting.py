@@ -1,4 +1,4 @@
-"""What the arguments of a command may be, looked at before any store is: what cannot be meant ends with 2."""
+"""Check the arguments of a command before a store is opened; the exit status for invalid ones is 2."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aiohttp_cache_di.units import parse_size
 
 __all__ = ["expect_usable", "most_bytes", "request_headers", "selectors"]
 
-_OPTION: Final = re.compile(r"\A[a-z_]+=")  # as calls name what they are given
+_OPTION: Final = re.compile(r"\A[a-z_]+=")  # the name of an argument in an error of the API
 
 
 def selectors(given: argparse.Namespace) -> Selectors:
-    """What entries are meant, by those of the arguments that are given."""
+    """The selectors of entries among the arguments that are given."""
     named = {name: getattr(given, name) for name in Selectors.__annotations__}
     return cast("Selectors", {name: value for name, value in named.items() if value is not None})
 
 
 def expect_usable(given: argparse.Namespace) -> None:
-    """Raise ConfigurationError for what cannot be meant, whatever is stored."""
+    """Raise ConfigurationError for arguments that are invalid whatever is stored."""
     if hasattr(given, "older_than"):
         _expect(selectors(given))
     if given.command == "show":
@@ -44,7 +44,7 @@ def expect_usable(given: argparse.Namespace) -> None:
 
 
 def most_bytes(given: argparse.Namespace) -> int | None:
-    """What ``--max-size`` says."""
+    """The value of ``--max-size`` in bytes."""
     text = given.max_size
     try:
         return None if text is None else parse_size(text)
@@ -53,7 +53,7 @@ def most_bytes(given: argparse.Namespace) -> int | None:
 
 
 def request_headers(given: argparse.Namespace) -> list[tuple[str, str]]:
-    """What ``--header`` says."""
+    """The values of ``--header``."""
     headers = list[tuple[str, str]]()
     for header in given.headers:
         name, found, value = header.partition(":")
@@ -72,5 +72,5 @@ def _expect(wanted: Selectors, option: str = "") -> None:
 
 
 def _spelt(name: str) -> str:
-    """A selector as the command has it."""
+    """The option of the command for a selector of the API."""
     return f"--{name.rstrip('s=').replace('_', '-')} "

@@ -21,21 +21,17 @@ from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.keys import host_of
 from aiohttp_cache_di.settings.build import build_session
 
 __all__ = ["check", "explain", "ls", "show", "stats", "tell_ports"]
 
 LEASED_S = 5.0
-PORTS_TOLD = 5
-
-
-def host_of(url: str) -> str:
-    """The host of *url*, with its port if it has one."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0]
+PORTS_SHOWN = 5
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:
-    """Try the store, and say how long that took, or what is wrong."""
+    """Test the store, and report how long that took or what is wrong."""
     begun = time.perf_counter()
     health = await cache.backend.ping()
     reason = health.reason or await _lease(cache)
@@ -58,7 +54,7 @@ async def check(given: argparse.Namespace, cache: Cache) -> int:
 
 
 async def _lease(cache: Cache) -> str:
-    """What is wrong with the leases of the store, "" for nothing."""
+    """Take and release a lease; return what is wrong, "" for nothing."""
     stack, key = cache.backend.stack, secrets.token_hex(20)
     leasing = stack.leasing
     if leasing is None:
@@ -144,12 +140,12 @@ async def ls(given: argparse.Namespace, cache: Cache) -> int:
 
 
 async def tell_ports(given: argparse.Namespace, cache: Cache) -> None:
-    """Say which ports the URLs of a host have of which nothing was found, as it was named without one."""
+    """If ``--host`` has no port and selects nothing, name the ports with which URLs of that host are stored."""
     if given.host is None or (host := named_host(given.host)).port:
         return
     found = {host_of(info.url) async for info in cache.backend.entries(match=f"{host.name}:*")}
     if found:
-        named = ", ".join(sorted(found)[:PORTS_TOLD])
+        named = ", ".join(sorted(found)[:PORTS_SHOWN])
         print(
             f"aiohttp-cache: --host {given.host!r} means URLs without a port; there are some of {named}",
             file=sys.stderr,
@@ -157,7 +153,7 @@ async def tell_ports(given: argparse.Namespace, cache: Cache) -> None:
 
 
 async def _first(infos: AsyncIterator[EntryInfo], order: Callable[[EntryInfo], Any], limit: int) -> list[EntryInfo]:
-    """The first *limit* of *infos* by *order*, without more of them in memory than twice as many; 0 for all."""
+    """The first *limit* of *infos* by *order*, with at most twice as many in memory; 0 for all."""
     kept: list[EntryInfo] = []
     async for info in infos:
         kept.append(info)
@@ -175,7 +171,7 @@ def _row(info: EntryInfo) -> tuple[str, ...]:
 
 
 async def show(given: argparse.Namespace, cache: Cache) -> int:
-    """Show heads: what is told of entries, and the header fields of the responses."""
+    """Show entries with the header fields of their responses."""
     what: str = given.what.strip()
     by_url = "://" in what
     wanted = cache.backend.entries(url=what) if by_url else cache.backend.entries()
@@ -221,7 +217,7 @@ def _head(info: EntryInfo, fields: list[tuple[str, str]]) -> list[str]:
 
 
 async def explain(given: argparse.Namespace, cache: Cache) -> int:
-    """Tell what the cache would do with a request."""
+    """Report what the cache would do with a request, and why."""
     headers = request_headers(given)
     options: dict[str, Any] = {"principal": given.principal} if given.principal else {}
     async with build_session(cache.backend, cache.settings) as session:

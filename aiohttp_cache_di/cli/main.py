@@ -16,27 +16,29 @@ from aiohttp_cache_di.cli.copying import copy, target_of
 from aiohttp_cache_di.cli.expecting import expect_usable
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
-from aiohttp_cache_di.cli.running import DONE, FAILED, INTERRUPTED, REFUSED, Cache, Command, run
+from aiohttp_cache_di.cli.running import DONE, FAILED, INTERRUPTED, REFUSED, Access, Cache, Command, run
 from aiohttp_cache_di.cli.taking_over import take_over
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradictions
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
+from aiohttp_cache_di.settings.variables import DEFAULT_SOURCE
 
 __all__ = ["main"]
 
-COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]] = {
-    "check": check,
-    "explain": explain,
-    "ls": ls,
-    "prune": prune,
-    "purge": purge,
-    "show": show,
-    "stats": stats,
+_READING: Final = Access()
+_CHANGING: Final = Access(may_change=True)
+_FILLING: Final = Access(may_create=True, may_change=True)
+COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace, Cache], Awaitable[int]], Access]]] = {
+    "check": (check, Access(may_create=True, may_change=True, needs_store=False, tests_store=True)),
+    "explain": (explain, Access(needs_store=False)),  # it explains what happens without the store, too
+    "ls": (ls, _READING),
+    "prune": (prune, _CHANGING),
+    "purge": (purge, _CHANGING),
+    "show": (show, _READING),
+    "stats": (stats, _READING),
 }
-
-
-ONLY_READ: Final = frozenset({"explain", "ls", "show", "stats"})
+"""The commands that take nothing but their arguments and the cache, and what they need of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,76 +49,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     output: object = sys.stdout
     if isinstance(output, io.TextIOWrapper):
-        # What is stored may be more than a terminal can show.
+        # A stored URL may have characters that the terminal's encoding lacks.
         cast("io.TextIOWrapper", output).reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(parser().parse_args(arguments))
         print(end="", flush=True)  # here, where a failure can be caught, rather than at exit
     except BrokenPipeError:
-        _drop_output()  # The reader, such as head, has seen enough.
+        _drop_output()  # the reader, such as head, has closed the pipe
         return DONE
     except OSError as exc:
         _drop_output()
         print(f"aiohttp-cache: the output cannot be written: {exc.strerror}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:  # before a loop runs: while a file, or an answer, is waited for
+    except KeyboardInterrupt:  # while a file or the user's answer is read, before an event loop runs
         print("\naiohttp-cache: interrupted", file=sys.stderr)
         return INTERRUPTED
     return code
 
 
 def _drop_output() -> None:
-    """Let what is still buffered not fail at exit either."""
+    """Discard what is still buffered, so that flushing it at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(given: argparse.Namespace) -> int:
-    """Run the command that is given."""
+    """Run the command that *given* names."""
     if given.command == "settings":
         return _settings(given)
     try:
-        command = _command(given)
+        found = _command(given)
     except ConfigurationError as exc:
         print(f"aiohttp-cache: {exc}", file=sys.stderr)
         return REFUSED
-    if command is None:
+    if found is None:
         print("nothing is dropped")
         return DONE
-    tries = given.command == "check"
-    creates = tries or given.command == "warm" or getattr(given, "older", None) is not None
-    reads_source = given.command == "copy" and given.older is None
-    return run(
-        command,
-        prefix=given.prefix,
-        env_file=given.env_file,
-        as_json=given.json,
-        creates=creates,
-        tries=tries,
-        needs_store=not tries and given.command != "explain",  # which tells what is done without it
-        changes=given.command not in ONLY_READ and not getattr(given, "dry_run", False) and not reads_source,
-    )
+    command, access = found
+    return run(command, access, prefix=given.prefix, env_file=given.env_file, as_json=given.json)
 
 
-def _command(given: argparse.Namespace) -> Command | None:
-    """What is to be done with the cache; None where the person who was asked says no.
+def _command(given: argparse.Namespace) -> tuple[Command, Access] | None:
+    """The command with its arguments, and what it needs of the cache; None if the user does not confirm it.
 
     Raises:
-        ConfigurationError: the arguments cannot be meant, whatever the store holds.
+        ConfigurationError: the arguments make no sense, whatever the store contains.
     """
     expect_usable(given)
     if given.command == "warm":
-        return partial(warm, given, urls=urls_of(given))
+        return partial(warm, given, urls=urls_of(given)), _FILLING
+    if given.command == "copy" and given.older is not None:
+        return partial(take_over, given), _FILLING
     if given.command == "copy":
-        return partial(take_over, given) if given.older is not None else partial(copy, given, settings=target_of(given))
-    if given.command == "purge" and not confirmed(given, f"the cache of {given.prefix}"):
-        return None
-    return partial(COMMANDS[given.command], given)
+        return partial(copy, given, settings=target_of(given)), _READING  # of the source; the target is written to
+    function, access = COMMANDS[given.command]
+    if given.command == "purge":
+        if not confirmed(given, f"the cache of {given.prefix}"):
+            return None
+        access = _READING if given.dry_run else access
+    return partial(function, given), access
 
 
 def _settings(given: argparse.Namespace) -> int:
     if given.markdown:
         print(variables_table(), end="")
-        return 0
+        return DONE
     try:
         settings = CacheSettings.load(given.prefix, given.env_file)
         refuse_contradictions(settings)
@@ -133,9 +129,9 @@ def _settings(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
     else:
-        shown = [row for row in rows if not (given.changed and row.source == "default")]
+        shown = [row for row in rows if not (given.changed and row.source == DEFAULT_SOURCE)]
         print("\n".join(_lines([EffectiveSetting("VARIABLE", "VALUE", "FROM"), *shown])))
-    return 0
+    return DONE
 
 
 def _lines(rows: Sequence[EffectiveSetting]) -> list[str]:

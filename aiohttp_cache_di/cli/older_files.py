@@ -1,4 +1,4 @@
-"""The SQLite file of an aiohttp-client-cache, opened to be read and nothing else."""
+"""The SQLite file of an aiohttp-client-cache, opened read-only."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["OlderFile", "OlderRow"]
 
-READ_AT_A_TIME: Final = 32  # of which the bodies are in memory
+READ_AT_A_TIME: Final = 32  # rows, whose bodies are in memory together
 BUSY_TIMEOUT_S: Final = 5.0  # the service that owned it may still be writing
-# A pickle ends with a full stop, and a signature never does; its 27 characters come after one.
+# A pickle ends with a full stop. A signed value is a pickle, a full stop and 27 characters without one.
 _SIGNED: Final = """
     SELECT EXISTS (
         SELECT 1 FROM responses
@@ -35,7 +35,7 @@ class OlderRow(NamedTuple):
     """One stored response.
 
     Attributes:
-        value: as it is stored; None for one that is too large, or no bytes.
+        value: the stored bytes; None if they are too many, or the value is not bytes.
     """
 
     number: int
@@ -44,21 +44,21 @@ class OlderRow(NamedTuple):
 
 
 class OlderFile:
-    """A file of an aiohttp-client-cache; for one thread at a time.
+    """A file of an aiohttp-client-cache; to be used by one thread at a time.
 
     Args:
-        name: of the file.
-        max_bytes: of a value that is read.
+        name: the path of the file.
+        max_bytes: the largest value that is read.
 
     Raises:
-        ConfigurationError: there is no such file, or it is of another kind.
-        StorageError: it is another user's, or cannot be read.
+        ConfigurationError: there is no such file, or it is not of that library.
+        StorageError: the file belongs to another user, or cannot be read.
     """
 
     def __init__(self, name: str, max_bytes: int) -> None:
         self.path: Path = Path(name)
         self._max_bytes = max_bytes
-        self._look_at_owner()
+        self._check_owner()
         with self._connection() as connection:
             kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())
             columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
@@ -68,11 +68,11 @@ class OlderFile:
             self.is_signed: bool = bool(connection.execute(_SIGNED).fetchone()[0])
 
     def rows_after(self, number: int) -> list[OlderRow]:
-        """The next few rows after the one of that *number*; none when all have been read."""
+        """The next rows after row *number*; none at the end."""
         with self._connection() as connection:
             return [OlderRow(*row) for row in connection.execute(_ROWS, (self._max_bytes, number, READ_AT_A_TIME))]
 
-    def _look_at_owner(self) -> None:
+    def _check_owner(self) -> None:
         try:
             status = os.stat(self.path)
         except OSError as exc:
@@ -87,7 +87,7 @@ class OlderFile:
         try:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
-                connection.execute("PRAGMA trusted_schema = OFF")  # what the file says runs no function
+                connection.execute("PRAGMA trusted_schema = OFF")  # definitions in the file must not call functions
                 connection.execute("PRAGMA cell_size_check = ON")
                 yield connection
         except sqlite3.NotSupportedError as exc:

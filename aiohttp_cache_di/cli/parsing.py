@@ -1,7 +1,4 @@
-"""The arguments of the command: one sub-command per question that an operator has.
-
-By argparse, which is there and loads in milliseconds; typer would be a dependency that does the same.
-"""
+"""The arguments of the command, parsed by argparse, which needs no dependency and loads in milliseconds."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ STATUSES: Final = "exit status: 0 done, 1 the store cannot be used or something 
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all arguments."""
+    """Make the parser of all arguments."""
     made = argparse.ArgumentParser(
         prog="aiohttp-cache", description="Look into a cache, and look after it.", epilog=STATUSES
     )

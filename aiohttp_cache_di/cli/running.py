@@ -1,4 +1,4 @@
-"""Running a command on the cache that the settings describe, and ending with the status that says how it went."""
+"""Run a command on the cache that the settings describe, and return its exit status."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from aiohttp_cache_di.settings.consistency import passed_over
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
+from aiohttp_cache_di.settings.variables import DEFAULT_SOURCE
 
 __all__ = [
     "DONE",
     "FAILED",
     "INTERRUPTED",
     "REFUSED",
+    "Access",
     "Cache",
     "Command",
     "expect_reached",
     "expect_secret",
-    "is_unsaid",
+    "is_all_default",
     "refuse_memory",
     "run",
 ]
 
 DONE: Final = 0
-DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
 UNREADABLE: Final = (
     "of what is stored could not be read: damaged, foreign, or signed with another key; "
     "purges by tag that are among it are not seen here"
 )
-ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
-INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
+SECRET_ATTEMPTS: Final = 3  # each as long as `storage_deadline`
+INTERRUPTED: Final = 130  # the exit status that shells give to a program ended by SIGINT
 
 
 class OutputError(OSError):
-    """What a command has to say cannot be written; there is nothing wrong with the store."""
+    """The output of a command cannot be written; the store itself works."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Cache:
     """The cache that a command works on.
 
     Args:
-        as_json: print for scripts rather than for people.
+        as_json: print JSON for scripts instead of text for people.
     """
 
     backend: CacheBackend
@@ -84,42 +85,43 @@ class Cache:
 Command: TypeAlias = Callable[[Cache], Awaitable[int]]
 
 
-def run(
-    command: Command,
-    *,
-    prefix: str,
-    env_file: str,
-    as_json: bool,
-    creates: bool = False,
-    tries: bool = False,
-    needs_store: bool = True,
-    changes: bool = True,
-) -> int:
-    """Run *command* and return its exit status; what went wrong is said on standard error.
+@dataclass(frozen=True)
+class Access:
+    """What a command needs of the cache, and what it may do to it.
 
-    Args:
-        creates: there need be no cache yet.
-        tries: the command itself tells what is wrong with the cache.
-        needs_store: it is of no use while the store is down; else it tells of that itself.
-        changes: it may change what is stored; else nothing is changed, be it damaged or of another version.
+    Attributes:
+        may_create: the cache need not exist yet.
+        may_change: entries may be written or deleted; otherwise the store is opened read-only.
+        needs_store: the command cannot run while the store is down.
+        tests_store: the command tests whether the store works, so a store in memory is allowed too.
+    """
+
+    may_create: bool = False
+    may_change: bool = False
+    needs_store: bool = True
+    tests_store: bool = False
+
+
+def run(command: Command, access: Access, *, prefix: str, env_file: str, as_json: bool) -> int:
+    """Run *command* on the cache whose variables begin with *prefix*, and return its exit status.
+
+    What went wrong is printed on standard error.
     """
     logger = logging.getLogger("aiohttp_cache_di")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # what matters is said by the command
+    logger.setLevel(logging.CRITICAL)  # the command itself prints what matters
     try:
-        settings = _settings(prefix, env_file, creates=creates, tries=tries)
-        if isinstance(settings, int):
-            return settings
-        return _status(command, settings, as_json, needs_store=needs_store, changes=changes)
+        settings = _settings(prefix, env_file, access)
+        return settings if isinstance(settings, int) else _status(command, access, settings, as_json)
     finally:
         logger.setLevel(level)
 
 
-def _settings(prefix: str, env_file: str, *, creates: bool, tries: bool) -> CacheSettings | int:
-    """The settings of a cache that can be seen from here, or the exit status where there is none."""
+def _settings(prefix: str, env_file: str, access: Access) -> CacheSettings | int:
+    """The settings of a cache that this process can use; the exit status if there is none."""
     try:
         settings = CacheSettings.load(prefix, env_file)
-        _refuse_unseen(settings, creates=creates, tries=tries)
+        _refuse_unreachable(settings, access)
     except ConfigurationError as exc:
         return _failed(str(exc), REFUSED)
     except (StorageError, OSError) as exc:
@@ -127,12 +129,13 @@ def _settings(prefix: str, env_file: str, *, creates: bool, tries: bool) -> Cach
     return settings
 
 
-def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
+def _status(command: Command, access: Access, settings: CacheSettings, as_json: bool) -> int:
+    """Run *command* in an event loop and turn what it raises into an exit status."""
     try:
-        return asyncio.run(_run(command, settings, as_json, needs_store=needs_store, changes=changes))
+        return asyncio.run(_run(command, access, settings, as_json))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
-    except (BrokenPipeError, OutputError):  # what reads the output has seen enough, or there is no room for it
+    except (BrokenPipeError, OutputError):  # `main` handles a closed pipe and a full disk
         raise
     except ConfigurationError as exc:
         return _failed(without_secrets(str(exc), settings), REFUSED)
@@ -140,19 +143,19 @@ def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_s
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
-    unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
-    backend = await asyncio.to_thread(build_backend, unasked)
+async def _run(command: Command, access: Access, settings: CacheSettings, as_json: bool) -> int:
+    lenient = settings.model_copy(update={"require_store": False})  # the command reports an unusable store itself
+    backend = await asyncio.to_thread(build_backend, lenient)
     store = backend.stack.store
-    if not changes and isinstance(store, Restrained):
+    if not access.may_change and isinstance(store, Restrained):
         store.only_read()
     try:
-        if needs_store:
+        if access.needs_store:
             await expect_reached(backend)
         return await command(Cache(backend, settings, as_json))
     except (ConfigurationError, CacheError, OSError):
         raise
-    except Exception as exc:  # of a driver, whose words may repeat what it was given
+    except Exception as exc:  # of a driver, whose message may contain a secret
         words = cause_of(kind_of(exc), exc, store)
         raise StorageError(f"{backend.guard.outages.where} fails: {words}") from exc
     finally:
@@ -169,12 +172,12 @@ async def expect_reached(backend: CacheBackend) -> None:
 
 
 async def expect_secret(backend: CacheBackend) -> None:
-    """Learn the secret of the digests of *backend*: what is stored without it is found by no service.
+    """Read the secret with which *backend* makes keys from its store: no service finds entries stored without it.
 
     Raises:
-        StorageError: the store does not tell it.
+        StorageError: the store does not return it.
     """
-    for _ in range(ASKED_AT_MOST):
+    for _ in range(SECRET_ATTEMPTS):
         await backend.learn_secret()
         if not backend.is_secret_open:
             return
@@ -191,37 +194,37 @@ def refuse_memory(settings: CacheSettings, why: str) -> None:
         raise ConfigurationError(f"{settings.prefix}SQLITE__PATH={IN_MEMORY}: {why}")
 
 
-def _refuse_unseen(settings: CacheSettings, *, creates: bool, tries: bool) -> None:
-    """Refuse a cache that cannot be seen from here; or, where nothing is to be created, is not there."""
-    if not tries:
+def _refuse_unreachable(settings: CacheSettings, access: Access) -> None:
+    """Refuse a cache that another process keeps in memory, or that does not exist and may not be created."""
+    if not access.tests_store:
         refuse_memory(settings, "what a service keeps in its own memory cannot be seen from here")
     if (unused := passed_over(settings)) is not None:
         print(f"warning: {unused}", file=sys.stderr)
     place = settings.place
-    if place is None or (tries and place.path == IN_MEMORY):
+    if place is None or (access.tests_store and place.path == IN_MEMORY):
         return
     if place.is_stand_in:
         raise StorageError(place.warning)
     if place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
-    if creates:
+    if access.may_create:
         _refuse_unnamed(settings, place.path)
     elif not place.path.exists():
         raise StorageError(f"{place.path}: nothing is stored there")
 
 
 def _refuse_unnamed(settings: CacheSettings, path: Path) -> None:
-    """Refuse a prefix that names no cache: one that is misspelt would be a new file, and be taken for the other."""
+    """Refuse a prefix without variables and without a file: a misspelt one would silently create a new, empty cache."""
     prefix = settings.prefix
-    if prefix.upper() != DEFAULT_PREFIX and is_unsaid(settings) and not path.exists():
+    if prefix.upper() != DEFAULT_PREFIX and is_all_default(settings) and not path.exists():
         raise ConfigurationError(
             f"--prefix {prefix!r}: no variable begins with it, and there is no {path}; set {prefix}BACKEND at least"
         )
 
 
-def is_unsaid(settings: CacheSettings) -> bool:
-    """Whether nothing but defaults says what the cache is."""
-    return all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables())
+def is_all_default(settings: CacheSettings) -> bool:
+    """Whether every setting has its default."""
+    return all(settings.source_of(variable.path) == DEFAULT_SOURCE for variable in settings.variables())
 
 
 def _failed(message: str, status: int) -> int:

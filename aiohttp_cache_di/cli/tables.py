@@ -1,4 +1,4 @@
-"""Text for people: columns that line up, sizes and ages in units, and nothing that a terminal would obey."""
+"""Format text for people: aligned columns, sizes and ages with units, and no control characters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["age_of", "columns", "entries_of", "left_of", "plain", "size_of"]
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
-    """The lines of a table whose first row is its head.
+    """The lines of a table, the first row being its head.
 
     Args:
-        right: numbers of the columns that are flush right.
+        right: the indexes of right-aligned columns.
     """
     flush = set(right)
     lines = drawn(rows, flush)
@@ -33,17 +33,17 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 
 
 def plain(text: str) -> str:
-    """*text* without what is no printable character: what is stored came from elsewhere."""
+    """*text* with escapes for characters that are not printable: a stored URL may contain terminal commands."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def entries_of(count: int) -> str:
-    """How many entries, in words."""
+    """*count* with its noun."""
     return "1 entry" if count == 1 else f"{count} entries"
 
 
 def size_of(size_bytes: float) -> str:
-    """A size in the unit that leaves a number below 1024."""
+    """*size_bytes* in the unit that gives a number below 1024."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size_bytes < 1024 or unit == "GiB":
             break
@@ -52,12 +52,12 @@ def size_of(size_bytes: float) -> str:
 
 
 def age_of(at: float) -> str:
-    """How long ago a POSIX time is."""
+    """The time since *at* (POSIX time)."""
     return format_duration(max(0, round(time.time() - at)))
 
 
 def left_of(until: float) -> str:
-    """How long it is until a POSIX time, or since."""
+    """The time left until *until* (POSIX time), negative if that has passed."""
     if until == math.inf:
         return "for ever"
     if until == -math.inf:

@@ -1,4 +1,4 @@
-"""The command that takes over what aiohttp-client-cache has stored in a SQLite file."""
+"""The command ``copy --from-aiohttp-client-cache``: import what that library has stored in a SQLite file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is
 
 __all__ = ["take_over"]
 
-MORE_BYTES: Final = 1024 * 1024  # that an old response may take beside its body
-MOST_SEEN: Final = 500_000  # entries that are told apart, so that each is counted once
-MOST_REASONS: Final = 30  # that are told: what is told of a file is the file's own words
+HEAD_BYTES: Final = 1024 * 1024  # of an old response without its body, at most
+MAX_SEEN: Final = 500_000  # entries that are remembered, so that each is counted once
+MAX_REASONS: Final = 30  # reported separately: some quote the file, which is untrusted
 REASONS: Final = {
     "authorization": "for one who has logged in, and the cache is shared",
     "bypass": "expire_after=0 for the URL: nothing is cached here",
@@ -48,11 +48,11 @@ REASONS: Final = {
 
 
 async def take_over(given: argparse.Namespace, cache: Cache) -> int:
-    """Store here what is in the file of an aiohttp-client-cache, and tell what was left there and why."""
+    """Import the responses in the file, and report how many were not imported and why."""
     backend = cache.backend
     await expect_secret(backend)
     wanted = selection(selectors(given), ignored_params=backend.ignored_params, ordered=backend.is_ordered)
-    most_bytes = int(backend.largest_in_memory_bytes) + MORE_BYTES
+    most_bytes = int(backend.largest_in_memory_bytes) + HEAD_BYTES
     file = await asyncio.to_thread(OlderFile, given.older, most_bytes)
     secrets = [key.get_secret_value().encode() for key in cache.settings.secret_key]
     taker = _Taker(Adopter(backend), wanted, secrets, is_signed=file.is_signed)
@@ -78,12 +78,12 @@ def _lines(copied: int, left: Counter[str]) -> list[str]:
 
 
 class _Taker:
-    """Takes rows over, and counts.
+    """Imports rows, and counts.
 
     Args:
-        wanted: tells which of the responses are meant.
-        secrets: that values may be signed with.
-        is_signed: the file has signed values; one that is not signed has come there in another way.
+        wanted: tells whether an entry is selected.
+        secrets: the keys with which values may be signed.
+        is_signed: the file has signed values, so unsigned ones are refused: something else wrote them.
     """
 
     def __init__(self, adopter: Adopter, wanted: Wanted, secrets: Sequence[bytes], *, is_signed: bool) -> None:
@@ -93,7 +93,7 @@ class _Taker:
         self.left = Counter[str]()
 
     async def take(self, row: OlderRow) -> None:
-        """Take over one row, or count why it is left."""
+        """Import one row, or count why it is not imported."""
         try:
             response = self._read(row)
             hops = await self._hops(response)
@@ -111,7 +111,7 @@ class _Taker:
         return read_older(row.value, self._secrets)
 
     async def _hops(self, response: OlderResponse) -> list[str]:
-        """Take over the redirects on the way to *response*; return their keys."""
+        """Import the redirects that led to *response*; return their keys."""
         found: list[str] = []
         for hop in response.history:
             try:
@@ -124,9 +124,9 @@ class _Taker:
         adopted = self._adopter.adopted(response, links)
         if not self._wanted(info_of(adopted.entry)):
             raise NotAdopted("selected")
-        # A response is in its own row and in one for each redirect that led to it, and a redirect in all it led to.
+        # The file has a response once for itself and once for each redirect to it, and a redirect in each of these.
         is_counted = adopted.identity in self._seen
-        if len(self._seen) < MOST_SEEN:
+        if len(self._seen) < MAX_SEEN:
             self._seen.add(adopted.identity)
         try:
             placed = await self._adopter.put(adopted)
@@ -138,4 +138,4 @@ class _Taker:
         return placed.key
 
     def _leave(self, why: str) -> None:
-        self.left[why if why in self.left or len(self.left) < MOST_REASONS else "not read: other reasons"] += 1
+        self.left[why if why in self.left or len(self.left) < MAX_REASONS else "not read: other reasons"] += 1

@@ -1,16 +1,16 @@
-"""`CacheContainer`: settings → back-end → session, and the one helper that opens and closes a container.
+"""`CacheContainer`: settings → backend → session, and `open_container`, which opens and closes a container.
 
-``parts`` has the container, and how its parts are made; ``opening`` starts and stops them, with `open_container`. They
-may import all that stands below them, and nothing else in the package imports dependency-injector, which takes half a
-second to load. What its resources do that one would not expect, and that `open_container` takes care of:
+``parts`` has the container and the functions that make its parts; ``opening`` starts and stops them. They may import
+everything below them, and nothing else in the package imports dependency-injector, which takes half a second to load.
+`open_container` takes care of the following behaviour of dependency-injector's resources:
 
-- Once started, an asynchronous resource hands out futures, never the object: what is yielded here is the object.
-- ``init_resources()`` returns None when everything is synchronous, starts resources at the same time, starts those
-  that an override has made superfluous, and leaves running what had started when another fails.
+- A started asynchronous resource returns futures; `open_container` yields the object itself.
+- ``init_resources()`` returns None if everything is synchronous. It starts resources concurrently, also those that an
+  override replaces, and leaves the others running when one fails.
 - ``shutdown_resources()`` stops at the first error.
 - A start that is cancelled midway leaves a callback that raises InvalidStateError.
-- A provider takes for good after the first thing that it gives: one whose override gave a plain object does not wait
-  for what it depends on when the override is gone.
+- A provider decides at its first call whether it is asynchronous, and never again: after an override by a plain object
+  it does not await its dependencies, even when the override is gone.
 """
 
 from __future__ import annotations

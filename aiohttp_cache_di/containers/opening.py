@@ -1,4 +1,4 @@
-"""`open_container`, which starts what a session needs in order, and stops it in reverse order."""
+"""`open_container`, which starts the resources of a container in order, and stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from aiohttp_cache_di.session import CachedSession
 
 __all__ = ["AnyContainer", "container_of", "open_container", "session_already_open", "session_not_open"]
 
-CANCELLED_START_S: Final = 5.0  # a resource that is just starting may finish, so that it can be closed in order
+CANCELLED_START_S: Final = 5.0  # for a resource that is just starting to finish, so that it can be closed
 
-AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
-"""A container, its class (a new container is then made at each start), or one that is embedded in another."""
+AnyContainer: TypeAlias = containers.Container | type[containers.Container] | providers.Container[Any]
+"""A container, its class (of which a new container is made at each start), or one that is embedded in another."""
 
 
 def open_container(container: AnyContainer | None = None) -> AbstractAsyncContextManager[CachedSession]:
-    """Open *container*, yield its session, and close in reverse order whatever was started here.
+    """Open *container*, yield its session, and at the end close in reverse order what was started here.
 
-    The session is the object itself, not a future, and stays the same while the container is open. Only what the
-    session needs is started (with an override, that may be nothing), then the container's other resources. What was
-    running before stays running. When a start fails or is cancelled, what had started is closed in reverse order.
-    A container that is opened again while it is open is shared, and closed with the last who opened it; in another
+    The session is the object itself, not a future, and stays the same while the container is open. First the resources
+    that the session needs are started, then the others; those that an override replaces are not, and those that are
+    running already stay running. If a start fails or is cancelled, what has been started is closed in reverse order.
+
+    A container may be opened several times: all get the same session, which is closed with the last of them. In another
     event loop it has another session.
 
     Args:
         container: None for a new `CacheContainer`, which reads the variables that begin with ``AIOHTTP_CACHE_``.
 
     Raises:
-        ConfigurationError: a setting cannot be used, or the container has no provider ``session``, or the setting
-            ``require_store`` is true and the store cannot be opened, read and written.
-        MissingDependencyError: the back-end's driver is not installed.
+        ConfigurationError: a setting is invalid, the container has no provider ``session``, or ``require_store`` is
+            true and the store cannot be opened, read and written.
+        MissingDependencyError: the driver of the backend is not installed.
     """
     return _Opening(CacheContainer if container is None else container)
 
 
 class _Opening(AbstractAsyncContextManager[CachedSession]):
-    """What `open_container` returns."""
+    """The context manager that `open_container` returns."""
 
     def __init__(self, container: AnyContainer) -> None:
         self._container = container
@@ -66,22 +67,22 @@ class _Opening(AbstractAsyncContextManager[CachedSession]):
 
 
 class _Share:
-    """A container that is open in one loop: started with the first who opens it there, closed with the last."""
+    """A container that is open in one event loop: started by the first use of it, closed with the last."""
 
     def __init__(self, given: Any, container: Any) -> None:
         self._given = given
         self._loop = asyncio.get_running_loop()
         self._started = AsyncExitStack()
         self.container = container
-        self.lock = asyncio.Lock()  # held while anything starts or stops
+        self.lock = asyncio.Lock()  # held while resources are started or stopped
         self.users = 0
 
     async def start(self) -> CachedSession:
-        """Start what is not running; when that fails or is cancelled, what had started now is closed."""
+        """Start the resources that are not running; if that fails or is cancelled, close those started here."""
         async with AsyncExitStack() as stack:
             for resource in _in_order(self.container):
                 if not resource.initialized:
-                    # Before the start, not after: a start that is cancelled midway is undone as well.
+                    # Registered before the start, so that a start that is cancelled midway is undone as well.
                     stack.push_async_callback(_stop, resource)
                     resource.reset_async_mode()
                 await _start(resource)
@@ -90,7 +91,7 @@ class _Share:
         return session
 
     async def leave(self) -> None:
-        """Close what was started, unless others still use it or have come meanwhile."""
+        """Close what was started, unless there are other users, including those that came while this one waited."""
         self.users -= 1
         if self.users:
             return
@@ -105,7 +106,7 @@ class _Share:
 
 
 _shares: WeakKeyDictionary[Any, dict[asyncio.AbstractEventLoop, _Share]] = WeakKeyDictionary()
-_shares_lock = threading.Lock()  # loops are in threads of their own
+_shares_lock = threading.Lock()  # event loops run in several threads
 
 
 def _join(given: Any) -> _Share:
@@ -127,7 +128,7 @@ def _forget(given: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _twin(container: Any) -> Any:
-    """Make another container like *container*, whose resources belong to another loop."""
+    """Make a container like *container*, whose resources belong to another event loop, with the same overrides."""
     made_from = getattr(container, "declarative_parent", None)
     if made_from is None:
         raise LifecycleError(f"{container!r} is open in another event loop; each needs a container of its own")
@@ -149,7 +150,7 @@ def session_already_open(key: object) -> ConfigurationError:
 
 
 def container_of(container: AnyContainer | None) -> Any:
-    """The container that is meant, a new one for a class or None; an adapter keeps it while its app is up."""
+    """The container itself, or a new one for a class or None; an adapter keeps it while its app runs."""
     container = CacheContainer if container is None else container
     if isinstance(container, providers.Container):
         found: Any = container()
@@ -163,8 +164,8 @@ def container_of(container: AnyContainer | None) -> Any:
 
 
 def _in_order(container: Any) -> Iterator[Any]:
-    """The resources to start, each after those that it depends on, the session's before all others."""
-    # With the session overridden, these two have no use but what the override itself makes of them.
+    """The resources to start, in order: each after its dependencies, and those of the session first."""
+    # If the session is overridden, these two are needed only if the override depends on them.
     skipped = {"settings", "backend"} if container.session.last_overriding is not None else set[str]()
     seen: set[int] = set()
     yield from _dependencies_first(container.session, seen)
@@ -177,7 +178,7 @@ def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
     if id(provider) in seen:
         return
     seen.add(id(provider))
-    if provider.last_overriding is not None:  # asked instead, so what the overridden one depends on is not needed
+    if provider.last_overriding is not None:  # the dependencies of the overridden provider are not needed
         yield from _dependencies_first(provider.last_overriding, seen)
         return
     for related in provider.related:

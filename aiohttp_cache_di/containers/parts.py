@@ -1,4 +1,4 @@
-"""`CacheContainer`: what its parts are, and how each is made and closed."""
+"""`CacheContainer`, and the functions that make and close its parts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import PartsByName, refuse_unknown, require_kind
+from aiohttp_cache_di.arguments import refuse_unknown, require_kind
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.build import build_session, check_store, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
+from aiohttp_cache_di.signatures import ProvidersSignature
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.engine.calls.typed import SessionOptions
 
     class ContainerOptions(TypedDict, total=False):
-        """What a `CacheContainer` takes: a value, or a provider of dependency-injector that gives it."""
+        """The arguments of `CacheContainer`: each is a value, or a provider of dependency-injector that returns it."""
 
         prefix: str | providers.Provider[str]
-        """What the names of the variables begin with. Default: "AIOHTTP_CACHE_"."""
+        """The prefix of the variables. Default: "AIOHTTP_CACHE_"."""
         env_file: str | providers.Provider[str | None] | None
-        """Path of a file of variables for what the environment lacks; None for none. Default: ".env", if there."""
+        """Path of a file of variables that the environment does not set; None for none. Default: ".env", if there."""
         session_options: SessionOptions | providers.Provider[Any]
-        """Arguments of `CachedSession`, which win over the settings. Default: {}."""
+        """Arguments of `CachedSession`, which take precedence over the settings. Default: {}."""
         settings: CacheSettings | providers.Provider[Any]
-        """The settings, in place of those of the environment. Default: `CacheSettings` of the prefix."""
+        """The settings, instead of those from variables. Default: the `CacheSettings` of the prefix."""
         backend: CacheBackend | providers.Provider[Any]
-        """The back-end, in place of the one that the settings describe; who made it closes it. Default: that one."""
+        """The backend, instead of the one that the settings describe; its maker closes it. Default: that one."""
         session: CachedSession | providers.Provider[Any]
-        """The session, in place of one on the back-end; who made it closes it. Default: that one."""
+        """The session, instead of a new one on the backend; its maker closes it. Default: that one."""
 
 
 __all__ = ["NEEDED", "CacheContainer", "load_settings", "require", "resolve"]
@@ -48,11 +49,11 @@ NEEDED: Mapping[type, tuple[str, ...]] = {
     providers.Provider: ("last_overriding", "related"),
     providers.Resource: ("init", "initialized", "provides", "reset_async_mode", "shutdown"),
 }
-"""What is used of dependency-injector beyond what its documentation shows, by the class that has it."""
+"""The undocumented attributes of dependency-injector that are used, by class."""
 
 
 def require(needed: Mapping[type, tuple[str, ...]]) -> None:
-    """Raise ImportError if this release of dependency-injector lacks any of the attributes *needed*."""
+    """Raise ImportError if the installed dependency-injector lacks one of the attributes *needed*."""
     missing = [f"{one.__name__}.{name}" for one, names in needed.items() for name in names if not hasattr(one, name)]
     if missing:
         raise ImportError(
@@ -69,15 +70,15 @@ SettingsProvider: TypeAlias = Callable[[], Any]
 
 
 def load_settings(prefix: str, env_file: str | None) -> CacheSettings:
-    """Read the variables, unless a test has put something else in the place of `CacheSettings.load`."""
+    """Call `CacheSettings.load`, looked up at each call so that tests can replace it."""
     return CacheSettings.load(prefix, env_file)
 
 
 class _Closing(AbstractAsyncContextManager[Closable]):
-    """Makes a thing in the running loop, and closes it in the end.
+    """Makes an object in the running event loop, and closes it at the end.
 
-    No generator, and neither is `_Opening`: when the start of an aiohttp.web app fails, the loop closes all generators
-    at the same time. There must be only that of the app's context, whose end closes the rest in order.
+    Neither this nor `_Opening` is an asynchronous generator: if the start of an aiohttp.web app fails, the event loop
+    closes all such generators concurrently. Only the app's context may be one, whose end closes the rest in order.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Closable]]) -> None:
@@ -94,11 +95,11 @@ class _Closing(AbstractAsyncContextManager[Closable]):
 
 
 def backend_resource(settings: SettingsProvider) -> AbstractAsyncContextManager[CacheBackend]:
-    """Build the back-end, and close it in the end."""
+    """Build the backend, and close it at the end."""
 
     async def make() -> CacheBackend:
         plan = await asyncio.to_thread(plan_backend, await _in_thread(settings))
-        # Drivers look at files as well, redis-py at its own metadata; a class of the user's may want the loop.
+        # In a thread, as drivers read files (redis-py its metadata); a user's class may need the event loop.
         return await asyncio.to_thread(plan.build) if plan.is_built_in else plan.build()
 
     return _Closing(make)
@@ -107,7 +108,7 @@ def backend_resource(settings: SettingsProvider) -> AbstractAsyncContextManager[
 def session_resource(
     backend: CacheBackend, settings: SettingsProvider, options: Mapping[str, Any]
 ) -> AbstractAsyncContextManager[CachedSession]:
-    """Build the session in the running loop, and close it in the end."""
+    """Build the session in the running event loop, and close it at the end."""
 
     async def make() -> CachedSession:
         found = await _in_thread(settings)
@@ -119,12 +120,12 @@ def session_resource(
 
 
 async def resolve(value: Any) -> Any:
-    """*value*, which a provider gives; awaited, where it is a future."""
+    """*value*, which a provider returned; awaited if it is a future."""
     return await value if inspect.isawaitable(value) else value
 
 
 async def _in_thread(settings: SettingsProvider) -> CacheSettings:
-    """Ask for the settings where files may be read; a resource of the user's is asked here, as it may give a future."""
+    """Call the settings provider in a thread, as it may read files; not a user's resource, which may need the loop."""
     asked: Any = settings
     while asked.last_overriding is not None:
         asked = asked.last_overriding
@@ -135,7 +136,7 @@ async def _in_thread(settings: SettingsProvider) -> CacheSettings:
 
 
 class _Parts(containers.DynamicContainer):
-    """What a `CacheContainer` is once it is made."""
+    """An instance of `CacheContainer`."""
 
     def __repr__(self) -> str:
         made_from = getattr(self, "declarative_parent", None)
@@ -161,23 +162,24 @@ class CacheContainer(containers.DeclarativeContainer):
 
     ``CacheContainer(prefix="WEATHER_CACHE_")`` is a cache with variables of its own;
     ``CacheContainer(settings=CacheSettings(backend="memory"))`` has settings from code;
-    ``CacheContainer(session_options={"headers": {…}})`` hands arguments on to `CachedSession`. What needs a running
-    event loop, such as a connector, goes in as a provider: ``session_options=providers.Factory(dict, connector=…)``.
+    ``CacheContainer(session_options={"headers": {…}})`` passes arguments on to `CachedSession`. An argument that needs
+    a running event loop, such as a connector, is given by a provider:
+    ``session_options=providers.Factory(dict, connector=…)``.
 
     ``session`` is shared by the whole process: never inject it with ``Closing``. Nothing is built before
-    `open_container` or ``init_resources()`` asks for it.
+    `open_container` or ``init_resources()``.
     """
 
     instance_type = _Parts
-    __signature__: inspect.Signature = PartsByName("providers.Provider")
+    __signature__: inspect.Signature = ProvidersSignature("providers.Provider")
 
-    if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
+    if TYPE_CHECKING:  # at run time dependency-injector makes the container from the providers of its class
 
         def __init__(self, **parts: Unpack[ContainerOptions]) -> None:
             """Make a container; nothing is read or built yet.
 
             Args:
-                parts: what takes the place of a part, each with a docstring of its own.
+                parts: replacements for the parts, each with a docstring of its own.
 
             Raises:
                 TypeError: there is no provider of that name.
@@ -186,9 +188,9 @@ class CacheContainer(containers.DeclarativeContainer):
     prefix: providers.Provider[str] = providers.Object(DEFAULT_PREFIX)
     env_file: providers.Provider[str | None] = providers.Object(DEFAULT_ENV_FILE)
     session_options: providers.Provider[Mapping[str, Any]] = providers.Object(MappingProxyType[str, Any]({}))
-    # A resource, so that each start reads the environment anew; synchronous, so that it can be asked for anywhere.
+    # A resource, so that each start reads the environment again; synchronous, so that it can be called anywhere.
     settings: providers.Provider[CacheSettings] = providers.Resource(load_settings, prefix, env_file)
-    # Both are given the provider, not the settings, so that they can ask it in a thread.
+    # Both get the provider instead of the settings, so that they can call it in a thread.
     backend: providers.Provider[CacheBackend] = providers.Resource(backend_resource, settings.provider)
     session: providers.Provider[CachedSession] = providers.Resource(
         session_resource, backend, settings.provider, session_options

@@ -1,17 +1,17 @@
-"""Which requests are the same: keys, and the partitions that credentials open.
+"""Cache keys: which requests get the same stored response, and which must not.
 
-Two requests with one key get one response, so what must not be shared has to be in the key. This room may import
-`rfc9111` and the leaves beside it, yarl, multidict, and aiohttp for the payloads of bodies; it knows no rule, no store
-and no request on its way. How its parts move together:
+Requests with the same key get the same response, so everything that may not be shared is part of the key. This room may
+import `rfc9111` and the leaves beside it, yarl, multidict, and aiohttp for the payloads of bodies; it knows neither
+rules nor stores nor the engine. Its parts:
 
-- ``names`` says of a header field or parameter whether it tells who asks, or for what, or is a secret.
-- ``credentials`` collects what says who asks; the digest of that is the *partition*.
-- ``bodies`` brings a request body into one canonical form.
-- ``key`` makes the key of method, URL, partition, body and the way to the origin: the same for the engine, which has
-  a request, and for users, who ask about one.
-- ``targets`` has what of a URL makes a difference.
-- ``tls`` says what a request demands of TLS, as a part of the key, and ``certificates`` whom a TLS context presents.
-- ``redaction`` takes out of URLs what may be neither stored nor shown; ``sealing`` hides what is needed nevertheless.
+- ``names`` judges header fields and parameters by their names: which identify the user, which are secrets.
+- ``credentials`` collects everything that identifies the user; its digest is the *partition*.
+- ``bodies`` brings a request body into a canonical form.
+- ``key`` makes the key from method, URL, partition, body and the way to the origin: the same key for the engine, which
+  has a request, and for users, who have its arguments.
+- ``targets`` has the part of the key that comes from the URL.
+- ``tls`` has the part that comes from the TLS options, and ``certificates`` finds the client certificate of a context.
+- ``redaction`` removes secrets from URLs that are stored or shown; ``sealing`` encrypts those that are needed later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from aiohttp_cache_di.keys.redaction import (
     redacted,
     unsealed,
 )
-from aiohttp_cache_di.keys.targets import is_own_host, spellings, target_of
+from aiohttp_cache_di.keys.targets import host_of, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token, without_client
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "create_key",
     "credential_names",
     "has_param",
+    "host_of",
     "is_own_host",
     "is_redacted",
     "is_sealed",

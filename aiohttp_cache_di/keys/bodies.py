@@ -1,9 +1,8 @@
-"""Request bodies as cache keys see them: the bytes that aiohttp would send, in one canonical form.
+"""The digest of a request body, of the bytes that aiohttp would send, in a canonical form.
 
-The engine sees the bytes of a body, a user asks with ``data=`` or ``json=``; both must come to the same digest.
-So a JSON text does not depend on white space, nor on the order of its names unless that is asked for; a form does not
-depend on the order of different fields, with the same exception, and a multipart body does not depend on its random
-boundary. What cannot be brought into such a form without losing a distinction is taken byte by byte.
+The engine has the bytes of a body and a user passes ``data=`` or ``json=``; both must get the same digest. So in JSON
+white space makes no difference, nor does the order of names (unless *ordered*); nor does that of different fields in a
+form, nor the random boundary of a multipart body. A body that has no lossless canonical form is taken byte by byte.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["OCTETS", "Body", "body_digest", "body_of", "canonical_pairs"]
 
-OCTETS: Final = "application/octet-stream"  # What aiohttp says of bytes that nothing else is said of.
+OCTETS: Final = "application/octet-stream"  # aiohttp's default Content-Type for bytes
 _FORM: Final = "application/x-www-form-urlencoded"
 _BOUNDARY: Final = compiled_later(r';\s*boundary=("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 _PART_NAME: Final = compiled_later(
@@ -35,7 +34,7 @@ _PART_NAME: Final = compiled_later(
 
 
 class Body(Struct, frozen=True):
-    """A request body as it goes on the wire, before any content coding that aiohttp applies itself."""
+    """A request body as it is sent, before the content coding that ``compress=`` applies."""
 
     content: bytes
     content_type: str
@@ -47,12 +46,12 @@ def body_of(
     *,
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
 ) -> Body | None:
-    """What aiohttp would send for ``data=`` and ``json=``; None when that is nothing.
+    """The body that aiohttp would send for ``data=`` and ``json=``; None for no body.
 
-    Files are read and put back to where they were.
+    Files are read, and their positions are restored.
 
     Raises:
-        TypeError: the body is a stream, whose content is unknown before it is sent, or nothing that aiohttp sends.
+        TypeError: the body is a stream, whose content is unknown before it is sent, or aiohttp cannot send it.
     """
     if data is None:
         if json is None:
@@ -78,12 +77,12 @@ def _payload(data: Any) -> Payload:
 def body_digest(
     body: Body, ignored: frozenset[str] = frozenset(), content_encoding: str = "", *, ordered: bool = False
 ) -> bytes:
-    """A digest that equal bodies share and different ones do not.
+    """The digest of *body*.
 
     Args:
         ignored: names of top-level JSON members and form fields that make no difference.
-        content_encoding: a coded body is opaque, and different from the same bytes uncoded.
-        ordered: whether the order of different names makes a difference.
+        content_encoding: an encoded body has another digest than the same bytes without encoding.
+        ordered: the order of different names makes a difference.
     """
     kind, _, parameters = body.content_type.partition(";")
     kind = kind.strip().lower()
@@ -99,13 +98,13 @@ def body_digest(
             rest = body.content_type[: boundary.start()] + body.content_type[boundary.end() :]
             return _digest(b"multipart", _text(rest), *_parts(body.content, boundary[1], ignored))
     except (ValueError, ArithmeticError, RecursionError):
-        # Not what its type says, or not to be normalised without loss: its bytes alone speak for it.
+        # The content does not match its type, or has no lossless canonical form: its bytes count.
         return _digest(b"bytes", _text(body.content_type), body.content)
     return _digest(b"bytes", _text(body.content_type), body.content)
 
 
 def canonical_pairs(query: str, ignored: frozenset[str] = frozenset(), *, ordered: bool = False) -> str:
-    """A query string or a form with its names sorted unless it is *ordered*; values of one name keep their order."""
+    """A query string or a form with its names sorted, unless *ordered*; values of one name keep their order."""
     pairs = query.split("&")
     if ignored:
         pairs = [pair for pair in pairs if unquote_plus(pair.partition("=")[0]) not in ignored]
@@ -115,7 +114,7 @@ def canonical_pairs(query: str, ignored: frozenset[str] = frozenset(), *, ordere
 
 
 def _pair_name(pair: str) -> str:
-    # Decoded, since to a server "sort+by" and "sort%20by" are one name, whose values have an order.
+    # Decoded: for a server "sort+by" and "sort%20by" are the same name, and the order of its values matters.
     return unquote_plus(pair.partition("=")[0])
 
 
@@ -148,14 +147,14 @@ def _canonical_json(content: bytes, ignored: frozenset[str], *, ordered: bool) -
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a name occurs twice")  # Which of the two counts is the server's choice.
+        raise ValueError("a name occurs twice")  # which of the two counts depends on the server
     return members
 
 
 def _exact_float(literal: str) -> float:
     value = float(literal)
     if repr(value) != literal and Decimal(repr(value)) != Decimal(literal):
-        raise ValueError("more digits than a float holds")  # Two such numbers would look the same.
+        raise ValueError("more digits than a float holds")  # two different numbers would become the same
     return value
 
 
@@ -171,9 +170,8 @@ def _parts(content: bytes, boundary: str, ignored: frozenset[str]) -> list[bytes
     if start or len(parts) < 2 or parts[-1] != b"--\r\n":
         raise ValueError("no multipart body")
     if any(delimiter in part or not part.startswith(b"\r\n") for part in parts[:-1]):
-        raise ValueError(
-            "the boundary occurs in the content"
-        )  # Neutral no longer: another one would mean another text.
+        # Then the boundary is part of the meaning: with another one the body would have other parts.
+        raise ValueError("the boundary occurs in the content")
     return [part for part in parts if not ignored or _part_name(part) not in ignored]
 
 
@@ -184,17 +182,19 @@ def _part_name(part: bytes) -> str | None:
 
 
 def _content(payload: Payload) -> bytes:
-    """The bytes of a payload that is at hand, read without an event loop."""
+    """The bytes of a payload that is in memory or in a file, read without an event loop."""
     if isinstance(payload, MultipartWriter):
         delimiter = b"--" + payload.boundary.encode("ascii")
         parts = b"".join(b"%b\r\n%b%b\r\n" % (delimiter, _head(part), _content(part)) for part, _, _ in payload)
         return parts + delimiter + b"--\r\n"
     if isinstance(payload, IOBasePayload) and payload.size is None:
-        raise _no_content(payload)  # A pipe or the like: what is read of it here could not be sent any more.
+        raise _no_content(payload)  # a pipe: what is read here could not be sent any more
     if isinstance(payload, TextIOPayload):
         return payload.decode().encode(payload.encoding or "utf-8")
     if isinstance(payload, IOBasePayload):
-        return payload.decode("latin-1").encode("latin-1")  # Lossless, and the one way to read it that needs no loop.
+        return payload.decode("latin-1").encode(
+            "latin-1"
+        )  # lossless, and the only way to read it without an event loop
     if isinstance(payload, AsyncIterablePayload):
         raise _no_content(payload)
     return _run_at_once(payload)
@@ -223,7 +223,7 @@ def _no_content(payload: Payload | io.IOBase) -> TypeError:
 
 @contextmanager
 def _positions_kept(data: Any) -> Generator[None]:
-    """Put files back to where they were, so that the request itself still sends them whole."""
+    """Restore the positions of files, so that the request still sends all of them."""
     with ExitStack() as stack:
         for file in _files(data):
             if not file.seekable():

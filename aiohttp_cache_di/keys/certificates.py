@@ -1,14 +1,12 @@
-"""Which certificate a TLS context presents to a server that asks who it is.
+"""Find the client certificate of a TLS context.
 
-An `ssl.SSLContext` does not tell what `load_cert_chain` has given it. But a connection in memory does: a server of our
-own, which has no certificate, is given the context in place of its own, as servers do when they have found out which
-host they are asked for. It then presents what the context has, and a client of ours, to which any is right, sees it.
-Nothing is sent, the context stays as it is, and nothing is proved to anyone else. It takes some milliseconds, once for
-each context. A context that writes its secrets into a file (``keylog_filename``), or tells of its messages, is not
-tried: what it presents is not seen.
+`ssl.SSLContext` has no way to read what `load_cert_chain` loaded. A handshake in memory reveals it: a server object of
+ours gets the context in place of its own (as a server does for SNI), so that it presents the context's certificate to a
+client object of ours, which accepts any. Nothing is sent, and the context is not changed. It takes a few milliseconds,
+once per context. A context that logs its secrets (``keylog_filename``) or reports its messages is not tried.
 
-A client that takes all ciphers, and each of the curves in turn, is tried where the usual ones see nothing. A
-certificate for DSA is not seen, as no TLS of today presents it by default.
+If the usual handshakes see no certificate, others with all ciphers and with each of the curves below are tried. DSA
+certificates are not found: current TLS versions do not use them by default.
 """
 
 from __future__ import annotations
@@ -38,14 +36,14 @@ _CURVES: Final = (
     *("prime192v1", "secp224r1", "secp224k1", "secp192k1"),
     *("brainpoolP160r1", "brainpoolP192r1", "brainpoolP224r1", "brainpoolP320r1"),
 )
-"""Those that OpenSSL does not offer by itself."""
-_ROUNDS: Final = 4  # of messages to and fro; TLS 1.2 needs three
+"""The curves that OpenSSL does not offer by default."""
+_ROUNDS: Final = 4  # of messages back and forth; TLS 1.2 needs three
 _NONE: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER", "NO_SUITABLE_SIGNATURE_ALGORITHM"})
 _known: Final[WeakKeyDictionary[SSLContext, str | None]] = WeakKeyDictionary()
 
 
 def client_certificate(context: SSLContext) -> str | None:
-    """A digest of the certificate that *context* presents, "" if it has none; None where that cannot be seen."""
+    """A digest of the client certificate of *context*, "" if it has none; None if that cannot be found out."""
     found = _known.get(context, ...)
     if found is ...:
         found = _known[context] = _digest(context)
@@ -53,10 +51,10 @@ def client_certificate(context: SSLContext) -> str | None:
 
 
 def _digest(context: SSLContext) -> str | None:
-    if type(context).load_cert_chain is not SSLContext.load_cert_chain:  # which may have put it elsewhere
+    if type(context).load_cert_chain is not SSLContext.load_cert_chain:  # a subclass may keep the certificate elsewhere
         return None
     if any(getattr(context, name, None) is not None for name in ("keylog_filename", "_msg_callback")):
-        return None  # they would be told of our handshake, the file in the event loop
+        return None  # our handshake would be logged, to a file in the event loop
     for version, curve in (
         *((version, "") for version in _VERSIONS),
         *((TLSVersion.TLSv1_2, name) for name in _CURVES),
@@ -74,14 +72,14 @@ def _digest(context: SSLContext) -> str | None:
 
 
 def _presented(context: SSLContext, version: TLSVersion, curve: str) -> bytes | None:
-    """What *context* presents as a server; SSLError if that is nothing."""
+    """The certificate that *context* presents as a server; SSLError if it has none."""
     client_side, server_side = _sides(version, curve)
     to_server, to_client = MemoryBIO(), MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server)
     server = server_side.wrap_bio(to_server, to_client, server_side=True)
     server.context = context
     for _ in range(_ROUNDS):
-        is_over = [_goes_on(client), _goes_on(server)]
+        is_over = [_shakes_hands(client), _shakes_hands(server)]
         if all(is_over):
             break
     return client.getpeercert(binary_form=True)
@@ -91,7 +89,7 @@ def _presented(context: SSLContext, version: TLSVersion, curve: str) -> bytes | 
 def _sides(version: TLSVersion, curve: str) -> tuple[SSLContext, SSLContext]:
     client, server = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_SERVER)
     client.check_hostname = False
-    client.verify_mode = CERT_NONE  # it is not for us to judge
+    client.verify_mode = CERT_NONE  # any certificate will do
     for side in (client, server):
         side.minimum_version = side.maximum_version = version
         if curve:
@@ -101,8 +99,8 @@ def _sides(version: TLSVersion, curve: str) -> tuple[SSLContext, SSLContext]:
     return client, server
 
 
-def _goes_on(side: SSLObject) -> bool:
-    """Go on with the handshake of *side*; tell whether it is over."""
+def _shakes_hands(side: SSLObject) -> bool:
+    """Continue the handshake of *side*; return whether it is complete."""
     try:
         side.do_handshake()
     except SSLWantReadError:

@@ -1,7 +1,7 @@
-"""Whose request it is: the partition of the cache that a set of credentials opens.
+"""The partition of a request: a digest of everything that identifies its user.
 
-Requests that carry credentials live in a partition of their own, so that no one gets another's response. The
-partition is named by a digest, and the credentials themselves are stored nowhere.
+Requests with different credentials have different partitions, so that no user gets the response of another. The
+credentials themselves are not stored.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = [
     "who_asks",
 ]
 
-_PRINCIPAL: Final = ":principal"  # no names of header fields, so that none is taken for one
+_PRINCIPAL: Final = ":principal"  # with a colon, which names of header fields do not have
 _SHARED: Final = ":shared"
 
 Fields: TypeAlias = list[tuple[str, str]]
-"""Header lines with lower-case names, in the order of sending."""
+"""Header fields with lower-case names, in the order in which they are sent."""
 
 
 def digest_of(credentials: Fields, key: bytes = b"") -> str:
-    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference.
+    """The digest of *credentials*, "" for none; the order of different names, and of cookies, makes no difference.
 
-    Without a *key* short credentials can be guessed from it.
+    Without a *key*, short credentials can be guessed from the digest.
     """
     if not credentials:
         return ""
@@ -44,7 +44,7 @@ def digest_of(credentials: Fields, key: bytes = b"") -> str:
         f"{len(name)}:{name}{len(value)}:{value}"
         for name, value in sorted(
             ((name, _sorted_cookies(value) if name == "cookie" else value) for name, value in credentials),
-            key=_first,  # Stable: several values of one name keep their order.
+            key=_first,  # a stable sort: the values of one name keep their order
         )
     )
     return hex_digest(text, 16, key)
@@ -58,15 +58,15 @@ def who_asks(
     credentials_are_shared: bool = False,
     key: bytes = b"",
 ) -> str:
-    """The digest of what sets requests of different principals apart in *fields*, "" for nothing.
+    """The digest of the *fields* that identify the user or the resource, "" if there are none.
 
     Args:
-        fields: effective ones, credentials included.
-        names: of the fields that count.
-        principal: whom the request is for: then its credentials do not count, however they change.
-        credentials_are_shared: those of the origin do not count, but that there are any: requests without them see
-            nothing of what others are given.
-        key: of the digest.
+        fields: all effective header fields, including credentials.
+        names: the names of the fields that identify the user or the resource.
+        principal: the user, if known by name: then credentials make no difference.
+        credentials_are_shared: credentials for the origin are interchangeable; only whether there are any makes a
+            difference, so that requests without credentials do not get responses to requests with them.
+        key: the key of the digest.
     """
     found = [field for field in fields if field[0] in names and field[1]]
     if principal is not None:
@@ -90,7 +90,7 @@ def effective_credentials(
     proxy_auth: BasicAuth | None = None,
     proxy_fields: Fields | None = None,
 ) -> Fields:
-    """*fields* with the credentials that aiohttp will add to them from the other arguments of a request."""
+    """*fields*, with the credentials that aiohttp adds from the other arguments of a request."""
     has_userinfo = url.raw_user is not None or url.raw_password is not None
     if not (auth or cookies or proxy or proxy_auth or proxy_fields or has_userinfo):
         return fields
@@ -111,13 +111,13 @@ def effective_credentials(
 
 
 def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
-    """The pairs of a mapping, a multidict or an iterable of pairs: all the forms in which aiohttp takes fields."""
+    """The pairs of a mapping, a multidict or an iterable of pairs, which aiohttp all accepts."""
     pairs: Iterable[tuple[str, Any]] = fields.items() if hasattr(fields, "items") else fields
     return pairs
 
 
 def hex_digest(text: str, size: int, key: bytes = b"") -> str:
-    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long, made with *key*."""
+    """The BLAKE2b digest of *text* with *key*, *size* bytes long, in hexadecimal digits."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size, key=key).hexdigest()
 
 
@@ -131,14 +131,14 @@ def _cookie_pairs(header: str) -> list[tuple[str, str]]:
 
 
 def _sorted_cookies(header: str) -> str:
-    # Servers do not agree on whether a semicolon within quotes separates; where one could be, the order counts.
+    # Servers disagree on whether a semicolon within quotes separates cookies; with one, the order counts.
     if '"' in header and (r"\"" in header or any(part.count('"') % 2 for part in header.split(";"))):
         return header
     return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
 
 
 def _with_cookies(header: str, cookies: LooseCookies) -> str:
-    """The Cookie header that aiohttp makes of a header and of ``cookies=``: the latter win by name."""
+    """The Cookie field that aiohttp makes from a header field and ``cookies=``, which takes precedence by name."""
     merged = dict(_cookie_pairs(header))
     jar: BaseCookie[str] = SimpleCookie()
     for name, value in pairs_of(cookies):

@@ -1,8 +1,8 @@
-"""Cache keys: one digest per distinguishable request, equal for the engine and for the user who asks about it.
+"""The cache key of a request: a digest of all components that may affect its response.
 
-The engine knows a request as it goes on the wire (final URL, effective headers, body as bytes); users know it by the
-arguments of ``session.get(…)``. Both views come to the same key. Every component of a key is preceded by its length,
-so no two different requests are spelt alike.
+The engine knows a request as it is sent (final URL, effective headers, body as bytes), users know it by the arguments
+of ``session.get(…)``; both get the same key. Each component is preceded by its length, so that different requests never
+have the same text.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ __all__ = ["create_key", "plain_key"]
 _KEY_BYTES: Final = 20
 _KNOWN_ARGUMENTS: Final = named_parameters(own_request() or genuine_request())
 
-# Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
-# precondition or a Cache-Control in a request chooses how a stored response is used, not which one.
+# Fields of the connection, of the body (a component of its own), and for the cache: a condition or Cache-Control in a
+# request decides how a stored response is used, not which one.
 _NEVER_MATCHED: Final = frozenset(
     {
         "host",
@@ -59,7 +59,7 @@ _NEVER_MATCHED: Final = frozenset(
 
 _NONE: Final[frozenset[str]] = frozenset()
 
-# What aiohttp adds by itself, and the user who asks with their own arguments does not see.
+# Fields that aiohttp adds by itself, so that they are missing in a user's arguments.
 _AUTOMATIC: Final = {name.lower(): value for name, value in ClientRequest.DEFAULT_HEADERS.items()} | {
     "user-agent": SERVER_SOFTWARE,
     "content-type": OCTETS,
@@ -98,26 +98,26 @@ def create_key(
 ) -> str:
     """The key under which the response to a request is kept, as hexadecimal digits.
 
-    The order of values of one name makes a difference to it, that of different names only where it is asked for.
+    The order of the values of one name makes a difference, that of different names only with *ordered*.
 
     Args:
-        include_headers: match on all request headers but those of the connection, the cache and aiohttp's defaults.
-        match_headers: match on these headers, in any case.
-        ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
-            difference; of headers in any case, and credentials too: what they protect is then shared.
-        credential_headers: headers that say who asks; each set of values has keys of its own. By default those whose
-            names say so, and those that ``DEFAULT_CREDENTIAL_HEADERS | names`` adds; a collection of names stands for
-            these alone, in any case.
-        principal: whom the request is for, in place of what its credentials say.
-        credentials_are_shared: all credentials for the origin are as good as each other.
-        proxy, proxy_headers: the way to the origin, which may answer for it.
-        ssl, server_hostname: how the connection is verified, which matters for https alone.
-        tls: the same, as a text (`tls_token`).
-        contexts_apart: each TLS context is like no other.
-        ordered: whether the order of different names in a query, a form and a JSON body makes a difference.
-        digest_key: of the digest where more than a method and a URL is in it, so that short secrets cannot be guessed.
+        include_headers: all request headers are part of the key, except those of the connection, those for the cache
+            and aiohttp's defaults.
+        match_headers: names of headers that are part of the key, in any case.
+        ignored_params: names of query parameters, top-level JSON members, form fields and headers (in any case) that
+            are not part of the key. This includes credentials, whose responses are then shared.
+        credential_headers: headers that identify the user. By default those with telling names;
+            ``DEFAULT_CREDENTIAL_HEADERS | names`` adds others, and a collection of names stands for these alone.
+        principal: the user whom the request is for, in place of its credentials.
+        credentials_are_shared: credentials for the origin are interchangeable.
+        proxy, proxy_headers: the proxy, which may answer in place of the origin.
+        ssl, server_hostname: how the connection is verified; part of the key for https only.
+        tls: the same as a text, from `tls_token`.
+        contexts_apart: each TLS context has keys of its own.
+        ordered: the order of different names in a query, a form and a JSON body makes a difference.
+        digest_key: the key of the digest if more than method and URL is in it, so that secrets cannot be guessed.
         decoded: whether the client decodes content codings (``auto_decompress``).
-        kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
+        kwargs: the other arguments of `aiohttp.ClientSession.request`, which make no difference.
 
     Raises:
         TypeError: an argument that `aiohttp.ClientSession.request` does not know, or a body that is a stream.
@@ -142,7 +142,7 @@ def create_key(
     body = ""
     if data is not None or json is not None:
         body = _body(data, json, json_serialize, fields, compress, ignored, ordered)
-    if method == "QUERY" and not body:  # what no content means is told by its type too
+    if method == "QUERY" and not body:  # without content, the type still distinguishes requests
         body = "".join(value for name, value in fields if name == "content-type")
     matched = ""
     if include_headers or match_headers:
@@ -160,7 +160,7 @@ def create_key(
 
 
 def plain_key(method: str, url: URL, *, ignored_params: Collection[str] = (), ordered: bool = False) -> str:
-    """What `create_key` makes of a method (upper case) and a URL without userinfo, and nothing else."""
+    """The key that `create_key` makes for a method (upper case) and a URL without userinfo and nothing else."""
     target = target_of(url, ignored_params, ordered=ordered)
     return hex_digest(f"{_beginning(method, target)}{_NOTHING_ELSE}", _KEY_BYTES)
 
@@ -169,19 +169,19 @@ def _beginning(method: str, target: str) -> str:
     return f"1,{len(method)}:{method}{len(target)}:{target}"
 
 
-_NOTHING_ELSE: Final = "0:0:10:0:"  # no credentials, no demand of TLS, decoded, no body, no header that is matched
+_NOTHING_ELSE: Final = "0:0:10:0:"  # no credentials, default TLS, decoded, no body, no matched header
 
 
 def _effective_host(fields: Fields, url: URL) -> str:
-    """The Host where it is not the URL's own: the server's name for another resource. Of several the last is sent."""
+    """The Host field if it is not the URL's own, since it selects another resource. Of several the last one is sent."""
     hosts = [value for name, value in fields if name == "host"]
     return "" if not hosts or is_own_host(hosts[-1], url) else hosts[-1].strip().lower()
 
 
 def _way_by(proxy: str | URL, proxy_fields: Fields, ignored: frozenset[str]) -> str:
-    """The proxy that is asked, and what it is asked besides; its answers are its own, such as those of another country.
+    """The proxy and the header fields for it; its responses may differ, such as those of a proxy in another country.
 
-    What a user is known by to the proxy is a credential, and counts as such.
+    Proxy-Authorization is left out: it is part of the credentials.
     """
     address = URL(proxy)
     without = lower_names(ignored) | {"proxy-authorization"}
@@ -207,7 +207,7 @@ def _body(
 ) -> str:
     body = body_of(data, json, json_serialize=json_serialize)
     if body is None or not body.content:
-        return ""  # aiohttp sends the same for b"" and for None, but for a Content-Type of nothing.
+        return ""  # aiohttp sends no body for b"" either
     content_encoding = compress if isinstance(compress, str) else "deflate" if compress else ""
     for name, value in fields:
         if name == "content-type":
@@ -236,5 +236,5 @@ def _matched(
         and (only is None or name in only)
         and _AUTOMATIC.get(name) != value
     ]
-    found.sort(key=lambda field: field[0])  # Stable: several lines of one name keep their order.
+    found.sort(key=lambda field: field[0])  # a stable sort: the values of one name keep their order
     return "".join(f"{len(name)}:{name}{len(value)}:{value}" for name, value in found)

@@ -1,8 +1,8 @@
-"""What names say: which request headers say who asks or for what, and which parameters of a URL are secrets.
+"""Judge header fields and parameters by their names: which identify the user or the resource, and which are secrets.
 
-A list of names is never complete, since each API has a name of its own for its key. So names are judged by the words
-in them, and the rule errs on the safe side: a header that is taken for a credential without being one costs a shared
-hit, one that is overlooked gives a user another's response.
+No list of names would be complete, since every API has its own name for its key. So names are judged by the words in
+them, erring on the safe side: a header that is wrongly taken for a credential costs hits, one that is missed would give
+a user the response of another.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _BEARER: Final = (
     r"|code-?verifier|(?:device|user|verification|security)-?code|bearer|assertion|saml|ticket|\b(?:otp|(?:user-?)?(?:pass|sid))\b"
 )
 _SIGNED: Final = r"signature|hmac|dpop"
-# Not secrets, but they say for whom a request is, or which application asks.
+# Not secrets, but they identify the user or the application.
 _IDENTITY: Final = (
     r"user(?!-?agent)|tenant|account|principal|identity|oidc|subject|consumer|impersonat|on-?behalf"
     r"|client-?(?:id|dn)|cert(?!ain)"
     r"|app(?:lication)?-?id|e-?mail|organi[sz]ation|customer|subscriber|merchant|workspace|licen[cs]e"
     r"|\b(?:org|member|team|project|company|login|sudo|act(?:ing)?-as|pin|roles?|scopes?|groups?|uid|dn)\b|(?:device|profile)-?id"
 )
-# By them a server or what stands before it takes another resource than the URL's, or another method.
+# By these a server or a proxy in front of it selects another resource than the URL, or another method.
 _RESOURCE: Final = (
     r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
 )
@@ -48,11 +48,10 @@ _WHICH_RESOURCE: Final = compiled_later(_RESOURCE)
 _WHO: Final = compiled_later(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsig\b")
 _SECRET_PARAM: Final = compiled_later(rf"{_BEARER}|{_SIGNED}|\bsig\b|accessid")
 _BEARER_PARAM: Final = compiled_later(_BEARER)
-_WITHIN: Final = compiled_later("(?<=[a-z0-9])(?=[A-Z])")  # where a word begins in a name such as userSid
+_WITHIN: Final = compiled_later("(?<=[a-z0-9])(?=[A-Z])")  # the beginning of a word in a name such as userSid
 
-# Header fields with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455,
-# Fetch Metadata), of the response that is wanted (RFC 9421 §5.1), of caches, and tokens against forged requests, which
-# come along with a cookie.
+# Header fields with such a word that identify no user: for a single request (Idempotency-Key, RFC 6455, Fetch
+# Metadata), about the wanted response (RFC 9421 §5.1), for caches, and CSRF tokens, which accompany a cookie.
 _ELSEWHERE: Final = compiled_later(
     r"(?:x-)?idempotency-key|sec-websocket-key|sec-fetch-user|accept-signature|(?:x-)?(?:surrogate|cache)-key"
     r"|(?:x-)?(?:anti-)?[cx]srf-?token"
@@ -61,43 +60,44 @@ _ELSEWHERE: Final = compiled_later(
 HARMLESS_FIELDS: Final = frozenset(
     ("surrogate-key", "x-surrogate-key", "cache-key", "x-cache-key", "access-control-allow-credentials", "author")
 )
-"""Header fields of responses (lower case) that have such a word in their names and give access to nothing."""
+"""Header fields of responses (lower case) with such a word in their names that are no secrets."""
 
-# What comes with an authorization code, whose own name says nothing (RFC 6749 §4.1.3, RFC 7636 §4.5).
+# Parameters that accompany an authorization code, whose own name is just "code" (RFC 6749 §4.1.3, RFC 7636 §4.5).
 _OF_GRANTS: Final = frozenset({"grant_type", "client_id", "client_secret", "redirect_uri", "code_verifier"})
 
-_LONG_CODE: Final = 16  # characters; those of countries and products are shorter, and a guess must be unlikely
+_LONG_CODE: Final = 16  # characters; codes of countries and products are shorter
 
 _REMEMBERED_CHARS: Final = 64  # Times _REMEMBERED, this bounds the memory that remembered names take.
 _REMEMBERED: Final = 1024
 
 
 def says_who_asks(name: str) -> bool:
-    """Whether a request header called *name* (lower case) says who asks, or for which resource, by the words in it."""
+    """Whether the request header *name* (lower case) identifies the user or the resource, by the words in the name."""
     words = name.replace("_", "-")
     return _WHO.search(words) is not None and _ELSEWHERE.fullmatch(words) is None
 
 
 def says_which_resource(name: str) -> bool:
-    """Whether a request header called *name* (lower case) says which resource is meant, and not who asks for it."""
+    """Whether the request header *name* (lower case) identifies the resource rather than the user."""
     return _WHICH_RESOURCE.search(name.replace("_", "-")) is not None
 
 
 def is_secret_param(name: str) -> bool:
-    """Whether the value of a query parameter called *name* is a secret or a signature, by the words in its name."""
+    """Whether the query parameter *name* is a secret or a signature, by the words in the name."""
     return _has_word(_SECRET_PARAM, name)
 
 
 def is_bearer_param(name: str) -> bool:
-    """Whether the value of a query parameter called *name* gives access by itself, as a token does."""
+    """Whether the query parameter *name* gives access by itself, as a token does."""
     return _has_word(_BEARER_PARAM, name)
 
 
 def is_authorization_code(name: str, beside: Collection[str], value: str = "") -> bool:
-    """Whether *name* is that of an authorization code of OAuth, by the names of what stands *beside* it.
+    """Whether the parameter *name* is an authorization code of OAuth.
 
     Args:
-        value: of a parameter in a URL, where a redirect may bring nothing else along, or only a state.
+        beside: the names of the other parameters.
+        value: its value in a URL, where the code may be the only parameter, or have only ``state`` beside it.
     """
     if name != "code":
         return False
@@ -111,12 +111,12 @@ def _has_word(words: re.Pattern[str], name: str) -> bool:
 
 
 class CredentialNames:
-    """The request headers that say who asks: some by name, and all whose names say so unless *by_rule* is off.
+    """The names of the request headers that identify the user or the resource.
 
     Args:
         named: names that count, in any case.
-        by_rule: whether those count too of which `says_who_asks` says so.
-        without: names that do not count, whatever else says so, in any case.
+        by_rule: whether names that `says_who_asks` recognises count, too.
+        without: names that never count, in any case.
     """
 
     __slots__ = ("_by_rule", "_harmless", "_known", "_named", "_without")
@@ -127,15 +127,15 @@ class CredentialNames:
         self._without = frozenset(name.lower() for name in without)
         self._known: dict[str, bool] = {}
         self._harmless: set[str] = set()
-        """Names, as they were spelled, that are known not to say who asks: those of nearly all requests."""
+        """Names, in their original case, that are known not to count: those in nearly all requests."""
 
     def __contains__(self, name: str) -> bool:
-        """Whether the header called *name* (lower case) says who asks."""
+        """Whether the header *name* (lower case) counts."""
         known = self._known.get(name)
         return self._judge(name) if known is None else known
 
     def isdisjoint(self, names: Collection[str]) -> bool:
-        """Whether none of *names*, in any case, says who asks."""
+        """Whether none of *names*, in any case, counts."""
         harmless = self._harmless
         if harmless.issuperset(names):
             return True
@@ -150,11 +150,11 @@ class CredentialNames:
 
     @property
     def leaves_some_out(self) -> bool:
-        """Whether a name that says who asks may not count."""
+        """Whether a name that `says_who_asks` recognises may not count."""
         return not self._by_rule or any(map(says_who_asks, self._without))
 
     def __or__(self, names: Iterable[str]) -> CredentialNames:
-        """These and *names*, which count even where they were excepted."""
+        """These names and *names*, even those that were excluded."""
         more = frozenset(name.lower() for name in names)
         return CredentialNames(self._named | more, by_rule=self._by_rule, without=self._without - more)
 
@@ -165,15 +165,15 @@ class CredentialNames:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Whether *other* means the same names, for the same reasons."""
+        """Whether *other* was made from the same names and rule."""
         return isinstance(other, CredentialNames) and self._meaning() == other._meaning()
 
     def __hash__(self) -> int:
-        """As `__eq__` has it."""
+        """Consistent with `__eq__`."""
         return hash(self._meaning())
 
     def __repr__(self) -> str:
-        """Show what counts."""
+        """Show the names and the rule."""
         named, by_rule, without = self._meaning()
         return f"CredentialNames({sorted(named)}, by_rule={by_rule}, without={sorted(without)})"
 
@@ -190,15 +190,15 @@ class CredentialNames:
 
 
 DEFAULT_CREDENTIAL_HEADERS: Final = CredentialNames()
-"""The request headers that say who asks, by the words in their names."""
+"""The request headers that identify the user or the resource, by the words in their names."""
 
 
 def credential_names(
     names: CredentialNames | Collection[str] = DEFAULT_CREDENTIAL_HEADERS, ignored: Collection[str] = ()
 ) -> CredentialNames:
-    """What an option ``credential_headers`` means: the rule with its names, or names alone; *ignored* ones never count.
+    """Turn the option ``credential_headers`` into `CredentialNames`; *ignored* names never count.
 
-    What collections of names mean is remembered, since the same come again and again.
+    Results are memoised, since the same collections are passed again and again.
     """
     if isinstance(names, CredentialNames) and not ignored:
         return names
@@ -213,5 +213,5 @@ def _credential_names(names: CredentialNames | frozenset[str], ignored: frozense
 
 @lru_cache(maxsize=64)
 def lower_names(names: frozenset[str]) -> frozenset[str]:
-    """*names* in lower case, remembered for sets that come again and again."""
+    """*names* in lower case, memoised."""
     return frozenset(name.lower() for name in names)

@@ -1,8 +1,8 @@
-"""What of a URL may be stored and shown: no userinfo, and no values of parameters that are ignored or secrets.
+"""Remove secrets from URLs that are stored or shown: userinfo, and the values of secret and ignored parameters.
 
-Keys are digests, so they need no redaction. What does are the URL that an entry names, and the header fields of a
-response that name URLs. The Location of a redirect is needed as it is, to lead the next caller on: if it has a
-signature or a password, it is stored redacted, with the whole of it sealed in its fragment.
+Keys are digests and need no redaction, but the URL in an entry does, and so do the header fields of a response that
+contain URLs. The Location of a redirect is needed unredacted to follow it: if it contains a secret, it is stored
+redacted, with the original encrypted in its fragment (`sealing`).
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 __all__ = ["NAMING_FIELDS", "REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
 
 REDACTED: Final = "REDACTED"
-"""What stands in place of a value that is not to be stored."""
+"""The replacement for a value that must not be stored."""
 
 _REMEMBERED_CHARS: Final = 64
 NAMING_FIELDS: Final = frozenset(
     b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect referer"
     b" operation-location azure-asyncoperation".split()
 )
-"""Header fields that name URLs, lower case."""
+"""Header fields that contain URLs, in lower case."""
 _PAIR: Final = compiled_later(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
 _NAME: Final = compiled_later(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
 _USERINFO: Final = compiled_later(r'(?<=//)[^/?#<>"\s]*@')
 _IN_PATH: Final = compiled_later(r"(?<=;)[^=;/]+=[^;/]+")
 _SEALED: Final = "#sealed="
-_LEADING: Final = frozenset({b"location", b"uri"})  # by which aiohttp follows a redirect
-_NESTED: Final = 4  # times that a URL may be encoded within another one
+_LEADING: Final = frozenset({b"location", b"uri"})  # the fields by which aiohttp follows a redirect
+_NESTED: Final = 4  # levels of encoding of a URL within another one that are searched
 _OF_PROCESS: Final = secrets.token_bytes(32)
 
 
 def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
-    """*url* as it may be stored and shown: no userinfo, no fragment, no values of ignored parameters and of secrets."""
+    """*url* without userinfo and fragment, and with the values of ignored parameters and of secrets replaced."""
     text = url if isinstance(url, str) else str(url)
     if "@" in text or "#" in text:
         parsed = URL(text, encoded=True) if isinstance(url, str) else url
@@ -60,16 +60,16 @@ def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
 
 
 def is_redacted(url: str | URL) -> bool:
-    """Whether *url* lacks the value of a secret, as one that is listed does."""
+    """Whether a value in *url* was redacted."""
     text = url if isinstance(url, str) else str(url)
     return f"={REDACTED}" in text
 
 
 def redacted(entry: StoredResponse, ignored_params: Collection[str] = (), key: bytes = b"") -> StoredResponse:
-    """*entry* as it may be stored: header fields that name URLs lack the values of ignored parameters and of secrets.
+    """*entry* with the URLs in its header fields redacted, for storing.
 
     Args:
-        key: by which the Location of a redirect is sealed; without one, only this process can open it.
+        key: the key with which the Location of a redirect is sealed; without one, only this process can unseal it.
     """
     if NAMING_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
         return entry
@@ -80,14 +80,14 @@ def redacted(entry: StoredResponse, ignored_params: Collection[str] = (), key: b
 
 
 def is_sealed(entry: StoredResponse) -> bool:
-    """Whether *entry* is a redirect whose Location has to be opened by `unsealed` before it is used."""
+    """Whether *entry* is a redirect with a sealed Location, which needs `unsealed` before it is used."""
     if entry.status not in REDIRECTS:
         return False
     return any(name.lower() in _LEADING and _SEALED.encode() in value for name, value in entry.raw_headers)
 
 
 def unsealed(entry: StoredResponse, key: bytes = b"") -> StoredResponse | None:
-    """*entry* as the origin sent it; None where what `redacted` has sealed was sealed by another key."""
+    """*entry* with the original Location; None if that was sealed with another key."""
     if not is_sealed(entry):
         return entry
     lines: list[tuple[bytes, bytes]] = []
@@ -105,8 +105,8 @@ def unsealed(entry: StoredResponse, key: bytes = b"") -> StoredResponse | None:
 def has_param(reference: str, names: Collection[str]) -> bool:
     """Whether query or fragment of a URL reference have a parameter of *names*, or one that gives access by itself.
 
-    A redirect to it is not to be stored: neither may its Location be, nor could the redirect lead on without. Nor is
-    one whose Location looks as if it were sealed.
+    A redirect to such a URL is not stored: its Location must not be stored, and is useless without the value. The same
+    holds for a Location that looks sealed.
     """
     if _SEALED in reference:
         return True
@@ -147,9 +147,9 @@ def _redacted_pair(pair: str, ignored_params: Collection[str]) -> str:
 
 
 def _names_secret(value: str, ignored_params: Collection[str]) -> bool:
-    """Whether *value* is a URL or a form with a secret in it, as what is to come after a login commonly is.
+    """Whether *value* contains a URL or a form with a secret, such as the URL to return to after a login.
 
-    Names are looked for wherever they may begin, so that those of a URL within another one count, too.
+    It is searched for names at all positions, and decoded repeatedly, to find URLs within URLs.
     """
     for _ in range(_NESTED + 1):
         if "=" in value and any(

@@ -1,8 +1,7 @@
-"""Texts that are stored so that only who has a key can read them.
+"""Authenticated encryption of short texts, with the key of digests that the processes of a cache share.
 
-What has a key of digests in common can read what was sealed with it. BLAKE2b with a key is a pseudo-random function
-(RFC 7693 §1): by it a stream is made that hides the text, with a nonce that is new each time, and a MAC over the rest
-(encrypt, then authenticate). The two have subkeys of their own.
+Keyed BLAKE2b is a pseudo-random function (RFC 7693 §1). It generates the key stream, with a new nonce for each text,
+and the MAC over nonce and ciphertext (encrypt-then-MAC); each use has its own subkey.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ _BLOCK_BYTES: Final = blake2b.MAX_DIGEST_SIZE
 
 
 def seal(text: bytes, context: str, key: bytes) -> str:
-    """*text* in a form that *key* opens: letters, digits, ``-`` and ``_``.
+    """Encrypt *text*; the result consists of letters, digits, ``-`` and ``_``.
 
     Args:
-        context: where it stands; moved to another place it cannot be opened.
-        key: up to 64 bytes.
+        context: where the result is used, such as a URL; it can be unsealed only with the same context.
+        key: at most 64 bytes.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     hidden = _xor(text, nonce, key)
@@ -33,7 +32,7 @@ def seal(text: bytes, context: str, key: bytes) -> str:
 
 
 def unseal(sealed: str, context: str, key: bytes) -> bytes | None:
-    """What was sealed for *context* with *key*; None for anything else."""
+    """Decrypt what `seal` returned for *context* and *key*; None for anything else."""
     try:
         data = urlsafe_b64decode(sealed.encode() + b"=" * (-len(sealed) % 4))
     except ValueError:

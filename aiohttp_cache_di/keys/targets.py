@@ -1,4 +1,4 @@
-"""What of a URL makes a difference to a key: one text for all spellings that lead to one resource."""
+"""The part of a cache key that comes from the URL: the same text for all spellings of one URL."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from yarl import URL
 
 from aiohttp_cache_di.keys.bodies import canonical_pairs
 
-__all__ = ["is_own_host", "spellings", "target_of"]
+__all__ = ["host_of", "is_own_host", "spellings", "target_of"]
 
-_REMEMBERED_CHARS: Final = 1024  # Times the number of remembered queries, this bounds the memory that they may take.
+_REMEMBERED_CHARS: Final = 1024  # times the size of the memo, this bounds its memory
 
 
 def spellings(url: str | URL) -> tuple[URL, ...]:
-    """The URLs that *url* may stand for: a text is requested as `URL` quotes it anew, or as it is by ``encoded=True``.
+    """The URLs that a text may mean: requoted by `URL`, and unchanged as with ``encoded=True``.
 
-    Both are the same but for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
+    They differ only for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
     """
     if isinstance(url, URL):
         return (url,)
@@ -32,13 +32,13 @@ def spellings(url: str | URL) -> tuple[URL, ...]:
 
 
 def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
-    """What of *url* makes a difference to a key, as a text: scheme, host, port, path and query.
+    """The text of *url* in a key: scheme, host, port, path and query.
 
-    Userinfo counts as a credential, the fragment not at all.
+    Userinfo is part of the credentials, and the fragment makes no difference.
 
     Args:
-        ignored_params: names of those of the query that make no difference.
-        ordered: whether the order of different names makes one.
+        ignored_params: names of query parameters that make no difference.
+        ordered: the order of different names makes a difference.
     """
     target = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
     query = url.raw_query_string
@@ -51,8 +51,14 @@ def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool =
 _remembered_pairs = lru_cache(maxsize=1024)(canonical_pairs)
 
 
+def host_of(url: str) -> str:
+    """The host of *url*, with its port if the URL has one; "" if *url* has no host."""
+    parts = url.split("/", 3)
+    return parts[2].partition("?")[0] if len(parts) > 2 else ""
+
+
 def is_own_host(host: str, url: URL) -> bool:
-    """Whether *host*, a Host field, says no more than *url* does."""
+    """Whether *host*, a Host field, is the one that *url* implies."""
     own = url.host_port_subcomponent
     if host == own:
         return True

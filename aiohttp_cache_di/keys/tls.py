@@ -1,4 +1,4 @@
-"""What a request demands of TLS, as a text that is the same in each process."""
+"""The TLS options of a request as a text for its key, the same in all processes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _trusted: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 def tls_token(
     ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None, *, contexts_apart: bool = False
 ) -> str:
-    """What a request demands of TLS, as a text; "" for verification against the system's authorities.
+    """The TLS options of a request as a text; "" for verification against the system's authorities.
 
     Args:
-        contexts_apart: each context is like no other.
+        contexts_apart: each context has a text of its own.
     """
     name = server_hostname or ""
     if ssl is False:
@@ -36,7 +36,7 @@ def tls_token(
     if isinstance(ssl, SSLContext):
         client = None if contexts_apart or not is_verifying(ssl) else client_certificate(ssl)
         if client is None:
-            # Nothing tells what a context lets pass, or whom it presents: what it brought is for itself alone.
+            # It is unknown what the context accepts or presents, so its responses are not shared with other contexts.
             return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
         authorities = _authorities(ssl)
         demand = f"authorities:{authorities}:{name}" if authorities else f"name:{name}" if name else ""
@@ -45,22 +45,22 @@ def tls_token(
 
 
 def without_client(token: str) -> str:
-    """*token* without the client that it says: who asks has been said in another way."""
+    """*token* without the client certificate, for requests whose user is identified in another way."""
     return token.removeprefix(_CLIENT).partition(":")[2] if token.startswith(_CLIENT) else token
 
 
 def is_verifying(context: SSLContext) -> bool:
-    """Whether a connection by *context* is to the host that it is meant for, as authorities say whom it trusts."""
+    """Whether *context* verifies certificates and host names."""
     return context.check_hostname and context.verify_mode is CERT_REQUIRED
 
 
 def _authorities(context: SSLContext) -> str:
-    """The digest of the authorities that *context* trusts; "" for the system's, which `aiohttp` trusts by default.
+    """The digest of the authorities that *context* trusts; "" for the system's, which aiohttp trusts by default.
 
-    Whom a request trusts is a part of its identity: what a proxy with an authority of its own has brought, which some
-    requests trust, is not for those that do not, as little as what was not verified. The certificates are in memory; no
-    file is read. It takes 0.3 ms, once for each context, which took a hundred times as long to make. What lies in a
-    directory of certificates (``capath``) is loaded when it is needed, and cannot be seen: it passes for the system's.
+    A response that came through a proxy with its own authority, which one context trusts, must not answer requests of
+    contexts that do not. The certificates are in memory, so no file is read; it takes 0.3 ms, once per context.
+    Certificates in a directory (``capath``) are loaded on demand and cannot be seen: such a context counts as one with
+    the system's authorities.
     """
     known = _trusted.get(context)
     if known is None:

@@ -1,32 +1,32 @@
-"""The policy: from a request, what is stored, the user's rules and the time to one decision. Pure, and all of it here.
+"""The policy: it decides about each request and response, from what is stored, the user's rules and the time.
 
 =====================  ====================================================================================
-`decide`               what answers a question: a plain hit, or what `on_request` says
-`on_request`           answer from the store, validate, or send the request on
-`not_at_hand`          that, where what is stored could not be looked at
-`may_be_used_alone`    whether a stored redirect may be used whatever it leads to; else `hop_anew`
-`on_response`          store the origin's response, use it on what is stored, or hand it on
-`on_post_response`     what of GET the response to POST answers
-`on_failure`           what to answer when the origin does not
-`on_head_response`     what the answer to a HEAD request says of a stored GET response
-`background_plan`      how to validate what was served stale
+`decide`               decide about a question: a plain hit, or the decision of `on_request`
+`on_request`           answer from the store, validate, or forward the request
+`not_at_hand`          the same decision, if the store could not be read
+`may_be_used_alone`    whether a stored redirect may be used whatever it leads to; otherwise `hop_anew`
+`on_response`          store the origin's response, update a stored one with it, or pass it on
+`on_post_response`     the GET request that the response to a POST request answers
+`on_failure`           the answer if the origin does not respond
+`on_head_response`     update a stored GET response after a HEAD request
+`background_plan`      how to validate a response that was served stale
 `select_variant`       which of a URL's stored responses a request selects
-`place_variant`        where among them a new one goes
-`invalidated_urls`     what an unsafe request makes outdated
-`invalidated_groups`   which groups of its origin an unsafe request makes outdated
+`place_variant`        where a new response is stored among them
+`invalidated_urls`     the URLs whose stored responses an unsafe request invalidates
+`invalidated_groups`   the groups of responses that an unsafe request invalidates
 =====================  ====================================================================================
 
-`rfc9111` knows the standard, this room knows the user's wishes as well, and is where both come to one answer. It may
-import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the time is an argument, and what is decided
-is done by the engine, or by a test. How its parts move together:
+`rfc9111` implements the standard; this room combines it with the user's rules. It is pure: it may import `rfc9111` and
+the leaves beside it, but neither aiohttp nor a clock. The time is an argument, and the engine (or a test) carries out
+the decisions. Its parts:
 
-- ``rules/`` is how users say what they want, and what of it holds for one request.
-- ``requests/`` decides about a request; its ``question`` settles plain hits by a few comparisons.
-- ``responses/`` decides about what the origin answers, or about its failure, and where a response goes.
-- ``lifetimes`` tells for how long a response may be used and kept, ``parts`` what completes a part; ``tracing`` writes
-  down the way to a decision, where that is asked for.
-- ``decisions`` has all outcomes as immutable values. A ``match`` on them that ends in ``assert_never`` is the whole of
-  what a driver of the policy needs.
+- ``rules/`` reads what users configure, and resolves the rules for one request.
+- ``requests/`` decides about a request; its ``question`` recognises plain hits by a few comparisons.
+- ``responses/`` decides about the origin's response or its failure, and where a response is stored.
+- ``lifetimes`` calculates how long a response is fresh and kept, ``parts`` completes partial responses, and ``tracing``
+  records the way to a decision if requested.
+- ``decisions`` has all decisions as immutable values. A ``match`` on them that ends in ``assert_never`` is all that a
+  driver of the policy needs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the policy can decide, as immutable values: a driver of the policy matches on them and does as they say.
+"""All decisions of the policy, as immutable values: a driver of the policy matches on them and carries them out.
 
-Nothing that they hold refers to them, so that the collector finds nothing in those of each request (``gc=False``).
+Those made for each request are exempt from garbage collection (``gc=False``): they are never part of a cycle.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = [
 
 
 class Bypass(Struct, frozen=True):
-    """Send the request as it is; its response is neither stored nor used for anything."""
+    """Send the request unchanged; its response is neither stored nor used to update a stored one."""
 
     reason: FwdReason
 
 
 class Fetch(Struct, frozen=True, gc=False):
-    """Send the request as it is.
+    """Send the request unchanged.
 
     Args:
-        reason: why nothing stored was used: a ``fwd`` token of RFC 9211.
-        fallback: what `on_failure` and `on_response` may fall back to when the origin fails.
+        reason: why no stored response was used: a ``fwd`` token of RFC 9211.
+        fallback: the stored response that `on_failure` and `on_response` may use if the origin fails.
         stored: the stored response that could not be used, if there is one.
     """
 
@@ -115,7 +115,7 @@ class RangeNotSatisfiable(Struct, frozen=True):
 
 
 class GatewayTimeout(Struct, frozen=True):
-    """Answer 504: the caller wants what is stored or nothing, and nothing stored can be used.
+    """Answer 504: the caller accepts only a stored response, and none can be used.
 
     Args:
         reason: why not: the ``fwd`` token that the request would have had.
@@ -126,15 +126,15 @@ class GatewayTimeout(Struct, frozen=True):
 
 
 class Validate(Struct, frozen=True, gc=False):
-    """Send the request with *headers* set in place of the caller's of those names; everything else stays.
+    """Send the request with *headers*, which replace the caller's fields of the same names.
 
     Args:
         stored: the response to validate; None when only variants for other requests are known, whose entity tags
             are offered all the same (RFC 9111 §4.1).
-        headers: the conditions, or what asks for the rest of a part.
+        headers: the conditions, or the fields that request the rest of a part.
         reason: a ``fwd`` token of RFC 9211.
         fallback: as in `Fetch`.
-        completes: *headers* ask for what *stored*, a part, lacks at its end.
+        completes: *headers* request the rest of *stored*, which is a part.
     """
 
     stored: StoredResponse | None
@@ -156,7 +156,7 @@ RequestDecision: TypeAlias = (
 
 
 class Store(Struct, frozen=True, gc=False):
-    """Hand the response on, and store it once its body has arrived completely.
+    """Pass the response on, and store it after its body has arrived completely.
 
     Args:
         drop: names (lower case) of header fields that must not be stored.
@@ -164,7 +164,7 @@ class Store(Struct, frozen=True, gc=False):
         store_until: as in `StoredResponse`.
         vary_fields: as in `StoredResponse`.
         vary_digest: as in `StoredResponse`.
-        add: header lines to store besides (a missing Date, RFC 9110 §6.6.1).
+        add: additional header fields to store (a missing Date, RFC 9110 §6.6.1).
         combine_with: a stored part of the same representation, to be joined with this one by
             `rfc9111.ranges.combine` (RFC 9111 §3.4).
     """
@@ -180,7 +180,7 @@ class Store(Struct, frozen=True, gc=False):
 
 
 class Complete(Struct, frozen=True):
-    """The response is the rest of a stored part: hand on both as one 200, the part first.
+    """The response is the rest of a stored part: pass both on as one 200, the part first.
 
     Args:
         stored: the part, from the first byte on.
@@ -194,7 +194,7 @@ class Complete(Struct, frozen=True):
 
 
 class Freshen(Struct, frozen=True):
-    """A 304 confirmed a stored response: write *stored* (updated) in place of it, and answer with it.
+    """A 304 confirmed a stored response: replace it by *stored*, which is updated, and answer with that.
 
     Args:
         stored: with updated header fields and times.
@@ -207,16 +207,16 @@ class Freshen(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """Read the variant stored under *key* and ask again with it among the candidates (without it when it is gone)."""
+    """Read the variant stored under *key*, and call `on_response` again with it as a candidate, if it still exists."""
 
     key: str
 
 
 class Pass(Struct, frozen=True, gc=False):
-    """Hand the response on and store nothing.
+    """Pass the response on, and store nothing.
 
     Args:
-        forget: what is stored for this request is known to be outdated and must be dropped.
+        forget: delete the stored response for this request, which is known to be outdated.
     """
 
     reason: Detail | FwdReason | Literal["not-modified"]
@@ -225,13 +225,13 @@ class Pass(Struct, frozen=True, gc=False):
 
 
 class Refetch(Struct, frozen=True):
-    """Send the request again without our condition: a 304 is about nothing that is stored, or it was refused."""
+    """Send the request again without our condition: the 304 confirms no stored response, or the origin refused it."""
 
     reason: FwdReason
 
 
 class ServeStale(Struct, frozen=True):
-    """Answer with a stored response whose lifetime is over, in place of an error.
+    """Answer with a stale response instead of an error.
 
     Args:
         answer: how the caller is to be answered from it.

@@ -1,4 +1,4 @@
-"""How long a response may be used and kept, by the user's rules and the origin's word together."""
+"""How long a response is fresh and how long it is kept, by the user's rules and the origin's directives."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from aiohttp_cache_di.rfc9111.validation import has_validator
 __all__ = ["Lifetime", "lifetime", "may_serve_stale", "stale_if_error_s", "stale_while_revalidate_s"]
 
 DEFAULT_GRACE_S = 86400.0
-"""How long past its lifetime a response is kept, to be validated or to stand in when the origin cannot be reached."""
+"""How long a stale response is kept, to be validated, or to be used if the origin cannot be reached."""
 
 
 class Lifetime(Struct, frozen=True, gc=False):
-    """Times of a response that may be stored, as `StoredResponse` has them."""
+    """The times of a response that may be stored, as in `StoredResponse`."""
 
     fresh_until: float
     store_until: float
@@ -37,7 +37,7 @@ def lifetime(
     """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use.
 
     Args:
-        told: takes the words for what the lifetime comes from.
+        told: a list to which the source of the lifetime is added, in words.
     """
     if rules.cache_control:
         found = _by_standard(request, response, directives, rules, told)
@@ -80,7 +80,7 @@ def _by_standard(
             else rules.stale_while_revalidate_s,
         )
         grace_s = max(DEFAULT_GRACE_S, window_s)
-        # Of a lifetime of 0 nothing is meant to remain, unless a window says so.
+        # A lifetime of 0 means that the response is not to be used, unless there is a stale window.
         is_useful = is_useful or (stated_s is not None and (stated_s > 0 or window_s > 0))
     if not is_useful:
         return None
@@ -90,7 +90,7 @@ def _by_standard(
 def _fresh_until(
     request: Request, response: Response, directives: ResponseDirectives, rules: Rules, told: list[str] | None
 ) -> tuple[float | None, float | None]:
-    """When the lifetime ends (None: RFC 9111 §3 gives no leave to store), and the one that the origin stated."""
+    """When the lifetime ends (None: RFC 9111 §3 forbids to store it), and the lifetime that the origin stated."""
     headers, received_at = response.headers, response.received_at
     may_add = response.status in HEURISTIC_STATUSES or directives.public
     added_s = rules.lifetime_s if may_add else None
@@ -117,7 +117,7 @@ def _fresh_until(
 
 
 def _end_of(lifetime_s: float, received_at: float, rules: Rules) -> float:
-    """When the user's lifetime ends: at the point in time that was given, or so long after the response came."""
+    """When the user's lifetime ends: at the given date, or *lifetime_s* after the response was received."""
     return received_at + lifetime_s if rules.ends_at is None else rules.ends_at
 
 
@@ -149,12 +149,12 @@ def _permits_stale(directives: ResponseDirectives, *, shared: bool) -> bool:
 
 
 def may_serve_stale(stored: StoredResponse, rules: Rules) -> bool:
-    """Whether nothing forbids to use *stored* past its lifetime (RFC 9111 §4.2.4)."""
+    """Whether *stored* may be used when stale (RFC 9111 §4.2.4)."""
     return not rules.cache_control or _permits_stale(response_directives(stored.headers), shared=rules.shared)
 
 
 def stale_while_revalidate_s(stored: StoredResponse, rules: Rules) -> float:
-    """How long past its lifetime *stored* may be served while it is validated: the origin's word, else the user's."""
+    """How long *stored* may be used when stale while it is validated: as the origin says, else the user."""
     if rules.cache_control:
         stated_s = response_directives(stored.headers).stale_while_revalidate_s
         if stated_s is not None:
@@ -163,7 +163,7 @@ def stale_while_revalidate_s(stored: StoredResponse, rules: Rules) -> float:
 
 
 def stale_if_error_s(stored: StoredResponse, directives: RequestDirectives, rules: Rules) -> float:
-    """How long past its lifetime *stored* may stand in for an error: the request's word, the origin's, the user's."""
+    """How long *stored* may be used when stale instead of an error: by the request, else the origin, else the user."""
     if rules.cache_control:
         stated_s = directives.stale_if_error_s
         if stated_s is None:

@@ -1,4 +1,4 @@
-"""The way to a decision, told while it is decided: each question of docs/caching.md that was asked, and why so."""
+"""A trace of a decision: each question of docs/caching.md that was asked, its answer, and why."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.cache_status import parameters
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
@@ -30,17 +31,17 @@ __all__ = [
 ]
 
 Because: TypeAlias = str | Callable[[], str]
-"""Why, or what tells it where it is asked for."""
+"""The reason for an answer, or a function that returns it, called only if there is a trace."""
 
 _OF_STALE: Final = ("max-stale", "stale-while-revalidate", "stale-if-error", "disconnected")
-NOTICEABLE_S = 1.0  # a lifetime is told to be another one from this difference on
+NOTICEABLE_S = 1.0  # a difference of lifetimes that is mentioned
 
 
 class Step(Struct, frozen=True):
-    """One question, as the diagrams of docs/caching.md name it.
+    """One question, named as in the diagrams of docs/caching.md.
 
     Args:
-        because: the values that gave the answer; "" where there is nothing to say.
+        because: the values that decided; "" for none.
     """
 
     question: str
@@ -49,10 +50,10 @@ class Step(Struct, frozen=True):
 
 
 class Trace(Struct):
-    """What was asked on the way to a decision, in its order.
+    """The questions that led to a decision, in order.
 
     Args:
-        hints: what is known beforehand of why a question has its answer.
+        hints: reasons that are known beforehand, by question; they replace those of the policy.
     """
 
     steps: list[Step] = field(default_factory=list[Step])
@@ -60,14 +61,14 @@ class Trace(Struct):
 
 
 def note(trace: Trace | None, question: str, answer: bool, because: Because = "") -> None:
-    """Write down in *trace*, if there is one, how *question* was answered."""
+    """Add the answer to *question* to *trace*, if there is one."""
     if trace is not None:
         text = trace.hints.get(question) or (because if isinstance(because, str) else because())
         trace.steps.append(Step(question, answer, text))
 
 
 def freshness(stored: StoredResponse, rules: Rules, now: float) -> str:
-    """What the lifetime of *stored* comes from, and what is left of it."""
+    """Where the lifetime of *stored* comes from, its age, and how long it is still fresh."""
     told: list[str] = []
     request = Request(stored.method, stored.url, stored.headers)
     response = Response(stored.status, stored.headers, stored.requested_at, stored.received_at)
@@ -80,7 +81,7 @@ def freshness(stored: StoredResponse, rules: Rules, now: float) -> str:
 
 
 def age_and_rest(stored: StoredResponse, *, now: float) -> str:
-    """How old *stored* is, and what is left of its lifetime."""
+    """The age of *stored*, and how long it is still fresh, in words."""
     return ", ".join(_age_and_rest(stored, now))
 
 
@@ -96,20 +97,19 @@ def _age_and_rest(stored: StoredResponse, now: float) -> tuple[str, str]:
 
 
 def length_of(seconds: float) -> str:
-    """*seconds* as people read them: whole ones below two minutes, else with units."""
+    """*seconds* for people: whole seconds below two minutes, otherwise with units."""
     if math.isinf(seconds):
         return "ever"
     return f"{seconds:.0f} s" if abs(seconds) < 120 else format_duration(round(seconds))
 
 
 def origin_of_answer(cache_status: str) -> str:
-    """Where an answer came from, in the words of the metrics and with the token that says why; "" where it is not said.
+    """How a request was answered, in the words of the metrics, and the token that says why; "" if unknown.
 
     Args:
         cache_status: a Cache-Status member (RFC 9211).
     """
-    _, *parameters = cache_status.split("; ")
-    found = {name: value for name, _, value in (parameter.partition("=") for parameter in parameters)}
+    found = parameters(cache_status)
     reason, detail = found.get("fwd", ""), found.get("detail", "")
     if "hit" in found:
         return f"stale ({detail})" if detail in _OF_STALE else "hit"
@@ -123,10 +123,10 @@ def origin_of_answer(cache_status: str) -> str:
 
 
 def told_of(stored: StoredResponse, cache_status: str, *, now: float) -> Iterator[str]:
-    """What a debugger is to know of a response that was made of *stored*: see `shown`.
+    """The facts about a response made from *stored*, for its repr; see `shown`.
 
     Args:
-        cache_status: what the response says of the cache.
+        cache_status: the Cache-Status of the response.
     """
     left_s = stored.fresh_until - now
     yield origin_of_answer(cache_status)
@@ -137,11 +137,11 @@ def told_of(stored: StoredResponse, cache_status: str, *, now: float) -> Iterato
 
 
 def shown(kind: str, method: str, url: str, status: int, reason: str | None, told: Iterable[str]) -> str:
-    """A response as a debugger is to show it, on one line of printable characters and without its header fields.
+    """The repr of a response: one line of printable characters, without header fields.
 
     Args:
-        url: without secrets.
-        told: what there is to say besides.
+        url: the URL without secrets.
+        told: further facts.
     """
     why = "None" if reason is None else reason.encode("unicode_escape").decode("ascii")
     more = ", ".join(filter(None, told))

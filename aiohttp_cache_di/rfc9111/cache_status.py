@@ -1,4 +1,4 @@
-"""The Cache-Status member that says how the cache handled a request (RFC 9211), and all the words that it may have."""
+"""The Cache-Status member that tells how the cache handled a request (RFC 9211), and all tokens in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "forwarded",
     "generated",
     "hit",
+    "parameters",
     "purged",
     "stored",
     "with_detail",
@@ -22,7 +23,7 @@ __all__ = [
 CACHE_NAME = "aiohttp-cache-di"
 
 FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "miss", "stale", "request", "partial"]
-"""Why a request went to the origin: a token of RFC 9211 §2.2; "miss" where it cannot be told what is stored."""
+"""Why a request went to the origin: a token of RFC 9211 §2.2; "miss" if it is unknown what is stored."""
 
 Detail: TypeAlias = Literal[
     "answers-condition",
@@ -60,15 +61,15 @@ Detail: TypeAlias = Literal[
     "unseen",
     "vary",
 ]
-"""What a member may say besides (RFC 9211 §2.8)."""
+"""The values of the parameter ``detail`` (RFC 9211 §2.8)."""
 
-MAX_TAG_TOLD = 64
+MAX_TAG_SHOWN = 64
 _ODD = compiled_later(r"[^ !#-:<-\[\]-~]")  # a semicolon would be read as the end of the parameter
 _HIT = f"{CACHE_NAME}; hit"
 
 
 def hit(*, fresh_until: float, now: float, detail: Detail | None = None) -> str:
-    """The member for a response that came from the store; its ttl is left out where it never ends or never began."""
+    """The member for a response from the store; without a ttl if that is infinite."""
     ttl_s = fresh_until - now
     status = _HIT if math.isinf(ttl_s) else f"{_HIT}; ttl={math.floor(ttl_s)}"
     return status if detail is None else f"{status}; detail={detail}"
@@ -85,8 +86,8 @@ def forwarded(
 
     Args:
         reason: one of RFC 9211's ``fwd`` tokens.
-        fwd_status: what the origin answered, where the caller gets another status.
-        collapsed: whether another request went in place of this one, and its response answers both.
+        fwd_status: the status of the origin's response, if the caller gets another one.
+        collapsed: the response to another request that was under way answers this one, too.
         detail: a token.
     """
     status = f"{CACHE_NAME}; fwd={reason}"
@@ -98,23 +99,29 @@ def forwarded(
 
 
 def stored(member: str) -> str:
-    """*member*, of a request that went to the origin, now that the response is stored."""
+    """*member* of a forwarded request, after its response was stored."""
     return f"{member}; stored"
 
 
 def with_detail(member: str, detail: Detail) -> str:
-    """*member* with a token that says more."""
+    """*member* with the parameter ``detail``."""
     return f"{member}; detail={detail}"
 
 
 def purged(member: str, tag: str) -> str:
-    """*member*, of a request for which something was stored that is not used, since its *tag* was purged.
+    """*member* of a request whose stored response is not used because its *tag* was purged.
 
-    The parameter has a tag of ours as it is, and of an odd one what a string of RFC 9651 takes.
+    Characters of the tag that a string of RFC 9651 cannot have are replaced.
     """
-    return f'{member}; purged="{_ODD.sub("?", tag[:MAX_TAG_TOLD])}"'
+    return f'{member}; purged="{_ODD.sub("?", tag[:MAX_TAG_SHOWN])}"'
+
+
+def parameters(member: str) -> dict[str, str]:
+    """The parameters of *member*, unquoted; "" for one without a value."""
+    _, *given = member.split("; ")
+    return {name: value.strip('"') for name, _, value in (parameter.partition("=") for parameter in given)}
 
 
 def generated(detail: Detail) -> str:
-    """The member for an answer that the cache made itself, without anything stored and without the origin."""
+    """The member for a response that the cache generated itself, neither from the store nor from the origin."""
     return f"{CACHE_NAME}; detail={detail}"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import combined, single
-from aiohttp_cache_di.rfc9111.invalidation import is_unsafe
+from aiohttp_cache_di.rfc9111.invalidation import DEFAULT_PORTS, is_unsafe
 from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Request
 
 __all__ = ["groups_in", "invalidated_groups", "origin_of"]
@@ -26,14 +26,12 @@ _INNER: Final = rf"\(\x20*+(?:{_ITEM}(?:\x20++|(?=\))))*+\){_PARAMETERS}"
 _MEMBER: Final = compiled_later(rf"(?:({_STRING}){_PARAMETERS}|{_ITEM}|{_INNER})")
 _COMMA: Final = compiled_later(r"[ \t]*+,[ \t]*+")
 _ESCAPED: Final = compiled_later(r"\\(.)")
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 def groups_in(value: str) -> tuple[str, ...]:
-    """The strings in a field whose value is a list of strings, parameters left out; none where it is no list.
+    """The strings in a list of strings, without their parameters.
 
-    A member that is no string is passed over (RFC 9875 §2 knows none), and a field that cannot be parsed is none at
-    all (RFC 9651 §4.2).
+    Members that are not strings are ignored (RFC 9875 §2), and so is a field that cannot be parsed (RFC 9651 §4.2).
     """
     text = value.strip(" ")
     groups: list[str] = []
@@ -55,7 +53,7 @@ def groups_in(value: str) -> tuple[str, ...]:
 def invalidated_groups(request: Request, response_headers: Headers) -> tuple[str, ...]:
     """The groups of the request's origin whose members the response has made outdated (RFC 9875 §3).
 
-    None when the method is safe: there the field "MUST be ignored". Of very many, the first.
+    Empty if the method is safe, for which the field "MUST be ignored". At most `MAX_TAGS`, from the first on.
     """
     value = combined(response_headers, "Cache-Group-Invalidation")
     if value is None or not is_unsafe(request.method):
@@ -65,14 +63,14 @@ def invalidated_groups(request: Request, response_headers: Headers) -> tuple[str
 
 
 def origin_of(request: Request) -> str:
-    """The origin of a request's URL, whose groups a response to it names; a Host of its own makes it another one.
+    """The origin of a request, to which the groups in its response belong; another Host field makes another origin.
 
-    Two responses of different origins share no group, whatever they are called (RFC 9875 §2.1).
+    Groups of different origins are different even if their names are the same (RFC 9875 §2.1).
     """
     url = urlsplit(request.url)
     try:
-        port = url.port if url.port is not None else _PORTS.get(url.scheme)
-    except ValueError:  # which aiohttp would not ask
+        port = url.port if url.port is not None else DEFAULT_PORTS.get(url.scheme)
+    except ValueError:  # aiohttp would refuse such a URL
         port = None
     origin = f"{url.scheme}://{url.hostname or ''}:{port}"
     host = (single(request.headers, "Host") or "").lower()

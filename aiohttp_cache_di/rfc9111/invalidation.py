@@ -7,15 +7,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from aiohttp_cache_di.rfc9111.fields import single
 from aiohttp_cache_di.rfc9111.messages import Headers, Request
 
-__all__ = ["invalidated_urls", "is_same_url", "is_unsafe"]
+__all__ = ["DEFAULT_PORTS", "invalidated_urls", "is_same_url", "is_unsafe"]
 
 # The registered methods that are safe (RFC 9110 §9.2.1, RFC 10008 §2; IANA's registry for the latter three).
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_unsafe(method: str) -> bool:
-    """Whether *method* may change something at the origin; a method that is not known may."""
+    """Whether *method* may change something at the origin, as an unknown method may."""
     return method.upper() not in _SAFE_METHODS
 
 
@@ -23,8 +23,8 @@ def invalidated_urls(request: Request, response_status: int, response_headers: H
     """The URLs, without fragment, whose stored responses an unsafe request has made outdated, each once.
 
     The target's own, and those in Location and Content-Location on the same origin; none when the method is safe or the
-    answer is an error (neither 2xx nor 3xx). A Host of the request's own names that origin (RFC 9110 §7.1), and
-    the URLs are given with the authority of the request's URL all the same.
+    answer is an error (neither 2xx nor 3xx). A Host field that differs from the URL names that origin (RFC 9110 §7.1);
+    the returned URLs still have the authority of the request's URL.
     """
     if not is_unsafe(request.method) or not 200 <= response_status < 400:
         return ()
@@ -48,19 +48,18 @@ def is_same_url(url: str, reference: str) -> bool:
 def _same_origin_url(target: SplitResult, reference: str, host: str = "") -> str | None:
     """*reference* resolved against *target*, or None when it is of another origin or no URL.
 
-    What names *host* as its authority means that of *target*.
-
-    Another origin's content is not this one's to invalidate: that would let it wipe the cache (RFC 9111 §4.4).
+    An authority that equals *host* counts as that of *target*. Other origins are excluded because an origin must not
+    invalidate the content of another (RFC 9111 §4.4).
     """
     try:
         url = urlsplit(urljoin(urlunsplit(target), reference))
         if host and url.netloc.lower() == host.lower():
             url = url._replace(netloc=target.netloc)
         same = _origin(url) == _origin(target)
-    except ValueError:  # such as a port or a bracketed host that is none; there is nothing stored to forget
+    except ValueError:  # an invalid port or bracketed host, for which nothing is stored
         return None
     return urlunsplit(url._replace(fragment="")) if same else None
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    return url.scheme, url.hostname, url.port if url.port is not None else _DEFAULT_PORTS.get(url.scheme)
+    return url.scheme, url.hostname, url.port if url.port is not None else DEFAULT_PORTS.get(url.scheme)

@@ -1,4 +1,4 @@
-"""The messages that the rules reason about: immutable, and free of any client library."""
+"""Requests, responses and stored responses: immutable, and independent of any client library."""
 
 from __future__ import annotations
 
@@ -28,49 +28,50 @@ __all__ = [
 ]
 
 Headers: TypeAlias = MultiMapping[str]
-"""Header fields, looked up without regard to case; several lines of one name stay apart (``getall``)."""
+"""Header fields, looked up case-insensitively; ``getall`` returns the lines of one name separately."""
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Header lines as they came over the wire, in order."""
 
 END_OF_TIME = 253_402_300_800.0
-"""POSIX time of the year 10000, where dates end: what lasts longer lasts for ever."""
+"""POSIX time of the year 10000, the end of representable dates: a longer lifetime counts as for ever."""
 
 MAX_PURGES = 2**60
-"""The numbers of purges are smaller: microseconds until long after the end of time."""
+"""An upper bound of the numbers of purges, which are POSIX times in microseconds."""
 
 MAX_VARIANTS = 4096
-"""How many variants of one URL are ever kept side by side."""
+"""The most variants of one URL that are ever stored."""
 
 MAX_TAGS = 256
-"""How many tags a response has at most; RFC 9875 §2 asks for at least 32."""
+"""The most tags of a response; RFC 9875 §2 requires at least 32."""
 
 MAX_TAG_CHARS = 1024
-"""How long a tag is at most; RFC 9875 §2 asks for at least 32."""
+"""The most characters of a tag; RFC 9875 §2 requires at least 32."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""Statuses that lead a client to another URL by a Location (RFC 9110 §15.4), all of which aiohttp follows."""
+"""The statuses of redirects by Location (RFC 9110 §15.4), all of which aiohttp follows."""
 
 _SIZE = "size_bytes"  # as it is remembered
-_USUAL_LINES = 32  # whose objects count as a part of what any entry takes
-_LINE_BYTES = 300  # the objects of a line: as it came, and as it is looked up
+_USUAL_LINES = 32  # header lines that the fixed size of an entry includes
+_LINE_BYTES = 300  # of the objects for one header line, raw and decoded
 
-# What the fields of stored structs can be; looked at where bytes become a struct, as nothing but that says where they
-# come from.
-_At: TypeAlias = Annotated[float, Meta(ge=0, lt=253_086_768_000)]  # To 9990: what is added stays within the calendar.
+# The valid values of fields of stored structs, checked when an entry is decoded, because stored bytes are untrusted.
+_At: TypeAlias = Annotated[
+    float, Meta(ge=0, lt=253_086_768_000)
+]  # until the year 9990, so that sums stay within the calendar
 _Digest: TypeAlias = Annotated[bytes, Meta(max_length=64)]
 _Digit: TypeAlias = Annotated[int, Meta(ge=0, le=9)]
 _Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TAG_CHARS)]
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A request as it would go on the wire.
+    """A request as it would be sent.
 
     Args:
-        method: upper case.
+        method: in upper case.
         url: absolute, without fragment.
         headers: the effective header fields.
-        selecting: those that Vary looks at, where some make no difference; None for all.
+        selecting: the header fields for Vary, if some fields make no difference; None for all of *headers*.
     """
 
     method: str
@@ -78,12 +79,12 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
     selecting: Headers | None = None
 
-    def __repr__(self) -> str:  # of neither the fields nor the query, which may hold secrets
+    def __repr__(self) -> str:  # without header fields and query, which may contain secrets
         return f"<Request {self.method} {_without_query(self.url)}>"
 
     @property
     def selecting_headers(self) -> Headers:
-        """The fields by which a stored response that varies is selected."""
+        """The header fields by which Vary selects a stored response."""
         return self.headers if self.selecting is None else self.selecting
 
 
@@ -105,11 +106,11 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
 
 class VariantRef(msgspec.Struct, frozen=True, array_like=True):
-    """Where another variant of the same URL is kept (RFC 9111 §4.1).
+    """A reference to another stored variant of the same URL (RFC 9111 §4.1).
 
     Args:
         fields: the variant's Vary fields, lower case, sorted.
-        digest: of the normalised values that the storing request had for them (never in clear).
+        digest: the digest of the normalised values that the original request had for them.
         key: the storage key of that variant.
         etag: its entity tag as sent, so that a validation may offer it, or None.
         store_until: POSIX time after which the store may drop it; ``inf`` for never.
@@ -123,14 +124,13 @@ class VariantRef(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tagging(msgspec.Struct, frozen=True, array_like=True):
-    """By which tags a stored response can be purged, and which purges it has outlived.
+    """The tags by which a stored response can be purged, and the purges before it.
 
     Args:
-        names: the tags, each once.
-        groups: how many of them, from the first on, are groups of the origin's own too (RFC 9875).
-        origin: whose groups these are.
-        purges: the number of a purge that had begun when the response was asked for; of all later ones the response
-            knows nothing.
+        names: the tags, without duplicates.
+        groups: how many of them, from the first on, are also groups of the origin (RFC 9875).
+        origin: the origin of these groups.
+        purges: the number of the latest known purge when the response was requested; later ones apply to it.
     """
 
     names: Annotated[tuple[_Tag, ...], Meta(max_length=MAX_TAGS)]
@@ -185,7 +185,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     tagging: Tagging | None = None
     body: bytes = b""
 
-    def __repr__(self) -> str:  # of neither the fields nor the body, which may hold secrets
+    def __repr__(self) -> str:  # without header fields and body, which may contain secrets
         told = f"{self.body_bytes} bytes, {len(self.raw_headers)} header fields"
         return f"<{type(self).__name__} {self.method} {_without_query(self.url)} [{self.status}] {told}>"
 
@@ -201,13 +201,13 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def body_bytes(self) -> int:
-        """How long the content is, wherever it is kept."""
+        """The size of the body, whether it is in memory or in a file."""
         return len(self.body)
 
     @property
     def size_bytes(self) -> int:
-        """What the entry weighs in memory: all its texts but the digest of credentials, and some more for each list."""
-        memo = vars(self)  # all that have an entry on its way into a store weigh it
+        """The size of the entry in memory: that of its texts, and an overhead for each item of its lists."""
+        memo = vars(self)  # several layers ask for it when an entry is stored
         weight: int | None = memo.get(_SIZE)
         if weight is None:
             memo[_SIZE] = weight = self._weighed()
@@ -225,12 +225,12 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def objects_bytes(self) -> int:
-        """What a head of very many lines takes for its objects, beside what those of any entry take."""
+        """The size of the objects for header lines beyond the usual number."""
         return _LINE_BYTES * max(len(self.raw_headers) - _USUAL_LINES, 0)
 
     @property
     def held_bytes(self) -> int:
-        """What the entry takes in memory, beside what any entry takes."""
+        """The size of the entry in memory without the fixed size of any entry."""
         return self.size_bytes + self.objects_bytes
 
 

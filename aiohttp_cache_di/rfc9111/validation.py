@@ -11,9 +11,10 @@ from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.fields import combined, single
 from aiohttp_cache_di.rfc9111.freshness import date_at, last_modified_at
-from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse, VariantRef
 
 __all__ = [
+    "candidate_tag",
     "conditions",
     "entity_tag",
     "has_validator",
@@ -30,21 +31,26 @@ _ETAG: Final = istr("ETag")
 
 MAX_OFFERED_TAGS = 16
 MAX_OFFERED_CHARS = 2048
-"""Bounds of an If-None-Match of ours: servers refuse heads of some 8 kB, and the caller has fields to send too."""
+"""Bounds of our If-None-Match: servers refuse heads of about 8 kB, and the caller's fields need room, too."""
 
-# A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
-# them and know them again only as they were.
+# A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags violate the grammar, but some origins send them, and
+# recognise them only without quotes.
 _TAG_TEXT = r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++'
 _TAG = compiled_later(_TAG_TEXT)
-# Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
+# Bytes that are not UTF-8 are decoded as surrogates, which clients cannot send.
 _NOT_TEXT = compiled_later("[\ud800-\udfff]")
 _LIST_OF_TAGS = compiled_later(rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+")
 
 
 def entity_tag(headers: Headers) -> str | None:
-    """The ETag as it was sent, quotes and all; None when absent, empty, repeated or unfit for a list."""
+    """The ETag as it was sent, with its quotes; None when absent, empty, repeated or impossible in a list."""
     value = single(headers, _ETAG)
     return value if value and _TAG.fullmatch(value) else None
+
+
+def candidate_tag(candidate: StoredResponse | VariantRef) -> str | None:
+    """The entity tag of a stored response, or of one that is known only by reference; None without one."""
+    return candidate.etag if isinstance(candidate, VariantRef) else entity_tag(candidate.headers)
 
 
 def listed_entity_tags(value: str) -> tuple[str, ...]:
@@ -76,7 +82,7 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
     """The header fields that ask the origin whether *stored* still holds (RFC 9111 §4.3.1); none without validator.
 
     Args:
-        other_tags: entity tags of the URL's other variants, to be offered too, as far as a head has room for them.
+        other_tags: entity tags of the URL's other variants, which are offered, too, as far as there is room.
     """
     tags: dict[str, None] = {}
     fields: list[tuple[str, str]] = []
@@ -94,7 +100,7 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
 
 
 def _offered(tags: Iterable[str]) -> list[str]:
-    """The first of *tags* that are short enough to be sent together."""
+    """As many of *tags*, from the first on, as fit into the bounds."""
     offered: list[str] = []
     left = MAX_OFFERED_CHARS
     for tag in tags:
@@ -118,7 +124,7 @@ def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | 
         tag = entity_tag(stored.headers)
         if tag is None:
             return False
-        # Of bytes beyond ASCII nothing says what characters they are; the caller may have read them as Latin-1.
+        # The charset of bytes beyond ASCII is not defined; the caller may have decoded them as Latin-1.
         readings = {tag, tag.encode("utf-8", "surrogateescape").decode("latin-1")}
         offers = listed_entity_tags(listed)
         return any(matches_weakly(reading, offered) for reading in readings for offered in offers)
@@ -154,7 +160,7 @@ def if_range_holds(request_headers: Headers, stored: StoredResponse) -> bool:
 
 # Content-Length: RFC 9111 §3.2. The others describe the stored bytes, which the client has decoded or joined by now.
 _KEPT_BY_304 = frozenset({"content-length", "content-encoding", "content-range"})
-# They are of one message; an old one would belie the new one, where that has none.
+# They belong to a single message: the old value would be wrong if the new message has none.
 _OF_ONE_MESSAGE = frozenset({"age", "date"})
 
 

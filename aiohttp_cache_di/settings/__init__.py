@@ -1,20 +1,20 @@
-"""What can be configured: read from code, environment and files, told where it came from, and made into a cache.
+"""The settings of a cache: read from code, environment and files, checked, and turned into a backend and a session.
 
-This room turns words into values and values into objects; what the values mean is decided below it. It may import
-pydantic, the backends and the session, and knows no container and no framework. Its parts, from the bottom up:
+This room turns text into values and values into objects; what the values mean is defined in the rooms below. It may
+import pydantic, the backends and the session, but neither the container nor a framework. Its parts, from the bottom up:
 
-- ``notation`` reads lists and JSON, and refuses a form that is not taken.
-- ``forms`` turns the text of a variable into a value; ``url_rules`` does so for rules by URL pattern.
-- ``kinds`` says of each kind of value how it is read, shown and explained.
-- ``sources`` reads what was given: the environment, ``.env`` files, files that variables name, a directory of secrets.
-- ``variables`` finds the variables that begin with a prefix, and explains each that cannot be used.
-- ``places`` finds a place for the file of a SQLite cache.
-- ``sections`` are the settings of one store each, and of the client's own connections.
-- ``model`` is the list of all settings: `CacheSettings` asks ``variables`` what was given and ``kinds`` what it means.
-- ``typed`` lists them as code may give them, for type checkers.
-- ``consistency`` refuses what would have no effect together with the rest.
-- ``secrecy`` masks the secrets of settings in texts of others.
-- ``build`` makes the backend and the session that settings describe; ``report`` shows settings to a person.
+- ``notation`` reads lists and JSON, and refuses notations that are not accepted.
+- ``forms`` turns the text of a variable into a value, with a function for each kind; ``url_rules`` does so for rules by
+  URL pattern.
+- ``kinds`` has the types of the fields: how each is read, shown and explained.
+- ``sources`` reads the environment, ``.env`` files, files that variables name, and a directory of secrets.
+- ``variables`` finds the variables with a prefix, and explains each that cannot be used.
+- ``places`` finds the path of a SQLite file or of a directory of files.
+- ``sections`` are the settings of one store each, and of the client's connections.
+- ``model`` is `CacheSettings`, with all settings; ``typed`` lists them for type checkers.
+- ``consistency`` refuses combinations of settings that have no effect.
+- ``secrecy`` masks the secrets of settings in error messages of other packages.
+- ``build`` makes the backend and the session that settings describe; ``report`` shows settings to people.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build the back-end and the client session that settings describe; no container, no event loop needed to import."""
+"""Build the backend and the session that settings describe."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BackendPlan:
-    """A back-end about to be built: its class has been found, and the place of its file.
+    """All that it takes to build a backend: its class is imported and the path of its file is known.
 
     Attributes:
-        stand_in: why it keeps responses in memory though a file was meant; "" for what is as it was meant.
+        stand_in: why responses are kept in memory instead of the configured store; "" if they are not.
     """
 
     settings: CacheSettings
@@ -41,11 +41,11 @@ class BackendPlan:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the back-end is one of ours, none of which needs an event loop to be built."""
+        """Whether the backend is one of ours, which can be built without an event loop."""
         return self.settings.backend in BUILT_IN_BACKENDS
 
     def build(self) -> CacheBackend:
-        """Build the back-end; nothing is opened before its first use.
+        """Build the backend; nothing is opened before its first use.
 
         Raises:
             ConfigurationError: the class does not take an option.
@@ -56,7 +56,7 @@ class BackendPlan:
         except (TypeError, ConfigurationError) as exc:
             what = f"{self.settings.prefix}BACKEND={self.settings.backend!r} cannot be built"
             message = without_secrets(str(exc), self.settings)
-            # A cause is printed with the error, and has said what the message does not.
+            # Tracebacks print the cause, whose message may contain the secret.
             raise ConfigurationError(f"{what}: {message}") from (exc if message == str(exc) else None)
         if self.stand_in:
             backend.stats.stand_in = self.stand_in
@@ -64,11 +64,11 @@ class BackendPlan:
 
 
 def plan_backend(settings: CacheSettings) -> BackendPlan:
-    """Find the class and the place of the back-end that *settings* name; an event loop does this in a thread.
+    """Find the class of the backend that *settings* name, and the path of its file; call it in a thread.
 
     Raises:
-        ConfigurationError: the class cannot be found or is no back-end, or the file's path is none; or no file can be
-            written, and ``require_store`` is true; or a setting would have no effect.
+        ConfigurationError: the class cannot be imported or is not a backend, the path is invalid, a setting has no
+            effect, or no file can be written and ``require_store`` is true.
     """
     refuse_contradictions(settings)
     if (unused := passed_over(settings)) is not None:
@@ -90,10 +90,10 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
 
 
 def build_backend(settings: CacheSettings) -> CacheBackend:
-    """Build the back-end that *settings* name; nothing is opened before its first use.
+    """Build the backend that *settings* name; nothing is opened before its first use.
 
     Raises:
-        ConfigurationError: the class cannot be found, is no back-end, or does not take an option.
+        ConfigurationError: as `plan_backend`, or the class does not take an option.
         MissingDependencyError: its driver is not installed.
     """
     return plan_backend(settings).build()
@@ -102,16 +102,16 @@ def build_backend(settings: CacheSettings) -> CacheBackend:
 def build_session(
     backend: CacheBackend, settings: CacheSettings, options: Mapping[str, Any] | None = None
 ) -> CachedSession:
-    """Build the client session on *backend*; call it inside the running event loop.
+    """Build the session on *backend*; call it in the running event loop.
 
     Args:
-        backend: stays its owner's: closing the session does not close it, unless the back-end says ``autoclose``.
-        settings: its section ``client`` is what counts here.
-        options: keyword arguments of ``CachedSession`` that go before the settings.
+        backend: closing the session does not close it, unless its ``autoclose`` is set.
+        settings: only the section ``client`` is used.
+        options: keyword arguments of ``CachedSession``, which take precedence over the settings.
     """
     client, given = settings.client, dict(options or {})
     if "cookie_jar" not in given and not client.cookies:
-        # The session serves all users of a process: what one of them is given must not be sent for another.
+        # The session serves all users of a process: a cookie set for one of them must not be sent for another.
         given["cookie_jar"] = DummyCookieJar()
     if "connector" not in given:
         given["connector"] = TCPConnector(limit=client.connections, limit_per_host=client.connections_per_host)
@@ -121,12 +121,12 @@ def build_session(
 
 
 async def check_store(backend: CacheBackend, settings: CacheSettings) -> None:
-    """Look whether the store can be used, so that the log and ``health()`` tell it before the first request.
+    """Test the store, so that the log and ``health()`` report a fault before the first request.
 
     Raises:
-        ConfigurationError: it cannot, and ``require_store`` is true.
+        ConfigurationError: the store cannot be used, and ``require_store`` is true.
     """
-    ping = getattr(backend, "ping", None)  # an object that a test puts in its place may have none
+    ping = getattr(backend, "ping", None)  # a test's replacement for the backend may have none
     health = await ping() if ping is not None else Health("ok")
     if settings.require_store and not health.is_ok:
         raise _store_missing(settings, without_secrets(health.reason, settings))
@@ -137,7 +137,7 @@ def _store_missing(settings: CacheSettings, reason: str) -> ConfigurationError:
 
 
 def _common_options(settings: CacheSettings) -> dict[str, Any]:
-    """Options whose names and meanings are the same in the settings and in every back-end."""
+    """The options that have the same name and meaning in the settings and in every backend."""
     options: dict[str, Any] = {
         name: getattr(settings, name) for name in sorted(BACKEND_OPTIONS & type(settings).model_fields.keys())
     }
@@ -147,9 +147,9 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     options["credential_headers"] = keys.DEFAULT_CREDENTIAL_HEADERS | settings.credential_headers
     options["secret_key"] = [key.get_secret_value() for key in settings.secret_key] or None
     if settings.allowed_codes is None:
-        del options["allowed_codes"]  # the mode's own default
+        del options["allowed_codes"]  # the default depends on cache_control
     if settings.max_bytes == "auto":
-        del options["max_bytes"]  # the back-end's own
+        del options["max_bytes"]  # the default depends on the backend
     return options
 
 
@@ -213,7 +213,7 @@ def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
     name = _CLASSES.get(settings.backend)
     if name is None:
         return _load_class(settings)
-    found: type[CacheBackend] = getattr(backends, name)  # which imports a driver, an extra, only now
+    found: type[CacheBackend] = getattr(backends, name)  # imports the driver, which is an extra, only now
     return found
 
 

@@ -1,24 +1,20 @@
-"""Settings that are right by themselves and of no effect together: refused at the start, with the way out."""
+"""Combinations of valid settings that have no effect: refused at the start, with advice."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from aiohttp_cache_di.policy.rules.idle import Spelling, idle_settings
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
-from aiohttp_cache_di.settings.variables import refuse
+from aiohttp_cache_di.settings.variables import CODE_SOURCE, DEFAULT_SOURCE, refuse
 
 __all__ = ["passed_over", "refuse_contradictions"]
 
-_UNSET: Final = "default"
-
 
 def refuse_contradictions(settings: CacheSettings) -> None:
-    """Raise ConfigurationError if something in *settings* would do nothing.
+    """Refuse settings that have no effect because of others.
 
     Raises:
-        ConfigurationError: one message that lists everything wrong.
+        ConfigurationError: one message that lists all of them.
     """
     prefix = settings.prefix
     spelling = Spelling(
@@ -41,16 +37,16 @@ def refuse_contradictions(settings: CacheSettings) -> None:
 
 
 def passed_over(settings: CacheSettings) -> str | None:
-    """Say which variable of another store is set while nothing says which store is meant; None for no such one.
+    """A warning about a variable of another store that is ignored while ``BACKEND`` is not set; None without one.
 
-    One who says which store it is may leave the variables of others as they are.
+    With ``BACKEND`` set, variables of other stores are ignored without a warning.
     """
-    if settings.source_of(("backend",)) != _UNSET:
+    if settings.source_of(("backend",)) != DEFAULT_SOURCE:
         return None
     for variable in settings.variables():
         section, *inner = variable.path
         is_of_another = inner and section in BUILT_IN_BACKENDS and section != settings.backend
-        if is_of_another and settings.source_of(variable.path) not in (_UNSET, "code"):
+        if is_of_another and settings.source_of(variable.path) not in (DEFAULT_SOURCE, CODE_SOURCE):
             name, backend = settings.prefix + variable.suffix, f"{settings.prefix}BACKEND"
             return f"{name} is passed over: {backend} is not set, and so {settings.backend}; set {backend}={section}"
     return None

@@ -1,6 +1,6 @@
-"""How text becomes a value: one function for each kind of value that a setting has.
+"""Turn the text of a variable into a value: one function for each kind of value.
 
-What is not text comes from code and passes through, for pydantic to check.
+Values that are not text come from code; they are returned unchanged, for pydantic to check.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ __all__ = [
     "plain_text",
     "redis_url",
     "seconds",
-    "secret",
     "secrets",
     "size_limit",
     "stale_window",
@@ -69,17 +68,17 @@ _FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
 
 
 def is_none(value: object) -> bool:
-    """Whether *value* is one of the words for nothing."""
+    """Whether *value* is None or a word for it: ``none``, ``null`` or ``off``."""
     return value is None or (isinstance(value, str) and means_none(value))
 
 
 def optional(value: object) -> object:
-    """None for one of the words for nothing, else *value*."""
+    """None for a word that means None, else *value*."""
     return None if is_none(value) else value
 
 
 def seconds(value: object) -> object:
-    """A length of time in seconds: a number, or a number with a unit."""
+    """A duration in seconds: a number, or a number with a unit."""
     if isinstance(value, bool):
         raise ValueError("not a length of time")
     if isinstance(value, timedelta):
@@ -91,12 +90,12 @@ def seconds(value: object) -> object:
 
 
 def optional_seconds(value: object) -> object:
-    """A length of time, or None."""
+    """A duration in seconds, or None."""
     return None if is_none(value) else seconds(value)
 
 
 def lifetime(value: object) -> object:
-    """A length of time, a point in time, -1 for ever, or None."""
+    """A duration in seconds, a date, -1 for ever, or None."""
     if value == -1 or (isinstance(value, str) and value.strip().lower() in {"never", "-1"}):
         return -1.0
     if isinstance(value, datetime) or (isinstance(value, str) and not is_none(value) and _is_moment(value)):
@@ -105,7 +104,7 @@ def lifetime(value: object) -> object:
 
 
 def _is_moment(text: str) -> bool:
-    """Whether *text* is a date, and no length of time."""
+    """Whether *text* is a date rather than a duration."""
     try:
         parse_duration(text)
     except ValueError:
@@ -118,7 +117,7 @@ def _is_moment(text: str) -> bool:
 
 
 def stale_window(value: object) -> object:
-    """A length of time, True for as long as it is stored, or None."""
+    """A duration in seconds, True for as long as the response is stored, or None."""
     named = named_window(value)
     value = value if named is None else named
     return True if value is True else None if value is False else optional_seconds(value)
@@ -142,7 +141,7 @@ def optional_number_of_bytes(value: object) -> object:
 
 
 def flag(value: object) -> bool:
-    """True or False, of a word for either."""
+    """True or False, from a word for either."""
     word = str(value).strip().lower()
     if isinstance(value, (bool, str)) and word in _TRUE_WORDS | _FALSE_WORDS:
         return word in _TRUE_WORDS
@@ -150,7 +149,7 @@ def flag(value: object) -> bool:
 
 
 def plain_text(value: object) -> object:
-    """Text as it is; quotes that came along and JSON are no part of any text that makes sense here."""
+    """Text; quotes around it, JSON and control characters are refused, since no setting contains them on purpose."""
     if isinstance(value, str):
         refuse_quotes(value)
         if value.strip()[:1] in ("[", "{") and is_json(value):
@@ -162,11 +161,8 @@ def plain_text(value: object) -> object:
     return value
 
 
-secret = plain_text
-
-
 def optional_text(value: object) -> object:
-    """Text as it is, or None."""
+    """Text, or None."""
     return optional(_no_structure(plain_text(value)))
 
 
@@ -231,10 +227,10 @@ def codes(value: object) -> object:
 
 
 def secrets(value: object) -> object:
-    """Secrets, as a JSON list or separated by commas; each has to be long enough to be one."""
+    """Secrets, as a JSON list or separated by commas; short ones are refused."""
     found = items_of(value)
     if isinstance(value, str) and not found:
-        raise ValueError("no secret")  # to set it means to sign
+        raise ValueError("no secret")  # an empty value would turn signing off by accident
     if isinstance(found, Collection):
         found = cast("Collection[object]", found)
         for one in found:
@@ -248,12 +244,12 @@ def secrets(value: object) -> object:
 
 
 def redis_url(value: object) -> object:
-    """The address of a Redis server that can be read in one way only."""
+    """The address of a Redis server, cluster or service of sentinels; ambiguous addresses are refused."""
     return _address(value, refuse_odd_redis_address, "Redis")
 
 
 def mongodb_url(value: object) -> object:
-    """The address of a MongoDB server, or of several, that can be read in one way only."""
+    """The address of MongoDB servers; ambiguous addresses are refused."""
     return _address(value, refuse_odd_mongodb_address, "MongoDB")
 
 
@@ -269,7 +265,7 @@ def _address(value: object, refuse_odd: Callable[[str], object], kind: str) -> s
 
 
 def optional_endpoint(value: object) -> object:
-    """The URL of a service, which has no place for a secret; or None."""
+    """The URL of a service, without user and query; or None."""
     if is_none(value):
         return None
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s\\#@?]+", value):
@@ -278,7 +274,7 @@ def optional_endpoint(value: object) -> object:
 
 
 def backend_name(value: object) -> object:
-    """One of our back-ends, or a class by its module and name."""
+    """The name of a built-in backend, or the module and the name of a class."""
     if isinstance(value, str) and (value in BUILT_IN_BACKENDS or CLASS_PATH.fullmatch(value)):
         return value
     raise ValueError("unknown back-end")

@@ -1,4 +1,4 @@
-"""The kinds of values that a setting can have: how each is read from a variable, shown, and explained."""
+"""The types of the settings: how each is read from a variable, shown, and explained."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _shorten(text: str) -> str:
 
 
 def _mask_stray(text: str) -> str:
-    """Refused text of what is no secret; but a URL or JSON in its place may well hold one."""
+    """Refused text of a setting that is not secret, without what may be a secret: users in URLs, and JSON objects."""
     if text.lstrip()[:1] == "{":
         return f"{{{MASK}}}"
     text = "".join(map(_without_user, re.split(r"([\s,/])", text)))
@@ -86,15 +86,15 @@ def _without_user(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a setting accepts, in words for a person, and how its value is shown.
+    """What a setting accepts, and how its value is shown.
 
     Args:
-        accepts: completes "it accepts …".
-        show: turns a value into text that the variable would accept; never shows a secret.
-        mask: turns refused text into what a message may show.
-        bounded: *accepts* tells the bounds already.
-        secret: a variable with ``_FILE`` at its end names a file that holds the value.
-        may_be_empty: a variable that is set to nothing counts as not set; else it is refused.
+        accepts: completes the sentence "it accepts …".
+        show: turns a value into text that the variable would accept, with secrets masked.
+        mask: turns refused text into text that an error message may show.
+        bounded: *accepts* states the bounds already.
+        secret: the value may be in a file, which the variable ``…_FILE`` names.
+        may_be_empty: an empty variable counts as not set; otherwise it is refused.
     """
 
     accepts: str
@@ -139,7 +139,7 @@ def _show_mongodb_url(value: SecretStr) -> str:
 
 
 def _show_names_only(value: Collection[str]) -> str:
-    # Options of a driver may well hold a password, so neither values nor refused text are shown.
+    # A driver's options may contain a password, so neither values nor refused text are shown.
     return f"{{{', '.join(f'{name if name.isidentifier() else MASK}: {MASK}' for name in value)}}}"
 
 
@@ -211,7 +211,7 @@ Secrets: TypeAlias = Annotated[
 ]
 OptionalSecret: TypeAlias = Annotated[
     SecretStr | None,
-    BeforeValidator(forms.secret),
+    BeforeValidator(forms.plain_text),
     Kind("a secret, without quotes", _show_secret, _mask_all, secret=True),
 ]
 RedisUrl: TypeAlias = Annotated[
@@ -261,6 +261,6 @@ UrlLifetimes: TypeAlias = Annotated[
         'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
         '"stale_while_revalidate": "30s", "allowed_methods": ["GET"], "tags": ["static"]}',
         show_url_rules,
-        _mask_all,  # what is wrong is told by the pattern that it is about
+        _mask_all,  # the error names the pattern
     ),
 ]

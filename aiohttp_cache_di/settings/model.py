@@ -1,4 +1,4 @@
-"""`CacheSettings`: everything that can be configured, read from environment variables."""
+"""`CacheSettings`: all settings of a cache, read from environment variables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from aiohttp_cache_di.settings.sections import (
     SQLiteSettings,
 )
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
-from aiohttp_cache_di.settings.variables import Source, Variable, Variables, expect_prefix, refuse
+from aiohttp_cache_di.settings.variables import CODE_SOURCE, Source, Variable, Variables, expect_prefix, refuse
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.settings.typed import (
@@ -63,32 +63,32 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PREFIX", "CacheSettings"]
 
 DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
-"""What the names of a cache's variables begin with, unless it is given a prefix of its own."""
+"""The default prefix of a cache's variables."""
 
 if TYPE_CHECKING:
 
     class _Given(SettingsOptions, total=False):
-        """What `CacheSettings` takes, its sections included."""
+        """The keyword arguments of `CacheSettings`, including its sections."""
 
         sqlite: SQLiteSettings | SQLiteSettingsOptions
-        """What concerns ``backend=sqlite`` alone."""
+        """Settings of ``backend=sqlite``."""
         redis: RedisSettings | RedisSettingsOptions
-        """What concerns ``backend=redis`` alone."""
+        """Settings of ``backend=redis``."""
         mongodb: MongoDBSettings | MongoDBSettingsOptions
-        """What concerns ``backend=mongodb`` alone."""
+        """Settings of ``backend=mongodb``."""
         dynamodb: DynamoDBSettings | DynamoDBSettingsOptions
-        """What concerns ``backend=dynamodb`` alone."""
+        """Settings of ``backend=dynamodb``."""
         filesystem: FilesystemSettings | FilesystemSettingsOptions
-        """What concerns ``backend=filesystem`` alone."""
+        """Settings of ``backend=filesystem``."""
         client: ClientSettings | ClientSettingsOptions
-        """What concerns the client's own connections."""
+        """Settings of the client's connections."""
 
 
 class CacheSettings(BaseSettings):
-    """The settings of one cache; what is not given comes from the environment, ``.env``, and the secrets directory.
+    """The settings of one cache; those not given are read from the environment, ``.env`` and the secrets directory.
 
-    A value that cannot be used is refused with the variable's name, the value (unless it is a secret) and what is
-    accepted; so is a variable that has the prefix and is no setting. Several caches in one process take a prefix each.
+    An invalid value is refused with the name of the variable, the value (unless it is a secret) and what is accepted;
+    so is a variable with the prefix that is no setting. Each of several caches in one process has its own prefix.
 
     Raises:
         ConfigurationError: one message that lists everything wrong.
@@ -186,10 +186,10 @@ class CacheSettings(BaseSettings):
     _prefix: str = PrivateAttr(default=DEFAULT_PREFIX)
     _sources: dict[tuple[str, ...], Source] = PrivateAttr(default_factory=dict[tuple[str, ...], Source])
 
-    if TYPE_CHECKING:  # in code a setting takes more than it comes to: text in the forms of a variable
+    if TYPE_CHECKING:  # in code a setting also takes the text that its variable would have
 
         def __init__(self, **values: Unpack[_Given]) -> None:
-            """Read the settings of a cache; those that are given here go before the environment.
+            """Read the settings of a cache; those given here take precedence over the environment.
 
             Args:
                 values: the settings, each with a docstring of its own.
@@ -228,7 +228,7 @@ class CacheSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave to ``__init__`` what pydantic-settings would read by itself: it opens each file twice, or more."""
+        """Leave all sources to ``__init__``, which opens each file only once; pydantic-settings does so repeatedly."""
         return (init_settings,)
 
     @classmethod
@@ -236,9 +236,10 @@ class CacheSettings(BaseSettings):
         """Read the settings of the cache whose variables begin with *prefix*.
 
         Args:
-            prefix: of the variables; must not be empty, and should not begin with another cache's.
-            env_file: read for what the environment lacks. A missing ``.env`` is no error, any other is. The ``.env``
-                of the current directory may name no class as ``BACKEND``; a file that is named may.
+            prefix: the prefix of the variables; not empty, and not itself the beginning of another cache's prefix.
+            env_file: a file of variables that the environment does not set. A missing ``.env`` is no error, any other
+                missing file is. The ``.env`` of the current directory must not name a class as ``BACKEND``; a file
+                given by another path may.
         """
         expect_prefix(prefix)
         options: dict[str, Any] = {"_env_prefix": prefix, "_env_file": env_file}
@@ -246,40 +247,40 @@ class CacheSettings(BaseSettings):
 
     @property
     def prefix(self) -> str:
-        """What the names of this cache's variables begin with."""
+        """The prefix of this cache's variables."""
         return self._prefix
 
     @property
     def name(self) -> str:
-        """The cache's name: as given, or made from the prefix, so that two caches do not share a store by accident."""
+        """``cache_name``, or else a name made from the prefix, so that two caches do not share a store by accident."""
         return self.cache_name or self._prefix.strip("_").lower().replace("_", "-")
 
     @property
     def sqlite_place(self) -> Place:
-        """The database file of ``backend=sqlite``, and what is to be told about it; looks at the file system."""
+        """The database file of ``backend=sqlite``, and a warning if it cannot be written; reads the file system."""
         path, variable = self.sqlite.path, f"{self._prefix}SQLITE__PATH"
         return find_place(path, self.name, variable, is_directory=self.sqlite.is_directory)
 
     @property
     def sqlite_path(self) -> Path:
-        """The database file of ``backend=sqlite``, ``:memory:`` where none can be written."""
+        """The database file of ``backend=sqlite``; ``:memory:`` if no file can be written."""
         return self.sqlite_place.path
 
     @property
     def filesystem_place(self) -> Place:
-        """The directory of ``backend=filesystem``, and what is to be told about it; looks at the file system."""
+        """The directory of ``backend=filesystem``, and a warning if it cannot be written; reads the file system."""
         return find_directory(self.filesystem.path, self.name, f"{self._prefix}FILESYSTEM__PATH")
 
     @property
     def place(self) -> Place | None:
-        """Where the back-end keeps its files, if it has any; looks at the file system."""
+        """The path of the backend's files, None for a backend without files; reads the file system."""
         if self.backend == "filesystem":
             return self.filesystem_place
         return self.sqlite_place if self.backend == "sqlite" else None
 
     def source_of(self, path: tuple[str, ...]) -> Source:
-        """Tell where the value at *path* came from; "code" for all where the settings were made unchecked."""
-        return self._sources.get(path, "code")
+        """Where the value at *path* came from; "code" for settings made without validation (``model_construct``)."""
+        return self._sources.get(path, CODE_SOURCE)
 
     @classmethod
     def variables(cls) -> Iterator[Variable]:

@@ -1,7 +1,7 @@
-"""The notation of values in variables: lists, JSON and bare text, and what looks like one of them and is not.
+"""The notation of values in variables: lists, JSON and plain text.
 
-A form that is not taken is refused rather than taken literally: ``["token"]`` read as a name would let the token be
-stored.
+Other notations are refused instead of being read literally: if ``["token"]`` in ``ignored_params`` were read as one
+name, the parameter ``token`` would be stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "refuse_spaces",
 ]
 
-MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
+MAX_DEPTH: Final = 32  # of JSON; the options of drivers have three or four levels
 
 _QUOTES: Final = ('""', "''", "``", "“”", "„“")
 _NO_JSON: Final = "not JSON"
@@ -32,14 +32,14 @@ _TOO_DEEP: Final = "JSON that is nested too deeply"
 
 
 class FormError(ValueError):
-    """Why the form of a value is not taken, in words that repeat none of it, for it may be a secret."""
+    """A value has a wrong notation; the message does not quote the value, which may be a secret."""
 
 
 def items_of(value: object, part: Callable[[str], object] = str) -> object:
-    """The parts of a list in either of its forms; texts are stripped. A word for nothing alone is an empty list.
+    """The items of a list, written as JSON or separated by commas; ``none`` is an empty list.
 
     Args:
-        part: looks at each part of a list that is separated by commas, and raises where it cannot be one.
+        part: called with each item that commas separate, to raise if it is not valid.
     """
     if not isinstance(value, str):
         return value
@@ -71,33 +71,33 @@ def _texts(found: object) -> Iterable[str]:
 
 
 def refuse_separators(name: str) -> None:
-    """Refuse *name* if it is a URL, or has what separates names."""
+    """Refuse a URL, and a name with a space or a semicolon."""
     if "://" in name:
         raise FormError("a URL, where names belong")
     refuse_spaces(name)
 
 
 def refuse_spaces(name: str) -> None:
-    """Refuse *name* if it has what might separate two."""
+    """Refuse a name with a space or a semicolon, which may have been meant to separate two."""
     if re.search(r"[\s;]", name):
         raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
 
 
 def refuse_quotes(text: str) -> None:
-    """Refuse *text* that is in quotes."""
+    """Refuse text in quotes."""
     bare = text.strip()
     if len(bare) > 1 and bare[0] + bare[-1] in _QUOTES:
         raise FormError("quotes came along; leave them out")
 
 
 def is_quoted_list(text: str) -> bool:
-    """Whether *text* is a list of quoted texts, as a program writes it."""
+    """Whether *text* is a list of quoted texts in the notation of a programming language."""
     inside = text[1:-1].strip(" ,")
     return text[:1] + text[-1:] in ("[]", "()", "{}") and inside[:1] + inside[-1:] in ("''", '""')
 
 
 def is_json(text: str) -> bool:
-    """Whether *text* is JSON, be it of a kind that is refused."""
+    """Whether *text* is JSON, even if `parsed_json` refuses it."""
     try:
         parsed_json(text)
     except FormError as exc:
@@ -106,21 +106,21 @@ def is_json(text: str) -> bool:
 
 
 def parsed_json(text: str) -> object:
-    """What *text* says in JSON."""
+    """The value of *text*, which is JSON."""
     try:
         found = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise FormError(_TOO_DEEP) from None
     except FormError:
         raise
-    except ValueError:  # whose text may repeat what it could not read
+    except ValueError:  # its message may quote the value
         raise FormError(_NO_JSON) from None
     _refuse_depth(found)
     return cast("object", found)
 
 
 def _refuse_depth(found: object) -> None:
-    """Whatever walks through the values later may do so by recursion."""
+    """Refuse deep nesting, so that other code may walk through the value by recursion."""
     level: list[object] = [found]
     for _ in range(MAX_DEPTH):
         below: list[object] = []

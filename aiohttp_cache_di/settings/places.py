@@ -1,8 +1,8 @@
-"""Where the file of ``backend=sqlite`` and the directory of ``backend=filesystem`` go on this machine, and where else.
+"""The path of the file of ``backend=sqlite`` or of the directory of ``backend=filesystem``.
 
-What is asked for in so many words is not put anywhere else: a path that cannot be written is told, and the store fails
-open. What the default finds unusable is replaced, by a directory of our own for temporary files, else by memory. All of
-this looks at the file system: an event loop asks for it in a thread.
+A configured path is never replaced: if it cannot be written, there is a warning, and the cache works without its store.
+The default path is replaced if it cannot be written, by a private directory for temporary files, or else by memory. All
+functions read the file system, so an event loop calls them in a thread.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SUFFIX: Final = ".sqlite"
 
 
 class Place(NamedTuple):
-    """The path of the file or directory, or `IN_MEMORY`; and what is to be told about it, if anything."""
+    """The path of the file or directory, or `IN_MEMORY`; and a warning if it is not usable or not the usual one."""
 
     path: Path
     warning: str | None = None
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether responses are kept in memory though a file was meant."""
+        """Whether memory replaces a file."""
         return self.path == IN_MEMORY and self.warning is not None
 
 
@@ -39,13 +39,13 @@ def find_place(given: Path | None, name: str, variable: str, *, is_directory: bo
     """Find the place of the database file.
 
     Args:
-        given: what the settings say; a directory holds the file. None for the user's cache directory.
-        name: of the cache, which names the file.
-        variable: that sets the path, for messages.
-        is_directory: *given* is a directory, though there may be none yet.
+        given: the configured path of the file, or of a directory for it; None for the user's cache directory.
+        name: the cache's name, after which the file is named.
+        variable: the variable that sets the path, for messages.
+        is_directory: *given* is a directory even if it does not exist yet.
 
     Raises:
-        ConfigurationError: *given* cannot be a file's path at all.
+        ConfigurationError: *given* can never be the path of a file.
     """
     if given is not None:
         return _given_place(given, name, variable, is_directory=is_directory)
@@ -56,12 +56,12 @@ def find_directory(given: Path | None, name: str, variable: str) -> Place:
     """Find the place of a directory of files.
 
     Args:
-        given: what the settings say; None for one in the user's cache directory.
-        name: of the cache, which names the directory.
-        variable: that sets the path, for messages.
+        given: the configured path; None for one in the user's cache directory.
+        name: the cache's name, after which the directory is named.
+        variable: the variable that sets the path, for messages.
 
     Raises:
-        ConfigurationError: *given* cannot be a directory's path at all.
+        ConfigurationError: *given* can never be the path of a directory.
     """
     if given is None:
         return _default_place(name, variable)
@@ -119,17 +119,17 @@ def _whole(given: Path, variable: str) -> Path:
 def _user_cache_path(file_name: str) -> Path | None:
     try:
         directory = user_cache_path("aiohttp-cache-di", appauthor=False)
-    except (RuntimeError, KeyError):  # a user whom the system does not know, and no HOME
+    except (RuntimeError, KeyError):  # the user is not in the password database, and HOME is not set
         return None
     return directory / file_name if directory.is_absolute() else None
 
 
 def _obstacle(path: Path) -> str | None:
-    """Say why no file can be written at *path*, or in the directory there; None if one can."""
+    """Why no file can be written at *path*, or in the directory *path*; None if one can."""
     if os.path.isdir(path):
         return None if os.access(path, os.R_OK | os.W_OK | os.X_OK) else _cause(path)
     if os.path.exists(path):
-        return None if os.access(path, os.R_OK | os.W_OK) and _is_open(path.parent) else _cause(path)
+        return None if os.access(path, os.R_OK | os.W_OK) and _is_writable(path.parent) else _cause(path)
     for parent in path.parents:
         try:
             mode = os.stat(parent).st_mode
@@ -139,11 +139,11 @@ def _obstacle(path: Path) -> str | None:
             return f"{parent} cannot be looked at ({exc.strerror})"
         if not stat.S_ISDIR(mode):
             return f"{parent} is not a directory"
-        return None if _is_open(parent) else _cause(parent)
+        return None if _is_writable(parent) else _cause(parent)
     return f"{path} has no directory above it"
 
 
-def _is_open(directory: Path) -> bool:
+def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
@@ -153,9 +153,9 @@ def _cause(path: Path) -> str:
 
 
 def _temporary_directory() -> Path | None:
-    """This user's directory for temporary files; None where there can be none."""
+    """Our private directory for temporary files; None if there can be none."""
     try:
         directory = Path(temporary_directory())
-    except (StorageError, OSError):  # another user's, or the system has no directory for temporary files
+    except (StorageError, OSError):  # it belongs to another user, or the system has no directory for temporary files
         return None
-    return directory if _is_open(directory) else None
+    return directory if _is_writable(directory) else None

@@ -1,4 +1,4 @@
-"""Settings for people to read: what is in effect and why, and the table of all variables."""
+"""Settings as text for people: the values in effect and their sources, and the table of all variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EffectiveSetting", "effective_settings", "variables_table"]
 
 
 class EffectiveSetting(NamedTuple):
-    """One setting as it is in effect; *value* is fit for showing, secrets are masked."""
+    """A setting that is in effect; secrets in *value* are masked."""
 
     variable: str
     value: str
@@ -22,7 +22,7 @@ class EffectiveSetting(NamedTuple):
 
 
 def effective_settings(settings: CacheSettings) -> Iterator[EffectiveSetting]:
-    """Every setting with its value and where that came from, in the order of the model."""
+    """All settings with their values and sources, in the order of the model."""
     for item in type(settings).variables():
         shown = item.kind.show(_value_at(settings, item.path))
         if item.path == ("cache_name",):

@@ -1,4 +1,4 @@
-"""Texts of others that may repeat a secret: what is known to be one is taken out before a person sees them."""
+"""Mask the secrets of settings in texts of other packages, such as error messages of drivers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["without_secrets"]
 
-MIN_MASKED_CHARS: Final = 4  # of an option that may be anything: "a" is no secret, and stands in most words
+MIN_MASKED_CHARS: Final = 4  # of a driver's option: a shorter value occurs in ordinary words
 
 
 def without_secrets(text: str, settings: CacheSettings) -> str:
@@ -33,14 +33,14 @@ def _secrets(settings: CacheSettings) -> Iterator[str]:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The texts in options of a driver, any of which may be a secret."""
+    """All texts in the options of a driver, any of which may be a secret."""
     if isinstance(value, (str, int)):
         if len(str(value)) >= MIN_MASKED_CHARS and not isinstance(value, bool):
             yield str(value)
     elif isinstance(value, Mapping):
         for name, item in cast("Mapping[str, object]", value).items():
             yield from _texts(item)
-            if not name.isidentifier():  # which no option is
+            if not name.isidentifier():  # then it is no option, and may be a secret itself
                 yield name
     elif isinstance(value, (list, tuple)):
         for item in cast("list[object]", value):

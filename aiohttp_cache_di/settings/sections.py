@@ -1,4 +1,4 @@
-"""The sections of the settings: what concerns one store, or the client's own connections, alone."""
+"""The sections of the settings: one for each store, and one for the client's connections."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
 
 
 class Section(BaseModel):
-    """What concerns one part of a cache alone."""
+    """The settings of one part of a cache."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SQLiteSettings(Section):
-    """What concerns ``backend=sqlite`` alone."""
+    """Settings of ``backend=sqlite``."""
 
     path: OptionalPath = Field(
         default=None,
@@ -68,8 +68,8 @@ class SQLiteSettings(Section):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _see_slash(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Note the slash at the path's end, which a `Path` leaves out."""
+    def _note_slash(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Note a slash at the end of the path, which `Path` drops."""
         made = handler(data)
         if isinstance(data, Mapping):
             given: object = cast("Mapping[str, object]", data).get("path")
@@ -78,12 +78,12 @@ class SQLiteSettings(Section):
 
     @property
     def is_directory(self) -> bool:
-        """Whether the path is said to be a directory: it was written with a slash at its end."""
+        """Whether the path was written with a slash at its end, and so means a directory."""
         return self._is_directory
 
 
 class RedisSettings(Section):
-    """What concerns ``backend=redis`` alone."""
+    """Settings of ``backend=redis``."""
 
     url: RedisUrl = Field(
         default=SecretStr("redis://localhost:6379/0"), description="where the server, the cluster or its sentinels are"
@@ -100,7 +100,7 @@ class RedisSettings(Section):
 
 
 class MongoDBSettings(Section):
-    """What concerns ``backend=mongodb`` alone."""
+    """Settings of ``backend=mongodb``."""
 
     url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="where the server is")
     database: OptionalText = Field(default=None, min_length=1, description="database; none: the cache's name")
@@ -114,7 +114,7 @@ class MongoDBSettings(Section):
 
 
 class DynamoDBSettings(Section):
-    """What concerns ``backend=dynamodb`` alone; credentials are found as boto finds them."""
+    """Settings of ``backend=dynamodb``; credentials are found as boto finds them."""
 
     table: OptionalText = Field(default=None, min_length=3, description="table; none: the cache's name")
     region: OptionalText = Field(default=None, description="region; none: as boto finds it (AWS_REGION …)")
@@ -131,7 +131,7 @@ class DynamoDBSettings(Section):
 
 
 class FilesystemSettings(Section):
-    """What concerns ``backend=filesystem`` alone."""
+    """Settings of ``backend=filesystem``."""
 
     path: OptionalPath = Field(
         default=None, description="directory of the files; none: `<cache name>` in the user's cache directory"
@@ -144,7 +144,7 @@ class FilesystemSettings(Section):
 
 
 class ClientSettings(Section):
-    """What concerns the client's own connections."""
+    """Settings of the client's connections."""
 
     cookies: Flag = Field(default=False, description="keep cookies between requests; they are then shared by all users")
     timeout: OptionalDuration = Field(default=300.0, description="limit of a whole request")

@@ -1,8 +1,8 @@
-"""Where variables are read: the environment, ``.env`` files, files that a variable names, and a directory of secrets.
+"""Read variables from the environment, ``.env`` files, files that variables name, and a directory of secrets.
 
-Each is a layer; of a variable that several layers have, the one from the highest counts: environment, ``.env``,
-directory. ``NAME_FILE`` stands in its layer for ``NAME``. Every file is opened once, since one that is a pipe can be
-read only once, and none is waited for without an end.
+If several sources have a variable, the environment takes precedence over ``.env``, and that over the directory. A
+variable ``NAME_FILE`` counts as ``NAME`` in its source. Each file is opened only once, because a pipe can be read only
+once, and every wait for one is bounded.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ DEFAULT_ENV_FILE: Final = ".env"
 ENVIRONMENT: Final = "environment"
 FILE_SUFFIX: Final = "_file"
 MAX_FILE_BYTES: Final = 1024 * 1024
-PIPE_PATIENCE_S: Final = 5.0  # for the program at a pipe's other end to write
+PIPE_TIMEOUT_S: Final = 5.0  # for the program at the other end of a pipe to write
 
 _EXPANDED: Final = re.compile(r"\$\{[^}]*\}")  # by python-dotenv
 _ADDRESS: Final = r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)"
-# What the kubelet sets in each container for each Service, by its name (Kubernetes documentation, "Accessing the
-# Service"); value by value, so that a variable of a person that only looks similar is still refused.
+# The variables that the kubelet sets for each Service (Kubernetes documentation, "Accessing the Service"). Their values
+# are checked as well, so that a misspelt setting with a similar name is still refused.
 _OF_KUBERNETES: Final = tuple(
     (re.compile(rf"(?:\w+_)?{name}"), re.compile(value))
     for name, value in {
@@ -50,24 +50,29 @@ _OF_KUBERNETES: Final = tuple(
 
 
 class Found(NamedTuple):
-    """The text of a variable, and what it came from: ``environment`` or a file.
+    """The text of a variable.
 
-    What is there by chance was said by the ``.env`` of the current directory, or by what it names.
+    Attributes:
+        source: `ENVIRONMENT`, or the path of a file.
+        is_untrusted: it comes from the ``.env`` of the current directory, or from a file named there: whoever can write
+            into that directory could set it.
     """
 
     text: str
     source: str
-    by_chance: bool = False
+    is_untrusted: bool = False
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What the sources have, by name in lower case; problems are sentences for the person who set the variables.
+    """The variables of one prefix that the sources have.
 
     Args:
-        prefix: of the variables.
-        secret: names, in lower case, that may be given as ``…_FILE``.
-        required: names, in lower case, that must not be empty.
+        prefix: the prefix of the variables.
+        secret: names, in lower case, of variables that may be given as ``…_FILE``.
+        required: names, in lower case, of variables that must not be empty.
+        found: the variables, by name in lower case.
+        problems: sentences for the person who sets the variables.
     """
 
     prefix: str
@@ -77,7 +82,7 @@ class Layers:
     problems: list[str] = field(default_factory=list[str])
 
     def read_all(self, env_files: Iterable[str | Path], directory: str | None) -> None:
-        """Read every source; *directory* goes before the variable ``SECRETS_DIR``."""
+        """Read all sources; *directory* takes precedence over the variable ``SECRETS_DIR``."""
         in_files: dict[str, Found] = {}
         for file in env_files:
             in_files |= self._env_file(file)
@@ -85,11 +90,11 @@ class Layers:
         for layer in layers:
             self.found.update(layer)
         named = self.found.get(f"{self.prefix}secrets_dir".lower())
-        by_chance = False
+        is_untrusted = False
         if directory is None and named is not None:
-            directory, by_chance = named.text, named.by_chance
+            directory, is_untrusted = named.text, named.is_untrusted
         for name, one in self._secrets_directory(directory).items():
-            self.found.setdefault(name, one._replace(by_chance=by_chance))
+            self.found.setdefault(name, one._replace(is_untrusted=is_untrusted))
 
     def _environment(self) -> dict[str, Found]:
         start = len(self.prefix)
@@ -109,10 +114,10 @@ class Layers:
                 why = ": there is no such file" if missing else f" cannot be read: {exc.strerror}"
                 self.problems.append(f"env_file={str(file)!r}{why}")
             return {}
-        if implicit and stat.S_ISDIR(status.st_mode):  # such as a virtual environment of this name
+        if implicit and stat.S_ISDIR(status.st_mode):  # such as a virtual environment called .env
             return {}
         text = self._text(f"env_file={str(file)!r}", file) or ""
-        # Expanded, a file that others may have put there would send what else is in the environment to their server.
+        # With expansion, an untrusted file could send other variables of the environment to a server of its choice.
         variables = dotenv_values(stream=io.StringIO(text), interpolate=not implicit)
         found = self._with_prefix(variables, str(file))
         if not implicit:
@@ -123,7 +128,7 @@ class Layers:
             "write the value out, or name the file: env_file='./.env'"
             for name in refused
         )
-        return {name: one._replace(by_chance=True) for name, one in found.items() if name not in refused}
+        return {name: one._replace(is_untrusted=True) for name, one in found.items() if name not in refused}
 
     def _with_prefix(self, variables: Mapping[str, str | None], source: str) -> dict[str, Found]:
         start, kept = self.prefix.lower(), dict[str, Found]()
@@ -138,12 +143,12 @@ class Layers:
         return kept
 
     def _with_files(self, layer: dict[str, Found]) -> dict[str, Found]:
-        """Put in the place of each ``…_FILE`` what the file holds."""
+        """Replace each variable ``…_FILE`` by the content of the file."""
         for name in [name for name in layer if name.endswith(FILE_SUFFIX)]:
             target = name.removesuffix(FILE_SUFFIX)
             if target not in self.secret:
                 continue
-            file, _, by_chance = layer.pop(name)
+            file, _, is_untrusted = layer.pop(name)
             if target in layer:
                 self.problems.append(f"{target.upper()} and {name.upper()} are both set; keep one")
                 continue
@@ -155,7 +160,7 @@ class Layers:
                 continue
             text = self._text(what, file)
             if text is not None and text.rstrip("\r\n"):
-                layer[target] = Found(text.rstrip("\r\n"), file, by_chance)
+                layer[target] = Found(text.rstrip("\r\n"), file, is_untrusted)
             elif text is not None:
                 self.problems.append(f"{what}: the file is empty")
         return layer
@@ -163,7 +168,7 @@ class Layers:
     def _secrets_directory(self, given: str | None) -> dict[str, Found]:
         try:
             text = path(given)
-        except ValueError:  # told when the settings are checked
+        except ValueError:  # reported when the settings are validated
             return {}
         if not isinstance(text, str):
             return {}
@@ -184,10 +189,10 @@ class Layers:
         return {name: Found(one.text, by_name[name]) for name, one in found.items()}
 
     def _text(self, what: str, file: str | Path) -> str | None:
-        """What *file* holds; None, and a problem more, when it cannot be read."""
+        """The content of *file*; None, and an item in `problems`, if it cannot be read."""
         try:
             return _read_once(file).decode("utf-8-sig")
-        except UnicodeDecodeError:  # whose text repeats a part of it
+        except UnicodeDecodeError:  # its message quotes a part of the content
             self.problems.append(f"{what} cannot be read: it is not UTF-8 text")
         except OSError as exc:
             self.problems.append(f"{what} cannot be read: {exc.strerror or exc}")
@@ -195,19 +200,19 @@ class Layers:
 
 
 def _shown_path(file: str) -> str:
-    """A path, unless it may be the secret itself that was given in the place of a file's name."""
+    """*file* for an error message; masked if it may be a secret that was given instead of a path."""
     is_path = os.path.exists(file) or (os.path.isabs(file) and os.path.isdir(os.path.dirname(file)))
     return repr(file) if is_path else MASK
 
 
 def made_by_kubernetes(name: str, value: str) -> bool:
-    """Whether a variable is one that Kubernetes makes for a Service; *name* is without prefix, in lower case."""
+    """Whether Kubernetes made the variable for a Service; *name* is in lower case and without the prefix."""
     return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _OF_KUBERNETES)
 
 
 def _read_once(file: str | Path) -> bytes:
-    """Read *file*, which may be a pipe, to its end."""
-    # Without O_NONBLOCK, opening a pipe that no one writes to would wait for ever.
+    """Read *file*, which may be a pipe; raise OSError if it is too large, or if nothing is written to the pipe."""
+    # Without O_NONBLOCK, opening a pipe without a writer would wait for ever.
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with open(descriptor, "rb", buffering=0) as stream:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -215,10 +220,10 @@ def _read_once(file: str | Path) -> bytes:
             raise IsADirectoryError("it is a directory")
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        data, end_at = b"", time.monotonic() + PIPE_PATIENCE_S
+        data, end_at = b"", time.monotonic() + PIPE_TIMEOUT_S
         while len(data) <= MAX_FILE_BYTES:
             if not is_file and not poll.poll(max(end_at - time.monotonic(), 0) * 1000):
-                raise TimeoutError(f"nothing was written to the pipe for {PIPE_PATIENCE_S:g} s")
+                raise TimeoutError(f"nothing was written to the pipe for {PIPE_TIMEOUT_S:g} s")
             chunk = stream.read(64 * 1024)
             if chunk == b"":
                 return data

@@ -1,4 +1,4 @@
-"""Rules by URL pattern, as variables have them: a lifetime, or an object with everything that a pattern may say."""
+"""Rules by URL pattern, read from and written as the JSON of a variable: a lifetime, or an object of several fields."""
 
 from __future__ import annotations
 
@@ -35,23 +35,25 @@ __all__ = [
 
 UrlRule: TypeAlias = float | datetime | UrlExpiration | None
 
-_READ: Final[Mapping[str, Callable[[object], object]]] = {
-    "expire_after": lifetime,
-    "override_origin": flag,
-    "stale_if_error": stale_window,
-    "stale_while_revalidate": stale_window,
-    "allowed_methods": methods,
-    "tags": tags_of,
+_SECONDS: Final = (int, float, type(None))  # of which True is one: as long as the response is stored
+_READ: Final[Mapping[str, tuple[Callable[[object], object], tuple[type, ...]]]] = {
+    "expire_after": (lifetime, (*_SECONDS, datetime)),
+    "override_origin": (flag, (bool,)),
+    "stale_if_error": (stale_window, _SECONDS),
+    "stale_while_revalidate": (stale_window, _SECONDS),
+    "allowed_methods": (methods, (tuple,)),
+    "tags": (tags_of, (tuple,)),
 }
-_LISTS: Final = frozenset({"allowed_methods", "tags"})
+"""The function that reads each field, and the types that it may return for a valid value."""
+
 RULE_NAMES: Final = tuple(RULE_FIELDS)
-"""What the object of a pattern may hold."""
+"""The fields of the object for a pattern."""
 
 _REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
 
 
 def read_url_rules(value: object) -> object:
-    """Read rules from JSON, or from a mapping that code gives; what is wrong is told with its pattern."""
+    """Read rules from JSON, or from a mapping given in code; an error names the pattern."""
     found = json_object(value)
     if not isinstance(found, Mapping):
         return found
@@ -59,7 +61,7 @@ def read_url_rules(value: object) -> object:
 
 
 def read_url_names(value: object) -> object:
-    """Read names by pattern from JSON, or from a mapping that code gives; what is wrong is told with its pattern."""
+    """Read names by pattern from JSON, or from a mapping given in code; an error names the pattern."""
     found = json_object(value)
     if not isinstance(found, Mapping):
         return found
@@ -74,7 +76,7 @@ def read_url_names(value: object) -> object:
 
 
 def read_url_patterns(value: object) -> object:
-    """Read a list of patterns; what is wrong is told with its pattern."""
+    """Read a list of patterns; an error names the pattern."""
     found = patterns(value)
     if not isinstance(found, Collection):
         return found
@@ -84,7 +86,7 @@ def read_url_patterns(value: object) -> object:
 
 
 def show_url_names(names: Mapping[str, str]) -> str:
-    """Write the patterns of *names*; who is meant by a name is for those who gave it."""
+    """Write *names* as JSON, with the names themselves masked: they may identify people."""
     return json.dumps(dict.fromkeys(names, MASK), ensure_ascii=False)
 
 
@@ -147,7 +149,7 @@ def _read(given: object) -> object:
 
 
 def _window(name: str, given: Window) -> Window:
-    """A window that code gives, in a form that can be shown: True and None stay, False is 0."""
+    """A window given in code, in a form that can be shown: seconds, True or None; False becomes 0."""
     try:
         return given if given is True or given is None else window_s(given) or 0.0
     except ValueError:
@@ -155,24 +157,24 @@ def _window(name: str, given: Window) -> Window:
 
 
 def _policy(given: Mapping[object, object]) -> UrlExpiration:
+    """The rule that the object *given* stands for."""
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if not isinstance(name, str) or name not in _READ:
             raise FormError(f"it has something that is none of {', '.join(RULE_NAMES)}")
+        read, types = _READ[name]
         try:
-            found = _READ[name](value)
+            found = read(value)
         except ValueError:
-            found = ...
-        kinds = dict.fromkeys(_LISTS, (tuple,)) | {"expire_after": (int, float, datetime, type(None))}
-        if not isinstance(found, kinds.get(name, (int, float, type(None)))):
+            raise FormError(f"its {name} cannot be used") from None
+        if not isinstance(found, types):
             raise FormError(f"its {name} cannot be used")
-        is_set = name == "allowed_methods"
-        fields[RULE_FIELDS[name]] = frozenset(cast("tuple[str, ...]", found)) if is_set else found
+        fields[RULE_FIELDS[name]] = found if name != "allowed_methods" else frozenset(cast("tuple[str, ...]", found))
     return UrlExpiration(**fields)
 
 
 def show_url_rules(rules: Mapping[str, UrlRule]) -> str:
-    """Write *rules* as JSON that is read back as the same."""
+    """Write *rules* as JSON that `read_url_rules` reads back."""
     return json.dumps({pattern: _shown(rule) for pattern, rule in rules.items()}, ensure_ascii=False)
 
 
@@ -184,8 +186,10 @@ def _shown(rule: UrlRule) -> object:
         value = getattr(rule, RULE_FIELDS[name])
         if value == getattr(default, RULE_FIELDS[name]):
             continue
-        if name in _LISTS:
-            shown[name] = list(value) if name == "tags" else sorted(value)
+        if name == "tags":
+            shown[name] = list(value)
+        elif name == "allowed_methods":
+            shown[name] = sorted(value)
         elif name == "override_origin":
             shown[name] = value
         else:
@@ -194,7 +198,7 @@ def _shown(rule: UrlRule) -> object:
 
 
 def show_lifetime(value: float | datetime | None) -> str:
-    """Write a lifetime as a variable would have it."""
+    """Write a lifetime as the text of a variable."""
     if value is None:
         return "none"
     if isinstance(value, datetime):

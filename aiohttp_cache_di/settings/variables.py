@@ -1,4 +1,4 @@
-"""The settings as variables: what each is called, which are given and by what, and why one is refused."""
+"""The variables of a cache's settings: their names, which of them are set and where, and why one is refused."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ from aiohttp_cache_di.settings.kinds import Kind
 from aiohttp_cache_di.settings.notation import FormError
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
-__all__ = ["Source", "Variable", "Variables", "expect_prefix", "refuse"]
+__all__ = ["CODE_SOURCE", "DEFAULT_SOURCE", "Source", "Variable", "Variables", "expect_prefix", "refuse"]
 
-_PREFIX: Final = re.compile(r"[._-]*[A-Za-z][\w.-]*", re.ASCII)  # as Kubernetes has names; shells have fewer
+_PREFIX: Final = re.compile(r"[._-]*[A-Za-z][\w.-]*", re.ASCII)  # as in Kubernetes; shells allow fewer names
 _BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
 
 Source: TypeAlias = str
-"""Where the value of a setting came from: ``default``, ``environment``, ``code`` or the name of a file."""
+"""Where the value of a setting came from: `DEFAULT_SOURCE`, `ENVIRONMENT`, `CODE_SOURCE` or the name of a file."""
+
+DEFAULT_SOURCE: Final[Source] = "default"
+"""Nothing sets the value."""
+
+CODE_SOURCE: Final[Source] = "code"
+"""A keyword argument sets the value."""
 
 EnvFiles: TypeAlias = "str | Path | Sequence[str | Path] | None"
 
 
 class Variable(NamedTuple):
-    """One setting as a variable: its name without prefix, where it stands in the model, and what it takes."""
+    """The variable of a setting.
+
+    Attributes:
+        suffix: its name without the prefix.
+        path: the names of the section, if any, and of the field in the model.
+        field: the field of the model.
+    """
 
     suffix: str
     path: tuple[str, ...]
@@ -57,7 +69,7 @@ def _kind_of(annotation: object) -> Kind:
 
 
 def expect_prefix(prefix: str) -> None:
-    """Raise ConfigurationError unless names of variables may begin with *prefix*, and a cache be called after it."""
+    """Raise ConfigurationError unless *prefix* can be the prefix of variables and the name of a cache."""
     if not prefix:
         raise ConfigurationError("prefix='': variables without a prefix are never read; give one such as 'API_CACHE_'")
     if not _PREFIX.fullmatch(prefix):
@@ -65,7 +77,7 @@ def expect_prefix(prefix: str) -> None:
 
 
 class Variables(NamedTuple):
-    """What was given for one cache: keyword arguments by code, and the variables that begin with the prefix."""
+    """The input of `CacheSettings` for one cache: its keyword arguments, and the variables with its prefix."""
 
     prefix: str
     known: tuple[Variable, ...]
@@ -75,7 +87,7 @@ class Variables(NamedTuple):
 
     @classmethod
     def read(cls, known: Iterable[Variable], prefix: str, env_files: EnvFiles, given: Mapping[str, Any]) -> Variables:
-        """Read all sources; *given* are the settings that code gives, which go before."""
+        """Read all sources; *given* are the keyword arguments, which take precedence."""
         items = tuple(known)
         names = {(prefix + item.suffix).lower(): item for item in items}
         layers = Layers(
@@ -88,11 +100,11 @@ class Variables(NamedTuple):
         directory = given.get("secrets_dir")
         layers.read_all(env_files, None if directory is None else str(directory))
         found = cls(prefix, items, layers.found, given, layers.problems)
-        found.problems.extend([*found._unknown(), *found._distrusted()])
+        found.problems.extend([*found._unknown(), *found._untrusted()])
         return found
 
     def values(self) -> dict[str, Any]:
-        """Everything that is given, as keyword arguments of the model; texts are still to be read."""
+        """All input as keyword arguments of the model, which still has to parse the texts."""
         values: dict[str, Any] = {}
         for item in self.known:
             one = self.found.get(self.name(item).lower())
@@ -107,42 +119,45 @@ class Variables(NamedTuple):
         return values
 
     def name(self, item: Variable) -> str:
-        """The variable's whole name."""
+        """The name of the variable with the prefix."""
         return self.prefix + item.suffix
 
     def source(self, item: Variable) -> Source:
-        """Tell which source decides about *item*."""
+        """Where the value of *item* comes from."""
         value: Any = self.given
         for step in item.path:
             if isinstance(value, BaseModel):
-                return "code"
+                return CODE_SOURCE
             if not isinstance(value, Mapping) or step not in value:
                 break
             value = cast(Mapping[str, Any], value)[step]
         else:
-            return "code"
+            return CODE_SOURCE
         one = self.found.get(self.name(item).lower())
-        return "default" if one is None else one.source
+        return DEFAULT_SOURCE if one is None else one.source
 
     def explain(self, error: Any) -> str | None:
-        """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
+        """Turn an error of pydantic into a sentence that names the variable, the value and what is accepted.
+
+        Returns None for an unknown variable, which `_unknown` explains.
+        """
         location = tuple(str(step) for step in error["loc"])
         item = next((item for item in self.known if location[: len(item.path)] == item.path), None)
-        if item is None:  # a section that is none, or has what is no setting; a variable is refused as unknown
+        if item is None:  # an unknown field, or a section that is not a mapping
             return f"{'.'.join(location)}: {error['msg']}" if location[0] in self.given else None
         cause = error.get("ctx", {}).get("error")
         accepted = f"it accepts {item.accepts}{f' ({cause})' if isinstance(cause, FormError) else ''}"
         source = self.source(item)
-        if source == "code":
+        if source == CODE_SOURCE:
             return f"{'.'.join(item.path)}={item.kind.mask(repr(error['input']))}: {accepted}"
         raw = item.kind.mask(self.found[self.name(item).lower()].text)
         return f"{self.name(item)}={raw!r}{'' if source == ENVIRONMENT else f' in {source}'}: {accepted}"
 
-    def _distrusted(self) -> Iterator[str]:
-        """Explain what a file must not say that lies in the current directory by chance."""
+    def _untrusted(self) -> Iterator[str]:
+        """Refuse a class as ``BACKEND`` from an untrusted file."""
         name = f"{self.prefix}BACKEND"
         one = self.found.get(name.lower())
-        if one and one.by_chance and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
+        if one and one.is_untrusted and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
             where = one.source if one.source == DEFAULT_ENV_FILE else f"{one.source}, which {DEFAULT_ENV_FILE} names"
             yield (
                 f"{name}={one.text!r} in {where}: code is not imported at the word of a file that lies in the "
@@ -150,11 +165,13 @@ class Variables(NamedTuple):
             )
 
     def _unknown(self) -> list[str]:
-        """Explain the variables that have the prefix and are no setting."""
+        """Explain the variables with the prefix that are no setting."""
         known = {self.name(item).lower(): self.name(item) for item in self.known}
         files = [name + FILE_SUFFIX for name, item in zip(known, self.known, strict=True) if item.kind.secret]
         meant = {**known, **{name: name.upper() for name in files}}
-        tails = {name[len(self.prefix) :]: whole for name, whole in meant.items()}  # what they share says nothing
+        tails = {
+            name[len(self.prefix) :]: whole for name, whole in meant.items()
+        }  # the prefix, which all share, must not count as similarity
         problems: list[str] = []
         for name in sorted(self.found.keys() - known.keys()):
             near = difflib.get_close_matches(name[len(self.prefix) :], tails, 1)
@@ -168,7 +185,7 @@ class Variables(NamedTuple):
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise one error that tells all *problems*."""
+    """Raise one ConfigurationError that lists all *problems*."""
     unique = list(dict.fromkeys(problems))
     if len(unique) == 1:
         raise ConfigurationError(unique[0])

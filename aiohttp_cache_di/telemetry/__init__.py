@@ -1,18 +1,18 @@
-"""What a cache tells of itself.
+"""What a cache reports about itself: counters, health, decisions, durations and sizes.
 
-`counters.CacheStats` is handed to all who count: the engine counts requests by how they were answered, the guard counts
-storage operations that failed, a store counts what it drops. `health` has what is read of them: a snapshot for metrics,
-and a verdict for readiness probes. `reasons` says in words what a response tells of itself. Nothing here knows a
-request, a store or a framework, and counting takes an addition at most; the standard library and `msgspec` are all that
-may be imported.
+Counting is cheap and always on: the engine, the guard around the store and the store itself count in `CacheStats`
+(``counters``). ``health`` has what is derived from the counts: a snapshot, and whether the cache works. ``reasons``
+explains in words what the Cache-Status of a response says.
 
-What is more than a count is told to observers: the engine hands each `decisions.Decision` to the `watch.Watch` of the
-cache, and the guard each operation of the store. The watch hands it on to the log (`log`), to what measures
-(`measures`) and to users' own.
+Everything else is told to observers. The engine reports each `Decision` (``decisions``), and the guard each operation
+of the store, to the `Watch` of the cache (``watch``), which passes them on to the log (``log``), to `Measures`
+(``measures``: durations and savings) and to users' own observers.
 
-`metrics` is the table of what exporters show, under the `names` of the caches; `sizes` asks stores for theirs, rarely.
-`prometheus` and `otel` (with an even `sampling` of durations) read it, each by a package that is an extra; nothing else
-here imports them. `exposing` answers a route for Prometheus, and `probe` a readiness probe.
+Exporters read all of it: ``metrics`` lists the metrics that both have, with the cache's name (``names``) and its sizes
+(``sizes``, which asks the store at most once a minute). ``prometheus`` and ``otel`` (with ``sampling``) each need an
+extra, and are imported by nothing else. ``exposing`` answers the metrics route, ``probe`` a readiness probe.
+
+Nothing here knows a request, a store or a framework; of this package only the leaves below are imported.
 """
 
 from __future__ import annotations

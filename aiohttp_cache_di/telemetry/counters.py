@@ -1,4 +1,4 @@
-"""What a cache has done: counters, read as they are or as a snapshot, and the verdict that they come to."""
+"""The counters of a cache, and the health that follows from them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from aiohttp_cache_di.telemetry.watch import Watch
 
 __all__ = ["CacheStats"]
 
-_MAX_KINDS: Final = 64  # of errors that are told apart; a driver has a few
-_RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
+_MAX_KINDS: Final = 64  # of errors counted separately; a driver has a few
+_RECENT_S: Final = (
+    30.0  # three periods of a Kubernetes readiness probe (10 s each), so that a probe notices every error
+)
 
 
 class CacheStats(Struct, repr_omit_defaults=True):
     """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
 
     Attributes:
-        hits: answered from the cache, stale ones included.
-        misses: fetched from the origin and not found in the cache.
-        stale: answered with a stale response, as the rules allow when the origin fails or is being asked.
-        revalidated: validated with the origin, which said that nothing had changed.
-        coalesced: answered by another request's fetch that was under way.
+        hits: requests answered from the cache, including those answered with a stale response.
+        misses: requests whose response came from the origin, because nothing stored could be used.
+        stale: hits whose response was stale, because the origin failed or is being asked in the background.
+        revalidated: requests for which the origin confirmed the stored response (304).
+        coalesced: requests answered with the response to another request that was under way.
         stored: responses written to the store.
-        evicted: entries dropped to make room.
-        invalidated: entries dropped because a request changed what they show; members of the groups that a response
-            names (RFC 9875) are not counted.
-        purged: entries that operators have dropped or made stale: by `CacheBackend.purge`,
-            `delete_url` and `delete_expired_responses`.
-        bypassed: sent to the origin without asking the cache.
-        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A file that is
-            damaged, deleted or replaced counts as one.
-        skipped: storage operations that were not tried because the storage is left alone (an open circuit).
-        store_errors: storage operations that failed, by kind of failure.
+        evicted: entries deleted to make room.
+        invalidated: entries deleted because an unsafe request changed the resource; not those of the groups that a
+            response invalidates (RFC 9875).
+        purged: entries deleted or made stale by `CacheBackend.purge`, `delete_url` and `delete_expired_responses`.
+        bypassed: requests sent to the origin without looking into the store.
+        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A database file that
+            is damaged, deleted or replaced counts as one.
+        skipped: operations on the store that were not tried because its circuit was open.
+        store_errors: operations on the store that failed, by kind of failure.
         circuits: the state of the circuits that are not closed, by operation.
-        found_wrong: what a check of the storage (`ping`) has found and is not known to be mended, by operation.
-        stand_in: why responses are kept in memory though another storage was meant; "" where it is that one.
+        found_wrong: faults that `CacheBackend.ping` has found and that no success has cleared since, by operation.
+        stand_in: why responses are kept in memory instead of the configured store; "" if they are not.
         since: POSIX time at which counting began.
-        clock: seconds of a clock that never goes back.
-        watch: hands decisions to those who observe the cache.
+        clock: returns seconds, and never goes back.
+        watch: passes decisions on to observers.
     """
 
     hits: int = 0
@@ -74,59 +75,59 @@ class CacheStats(Struct, repr_omit_defaults=True):
     _is_started: bool = False
 
     def count_error(self, operation: str, kind: str) -> None:
-        """Count a storage operation that failed.
+        """Count an operation on the store that failed.
 
         Args:
-            operation: what was tried: "read", "write" …
-            kind: why it failed, in a word of a small set: a label of a metric, with no secrets in it.
+            operation: "read", "write" …
+            kind: why it failed: one of a small set of words without secrets, since it becomes a label of a metric.
         """
         counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
         self.store_errors[counted] = self.store_errors.get(counted, 0) + 1
         self._recent[operation] = (self.clock(), kind)
 
     def recovered(self, operation: str) -> None:
-        """Note that a storage operation works again: what went wrong with it before is history."""
+        """Note that *operation* works again, which clears its earlier failures from `health`."""
         self._recent.pop(operation, None)
         self.found_wrong.pop(operation, None)
 
     def count_evicted(self, count: int) -> None:
-        """Count *count* entries that were dropped to make room."""
+        """Count entries that were deleted to make room."""
         self.evicted += count
 
     def count_unreadable(self, count: int = 1) -> None:
-        """Count *count* stored entries that could not be read."""
+        """Count stored entries that could not be read."""
         self.unreadable += count
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Hand each decision, and each operation of the store, to *observer* until the function returned is called."""
+        """Report each decision and each operation on the store to *observer*; the returned function ends that."""
         return self.watch.add(observer)
 
     def measure(self) -> Measures:
-        """Measure from now on, if it is not done yet, how long requests take and what is saved."""
+        """The measurements of durations and savings, which begin with the first call."""
         if self._measures is None:
             self._measures = Measures()
             self.watch.add(self._measures)
         return self._measures
 
     def started(self, name: str, kind: str, where: str, mode: str) -> None:
-        """Log that the cache begins to be used, unless that has been done; see `log.log_start`."""
+        """Log the first use of the cache; see `log.log_start`."""
         if not self._is_started:
             self._is_started = True
             log_start(name, kind, where, mode)
 
     @property
     def is_in_use(self) -> bool:
-        """Whether the cache has begun to be used, and has not been closed since."""
+        """Whether the cache has been used and has not been closed since."""
         return self._is_started
 
     def ended(self, name: str) -> None:
-        """Log what the cache has done, if it was in use."""
+        """Log that the cache is closed and what it has done, if it was in use."""
         if self._is_started:
             self._is_started = False
             log_end(name, self.snapshot())
 
     def set_circuit(self, operation: str, state: CircuitState) -> None:
-        """Note the state of an operation's circuit."""
+        """Note the state of the circuit of *operation*."""
         if state == "closed":
             self.circuits.pop(operation, None)
         else:
@@ -134,12 +135,12 @@ class CacheStats(Struct, repr_omit_defaults=True):
 
     @property
     def circuit(self) -> CircuitState:
-        """The worst state of any operation's circuit."""
+        """The worst state of all circuits."""
         states = set(self.circuits.values())
         return "open" if "open" in states else "half-open" if states else "closed"
 
     def snapshot(self) -> StatsSnapshot:
-        """The counters as they are now, immutable."""
+        """An immutable copy of the counters."""
         return StatsSnapshot(
             hits=self.hits,
             misses=self.misses,
@@ -158,15 +159,16 @@ class CacheStats(Struct, repr_omit_defaults=True):
         )
 
     def health(self, recent_s: float = _RECENT_S) -> Health:
-        """Whether the storage is well: no circuit is open, and nothing that failed lately has not worked again since.
+        """Whether the store works.
 
-        Nor was anything found wrong by `CacheBackend.ping`, as at the start of an application, that still is; nor does
-        memory stand in for a file that cannot be written.
+        The cache is degraded while a circuit is not closed, while a fault that `CacheBackend.ping` found (such as at
+        the start of an app) is not cleared, while memory replaces a file that cannot be written, and for *recent_s*
+        after an operation failed, unless that operation succeeds sooner.
+
+        A readiness probe should report a degraded cache and still let the service take requests.
 
         Args:
-            recent_s: for how many seconds a failure counts, unless that operation succeeds before.
-
-        A readiness probe should report a degraded cache and let the service take requests all the same.
+            recent_s: for how many seconds a failed operation counts.
         """
         failed_at, kind, operation = max(
             ((at, kind, operation) for operation, (at, kind) in self._recent.items()), default=(-math.inf, "", "")

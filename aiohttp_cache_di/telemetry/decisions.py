@@ -1,4 +1,4 @@
-"""What a cache did with one request, as it is handed to all who observe the cache."""
+"""What a cache did with one request, as observers are told."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from msgspec import Struct
 __all__ = ["RESULTS", "Decision", "Observer", "Result"]
 
 Result: TypeAlias = Literal["hit", "stale", "revalidated", "coalesced", "miss", "bypass", "error"]
-"""How a request was answered; docs/monitoring.md tells what each means."""
+"""How a request was answered; docs/monitoring.md explains each."""
 
 RESULTS: tuple[Result, ...] = get_args(Result)
-"""All of them, in the order of the pages."""
+"""All results, in the order of docs/monitoring.md."""
 
 
 class Decision(Struct, frozen=True):
-    """What a cache did with one request; each hop of a redirect is one.
+    """What a cache did with one request; each hop of a redirect is a request of its own.
 
     Attributes:
-        method: of the request.
-        target: its URL without secrets, or a function that makes that when it is asked for.
+        method: the method of the request.
+        target: its URL without secrets, or a function that makes it when it is needed.
         result: how the request was answered.
-        seconds: until the response was there; of one of the origin's, until its head was.
-        key: under which its response is stored, or would be; "" where there is none.
+        seconds: the time until the response was there; of one from the origin, until its head was.
+        key: the storage key of its response, also if nothing was stored; "" if it has none.
         answer: the response.
-        error: the name of what was raised in place of a response.
-        body_bytes: how long the stored body is that it was answered with.
-        origin_s: seconds that the origin took to begin that response, when it was fetched or last confirmed.
-        is_short: it has not gone through aiohttp at all, so that no trace of aiohttp's tells of it.
+        error: the name of the exception that was raised instead of a response.
+        body_bytes: the size of the stored body that answered it.
+        origin_s: seconds that the origin took to begin the stored response when it was fetched or last confirmed.
+        is_short: answered without aiohttp's request machinery, so that aiohttp's traces do not show the request.
     """
 
     method: str
@@ -50,22 +50,23 @@ class Decision(Struct, frozen=True):
 
     @property
     def cache_status(self) -> str:
-        """Why, as the value of a Cache-Status field (RFC 9211); "" where there is no response."""
+        """The Cache-Status of the response (RFC 9211); "" without a response."""
         return str(getattr(self.answer, "cache_status", ""))
 
 
 class Observer:
-    """Is handed what a cache does, in the event loop and on the way of each request; override what you need.
+    """Base class of observers of a cache: override what you need.
 
-    What it raises is logged, and reaches no request.
+    Its methods are called in the event loop while a request is answered, so they must be quick. What they raise is
+    logged and does not reach the request.
     """
 
     def decided(self, decision: Decision) -> None:
-        """A request has been answered, or its failure is about to be raised."""
+        """Called when a request has been answered, or before its exception is raised."""
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """An operation of the store has ended; one on a store in memory is none.
+        """Called when an operation on the store has ended; not for a store in memory.
 
         Args:
-            operation: "read", "write" …, a word of a small set.
+            operation: "read", "write" …
         """

@@ -1,4 +1,4 @@
-"""What a route for Prometheus answers, whatever the framework; the first request imports prometheus_client."""
+"""The answer of a route for Prometheus, for any framework; the first request imports prometheus_client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Exposition:
     """Shows the metrics of an app's caches.
 
     Args:
-        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+        registry: a registry whose metrics are added, such as `prometheus_client.REGISTRY`.
     """
 
     def __init__(self, registry: Any = None) -> None:
@@ -26,13 +26,13 @@ class Exposition:
         self._page: MetricsPage | None = None
 
     async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
-        """The metrics in the best format that *accept* asks for; and the type of that.
+        """The metrics in the format that the Accept field *accept* prefers, and their content type.
 
         Raises:
             MissingDependencyError: prometheus_client is not installed.
         """
         if self._page is None:
-            self._page = await asyncio.to_thread(self._make)  # the import reads files, and not only modules
+            self._page = await asyncio.to_thread(self._make)  # importing prometheus_client reads files, too
         return await self._page.show(caches, accept)
 
     def _make(self) -> MetricsPage:

@@ -1,4 +1,4 @@
-"""What the counters of a cache come to at one moment, and whether the cache does what it is for."""
+"""A copy of the counters of a cache at one moment, and whether the cache works."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from msgspec import Struct
 __all__ = ["CircuitState", "Health", "StatsSnapshot"]
 
 CircuitState: TypeAlias = Literal["closed", "half-open", "open"]
-"""Whether a storage is asked (closed), tried again (half-open), or left alone (open)."""
+"""Whether the store is used (closed), tried again (half-open), or not used because it failed (open)."""
 
 
 class StatsSnapshot(Struct, frozen=True):
     """The counters of `CacheStats` at one moment.
 
     Attributes:
-        store_errors: storage operations that failed, by kind of failure.
-        circuit: the worst state of any operation's circuit.
+        store_errors: operations on the store that failed, by kind of failure.
+        circuit: the worst state of all circuits.
     """
 
     hits: int
@@ -38,7 +38,7 @@ class StatsSnapshot(Struct, frozen=True):
 
     @property
     def requests(self) -> int:
-        """All requests that the cache has seen."""
+        """The number of all requests."""
         return self.hits + self.misses + self.revalidated + self.coalesced + self.bypassed
 
     @property
@@ -48,11 +48,11 @@ class StatsSnapshot(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
+    """Whether the store of a cache works. Without it requests are slower, since they go to the origin, but succeed.
 
     Attributes:
-        status: "degraded" while a storage fails, or did so lately and has not worked since.
-        reason: why, in words without secrets; "" when all is well.
+        status: "degraded" while the store fails, or has failed lately and has not succeeded since.
+        reason: why it is degraded, without secrets; "" if it is not.
     """
 
     status: Literal["ok", "degraded"]

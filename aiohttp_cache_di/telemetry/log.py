@@ -1,4 +1,4 @@
-"""What the log says of a cache: that it starts and is closed, and with DEBUG each of its decisions."""
+"""Log lines about a cache: its start and its end (INFO), and each decision (DEBUG)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["decisions_log", "log_decision", "log_end", "log_start"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 decisions_log = logger
-"""Where decisions are logged, with the level DEBUG."""
+"""The logger of decisions, with level DEBUG."""
 
-_KEY_CHARS = 8  # as many as tell the keys of a log apart
+_KEY_CHARS = 8  # enough to distinguish the keys in a log
 
 
 def log_decision(decision: Decision) -> None:
@@ -32,12 +32,12 @@ def log_decision(decision: Decision) -> None:
 
 
 def log_start(name: str, kind: str, where: str, mode: str) -> None:
-    """Log that a cache begins to be used.
+    """Log that a cache is used for the first time.
 
     Args:
         kind: the class of its backend.
-        where: the place of its store, without credentials.
-        mode: whose rules it goes by.
+        where: the path or address of its store, without credentials.
+        mode: whose rules it follows.
     """
     logger.info("The cache %r starts: %s, %s, by %s", short(name), kind, where, mode)
 

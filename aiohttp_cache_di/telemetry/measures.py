@@ -1,4 +1,4 @@
-"""How long a cache takes, and what it saves: measured once this is asked for, and by each cache for itself."""
+"""How long requests and operations on the store take, and what a cache saves; measured from the first use of it on."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from aiohttp_cache_di.telemetry.decisions import Decision, Observer, Result
 
 __all__ = ["BOUNDS_S", "Histogram", "Measures", "Saved"]
 
-# From a hit in memory to a slow origin; 1, 2.5 and 5 of each power of ten where hits are, then the steps that
-# OpenTelemetry's conventions have for HTTP clients.
+# From a hit in memory to a slow origin: 1, 2.5 and 5 times powers of ten in the range of hits, then the buckets that
+# OpenTelemetry's semantic conventions recommend for HTTP clients.
 _OF_HITS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3)
 BOUNDS_S: Final = (*_OF_HITS, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-MAX_OPERATIONS: Final = 32  # that are told apart; there are not as many
+MAX_OPERATIONS: Final = 32  # measured separately; there are fewer
 
 
 class Histogram:
-    """Durations, counted by size."""
+    """Durations, counted in buckets."""
 
     __slots__ = ("counts", "total_s")
 
     def __init__(self) -> None:
         self.counts: list[int] = [0] * (len(BOUNDS_S) + 1)
-        """How many were up to each of `BOUNDS_S`, and above the one before; the last: above all."""
+        """The number of durations in each bucket, whose upper bounds are `BOUNDS_S`; the last has none."""
         self.total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count a duration."""
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.total_s += seconds
 
     @property
     def cumulative(self) -> Sequence[int]:
-        """How many were up to each of `BOUNDS_S`; the last: all."""
+        """The number of durations up to each of `BOUNDS_S`; the last number is that of all."""
         return tuple(accumulate(self.counts))
 
 
 class Saved(Struct, frozen=True):
-    """What answers from a cache have saved since it was measured.
+    """What answers from a cache have saved since measuring began.
 
     Attributes:
-        requests: to the origin.
-        bytes: of bodies, from the origin.
-        seconds: that the origin took to begin those answers when they were fetched.
+        requests: requests to the origin.
+        bytes: bytes of bodies from the origin.
+        seconds: seconds that the origin took to begin those responses when they were fetched.
     """
 
     requests: int = 0
@@ -63,7 +63,7 @@ class Measures(Observer):
         self.requests: dict[Result, Histogram] = {}
         """Durations of requests, by result."""
         self.operations: dict[str, Histogram] = {}
-        """Durations of operations of the store."""
+        """Durations of operations on the store, by operation."""
         self._hits = 0
         self._shared = 0
         self._bytes = 0
@@ -92,7 +92,7 @@ class Measures(Observer):
             self._bytes += decision.body_bytes
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Measure an operation of the store."""
+        """Measure an operation on the store."""
         histogram = self.operations.get(operation)
         if histogram is None:
             if len(self.operations) >= MAX_OPERATIONS:

@@ -1,4 +1,4 @@
-"""The metrics that exporters show: their names, and how they are read; one table for Prometheus and OpenTelemetry."""
+"""The metrics of a cache: their names, and how they are read; one table for Prometheus and OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["METRICS", "Cache", "Exported", "Metric", "Reading", "exported", "his
 
 
 class Cache(Protocol):
-    """What is exported of: a backend."""
+    """What exporters use of a backend."""
 
     @property
     def name(self) -> str:
@@ -28,10 +28,10 @@ class Cache(Protocol):
 
 
 class Exported:
-    """A cache that is exported, and measured from now on.
+    """A cache whose metrics are exported; measuring its durations begins with this.
 
     Args:
-        label: what it is called in metrics.
+        label: its name in metrics.
     """
 
     def __init__(self, cache: Cache, label: str) -> None:
@@ -42,7 +42,7 @@ class Exported:
 
 
 def exported(caches: Iterable[Cache]) -> list[Exported]:
-    """Those of *caches*, by labels that tell them apart."""
+    """*caches*, each with a label of its own."""
     found: dict[str, Exported] = {}
     for cache in caches:
         label = distinct(cache.name, found)
@@ -51,7 +51,7 @@ def exported(caches: Iterable[Cache]) -> list[Exported]:
 
 
 Reading: TypeAlias = tuple[tuple[str, ...], float]
-"""The values of a metric's own labels, and the metric's."""
+"""The values of the labels that a metric has besides ``cache``, and the value of the metric."""
 
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
@@ -61,11 +61,11 @@ class Metric(NamedTuple):
     """One metric.
 
     Args:
-        name: for Prometheus.
-        otel_name: for OpenTelemetry.
-        unit: as UCUM has it.
-        label: that it has besides ``cache``; "" for none.
-        help: what it is.
+        name: its name in Prometheus.
+        otel_name: its name in OpenTelemetry.
+        unit: its unit in the notation of UCUM.
+        label: the label that it has besides ``cache``; "" for none.
+        help: its description.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _requests(of: Exported) -> Iterator[Reading]:
 
 
 def _alone(read: Callable[[Exported], float | None]) -> Callable[[Exported], Iterator[Reading]]:
-    """Reads a metric without labels of its own; nothing where it is not known."""
+    """Make the function that reads a metric without a label of its own; no reading while *read* returns None."""
 
     def reading(of: Exported) -> Iterator[Reading]:
         value = read(of)
@@ -153,10 +153,10 @@ METRICS: Final = (*_READ, *_MEASURED)
 
 
 def readings_of(metric: Metric, of: Exported) -> Iterator[Reading]:
-    """What *metric*, a counter or a gauge, is now."""
+    """The current readings of *metric*, a counter or a gauge."""
     return _READ[metric](of)
 
 
 def histograms_of(metric: Metric, of: Exported) -> Mapping[str, Histogram]:
-    """What *metric*, a histogram, is now, by the value of its label."""
+    """The current histograms of *metric*, by the value of its label."""
     return dict(_MEASURED[metric](of))

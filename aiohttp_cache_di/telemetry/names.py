@@ -1,4 +1,4 @@
-"""What caches are called in logs, in metrics and by probes."""
+"""The names of caches in logs, metrics and probes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SUFFIX = ".sqlite"
 
 
 def short(name: str) -> str:
-    """*name*, without the directories of a cache that is called like its file."""
+    """*name* without directories and suffix, for a cache that is named like its database file."""
     last = PurePath(name).name
     return last.removesuffix(SUFFIX) if last and last != name else name
 
 
 def distinct(name: str, taken: Container[str]) -> str:
-    """*name* in short, with a number if that is *taken*: caches may have the same one."""
+    """`short` of *name*, with a number if that is *taken* by another cache."""
     found, number = short(name), 1
     while found in taken:
         number += 1

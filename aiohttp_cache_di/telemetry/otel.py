@@ -1,7 +1,7 @@
 """Caches in OpenTelemetry, through its API alone: nothing is recorded where no provider is configured.
 
-Counts, sums and sizes are read when a reader collects. Durations are recorded then as well: to record one takes the SDK
-longer than a hit takes, so that the loop only keeps a sample of them, for the reader's thread.
+Counters and gauges are read when a reader collects. Durations are recorded at that time, too: recording one takes the
+SDK longer than a hit takes, so the event loop only keeps a sample of them for the reader's thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["instrument"]
 
 SCOPE: Final = "aiohttp_cache_di"
 ATTRIBUTES: Final = {"result": "cache.result", "operation": "cache.operation", "kind": "error.type"}
-"""What the labels of metrics are called here."""
+"""The attributes in OpenTelemetry for the labels of metrics."""
 
 HIT: Final = "http.cache.hit"
 RESULT: Final = "http.cache.result"
@@ -36,18 +36,19 @@ _FROM_CACHE: Final = frozenset({"hit", "stale", "revalidated", "coalesced"})
 
 
 def instrument(*caches: Cache, meter_provider: MeterProvider | None = None) -> Callable[[], None]:
-    """Tell OpenTelemetry of *caches*, and the client spans of their requests how they were answered.
+    """Export the metrics of *caches* to OpenTelemetry, and note in the client spans of requests how they were answered.
 
     Args:
-        caches: backends, such as ``session.cache``; while their event loop runs, their sizes are told too.
+        caches: backends, such as ``session.cache``; their sizes are exported while the event loop runs in which this is
+            called.
         meter_provider: None for the global one, which may be set later.
 
     Returns:
-        A function that ends it.
+        A function that ends the export.
     """
     ends: list[Callable[[], None]] = []
     for one in exported(caches):
-        # A scope for each: of two instruments with one name in one scope, the SDK would ask the first alone.
+        # One scope per cache: of two instruments with the same name in one scope, the SDK reads only the first.
         scope = {"cache.name": one.label}
         instruments = _Instruments(metrics.get_meter(SCOPE, meter_provider=meter_provider, attributes=scope), one)
         ends += [one.stats.observe(instruments.exporter), instruments.end]
@@ -60,7 +61,7 @@ def instrument(*caches: Cache, meter_provider: MeterProvider | None = None) -> C
 
 
 class _Exporter(Observer):
-    """One cache: its durations, until they are recorded, and its requests' spans."""
+    """Observes one cache: keeps its durations until they are recorded, and completes the spans of its requests."""
 
     def __init__(self, of: Exported) -> None:
         self.of = of
@@ -68,12 +69,12 @@ class _Exporter(Observer):
         self._requests, self._operations = self.samples.values()
 
     def decided(self, decision: Decision) -> None:
-        """Keep how long a request took, and tell its span what became of it."""
+        """Keep the duration of a request, and set the attributes of its span."""
         self._requests.add(decision.result, decision.seconds)
         if decision.is_short:
             return
         span = trace.get_current_span()
-        # Not the span of what the app is doing, where requests have none of their own.
+        # Only a client span is the request's own; any other is that of what the app is doing.
         if span.is_recording() and getattr(span, "kind", None) is trace.SpanKind.CLIENT:
             span.set_attribute(HIT, decision.result in _FROM_CACHE)
             span.set_attribute(RESULT, decision.result)
@@ -81,7 +82,7 @@ class _Exporter(Observer):
                 span.set_attribute(STATUS, [decision.cache_status])
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Keep how long an operation of the store took."""
+        """Keep the duration of an operation on the store."""
         self._operations.add(operation, seconds)
 
 
@@ -105,7 +106,7 @@ class _Instruments:
                 self._observe(metric)
 
     def end(self) -> None:
-        """Tell nothing any more: an instrument cannot be taken back."""
+        """Report nothing any more: instruments cannot be removed."""
         self._is_over = True
 
     def _observe(self, metric: Metric) -> None:
@@ -124,7 +125,7 @@ class _Instruments:
         self._make[metric.kind](metric.otel_name, callbacks=[callback], unit=metric.unit, description=metric.help)
 
     def _record(self) -> None:
-        """Record the durations that have been kept; the collection that is under way includes them."""
+        """Record the durations that have been kept, for the collection that is running."""
         for label, samples in self.exporter.samples.items():
             histogram = self._histograms.get(label)
             if histogram is None:

@@ -1,4 +1,4 @@
-"""What a readiness probe is answered with: whether an app's caches are open, and whether they are any good."""
+"""The answer to a readiness probe: whether the caches of an app are open, and whether their stores work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PING_WITHIN_S = 5.0
 
 
 class Probed(Protocol):
-    """What is probed: a backend."""
+    """What a probe uses of a backend."""
 
     @property
     def name(self) -> str:
@@ -37,18 +37,18 @@ class Probed(Protocol):
 
 
 class Probe(Struct, frozen=True):
-    """Answers readiness probes. A degraded cache costs time, never an answer: by default it fails no probe.
+    """Answers readiness probes. By default a degraded cache fails no probe: the service works without it.
 
     Args:
         degraded_status: the HTTP status while a cache is degraded.
-        ping: try the stores each time, rather than tell what requests have met.
+        ping: test the stores at each probe, instead of reporting how the latest requests fared.
     """
 
     degraded_status: int = 200
     ping: bool = False
 
     async def answer(self, caches: Iterable[Probed | None]) -> tuple[int, dict[str, Any]]:
-        """The HTTP status, and what to say as JSON.
+        """The HTTP status and the JSON of the answer.
 
         Args:
             caches: None for one that is not open.

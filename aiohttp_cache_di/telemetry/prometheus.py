@@ -1,4 +1,4 @@
-"""Caches as metrics of prometheus_client; needs the extra ``prometheus``."""
+"""The metrics of caches for prometheus_client; needs the extra ``prometheus``."""
 
 from __future__ import annotations
 
@@ -25,34 +25,35 @@ _LE = (*map(str, BOUNDS_S), "+Inf")
 
 
 class CacheCollector(Collector):
-    """Collects the metrics of caches, which are measured from now on: ``REGISTRY.register(CacheCollector(backend))``.
+    """Collects the metrics of caches: ``REGISTRY.register(CacheCollector(backend))``.
 
-    It reads what the caches count, in any thread, and asks no store: sizes are of the last minute.
+    It may be called in any thread, and does not wait for a store: sizes may be up to a minute old.
 
     Args:
-        caches: backends, such as ``session.cache``; made while their event loop runs, it tells their sizes too.
+        caches: backends, such as ``session.cache``; their sizes are collected while the event loop runs in which the
+            collector is made.
     """
 
     def __init__(self, *caches: Cache) -> None:
         self._exported = exported(caches)
 
     async def refresh(self) -> None:
-        """Ask the stores for their sizes, if that was not done within the last minute."""
+        """Ask the stores for their sizes, unless that was done within the last minute."""
         for one in self._exported:
             await one.sizes.refresh()
 
     def collect(self) -> Iterator[Family]:
-        """The metrics as they are now."""
+        """The current metrics."""
         for one in self._exported:
             one.sizes.refresh_soon()
         for metric in METRICS:
             yield _family(metric, self._exported)
 
     def exposition(self, accept: str, registry: Collector | None = None) -> tuple[bytes, str]:
-        """The metrics in the best format that *accept*, a header field's value, asks for; and the type of that.
+        """The metrics in the format that the Accept field *accept* prefers, and their content type.
 
         Args:
-            registry: whose metrics are shown as well.
+            registry: a registry whose metrics are added.
         """
         encode, content_type = choose_encoder(accept)
         both = cast("Any", self if registry is None else _Both(self, registry))
@@ -60,10 +61,10 @@ class CacheCollector(Collector):
 
 
 class MetricsPage:
-    """What a route for Prometheus shows of an app's caches.
+    """The metrics of an app's caches, for a route.
 
     Args:
-        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+        registry: a registry whose metrics are added, such as `prometheus_client.REGISTRY`.
     """
 
     def __init__(self, registry: Collector | None = None) -> None:
@@ -72,7 +73,7 @@ class MetricsPage:
         self._collector = CacheCollector()
 
     async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
-        """The metrics of *caches* in the best format that *accept* asks for; and the type of that."""
+        """The metrics of *caches* in the format that *accept* prefers, and their content type."""
         if len(caches) != len(self._caches) or any(
             one is not other for one, other in zip(caches, self._caches, strict=True)
         ):
@@ -82,7 +83,7 @@ class MetricsPage:
 
 
 class _Both:
-    """What two collectors collect, for an encoder."""
+    """Two collectors as one, for an encoder."""
 
     def __init__(self, *collectors: Collector) -> None:
         self._collectors = collectors

@@ -1,10 +1,12 @@
-"""What a response says of how the cache has dealt with it: a Cache-Status member (RFC 9211), and what it means."""
+"""What the Cache-Status of a response (RFC 9211) means, in words."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from msgspec import Struct
+
+from aiohttp_cache_di.rfc9111.cache_status import parameters
 
 __all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
 
@@ -18,7 +20,7 @@ FORWARDED: Final = {
     "method": "responses to its method are not cached",
     "bypass": "the cache was passed by: it is turned off for this request, or could not deal with it",
 }
-"""Why a request went to the origin: the ``fwd`` tokens that are used here."""
+"""Why a request went to the origin, by its ``fwd`` token."""
 
 SERVED: Final = {
     "max-stale": "it was stale, and the request allows that",
@@ -28,7 +30,7 @@ SERVED: Final = {
     "overtaken": "the response to another request came first",
     "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
 }
-"""How what is stored was used: further details."""
+"""How a stored response was used, by its ``detail``."""
 
 RULES: Final = {
     "no-store": "request or response forbids it",
@@ -41,7 +43,7 @@ RULES: Final = {
     "no-lifetime": "it has no lifetime, and nothing by which it could be validated",
     "answers-condition": "it answers a condition of the caller's",
 }
-"""Why the policy does not store a response."""
+"""Why the rules do not let a response be stored, by its ``detail``."""
 
 DETAILS: Final = {
     "too-large": "the body is longer than `max_body_bytes`, or than `max_bytes` of files",
@@ -67,15 +69,15 @@ DETAILS: Final = {
     "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
     "error": "an error: of the cache, which could not judge or copy it, or of `tag_fn`, `filter_fn`, `is_cacheable`",
 }
-"""Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
+"""Why a response was not stored that the rules let be stored, by its ``detail`` (RFC 9211 §2.8)."""
 
 
 class CacheDecision(Struct, frozen=True):
-    """What happened to one request; made when it is asked for, and read from what the response says of itself.
+    """How the cache handled one request, as the Cache-Status of its response says.
 
     Attributes:
-        cache_status: as the response has it.
-        values: those that decided, in words, where they are known.
+        cache_status: the Cache-Status of the response.
+        values: the values that decided, such as age and lifetime, in words; "" if they are not known.
     """
 
     cache_status: str
@@ -83,29 +85,28 @@ class CacheDecision(Struct, frozen=True):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of the member; those without a value have ""."""
-        _, *parameters = self.cache_status.split("; ")
-        return {name: value.strip('"') for name, _, value in (parameter.partition("=") for parameter in parameters)}
+        """The parameters of `cache_status`; "" for one without a value."""
+        return parameters(self.cache_status)
 
     @property
     def is_hit(self) -> bool:
-        """Whether it was answered from what was stored."""
+        """Whether the request was answered from the store."""
         return "hit" in self.parameters
 
     @property
     def is_stored(self) -> bool:
-        """Whether the response of the origin is stored."""
+        """Whether the response of the origin was stored."""
         return "stored" in self.parameters
 
     @property
     def reason(self) -> str:
-        """The token that says most: the detail, else why it went to the origin; "" for a fresh response as it is."""
+        """The most specific token: ``detail``, else ``purged``, else ``fwd``; "" for a fresh response."""
         found = self.parameters
         return found.get("detail") or ("purged" if "purged" in found else found.get("fwd", ""))
 
     @property
     def because(self) -> str:
-        """What happened and why, as a sentence."""
+        """What happened and why, in words."""
         found, parts = self.parameters, list[str]()
         if "hit" in found:
             parts.append("answered from the cache")

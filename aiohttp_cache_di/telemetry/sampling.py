@@ -1,4 +1,4 @@
-"""Durations kept for another thread, which is slower: all of a few, and an even sample of many."""
+"""Samples of durations for a slower thread: all of a few, an even sample of many."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Final
 
 __all__ = ["MAX_KEPT", "Samples"]
 
-MAX_KEPT: Final = 1024  # of each name, between two collections
+MAX_KEPT: Final = 1024  # durations of each name between two collections
 MAX_NAMES: Final = 64
 
 
 class _Sample:
-    """Each *stride*-th of the durations, the stride doubling when there are too many."""
+    """Every *stride*-th duration; the stride doubles when there are too many."""
 
     __slots__ = ("kept", "skip", "stride")
 
@@ -22,13 +22,13 @@ class _Sample:
 
 
 class Samples:
-    """Samples by name. One thread adds and another takes: what is being added at that moment may be lost."""
+    """Samples by name. One thread adds and another takes; a duration that is added at that moment may be lost."""
 
     def __init__(self) -> None:
         self._samples: dict[str, _Sample] = {}
 
     def add(self, name: str, seconds: float) -> None:
-        """Keep a duration, if it is one of the sample."""
+        """Keep the duration if it falls into the sample."""
         sample = self._samples.get(name)
         if sample is None:
             if len(self._samples) >= MAX_NAMES:
@@ -44,6 +44,6 @@ class Samples:
             sample.stride *= 2
 
     def take(self) -> dict[str, list[float]]:
-        """What has been kept since it was taken last."""
+        """The durations kept since the last call."""
         taken, self._samples = self._samples, {}
         return {name: sample.kept for name, sample in list(taken.items())}

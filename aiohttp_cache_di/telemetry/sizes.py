@@ -1,4 +1,4 @@
-"""How much a cache stores: asked of its store rarely, in the background, and never by the thread that exports."""
+"""How much a cache stores: read from its store rarely and in the background, never in the exporter's thread."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["Sizes"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-ASK_AFTER_S: Final = 60.0  # of some stores all records have to be counted
+ASK_AFTER_S: Final = 60.0  # some stores have to count all their records
 ANSWER_WITHIN_S: Final = 10.0
 
 
 class Sizes:
-    """The latest word of one cache on how much it stores.
+    """The latest known sizes of one cache.
 
     Args:
-        cache: a backend; one without ``usage()`` has no sizes.
+        cache: a backend; without ``usage()`` its sizes stay unknown.
         stats: its counters, which know whether it is in use.
-        clock: seconds of a clock that never goes back.
+        clock: returns seconds, and never goes back.
     """
 
     def __init__(self, cache: object, stats: CacheStats, clock: Callable[[], float] = time.monotonic) -> None:
         self.entries: int | None = None
-        """How many entries there are; None while that is not known."""
+        """The number of entries; None if unknown."""
         self.size_bytes: int | None = None
-        """How many bytes they take; None while that is not known."""
+        """The bytes that they take; None if unknown."""
         self._cache = cache
         self._stats = stats
         self._clock = clock
@@ -43,7 +43,7 @@ class Sizes:
             self._loop = None
 
     async def refresh(self) -> None:
-        """Ask the store, unless that was done lately; raises nothing, and leaves the sizes unknown where it fails."""
+        """Ask the store, unless that was done lately. Raises nothing; after a failure the sizes are unknown."""
         usage: Any = getattr(self._cache, "usage", None)
         if usage is None or self._clock() < self._ask_at:
             return
@@ -57,9 +57,9 @@ class Sizes:
             logger.info("The store does not tell its size: %s", type(error).__name__)
 
     def refresh_soon(self) -> None:
-        """Have the store asked in the loop that the cache is exported from; from any thread, without waiting.
+        """Schedule a refresh in the event loop in which this was made; callable from any thread, without waiting.
 
-        Not of a cache that is closed, which the question would open again.
+        A closed cache is not asked: that would open it again.
         """
         loop = self._loop
         if loop is not None and loop.is_running() and self._stats.is_in_use and self._clock() >= self._ask_at:

@@ -1,4 +1,4 @@
-"""Whether a cache is watched, and by whom: the log, exporters, and what users hang in."""
+"""The observers of a cache: the log, exporters, and users' own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """Hands decisions to the observers of one cache, and to the log if that wants them.
+    """Passes decisions on to the observers of one cache, and to the log if its level is DEBUG.
 
-    A hit looks at `is_on` and at nothing else. Whether the log wants decisions is asked elsewhere: see `refresh`.
+    For speed, a hit reads only `is_on`. The level of the log is looked up elsewhere; see `refresh`.
     """
 
     __slots__ = ("_blamed", "_observers", "is_on")
 
     def __init__(self) -> None:
         self.is_on: bool = True
-        """Whether anything is to be told; of a new cache that is found out by telling."""
+        """Whether anyone observes the cache. True at first: the first decision finds out."""
         self._observers: tuple[Observer, ...] = ()
         self._blamed: set[int] = set()
 
@@ -31,7 +31,7 @@ class Watch:
         return f"<Watch, {'on' if self.is_on else 'off'}>"
 
     def add(self, observer: Observer) -> Callable[[], None]:
-        """Hand all decisions to *observer* too, until the function that is returned is called."""
+        """Add *observer*; the returned function removes it."""
         self._observers = (*self._observers, observer)
         self.is_on = True
 
@@ -42,11 +42,11 @@ class Watch:
         return end
 
     def refresh(self) -> None:
-        """Ask whether the log wants decisions by now; called where a microsecond makes no difference."""
+        """Look up the level of the log again; called where a microsecond makes no difference."""
         self.is_on = bool(self._observers) or decisions_log.isEnabledFor(logging.DEBUG)
 
     def decided(self, decision: Decision) -> None:
-        """Tell of *decision*; raises nothing."""
+        """Report *decision*; raises nothing."""
         for observer in self._observers:
             try:
                 observer.decided(decision)
@@ -61,7 +61,7 @@ class Watch:
             self.is_on = False
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Tell of an operation of the store; raises nothing."""
+        """Report an operation on the store; raises nothing."""
         for observer in self._observers:
             try:
                 observer.operated(operation, seconds, failed=failed)
@@ -69,7 +69,7 @@ class Watch:
                 self._blame(observer)
 
     def _blame(self, observer: Observer) -> None:
-        """Log what *observer* has just raised, the first time."""
+        """Log the exception that *observer* has just raised, but only its first one."""
         if id(observer) not in self._blamed:
             self._blamed.add(id(observer))
             logger.exception("%s fails; what it raises is not logged again", type(observer).__name__)

@@ -1,22 +1,22 @@
-"""For the tests of apps that use this package: fixtures, a recorder, a fake upstream, and a clock.
+"""Helpers for the tests of apps that use this package: a fake upstream, recorded responses, seeds, and a clock.
 
-With pytest there is nothing to set up: an installed package brings its plugin along (``aiohttp_cache_di_pytest``),
-which imports nothing until a test uses it. What its fixtures and its mark are made of is here as context managers and
-plain functions, for unittest and for code that is no test:
+With pytest there is nothing to set up: the package brings a plugin (``aiohttp_cache_di_pytest``), which imports nothing
+until a test uses it. Its fixtures and its mark are made of the context managers and functions here, which also work
+with unittest and outside of tests:
 
 - ``upstream``: `FakeUpstream`, canned responses from a real server on this machine (``delivery``), in any content
-  coding (``codings``), whatever URL the app asks for.
-- ``recording/``: `recorded`, what upstreams have answered, from a file, or recorded into it.
-- ``under_test``: `CacheUnderTest` seeds a response into the app's cache, as the app would ask for it (``manners``), and
-  tells what is there, in the app's own event loop (``app_loop``); `assert_hit`.
-- ``clock``: `CacheClock`, by which entries grow old without waiting.
-- ``stores``: `in_memory` and `store_per_worker`, which store the app's containers open.
-- ``network``: `blocked_network`, by which connections to other machines are refused.
+  coding (``codings``), for whatever URLs the app requests.
+- ``recording/``: `recorded`, responses of upstreams that are recorded in a file and replayed from it.
+- ``under_test``: `CacheUnderTest` puts responses into the app's cache, under the keys that the app's requests have
+  (``manners``), and checks what is there, in the app's own event loop (``app_loop``); `assert_hit`.
+- ``clock``: `CacheClock`, which lets entries age without waiting.
+- ``stores``: `in_memory` and `store_per_worker`, which choose the store that the app's containers open.
+- ``network``: `blocked_network`, which refuses connections to other machines.
 - ``calls``: the requests that tests see, and the errors about them.
-- ``fixtures``: those of pytest, for a ``conftest.py`` that names them itself.
+- ``fixtures``: the fixtures of pytest, for a ``conftest.py`` that imports them itself.
 
-The room is a thin consumer: it may import all that stands below it, and nothing imports it but a test-suite. It reaches
-requests by the engine's door (`aiohttp_cache_di.engine.door`), which no shortcut of the cache passes by.
+This room may import all rooms below it, and only test suites import it. It intercepts requests to the origin by
+`aiohttp_cache_di.engine.door`, which all of them pass.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.testing.under_test import CacheUnderTest, assert_hit
     from aiohttp_cache_di.testing.upstream import FakeUpstream, Reply, Route, reply
 
-# Imported when it is asked for: fixtures need pytest, and recordings PyYAML.
+# Imported when they are first used: fixtures need pytest, and recordings PyYAML.
 _MODULES = {
     "AskedFor": "calls",
     "CacheClock": "clock",
@@ -85,10 +85,10 @@ __all__ = [
     "store_per_worker",
 ]
 
-if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+if not TYPE_CHECKING:  # type checkers see the imports above
     __getattr__ = imported_later(globals(), _MODULES)
 
 
 def __dir__() -> list[str]:
-    """Names among them that are imported when they are asked for, so that pytest finds its fixtures."""
+    """All names, including those not imported yet, so that pytest finds the fixtures."""
     return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""What a test asks of an app in the app's own event loop, from the test's loop or from a test without one."""
+"""Run a check in the event loop of the app, from a test in another loop or without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ WITHIN_S: Final = 10.0
 
 
 class Verdict(Awaitable[None]):
-    """What an assertion comes to: done already, or when it is awaited."""
+    """The awaitable that an assertion returns: it checks when it is awaited, or has checked already.
+
+    Args:
+        doing: the check, None if it is done.
+        waiting: the assertions that have not been awaited yet.
+    """
 
     def __init__(self, doing: Callable[[], Awaitable[None]] | None, waiting: set[Verdict]) -> None:
         self._doing = doing
@@ -30,7 +35,7 @@ class Verdict(Awaitable[None]):
 
 @dataclass(frozen=True, slots=True)
 class InLoop:
-    """A call in the event loop of the app, which may be another one than the test's."""
+    """A call in the event loop of the app, which may differ from the test's; awaitable in the test's."""
 
     loop: asyncio.AbstractEventLoop
     doing: Callable[[], Coroutine[Any, Any, bool]]
@@ -43,7 +48,7 @@ class InLoop:
 
 
 def is_asynchronous() -> bool:
-    """Whether a loop runs here, so that nothing may be waited for without ``await``."""
+    """Whether an event loop runs in this thread, so that the caller must not block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -52,7 +57,7 @@ def is_asynchronous() -> bool:
 
 
 def result_of(one: InLoop) -> bool:
-    """What *one* comes to, waited for in this thread."""
+    """Wait for the result of *one* in this thread."""
     if not one.loop.is_running():
         raise AssertionError("the app's loop does not run any more: ask while its client is open")
     return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(WITHIN_S))

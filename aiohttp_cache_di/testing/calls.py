@@ -1,4 +1,4 @@
-"""A request as it leaves the app, for a test to look at; and what tests raise about one."""
+"""A request as the app sent it, for tests to inspect; and the errors about requests."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["AskedFor", "NetworkBlockedError", "UnexpectedRequestError", "Unrecor
 
 
 class UnexpectedRequestError(AssertionError):
-    """The app has asked for what no route of the fake upstream answers; the message names the nearest one."""
+    """No route of the fake upstream answers a request of the app; the message names the nearest route."""
 
 
 class UnrecordedRequestError(AssertionError):
-    """The app has asked for what is not recorded; the message names the nearest recording and what differs."""
+    """A request of the app is not recorded; the message names the nearest recording and how it differs."""
 
 
 class NetworkBlockedError(RuntimeError):
-    """Something was about to connect to another machine, or to ask for its address."""
+    """A connection to another machine, or a look-up of its address, was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedFor:
-    """A request as it left the app.
+    """A request as the app sent it.
 
     Args:
-        url: with its query, as the app asked for it.
-        headers: as they were sent, credentials among them.
-        body: as it was sent; empty where there was none.
+        url: the URL with its query.
+        headers: all header fields, including credentials.
+        body: the body; empty if there was none.
     """
 
     method: str
@@ -54,7 +54,7 @@ class AskedFor:
 
 
 async def asked_for(request: ClientRequest) -> AskedFor:
-    """What *request* asks for; its body, of whatever kind, can still be sent after that."""
+    """Copy *request*, whose body can still be sent afterwards."""
     payload = request.body
     body = payload if isinstance(payload, bytes) else await payload.as_bytes()
     if not isinstance(payload, bytes) and payload.consumed:

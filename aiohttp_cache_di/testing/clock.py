@@ -1,8 +1,8 @@
-"""A clock of the cache's own, which a test may put forward; nothing but this package sees it.
+"""A clock that a test can advance for this package alone.
 
-Each module of the package finds a stand-in under the name by which it has imported ``time``. The stand-in asks the real
-module and adds what the clock has been put forward by, so freezegun and time-machine move it as well. asyncio's timers,
-the app's own clock, aiohttp's cookies and what a database does by itself stay as they are.
+In each module of the package the name ``time`` is replaced by an object that adds the clock's offset to the real time,
+so freezegun and time-machine work as well. asyncio's timers, the app's own clock, aiohttp's cookies and the expiry that
+a database does by itself are not affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiohttp_cache_di.units import parse_duration
 __all__ = ["CacheClock"]
 
 _PACKAGE: Final = "aiohttp_cache_di"
-# Between them and other processes, or files, it is the real time that counts.
+# These compare times with other processes or with files, so they keep the real time.
 _REAL: Final = frozenset(
     {
         __name__,
@@ -31,7 +31,7 @@ _REAL: Final = frozenset(
         f"{_PACKAGE}.backends.filesystem.records.uses",
     }
 )
-# Where `time.monotonic` measures the age of something that is known: elsewhere it bounds waits.
+# In these `time.monotonic` measures ages, which the clock has to advance; elsewhere it bounds waits.
 _AGEING: Final = frozenset(
     {
         f"{_PACKAGE}.backends.wrap.near",
@@ -52,9 +52,9 @@ def _seconds(by: float | str | timedelta) -> float:
 
 
 class CacheClock:
-    """Puts the clock of the cache forward: lifetimes, stale windows and what is remembered for a while grow old.
+    """Advances the clock of the cache, so that lifetimes, stale windows and everything kept for a while expire.
 
-    A context manager; at its end the cache goes by the real time again::
+    A context manager; at its end the cache uses the real time again::
 
         with CacheClock() as clock:
             clock.advance("2h")
@@ -62,7 +62,7 @@ class CacheClock:
 
     def __init__(self) -> None:
         self.offset_s: float = 0.0
-        """By how much it is ahead of the real time, in seconds."""
+        """How many seconds it is ahead of the real time."""
         self._moved: list[ModuleType] = []
         self._finder = _Finder(self)
 
@@ -82,7 +82,7 @@ class CacheClock:
         self.offset_s = 0.0
 
     def advance(self, by: float | str | timedelta) -> None:
-        """Put the clock forward.
+        """Advance the clock.
 
         Args:
             by: seconds, a duration such as ``"1h30m"``, or a timedelta; not below zero.
@@ -99,11 +99,11 @@ class CacheClock:
         self.offset_s += seconds
 
     def now(self) -> datetime:
-        """What the cache takes for the present, in UTC."""
+        """The current time of the cache, in UTC."""
         return datetime.fromtimestamp(time.time() + self.offset_s, UTC)
 
     def move(self, module: ModuleType) -> None:
-        """Let *module* go by this clock, if it looks at one."""
+        """Make *module* use this clock, if it has imported ``time``."""
         if vars(module).get("time") is time and module.__name__ not in _REAL:
             moved = _AgeingTime(self) if module.__name__ in _AGEING else _MovedTime(self)
             setattr(module, "time", moved)  # noqa: B010  # see above
@@ -111,7 +111,7 @@ class CacheClock:
 
 
 class _MovedTime:
-    """What a module finds in the place of ``time``."""
+    """Replaces the module ``time`` in a module."""
 
     def __init__(self, clock: CacheClock) -> None:
         self._clock = clock
@@ -129,7 +129,7 @@ class _AgeingTime(_MovedTime):
 
 
 class _Finder(MetaPathFinder):
-    """Moves the clock of modules that are imported later."""
+    """Makes modules that are imported later use the clock, too."""
 
     def __init__(self, clock: CacheClock) -> None:
         self._clock = clock

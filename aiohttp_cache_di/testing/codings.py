@@ -1,4 +1,4 @@
-"""Content codings: those that Python has, and Brotli and Zstandard where there is a package that aiohttp uses too."""
+"""Content codings: those in Python's library, and Brotli and Zstandard with the packages that aiohttp uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ZSTD: Final = ("compression.zstd",) if sys.version_info >= (3, 14) else ("backp
 
 
 def coded(body: bytes, coding: str) -> bytes | None:
-    """*body* in the content *coding*; None where that is unknown here."""
+    """Encode *body* with the content *coding*; None if that is not supported."""
     name = coding.strip().lower()
     if name in ("br", "zstd"):
         module = _first(_BROTLI if name == "br" else _ZSTD)
@@ -30,12 +30,12 @@ def coded(body: bytes, coding: str) -> bytes | None:
 
 
 def decoded(body: bytes, coding: str) -> bytes | None:
-    """*body* out of its content *coding*; None where it is in none, in one unknown here, or decoded already."""
+    """Decode *body* from the content *coding*; None if that is not supported, or *body* is not encoded with it."""
     name = coding.strip().lower()
     if name == "br":
-        return _out_of(body, _first(_BROTLI), "error")
+        return _decompressed(body, _first(_BROTLI), "error")
     if name == "zstd":
-        return _out_of(body, _first(_ZSTD), "ZstdError")
+        return _decompressed(body, _first(_ZSTD), "ZstdError")
     for window in _WINDOWS.get(name, ()):
         try:
             decoder = zlib.decompressobj(window)
@@ -69,7 +69,7 @@ def _first(names: tuple[str, ...]) -> ModuleType | None:
     return None
 
 
-def _out_of(body: bytes, module: ModuleType | None, error: str) -> bytes | None:
+def _decompressed(body: bytes, module: ModuleType | None, error: str) -> bytes | None:
     if module is None:
         return None
     try:

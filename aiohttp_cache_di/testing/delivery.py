@@ -1,7 +1,7 @@
-"""A server on this machine that gives requests the responses which a test has for them.
+"""A server on this machine that answers requests with canned responses.
 
-The request of an app goes there as it is. It only connects to another place: its URL, its Host field and all that the
-app sees of it stay as it asked for. So what comes back is read, decoded, streamed and followed by aiohttp as ever.
+Only the connection of a request is redirected there: its URL, its Host field and everything that the app sees stay the
+same. So aiohttp reads, decodes and streams the response and follows redirects as always.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _answered: ContextVar[ClientRequest | None] = ContextVar("aiohttp_cache_di_answe
 
 
 def is_answered(request: ClientRequest) -> bool:
-    """Whether *request* is on its way to a server of ours, so that no other tap is to look at it."""
+    """Whether *request* is already being sent to this server, so that no other tap may intercept it."""
     return _answered.get() is request
 
 
 @dataclass(frozen=True, slots=True)
 class Canned:
-    """What a request is answered with.
+    """A canned response.
 
     Args:
-        headers: all of them, but those that frame the body; Date is added where there is none.
-        chunks: the body in the pieces in which it is sent; one piece is sent with its length.
-        is_coded: the body is as it goes over the wire; else it is put into the Content-Encoding that *headers* name.
-        delay_s: how long the server takes for it.
-        breaks: where the connection is cut.
+        headers: all header fields except those that frame the body; Date is added if missing.
+        chunks: the body, in the chunks in which it is sent; a single chunk is sent with Content-Length.
+        is_coded: the body is already encoded; otherwise it is encoded as the Content-Encoding in *headers* says.
+        delay_s: seconds that the server waits before it answers.
+        breaks: where the server cuts the connection.
     """
 
     status: int = 200
@@ -66,7 +66,7 @@ class Canned:
 
 
 class Delivery:
-    """The server: it starts with the first request that it is to answer, in a thread of its own."""
+    """The server, which runs in a thread of its own and starts at the first request."""
 
     def __init__(self) -> None:
         self._canned: dict[str, Canned] = {}
@@ -77,7 +77,7 @@ class Delivery:
         self._end: Future[Callable[[], object]] = Future()
 
     async def answer(self, request: ClientRequest, handler: ClientHandlerType, canned: Canned) -> ClientResponse:
-        """Send *request* by *handler* to the server, and let it be answered with *canned*."""
+        """Send *request* by *handler* to the server, which answers with *canned*."""
         connector = request.session.connector
         if not isinstance(connector, TCPConnector):
             raise TypeError(f"{request.url} cannot be answered: {type(connector).__name__} connects elsewhere")
@@ -85,14 +85,14 @@ class Delivery:
         self._canned[ticket] = canned
         token = _answered.set(request)
         try:
-            with _led(request, self._place(connector), ticket):
+            with _redirected(request, self._place(connector), ticket):
                 return await handler(request)
         finally:
             _answered.reset(token)
             self._canned.pop(ticket, None)
 
     def close(self) -> None:
-        """End the server, if it has begun; wait for that, unless an event loop runs here, which is not to wait."""
+        """Stop the server, and wait until it has stopped unless an event loop runs in this thread."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -103,7 +103,7 @@ class Delivery:
             thread.join(_WITHIN_S)
 
     def _place(self, connector: TCPConnector) -> URL:
-        """Where *connector* finds the server, which takes connections from now on, though its thread may be late."""
+        """The address of the server for *connector*; the first call starts it, and it accepts connections at once."""
         with self._lock:
             if not self._ports:
                 listening = _listening()
@@ -157,7 +157,7 @@ class Delivery:
 
 
 def _listening() -> list[socket.socket]:
-    """Sockets of this machine alone, one for each protocol that there is."""
+    """Listening sockets on the loopback interface: one for IPv4, and one for IPv6 if that is available."""
     found = [socket.create_server((_HOSTS[socket.AF_INET], 0), backlog=128)]
     with suppress(OSError):  # IPv6 is turned off
         found.append(socket.create_server((_HOSTS[socket.AF_INET6], 0), family=socket.AF_INET6, backlog=128))
@@ -165,13 +165,13 @@ def _listening() -> list[socket.socket]:
 
 
 def _call(end: Future[Callable[[], object]]) -> None:
-    with suppress(RuntimeError):  # its loop has been closed
+    with suppress(RuntimeError):  # its event loop has been closed
         end.result()()
 
 
 @contextmanager
-def _led(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
-    """Let *request* connect to *place*, and be itself again as soon as it has."""
+def _redirected(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
+    """Make *request* connect to *place*, and restore its own URL as soon as it is connected."""
     asked, proxy, name, sent = request.url, request.proxy, request.server_hostname, vars(request).get("send")
 
     def restore() -> None:
@@ -199,7 +199,7 @@ def _led(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
 
 
 def _head(request: web.Request, canned: Canned) -> web.StreamResponse:
-    """The response to *request* as far as its head; all of it where it is sent with its length."""
+    """The head of the response to *request*; the whole response if it is sent with Content-Length."""
     response: web.StreamResponse
     if len(canned.chunks) > 1 or canned.breaks:
         response = web.StreamResponse(status=canned.status, reason=canned.reason)
@@ -217,7 +217,7 @@ def _head(request: web.Request, canned: Canned) -> web.StreamResponse:
 
 
 async def _leave_as_canned(_: web.Request, response: web.StreamResponse) -> None:
-    """Take out of the head what aiohttp.web has put there, but for what frames the body."""
+    """Remove the header fields that aiohttp.web has added, except those that frame the body."""
     canned = response.get(_EXACT)
     if canned is None:
         return
@@ -233,7 +233,7 @@ async def _leave_as_canned(_: web.Request, response: web.StreamResponse) -> None
 
 
 def _coded(canned: Canned) -> Canned:
-    """*canned* in the content coding that it names; where that is unknown here, in none, and naming none."""
+    """Encode the body as Content-Encoding says; remove that field if the coding is not supported."""
     codings = [value.strip().lower() for name, value in canned.headers if name.lower() == "content-encoding"]
     if not codings or canned.is_coded or not canned.chunks:
         return canned

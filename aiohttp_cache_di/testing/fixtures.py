@@ -1,4 +1,4 @@
-"""Fixtures for a ``conftest.py`` that names them itself; the plugin brings the same, and more."""
+"""Fixtures for a ``conftest.py`` that imports them itself; the plugin has the same ones, and more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["cache_container", "cache_in_memory", "cached_session"]
 
 @pytest.fixture
 def cache_in_memory() -> Generator[CacheSettings]:
-    """Keep responses in memory, whatever the environment says; the settings may be asked what they are."""
+    """Make containers keep responses in memory, whatever the environment says; yields their settings."""
     with in_memory() as settings:
         yield settings
 

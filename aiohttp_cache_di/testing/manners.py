@@ -1,4 +1,4 @@
-"""How an app asks: what a request has besides its URL that makes it another one for the cache."""
+"""How the app sends a request: what, besides method and URL, selects the stored response."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aiohttp_cache_di._aiohttp import build_url
 __all__ = ["MANNERS", "Manner"]
 
 MANNERS: Final = ("auth", "cookies", "headers", "principal")
-"""Arguments of a request that say for whom it is, and in which form the answer is wanted."""
-# Of one moment or one body: they would keep a seed from being stored.
+"""The arguments of a request that say whom it is for and which form of the response is wanted."""
+# Fields that concern a single request or its body: with them a seed would not be stored.
 _PASSING: Final = ("cache-control", "content-", "expect", "host", "if-", "pragma", "range", "transfer-encoding")
 
 
 class Manner(NamedTuple):
-    """A request that a session is about to send.
+    """How a session is about to send a request.
 
     Args:
-        url: with its query, as far as it can be told.
-        options: the arguments that are `MANNERS`.
+        url: the URL with its query; "" if the session would refuse it.
+        options: those of the arguments that are `MANNERS`.
     """
 
     method: str
@@ -33,24 +33,24 @@ class Manner(NamedTuple):
 
     @classmethod
     def of_arguments(cls, session: ClientSession, method: str, url: Any, arguments: Mapping[str, Any]) -> Manner:
-        """Of the arguments of *session*'s method."""
+        """Make one from the arguments of a request method of *session*."""
         try:
             whole: URL = build_url(session, url)
             if arguments.get("params"):
                 whole = whole.extend_query(arguments["params"])
-        except (TypeError, ValueError):  # which the session is going to say
+        except (TypeError, ValueError):  # which the session will report
             whole = URL()
         options = {name: arguments[name] for name in MANNERS if arguments.get(name) is not None}
         return cls(method.upper(), str(whole), _lasting(options))
 
     @classmethod
     def of_request(cls, request: ClientRequest) -> Manner:
-        """Of a request that is made already."""
+        """Make one from a request."""
         return cls(request.method, str(request.url), _lasting({"headers": request.headers}))
 
 
 def _lasting(options: dict[str, Any]) -> dict[str, Any]:
-    """*options* without header fields that are of one moment."""
+    """*options* without header fields that concern a single request."""
     given = CIMultiDict[str](options.pop("headers", ()))
     headers = CIMultiDict[str]((name, value) for name, value in given.items() if not name.lower().startswith(_PASSING))
     return {**options, "headers": headers} if headers else options

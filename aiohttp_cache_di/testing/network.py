@@ -1,4 +1,4 @@
-"""No connection leaves this machine: for whatever library, since it is Python's sockets that refuse."""
+"""Refuse connections to other machines, for all libraries that use Python's sockets."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _refuse(what: str) -> None:
 
 @contextmanager
 def blocked_network() -> Generator[None]:
-    """Refuse to connect to other machines, and to look up their addresses; raise `NetworkBlockedError` instead.
+    """Raise `NetworkBlockedError` for connections to other machines and for look-ups of their addresses.
 
-    This machine's loopback interface and Unix sockets stay open. What is not Python goes by no socket of Python's:
-    other processes, and resolvers in C such as aiodns'.
+    The loopback interface and Unix sockets stay usable. Other processes, and resolvers in C such as that of aiodns, are
+    not affected, as they do not use Python's sockets.
     """
     guards: list[tuple[Any, str, Any]] = [(socket.socket, name, _guarded) for name in _CONNECTING if _has(name)]
     guards.append((BaseProactorEventLoop, "sock_connect", _guarded_loop))
@@ -72,12 +72,12 @@ def _has(name: str) -> bool:
 
 
 def _foreign_loops() -> list[Any]:
-    """Classes of event loops that connect in C."""
+    """The classes of event loops that connect in C, without Python's sockets."""
     return [import_module(name).Loop for name in ("uvloop", "winloop") if find_spec(name) is not None]
 
 
 def _own(owner: Any, name: str) -> Any:
-    """What *owner* itself has as *name*; None where it is a base's."""
+    """The attribute *name* of *owner* itself; None if it inherits the attribute."""
     return owner.__dict__.get(name)
 
 
@@ -140,7 +140,7 @@ _GUARDS_OF_LOOPS: Final = {
 
 
 def _guarded_loop(method: Any) -> Any:
-    """As `_guarded`, for a method of the loop that asyncio has on Windows, which asks the system by itself."""
+    """As `_guarded`, for a method of asyncio's event loop on Windows, which connects without Python's sockets."""
 
     async def guarded(self: Any, sock: socket.socket, address: Any) -> None:
         _check(sock, address)

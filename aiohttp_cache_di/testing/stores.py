@@ -1,4 +1,4 @@
-"""Which store the containers of an app under test open: memory, or one for each worker of pytest-xdist."""
+"""Choose the store that the containers of an app under test open: memory, or one for each worker of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["StoreOfWorker", "in_memory", "store_per_worker"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 _SERVERS: Final = frozenset({"redis", "mongodb", "dynamodb"})
-_WITHIN_S: Final = 10.0  # to empty what a test has put on a server
+_WITHIN_S: Final = 10.0  # to delete what tests have stored on a server
 
 
 @contextmanager
 def in_memory() -> Generator[CacheSettings]:
-    """Let every container that is opened meanwhile keep responses in memory, empty at first.
+    """Make all containers that are opened meanwhile keep responses in memory, initially empty.
 
-    Also one that a module of the app has made before; variables and ``.env`` are not read.
+    This includes containers that the app made earlier, at import time. Variables and ``.env`` are not read.
     """
-    # A prefix that no variables have: a test must not depend on the machine that it runs on.
+    # No variables have this prefix, so that tests do not depend on the environment.
     options: dict[str, Any] = {"_env_prefix": "AIOHTTP_CACHE_DI_TESTING_", "_env_file": None}
     settings = CacheSettings(backend="memory", cache_name="testing", **options)
     with _loading(lambda _: settings):
@@ -40,24 +40,24 @@ def in_memory() -> Generator[CacheSettings]:
 
 @contextmanager
 def store_per_worker(worker: str | None = None) -> Generator[str]:
-    """Let every container that is opened meanwhile keep responses apart from other workers'; see `StoreOfWorker`.
+    """Make all containers that are opened meanwhile use the store of this worker; see `StoreOfWorker`.
 
     Args:
-        worker: its name; by default that of pytest-xdist (``gw0``), or ``main`` without.
+        worker: the worker's name; by default that of pytest-xdist (``gw0``), or ``main`` without.
     """
     with StoreOfWorker(worker) as store, store.used():
         yield store.worker
 
 
 class StoreOfWorker:
-    """What the containers of one worker keep, until the end of the run. A context manager.
+    """The store of one worker, which is deleted at the end. A context manager.
 
-    The settings are read as ever, and what names the store is changed: files are in a temporary directory, which goes
-    away in the end; on a server the worker's name is added, and what is there is deleted in the end.
+    The settings are read as usual, except for the place of the store: files are in a temporary directory, and the name
+    of a store on a server gets the worker's name as a suffix.
 
     Args:
-        worker: its name; by default that of pytest-xdist (``gw0``), or ``main`` without.
-        directory: where files go; by default one that is made for them.
+        worker: the worker's name; by default that of pytest-xdist (``gw0``), or ``main`` without.
+        directory: the directory of the files; by default a new one.
     """
 
     def __init__(self, worker: str | None = None, directory: Path | None = None) -> None:
@@ -70,7 +70,7 @@ class StoreOfWorker:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._directory is not None or self._on_servers:
-            with ThreadPoolExecutor(1) as thread:  # a loop may run in this one
+            with ThreadPoolExecutor(1) as thread:  # an event loop may run in this thread
                 thread.submit(self._end).result()
 
     def _end(self) -> None:
@@ -81,12 +81,12 @@ class StoreOfWorker:
 
     @contextmanager
     def used(self) -> Generator[None]:
-        """Let every container that is opened meanwhile use it."""
+        """Make all containers that are opened meanwhile use this store."""
         with _loading(lambda load: self._own(load())):
             yield
 
     def _own(self, settings: CacheSettings) -> CacheSettings:
-        """*settings* of the worker's own store."""
+        """*settings*, changed to use the worker's own store."""
         changed: dict[str, Any] = {"cache_name": f"{settings.name}-{self.worker}"}
         for part, field in (("sqlite", "path"), ("filesystem", "path"), ("mongodb", "database"), ("dynamodb", "table")):
             options: Any = getattr(settings, part)
@@ -103,14 +103,14 @@ class StoreOfWorker:
         return own
 
     def _file_of(self, settings: CacheSettings, part: str, given: Path | None) -> Path | None:
-        """The worker's own file or directory in the place of *given*, another one for each; None for memory."""
+        """The worker's own path for each configured path *given*; None for memory."""
         if str(given) == ":memory:":
             return None
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="aiohttp-cache-di-"))
         if given is None:
             return self._directory / f"{settings.name}-{self.worker}.{part}"
-        apart = hashlib.sha256(str(given).encode()).hexdigest()[:8]  # from another one of the same name
+        apart = hashlib.sha256(str(given).encode()).hexdigest()[:8]  # distinguishes paths with the same file name
         return self._directory / f"{given.stem}-{apart}-{self.worker}{given.suffix}"
 
 
@@ -119,7 +119,7 @@ async def _empty(stores: list[CacheSettings]) -> None:
         backend = plan_backend(settings).build()
         try:
             await asyncio.wait_for(backend.clear(), _WITHIN_S)
-        except Exception as error:  # a test must not fail of what is left behind
+        except Exception as error:  # left-over entries must not fail a test
             logger.warning("The store of %s may not be empty: %s", settings.name, type(error).__name__)
         finally:
             await backend.close()
@@ -127,7 +127,7 @@ async def _empty(stores: list[CacheSettings]) -> None:
 
 @contextmanager
 def _loading(loaded: Callable[[Callable[[], CacheSettings]], CacheSettings]) -> Generator[None]:
-    # Where all containers ask: an override of the class would not reach those that have been made already.
+    # All containers call CacheSettings.load; overriding a provider of the class would not affect existing containers.
     genuine = vars(CacheSettings)["load"]
     original = CacheSettings.load
 

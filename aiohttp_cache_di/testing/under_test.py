@@ -1,7 +1,7 @@
-"""The cache of an app under test: put a response into it, and see what it has, from wherever the test runs.
+"""The cache of an app under test: put responses into it, and check what is stored.
 
-The sessions of the app belong to its event loop, which may be the test's own or that of another thread, as with
-Starlette's TestClient. What a test asks of them is done there.
+The sessions of the app belong to its event loop, which may run in another thread than the test, as with Starlette's
+TestClient. Everything that uses them is run there.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def assert_hit(response: Any) -> None:
     """Assert that *response* came from the cache.
 
     Args:
-        response: of a session with a cache; or of any client, if it has a Cache-Status field (RFC 9211), as an app
-            hands it on.
+        response: a response of a session with a cache; or of any client, if the app has passed on Cache-Status
+            (RFC 9211).
     """
     headers: Mapping[str, str] = getattr(response, "headers", None) or {}
     status: str | None = getattr(response, "cache_status", None) or headers.get("Cache-Status")
@@ -59,7 +59,7 @@ class _Seed:
     asked_for: WeakSet[CacheBackend] = field(default_factory=WeakSet[CacheBackend])
 
     def is_as_asked(self, session: ClientSession, manner: Manner) -> bool:
-        """Whether this is for a request such as *manner*, and the test does not say how it is asked for."""
+        """Whether this seed is for requests like *manner*, and the test does not specify their headers or user."""
         if self.method != manner.method or not self.options.keys().isdisjoint(MANNERS):
             return False
         return Manner.of_arguments(session, self.method, self.url, self.options).url == manner.url
@@ -69,7 +69,7 @@ _planting: ContextVar[_Seed | None] = ContextVar("aiohttp_cache_di_planting", de
 
 
 class CacheUnderTest:
-    """The caches of all sessions that send requests meanwhile. A context manager."""
+    """The caches of all sessions that send requests while this context manager is active."""
 
     def __init__(self) -> None:
         self._seeds: list[_Seed] = []
@@ -116,20 +116,17 @@ class CacheUnderTest:
         request: Mapping[str, Any] | None = None,
         **response: Unpack[ReplyOptions],
     ) -> None:
-        """Put a response into the cache of each session that sends a request from now on, before that is looked at.
+        """Put a response into the cache of each session before its next request or the next `assert_cached`.
 
-        A session that has sent one already has it before `assert_cached` looks, too.
-
-        It gets there as if the upstream had given it to the session: by its key, for its credentials, by the rules.
-        If the app's first request for *url* has credentials or header fields of its own, it is there for these as well.
+        It is stored as if the session had received it from the upstream: under the same key, and only if the rules
+        allow it (else the session's request raises AssertionError). If the app's first request for *url* has
+        credentials or header fields, the response is stored for these as well.
 
         Args:
-            url: as the app asks for it; relative to the base URL of a session that has one.
-            request: further arguments of the request (``headers``, ``params``, ``principal`` …), as the app gives them;
-                with ``headers``, ``auth``, ``cookies`` or ``principal`` the response is there for no other.
-            response: see `ReplyOptions`; fresh for an hour by Cache-Control, unless *headers* say otherwise.
-
-        A response that the rules do not let keep is an AssertionError at the request.
+            url: the URL that the app requests; relative to the base URL of a session that has one.
+            request: further arguments of the request (``headers``, ``params``, ``principal`` …), as the app passes
+                them; with ``headers``, ``auth``, ``cookies`` or ``principal`` it is stored for these alone.
+            response: see `ReplyOptions`; fresh for an hour, unless *headers* have Cache-Control or Expires.
         """
         canned = reply(**response).canned
         if {name.lower() for name, _ in canned.headers}.isdisjoint({"cache-control", "expires"}):
@@ -137,18 +134,18 @@ class CacheUnderTest:
         self._seeds.append(_Seed(method.upper(), str(url), canned, dict(request or {})))
 
     def assert_cached(self, url: str | URL, *, method: str = "GET", **request: Any) -> Awaitable[None]:
-        """Assert that the response to a request of one of the app's sessions is kept, be it fresh or stale.
+        """Assert that the cache of one of the app's sessions has the response to a request, fresh or stale.
 
-        In an asynchronous test, await it. In another one it is done at once, while the app's loop runs in a thread.
+        In an asynchronous test, await it. In a synchronous one it checks at once; the app's loop runs in a thread.
 
         Args:
-            request: further arguments of the request, as the app gives them; by default, those of a plain request and
-                those of the app's latest request for *url* will do.
+            request: further arguments of the request, as the app passes them; by default both a plain request and one
+                like the app's latest request for *url* are tried.
         """
         return self._assert(True, str(url), method.upper(), request)
 
     def assert_not_cached(self, url: str | URL, *, method: str = "GET", **request: Any) -> Awaitable[None]:
-        """As `assert_cached`, that none is kept by any of them."""
+        """Assert the opposite of `assert_cached`: no session has such a response."""
         return self._assert(False, str(url), method.upper(), request)
 
     # ---- inside
@@ -190,7 +187,7 @@ class CacheUnderTest:
             raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session{why}")
 
     async def _prepare(self, session: ClientSession, backend: CacheBackend, manner: Manner | None = None) -> None:
-        """Take note of *session*, and put in place what it lacks for the request that it is about to send."""
+        """Register *session*, and store the seeds that it lacks for the request that it is about to send."""
         loop = asyncio.get_running_loop()
         self._sessions[session] = (backend, loop)
         if manner is not None:
@@ -208,7 +205,7 @@ class CacheUnderTest:
                         await self._plant(seed, session, manner.options | seed.options)
 
     def _note(self, response: ClientResponse) -> None:
-        """Take note of what is said of *response*, for a message."""
+        """Note the decision about *response*, for the message of an assertion."""
         if not isinstance(response, ClientResponse):  # a double
             return
         first = response.history[0] if response.history else response

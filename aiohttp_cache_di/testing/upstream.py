@@ -1,4 +1,4 @@
-"""Routes with canned responses on a real server of this machine, which sessions with a cache are led to."""
+"""Routes with canned responses, which a real server on this machine sends to sessions with a cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route answers; see `reply`."""
+    """The response of a route; see `reply`."""
 
     canned: Canned
     error: BaseException | None = None
@@ -44,16 +44,16 @@ Answer: TypeAlias = Reply | Callable[[AskedFor], Reply]
 
 
 class ReplyOptions(TypedDict, total=False):
-    """What a response is made of: a status, at most one body, and what goes wrong.
+    """The parts of a response: a status, at most one body, and a failure.
 
     Args:
-        status, reason: of the status line; 200 by default.
-        headers: fields of the head; Content-Type follows from the body, Date from the clock of the cache.
-        json, text, body: what the body is made of; bytes are sent as they are.
-        chunks: a body that is sent piece by piece.
-        delay_s: seconds that the server takes for it.
-        fails: ``"disconnects"`` before the head, or ``"cuts-body"`` after what there is of a body.
-        error: an exception that the request ends with, instead of a response: ``ClientConnectionError("refused")``.
+        status, reason: the status line; 200 by default.
+        headers: header fields; Content-Type is derived from the body, Date from the clock of the cache.
+        json, text, body: the body; bytes are sent unchanged.
+        chunks: a body that is sent in chunks.
+        delay_s: seconds that the server waits before it answers.
+        fails: ``"disconnects"`` before the head, or ``"cuts-body"`` after the given body.
+        error: an exception that the request raises instead of a response: ``ClientConnectionError("refused")``.
     """
 
     status: int
@@ -69,11 +69,11 @@ class ReplyOptions(TypedDict, total=False):
 
 
 def reply(**options: Unpack[ReplyOptions]) -> Reply:
-    """A response for `FakeUpstream.add`; see `ReplyOptions`.
+    """Make a response for `FakeUpstream.add`; see `ReplyOptions`.
 
     Raises:
-        TypeError: an option that there is not, or that is of another type, or several bodies.
-        ValueError: an option of another value.
+        TypeError: an option is unknown or has the wrong type, or there are several bodies.
+        ValueError: an option has an invalid value.
     """
     unknown = options.keys() - ReplyOptions.__optional_keys__
     bodies = [name for name in ("json", "text", "body", "chunks") if name in options]
@@ -101,7 +101,7 @@ def reply(**options: Unpack[ReplyOptions]) -> Reply:
 
 
 def _expect_types(options: Mapping[str, Any]) -> None:
-    """Refuse what a server could not send, where a test writes it rather than where the app asks."""
+    """Refuse options of wrong types here, where the test is at fault, rather than at the app's request."""
     for name, (kinds, use) in _TYPES.items():
         if name in options and not isinstance(options[name], kinds):
             raise TypeError(f"{name}={options[name]!r}: use {use}")
@@ -119,21 +119,21 @@ def _body(options: ReplyOptions) -> tuple[str, tuple[bytes, ...]]:
 
 @dataclass(slots=True)
 class Route:
-    """Requests that are answered alike: one after the other by what was added, and then always by the last."""
+    """Answers the requests for a URL: with each of its answers in turn, and from then on with the last."""
 
     method: str
     url: str
     answers: list[Answer]
     calls: list[AskedFor] = field(default_factory=list[AskedFor])
-    """The requests that have come, in their order."""
+    """The requests received, in order."""
 
     @property
     def count(self) -> int:
-        """How many requests have come."""
+        """The number of requests received."""
         return len(self.calls)
 
     def then(self, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]) -> Self:
-        """Answer the next request with this, and those after it too, unless more is added."""
+        """Add an answer for the request after the previous answers, and for all later ones unless more are added."""
         self.answers.append(reply(**options) if answer is None else answer)
         return self
 
@@ -142,11 +142,10 @@ class Route:
 
 
 class FakeUpstream:
-    """Stands in for every upstream of the app, in all its sessions that cache.
+    """Replaces all upstreams of the app, for all its sessions with a cache.
 
-    A context manager; it takes no network, and no change of the app: the app asks for the URLs that it always asks
-    for. A request that no route answers raises `UnexpectedRequestError`, unless it is for this machine, or there is a
-    recording that it can be answered from::
+    A context manager. It needs no network and no change of the app, which requests its usual URLs. A request that no
+    route answers raises `UnexpectedRequestError`, unless it is for this machine, or a recording answers it::
 
         with FakeUpstream() as upstream:
             upstream.get("https://api.example.com/rates", json={"EUR": 1.1}, headers={"Cache-Control": "max-age=60"})
@@ -155,7 +154,7 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.routes: list[Route] = []
         self.unexpected: list[AskedFor] = []
-        """The requests that no route answers."""
+        """The requests that no route answered."""
         self._delivery = Delivery()
         self._stack = ExitStack()
 
@@ -185,13 +184,13 @@ class FakeUpstream:
         """Answer requests for *url*.
 
         Args:
-            method: of the requests; ``"*"`` for any.
-            url: a whole URL, or a path for any host; ``*`` stands for any text. A query must be that of the request,
-                in any order; without one, any query will do.
-            answer: makes the response of the request, by `reply`.
-            options: the response, in place of *answer*; see `ReplyOptions`.
+            method: the method of the requests; ``"*"`` for any.
+            url: a whole URL, or a path for any host; ``*`` stands for any text. Its query has to equal the request's,
+                in any order; without a query, any matches.
+            answer: a function that makes the response from the request, by `reply`.
+            options: the response, instead of *answer*; see `ReplyOptions`.
 
-        A later route goes before an earlier one. The same method and URL again replaces what that answers.
+        Later routes are tried before earlier ones. A second call with the same method and URL replaces the answers.
         """
         wanted = str(url)
         if not wanted.startswith(("http://", "https://", "/", "*")) or wanted in ("http://", "https://"):
@@ -237,11 +236,11 @@ class FakeUpstream:
 
     @property
     def calls(self) -> list[AskedFor]:
-        """All requests that a route has answered; those of one route are in their order."""
+        """All requests that routes have answered, route by route; those of one route are in order."""
         return [call for route in reversed(self.routes) for call in route.calls]
 
     def count(self, url: str | URL = "*", method: str = "*") -> int:
-        """How many requests for *url* have come, which is read as in `add`."""
+        """The number of requests for *url*, which may have ``*`` as in `add`."""
         return sum(_fits(method, str(url), call.method, call.url) for call in self.calls)
 
     # ---- inside
@@ -251,7 +250,7 @@ class FakeUpstream:
             return await handler(request)
         route = self._route(request.method, request.url)
         if route is None and (is_of_this_machine(request.url) or TAPS[:1] != [self._answer]):
-            return await handler(request)  # a recording, or another of these, stands further in
+            return await handler(request)  # a recording or another FakeUpstream may answer it
         call = await asked_for(request)
         if route is None:
             self.unexpected.append(call)
@@ -273,7 +272,7 @@ class FakeUpstream:
 
 
 def is_of_this_machine(url: URL) -> bool:
-    """Whether *url* is of this machine's loopback interface."""
+    """Whether *url* is on the loopback interface of this machine."""
     host = url.host or ""
     return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
 

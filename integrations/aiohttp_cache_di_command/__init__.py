@@ -1,6 +1,7 @@
-"""The program ``aiohttp-cache``: what begins it, and is there before all that it imports.
+"""The entry point of the program ``aiohttp-cache``.
 
-A package of its own, since Ctrl-C may come while the cache itself is being imported: that takes a busy machine seconds.
+It is a package of its own so that it can handle Ctrl-C while the cache is being imported, which may take seconds on a
+busy machine.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 
 __all__ = ["main"]
 
-INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
+INTERRUPTED: Final = 130  # the exit status that shells give to a program ended by SIGINT
 
 
 def main() -> int:

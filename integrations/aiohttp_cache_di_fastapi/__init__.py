@@ -7,13 +7,13 @@
         async with session.get("https://api.example.com/weather") as response:
             return await response.json()
 
-An app that has a lifespan of its own calls `install`, or passes ``combine_lifespans(lifespan, its_own)``. A second
-cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`. `cache_health` and
-`cache_metrics` are routes for readiness probes and for Prometheus; `admin_router` has a page to look into the caches.
+An app with a lifespan of its own calls `install`, or passes ``combine_lifespans(lifespan, its_own)``. A second cache
+has a container and a key of its own: `make_lifespan` and `make_get_cached_session`. `cache_health` and `cache_metrics`
+are routes for readiness probes and for Prometheus; `admin_router` has a page that shows the caches.
 
 The adapter may import FastAPI, Starlette, the container and the session, and nothing imports it. A lifespan opens the
-container and puts the session into the state of the app (`state`); the dependency, the `routes` and the page (`admin`)
-find it there.
+container and keeps the session in the state of the app (``state``), where the dependency, the ``routes`` and the page
+(``admin``) find it.
 
 PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
@@ -69,45 +69,41 @@ __all__ = [
 ]
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]
-"""What FastAPI and Starlette take as ``lifespan=``, with a state."""
+"""A lifespan for ``FastAPI(lifespan=…)`` that yields a state."""
 
 AnyLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
-"""The same, with or without a state."""
+"""A lifespan that yields a state or None."""
 
 
 def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> Lifespan:
     """Make a lifespan that opens *container* when the app starts and closes it when the app stops.
 
-    An app that several servers start at the same time has one session in each event loop, closed with the last.
+    An app that several servers run at the same time has one session per event loop, closed when the last server stops.
 
     Args:
-        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
-            start, from the ``AIOHTTP_CACHE_`` variables.
-        key: where the session is kept; each cache of an app has its own.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for a new one at each start,
+            configured by the ``AIOHTTP_CACHE_`` variables.
+        key: the name of the session in the state; each cache of an app has its own.
 
     Returns:
-        What ``FastAPI(lifespan=…)`` takes. At the start it raises what `open_container` raises, and ConfigurationError
-        where another cache of the app has the same key.
+        A lifespan for ``FastAPI(lifespan=…)``. At the start it raises what `open_container` raises, and
+        ConfigurationError if another cache of the app has the same key.
     """
-
     running: WeakKeyDictionary[Starlette, Running] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
         """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops.
 
-        What is being stored when the app stops is stored first, within a second or so; requests under way are not
-        waited for, since the server has done so.
-
         Args:
-            app: the app that starts; the session is ``app.state.cached_session`` while it is up (or is called like
-                the key). None where a server gives none: then it is in the lifespan's state alone.
+            app: the app that starts; meanwhile the session is ``app.state.cached_session``, or named after the key.
+                None from a server that passes none: then the session is only in the lifespan's state.
 
         Yields:
             ``{"cached_session": session}``: Starlette puts it into the ``state`` of each request and web socket.
 
         Raises:
-            ConfigurationError: at the start: a variable cannot be used, another cache of the app has the same key, or
+            ConfigurationError: at the start: a variable is invalid, another cache of the app has the same key, or
                 ``REQUIRE_STORE`` is true and the store cannot be used.
             MissingDependencyError: at the start: the driver of the store is not installed.
         """
@@ -119,15 +115,15 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
             if hasattr(app.state, key):
                 raise session_already_open(key)
             running[app] = Running(container_of(container))
-        found = running[app]
-        found.users += 1
+        cache = running[app]
+        cache.users += 1
         try:
-            async with open_container(found.container) as session:
-                with found.show(app.state, key, session):
+            async with open_container(cache.container) as session:
+                with cache.show(app.state, key, session):
                     yield {key: session}
         finally:
-            found.users -= 1
-            if not found.users:
+            cache.users -= 1
+            if not cache.users:
                 del running[app]
 
     return cache_lifespan
@@ -145,59 +141,59 @@ MissingDependencyError for a driver that is not installed. An app that has a lif
 
 
 def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
-    """Make one lifespan of several: entered in order, left in reverse, their states put together.
+    """Combine several lifespans into one: entered in order, exited in reverse, with their states merged.
 
     Args:
-        lifespans: those to combine; of states with the same name the last one counts.
+        lifespans: the lifespans; if two states have the same name, that of the later one is kept.
     """
 
     @asynccontextmanager
     async def combined(app: Any) -> AsyncGenerator[Mapping[str, Any]]:
-        """Enter several lifespans of *app* in order, and leave them in reverse."""
+        """Enter the lifespans of *app* in order, and exit them in reverse."""
         state: dict[str, Any] = {}
         async with AsyncExitStack() as stack:
             for each in lifespans:
                 its_state = await stack.enter_async_context(each(app))
                 state.update(its_state or {})
-            # With None no state is asked of the server, which may have none. Starlette's types know either, not both.
+            # None instead of an empty state: a server need not support states. The cast is for Starlette's types.
             yield cast("Mapping[str, Any]", state or None)
 
     return combined
 
 
 def install(app: Starlette, container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> None:
-    """Open a cache around the lifespan that *app* already has, which can use it as ``app.state.cached_session``.
+    """Open a cache around the lifespan that *app* already has, which finds it as ``app.state.cached_session``.
 
     Args:
-        app: that has not been started yet.
-        container: as `make_lifespan` takes it.
-        key: where the session is kept; each cache of an app has its own.
+        app: an app that has not been started yet.
+        container: as for `make_lifespan`.
+        key: as for `make_lifespan`.
     """
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
 def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnection], Awaitable[CachedSession]]:
-    """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps.
+    """Make the dependency that finds the session under *key*, in routes, web sockets and mounted apps.
 
     Args:
-        key: as it was given to `make_lifespan`.
+        key: the key that was given to `make_lifespan`.
 
     Returns:
-        What ``Depends(…)`` takes; it raises LifecycleError where no lifespan has opened the cache.
+        A dependency for ``Depends(…)``; it raises LifecycleError if no lifespan has opened the cache.
     """
 
     async def get_session(connection: HTTPConnection) -> CachedSession:
-        """Find the cached session of the app: one for the whole process, which no route closes.
+        """Find the cached session of the app, which the whole process shares: do not close it in a route.
 
         Args:
-            connection: the request, or the web socket; FastAPI gives it. A mounted app has the session of the app
+            connection: the request or the web socket, which FastAPI passes. A mounted app has the session of the app
                 that it is mounted on.
 
         Returns:
             The open session, a `CachedSession`.
 
         Raises:
-            LifecycleError: the app's lifespan did not run; the message says how to have it run, in a test too.
+            LifecycleError: the app's lifespan did not run; the message says how to run it, in a test too.
         """
         session = session_of(connection, key)
         if session is None:
@@ -214,12 +210,11 @@ def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnecti
 
 
 get_cached_session: Final = make_get_cached_session()
-"""The dependency that gives the session that `lifespan` has opened: ``Depends(get_cached_session)``.
+"""The dependency that returns the session of `lifespan`: ``Depends(get_cached_session)``; `CachedSessionDep` as a type.
 
-It works in routes, web sockets, other dependencies and mounted apps, and raises LifecycleError where the lifespan did
-not run; `CachedSessionDep` is it as a type. In a test
-``app.dependency_overrides[get_cached_session] = lambda: session`` puts another session in its place. What
-`make_get_cached_session` makes finds the session of another key.
+It works in routes, web sockets, other dependencies and mounted apps, and raises LifecycleError if the lifespan did not
+run. A test replaces the session by ``app.dependency_overrides[get_cached_session] = lambda: session``. For a session
+under another key see `make_get_cached_session`.
 """
 
 CachedSessionDep: TypeAlias = Annotated[CachedSession, Depends(get_cached_session)]

@@ -1,4 +1,4 @@
-"""A router with the admin page and its API, which looks into the caches of an app."""
+"""A router with the admin page, which shows the caches of an app, and its API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fastapi import APIRouter, Depends, HTTPException, params
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
 from aiohttp_cache_di_fastapi.routes import Route
 from aiohttp_cache_di_fastapi.state import CACHED_SESSION, session_of
 
 __all__ = ["Authorize", "admin_router"]
 
 Authorize: TypeAlias = Callable[..., Any] | params.Depends
-"""A dependency that raises an HTTPException to refuse, or what `Depends` and `Security` make of one."""
+"""A dependency that raises an HTTPException to refuse a request; also as `Depends` or `Security`."""
 
 
 def admin_router(
@@ -31,16 +31,16 @@ def admin_router(
     """Make a router with the admin page and its API: ``app.include_router(admin_router(authorize=require_admin))``.
 
     Args:
-        authorize: a dependency that lets a request pass, or raises an HTTPException; one that returns False, or a
-            response, refuses, too. It has no default: None, written out, lets clients on this machine in and no others,
-            which is for development, and not for a service behind a proxy.
-        prefix: where the page is.
-        keys: of the sessions whose caches it shows.
-        read_only: nothing can be purged.
-        previews: the beginnings of bodies are shown.
+        authorize: a dependency that raises an HTTPException to refuse a request, or returns False or a response. It has
+            no default: an explicit None admits only clients on this machine, which is meant for development, not for
+            a service behind a proxy.
+        prefix: the path of the page.
+        keys: the keys of the sessions whose caches it shows.
+        read_only: refuse purges.
+        previews: show the beginnings of bodies.
 
     Raises:
-        ConfigurationError: *authorize* or *prefix* is no such thing.
+        ConfigurationError: *authorize* is not a dependency, or *prefix* not a path.
     """
     path = mount_path(prefix, option="prefix")
     if not isinstance(authorize, params.Depends):
@@ -66,7 +66,9 @@ def admin_router(
         own = path.rpartition("/")[2]
 
         async def to_page() -> Response:
-            return RedirectResponse(f"{own}/")  # as the browser sees the path, whatever a proxy has taken off it
+            return RedirectResponse(
+                f"{own}/"
+            )  # relative to the path that the browser sees: a proxy may have removed a prefix
 
         router.add_api_route("", to_page, methods=["GET"], response_model=None)
     return router
@@ -76,7 +78,7 @@ def _refusing_false(authorize: Authorize) -> Callable[..., Awaitable[None]]:
     needed: Any = authorize if isinstance(authorize, params.Depends) else Depends(authorize)
 
     async def gate(verdict: Any = needed) -> None:
-        # FastAPI looks at nothing that a dependency returns: what was meant as a refusal has to be one.
+        # FastAPI ignores what a dependency returns, so a refusal that is returned has to be raised here.
         if verdict is False or isinstance(verdict, Response):
             raise HTTPException(403, "authorize= has refused the request")
 
@@ -93,10 +95,10 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
                     if len(body) > limit:
                         break
             except ClientDisconnect:
-                pass  # the beginning is no JSON
+                pass  # the incomplete body is not valid JSON, and is refused as such
             return bytes(body)
 
-        ask = Ask(
+        asked = AdminRequest(
             request.method,
             [(field.lower(), value) for field, value in request.headers.items()],
             request.query_params.multi_items(),
@@ -107,7 +109,7 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
             request.scope.get("http_version", ""),
         )
         sessions = [(key, session_of(request, key)) for key in keys]
-        reply = await admin.answer(name, ask, sessions, request.path_params.get("number", ""))
+        reply = await admin.answer(name, asked, sessions, request.path_params.get("number", ""))
         return Response(reply.body, reply.status, reply.headers)
 
     return route

@@ -1,4 +1,4 @@
-"""The cached session in the state of an app: put there while the app is up, found for each request."""
+"""The cached session in the state of an app: kept there while the app runs, and found by each request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aiohttp_cache_di.session import CachedSession
 __all__ = ["CACHED_SESSION", "Running", "cache_of", "session_of"]
 
 CACHED_SESSION: Final = "cached_session"
-"""Where the session is kept, in the lifespan's state and in ``app.state``."""
+"""The default key of the session, in the lifespan's state and in ``app.state``."""
 
 
 class Running:
-    """A cache of an app that is served, by several servers perhaps; they share the session if they share the loop."""
+    """A cache of a running app; several servers of the app share the session if they share the event loop."""
 
     def __init__(self, container: Any) -> None:
         self.container = container
@@ -27,9 +27,9 @@ class Running:
 
     @contextmanager
     def show(self, state: Any, key: str, session: CachedSession) -> Generator[None]:
-        """Keep *session* in the app's *state*, which has that of the last server that is up."""
-        # The lifespan's state reaches mounted apps and web sockets, and comes with each request from the server.
-        # The app's is for what has no request: the user's own lifespan, or a test that runs the lifespan itself.
+        """Keep *session* in the *state* of the app; of several servers, the last one that started decides."""
+        # The server passes the lifespan's state on to each request and web socket, in mounted apps too. ``app.state``
+        # is for code without a request: the user's own lifespan, or a test that runs the lifespan itself.
         self._sessions.append(session)
         setattr(state, key, session)
         try:
@@ -43,7 +43,7 @@ class Running:
 
 
 def session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
-    """The session kept under *key* in the app of *connection*; None where no lifespan has put one there."""
+    """The session under *key* of the app that serves *connection*; None if no lifespan has opened one."""
     scope: Mapping[str, Any] = connection.scope
     session: CachedSession | None = scope.get("state", {}).get(key)
     if session is None:
@@ -52,6 +52,6 @@ def session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
 
 
 def cache_of(connection: HTTPConnection, key: str) -> CacheBackend | None:
-    """The cache of that session; None where there is none, or it is closed."""
+    """The cache of that session; None if there is no session, or it is closed."""
     session = session_of(connection, key)
     return None if session is None or session.closed else session.cache

@@ -1,10 +1,10 @@
 """The pytest plugin of aiohttp-cache-di, which pytest loads wherever the package is installed.
 
-So it is a package of its own, and imports nothing of aiohttp or of the cache until a test uses it: no run pays for what
-it does not use, and coverage of an app's imports sees them all. What it offers is made in `aiohttp_cache_di.testing`.
+Therefore it is a package of its own that imports neither aiohttp nor the cache until a test uses them: other test runs
+do not get slower, and coverage sees all imports of an app. Everything it offers is made in `aiohttp_cache_di.testing`.
 
-- ``@pytest.mark.recorded``: what upstreams answer comes from a file; ``--record-mode`` says when it is recorded.
-- ``--block-network``: no connection leaves this machine.
+- ``@pytest.mark.recorded``: responses of upstreams come from a file; ``--record-mode`` says when they are recorded.
+- ``--block-network``: connections to other machines are refused.
 - Fixtures: ``fake_upstream``, ``cache_seed``, ``assert_cached``, ``assert_not_cached``, ``assert_hit``,
   ``cache_clock``, ``cache_in_memory``, ``cache_container``, ``cached_session``, ``cache_per_worker``, ``recording``.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.testing.stores import StoreOfWorker
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
-UNASKED = "aiohttp_cache_di_unasked"  # of a report, that its test was to be recorded and has asked for nothing
+UNASKED = "aiohttp_cache_di_unasked"  # attribute of a report: the test was to be recorded, but sent no request
 NAMES = ("filter_headers", "filter_query", "filter_json", "unfiltered", "match_headers", "ignore", "volatile")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the options; those that pytest-recording has as well, with the same meaning, are left to that."""
+    """Add the options, except those that pytest-recording adds with the same names and meanings."""
     parser.addini("recorded_dir", "where recordings are, beside the module of their test", default="cassettes")
     for name in NAMES:
         parser.addini(f"recorded_{name}", f"names for {name}= of every mark recorded", type="args", default=[])
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def _recording_comes(pluginmanager: pytest.PytestPluginManager) -> bool:
-    """Whether pytest-recording is or will be loaded, so that its options would be there twice."""
+    """Whether pytest-recording is or will be loaded, so that the options would be defined twice."""
     if "pytest_recording.plugin" in sys.modules:
         return True
     environment = [os.environ.get(name, "") for name in ("PYTEST_PLUGINS", "PYTEST_ADDOPTS")]
@@ -54,7 +54,7 @@ def _recording_comes(pluginmanager: pytest.PytestPluginManager) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known, and block the network if that is asked for."""
+    """Register the mark, and block the network if the option says so."""
     config.addinivalue_line(
         "markers",
         "recorded(path=None, *, mode=None, **options): answer requests of sessions with a cache from a recording "
@@ -66,39 +66,39 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         stack.enter_context(blocked_network())
         config.add_cleanup(stack.close)
-    if _is_there(config, "asyncio", "pytest_asyncio", "pytest_asyncio.plugin"):
+    if _is_loaded(config, "asyncio", "pytest_asyncio", "pytest_asyncio.plugin"):
         from aiohttp_cache_di_pytest import with_asyncio
 
         config.pluginmanager.register(with_asyncio, "aiohttp-cache-di-asyncio")
-    elif _is_there(config, "anyio", "anyio.pytest_plugin"):
+    elif _is_loaded(config, "anyio", "anyio.pytest_plugin"):
         from aiohttp_cache_di_pytest import with_anyio
 
         config.pluginmanager.register(with_anyio, "aiohttp-cache-di-anyio")
 
 
-def _is_there(config: pytest.Config, *names: str) -> bool:
-    """Whether a plugin is, by one of the names under which it may have been loaded."""
+def _is_loaded(config: pytest.Config, *names: str) -> bool:
+    """Whether a plugin is loaded, under any of *names*."""
     return any(map(config.pluginmanager.hasplugin, names))
 
 
-@pytest.hookimpl(trylast=True)  # another hook may mark tests
+@pytest.hookimpl(trylast=True)  # after other hooks, which may mark tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin to look at tests if one of them is recorded."""
+    """Register the hooks for recordings if a test is marked."""
     name = "aiohttp-cache-di-recorded"
     if _is_of_the_project(config) or config.pluginmanager.has_plugin(name):
         return
     if any(item.get_closest_marker("recorded") is not None for item in items):
         try:
             from aiohttp_cache_di_pytest.recorded import RecordedTests
-        except ImportError as error:  # PyYAML is missing: that fails the tests that need it, and no others
+        except ImportError as error:  # without PyYAML only the marked tests fail
             config.pluginmanager.register(_CannotRecord(error), name)
         else:
             config.pluginmanager.register(RecordedTests(config), name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the tests that were to be recorded and have asked for nothing: a cache of an earlier run may be why."""
-    ended = terminalreporter.stats.get("", ())  # where set-ups and tear-downs are that have passed
+    """List the tests that were to be recorded but sent no request, perhaps because an older cache answered."""
+    ended = terminalreporter.stats.get("", ())  # the category of passed set-ups and tear-downs
     unasked = [report.nodeid for report in ended if getattr(report, UNASKED, False)]
     if unasked:
         terminalreporter.section("not recorded")
@@ -108,7 +108,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _is_of_the_project(config: pytest.Config) -> bool:
-    """Whether the project has a mark of this name for something else."""
+    """Whether the project has a mark ``recorded`` of its own."""
     names = [re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")]
     return names.count("recorded") > 1
 
@@ -127,7 +127,7 @@ class _CannotRecord:
 
 @pytest.fixture
 def cache_in_memory() -> Generator[CacheSettings]:
-    """Let the app's containers keep responses in memory, empty at first, whatever the environment says."""
+    """Make the app's containers keep responses in memory, initially empty, whatever the environment says."""
     from aiohttp_cache_di.testing import in_memory
 
     with in_memory() as settings:
@@ -152,9 +152,9 @@ def _store_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stor
 
 @pytest.fixture
 def cache_per_worker(_store_of_worker: StoreOfWorker) -> Generator[str]:
-    """Let the app's containers use a store of the kind that the environment says, another one for each xdist worker.
+    """Make the app's containers use the configured kind of store, a separate one for each worker of xdist.
 
-    It lasts as long as the run.
+    It is deleted at the end of the test run.
     """
     with _store_of_worker.used():
         yield _store_of_worker.worker
@@ -165,7 +165,7 @@ def cache_per_worker(_store_of_worker: StoreOfWorker) -> Generator[str]:
 
 @pytest.fixture
 def fake_upstream() -> Generator[FakeUpstream]:
-    """Answer what the app's sessions ask of upstreams, from a server on this machine; see `FakeUpstream`."""
+    """Answer the requests of the app's sessions from a server on this machine; see `FakeUpstream`."""
     from aiohttp_cache_di.testing import FakeUpstream, UnexpectedRequestError
 
     with FakeUpstream() as upstream:
@@ -206,13 +206,13 @@ def cache_seed(_cache_under_test: CacheUnderTest) -> Callable[..., None]:
 
 @pytest.fixture
 def assert_cached(_cache_under_test: CacheUnderTest) -> Callable[..., Awaitable[None]]:
-    """Assert that the response for a URL is kept; see `CacheUnderTest.assert_cached`."""
+    """Assert that the response for a URL is stored; see `CacheUnderTest.assert_cached`."""
     return _cache_under_test.assert_cached
 
 
 @pytest.fixture
 def assert_not_cached(_cache_under_test: CacheUnderTest) -> Callable[..., Awaitable[None]]:
-    """Assert that no response for a URL is kept; see `CacheUnderTest.assert_not_cached`."""
+    """Assert that no response for a URL is stored; see `CacheUnderTest.assert_not_cached`."""
     return _cache_under_test.assert_not_cached
 
 
@@ -226,7 +226,7 @@ def assert_hit() -> Callable[[Any], None]:
 
 @pytest.fixture
 def cache_clock() -> Generator[CacheClock]:
-    """Let entries grow old without waiting; see `CacheClock`."""
+    """Let entries age without waiting; see `CacheClock`."""
     from aiohttp_cache_di.testing import CacheClock
 
     with CacheClock() as clock:

@@ -1,4 +1,4 @@
-"""Tests that are marked ``recorded``: the recording stands in the door from before their fixtures until after them."""
+"""The hooks for tests marked ``recorded``: the recording is active from before their fixtures until after them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _READ = (".yml", ".json", ".har", ".zip")
 
 
 class RecordedTests:
-    """The hooks; registered where a test is recorded."""
+    """The hooks, registered if any test is marked."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -40,11 +40,11 @@ class RecordedTests:
                 cassette.open()
             except (ConfigurationError, TypeError, pytest.UsageError) as error:
                 raise pytest.fail.Exception(str(error), pytrace=False) from None
-            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has not
+            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has passed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Fail a test whose app has swallowed that something is not recorded."""
+        """Fail the test if a request was not recorded, even if the app handled that error."""
         result = yield
         cassette = item.stash.get(CASSETTE, None)
         if cassette is not None:
@@ -55,7 +55,7 @@ class RecordedTests:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Write what is new, if the test has passed, and its fixtures have ended."""
+        """Write new recordings after the fixtures have ended, if the test has passed."""
         cassette, failed = item.stash.get(CASSETTE, None), item.stash.get(_FAILED, True)
         is_over = False
         try:
@@ -72,7 +72,7 @@ class RecordedTests:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Say in the last report of a test that it has asked for nothing; a worker of xdist sends that along."""
+        """Note in the last report of a test that it sent no request; workers of xdist send reports on."""
         report = yield
         if call.when == "teardown" and item.stash.get(_UNASKED, False):
             setattr(report, UNASKED, True)
@@ -90,7 +90,7 @@ class RecordedTests:
             mode = given.pop("mode", mode)
             if mode is not None and mode not in MODES:
                 raise pytest.UsageError(f"recorded: mode={mode!r}: use one of {', '.join(MODES)}")
-            rules_of(given)  # says what is wrong before it is put together with what is not
+            rules_of(given)  # checks the options of each mark before they are merged
             for name in (*NAMES, "filter"):
                 if name in given:
                     more = [given[name]] if callable(given[name]) else given[name]

@@ -1,4 +1,4 @@
-"""As `with_asyncio`, for test-suites whose only plugin for asynchronous tests is anyio's."""
+"""The fixture of `with_asyncio` for test suites that use anyio's plugin instead."""
 
 from __future__ import annotations
 

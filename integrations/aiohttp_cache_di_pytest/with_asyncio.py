@@ -1,4 +1,4 @@
-"""What needs pytest-asyncio: a fixture that lives in the event loop of the test."""
+"""The fixture that runs in the event loop of the test, which needs pytest-asyncio."""
 
 from __future__ import annotations
 

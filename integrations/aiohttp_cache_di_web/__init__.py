@@ -7,14 +7,14 @@
     app = web.Application()
     app.cleanup_ctx.append(cache_ctx)
 
-Sub-apps find the session of the app above them. aiohttp closes the contexts of that app *before* theirs, so a sub-app
-that uses the session in its own clean-up has a `make_cache_ctx` of its own. A second cache has a container and a key.
-`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus; `add_admin` adds a page to look
-into the caches.
+Sub-apps find the session of their parent app. aiohttp closes the contexts of the parent *before* theirs, so a sub-app
+that uses the session in its own clean-up needs a `make_cache_ctx` of its own. A second cache has a container and a key
+of its own. `cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus; `add_admin` adds a
+page that shows the caches.
 
 The adapter may import aiohttp.web, the container, the session and the admin page, and nothing imports it. A context
-(``state``) opens the container and puts the session into the app; a request, which knows the apps above its own, finds
-it there. ``routes`` has the handlers, ``admin`` the page.
+(``state``) opens the container and keeps the session in the app, where requests to it and to its sub-apps find it.
+``routes`` has the handlers, ``admin`` the page.
 
 PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """

@@ -1,4 +1,4 @@
-"""The admin page and its API, which look into the caches of an app, as routes of aiohttp.web."""
+"""The admin page, which shows the caches of an app, and its API, as routes of aiohttp.web."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 
 from aiohttp import web
 
-from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di_web.routes import Handler
 from aiohttp_cache_di_web.state import CACHED_SESSION
@@ -18,7 +18,7 @@ __all__ = ["Authorize", "add_admin"]
 Verdict: TypeAlias = bool | web.StreamResponse
 
 Authorize: TypeAlias = Callable[[web.Request], Verdict | Awaitable[Verdict]]
-"""A handler that returns True to let a request pass; or the response to send instead, or raises it."""
+"""A handler that returns True to admit a request, or returns or raises the response to send instead."""
 
 
 def add_admin(
@@ -33,17 +33,17 @@ def add_admin(
     """Add the admin page and its API to *app*, before it starts: ``add_admin(app, authorize=is_admin)``.
 
     Args:
-        app: which is to have the page; or a sub-app of it.
-        authorize: a handler, which may be a coroutine function. It returns True to let a request pass. A response that
-            it returns or raises is sent instead; anything else refuses. It has no default: None, written out, lets
-            clients on this machine in and no others, which is for development, and not for a service behind a proxy.
-        path: where the page is.
-        keys: of the sessions whose caches it shows.
-        read_only: nothing can be purged.
-        previews: the beginnings of bodies are shown.
+        app: the app that gets the page; or a sub-app of the app with the caches.
+        authorize: a handler, which may be a coroutine function. It returns True to admit a request. A response that it
+            returns or raises is sent instead; anything else refuses. It has no default: an explicit None admits only
+            clients on this machine, which is meant for development, not for a service behind a proxy.
+        path: the path of the page.
+        keys: the keys of the sessions whose caches it shows.
+        read_only: refuse purges.
+        previews: show the beginnings of bodies.
 
     Raises:
-        ConfigurationError: *authorize* or *path* is no such thing.
+        ConfigurationError: *authorize* is not callable, or *path* not a path.
     """
     base = mount_path(path, option="path")
     expect_callable(authorize, what="a handler")
@@ -65,7 +65,7 @@ def add_admin(
         own = base.rpartition("/")[2]
 
         async def to_page(request: web.Request) -> web.Response:
-            # As the browser sees the path, whatever a proxy has taken off it.
+            # Relative to the path that the browser sees: a proxy may have removed a prefix.
             return web.Response(status=307, headers={"Location": f"{own}/"})
 
         app.router.add_get(base, to_page)
@@ -83,7 +83,7 @@ def _admin_handler(
             if allowed is not True:
                 raise web.HTTPForbidden(text="authorize= has refused the request: it did not return True")
         sessions = [(str(key), request.config_dict.get(key)) for key in keys]
-        reply = await admin.answer(name, _ask(request), sessions, request.match_info.get("number", ""))
+        reply = await admin.answer(name, _admin_request(request), sessions, request.match_info.get("number", ""))
         response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
         if reply.headers.get("Connection") == "close":
             response.force_close()
@@ -92,7 +92,7 @@ def _admin_handler(
     return handler
 
 
-def _ask(request: web.Request) -> Ask:
+def _admin_request(request: web.Request) -> AdminRequest:
     async def read(limit: int) -> bytes:
         body = bytearray()
         async for piece in request.content.iter_any():
@@ -101,10 +101,10 @@ def _ask(request: web.Request) -> Ask:
                 break
         return bytes(body)
 
-    # A middleware may have put another address in place of the connection's own.
+    # A middleware may have replaced `request.remote`, so the address of the connection is checked as well.
     peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
     address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
-    return Ask(
+    return AdminRequest(
         request.method,
         [(name.lower(), value) for name, value in request.headers.items()],
         list(request.query.items()),

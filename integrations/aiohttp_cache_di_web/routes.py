@@ -1,4 +1,4 @@
-"""Handlers that tell how the caches of an app do: for readiness probes, and for Prometheus."""
+"""Handlers for readiness probes and for Prometheus, which report on the caches of an app."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def make_cache_health(
 ) -> Handler:
     """Make a handler for readiness probes: ``app.router.add_get("/readyz", make_cache_health([RATES_SESSION]))``.
 
-    It answers 503 while a cache is not open, and else 200: a cache whose store fails is ``degraded``, and the service
-    works without it.
+    It answers 503 while a cache is not open, and otherwise 200, also for a cache whose store fails (``degraded``): the
+    service works without it.
 
     Args:
-        keys: of the sessions that it tells of.
+        keys: the keys of the sessions that it reports on.
         degraded_status: the HTTP status while a cache is degraded, such as 503.
-        ping: try the stores each time, rather than tell what requests have met.
+        ping: test the stores each time, instead of reporting how the latest requests fared.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: web.Request) -> web.Response:
-        """Tell whether the cache of the app is open, and whether its store works."""
+        """Report whether the caches of the app are open, and whether their stores work."""
         status, told = await probe.answer([cache_of(request, key) for key in keys])
         return web.json_response(told, status=status, headers=NO_STORE)
 
@@ -53,16 +53,16 @@ def make_cache_metrics(
     """Make a handler for Prometheus; it needs the extra ``prometheus``.
 
     Args:
-        keys: of the sessions that it tells of; one that is not open is left out.
-        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+        keys: the keys of the sessions that it reports on; one that is not open is left out.
+        registry: a registry whose metrics are added, such as `prometheus_client.REGISTRY`.
 
     Raises:
-        MissingDependencyError: when it is asked for the first time, if prometheus_client is not installed.
+        MissingDependencyError: at the first request, if prometheus_client is not installed.
     """
     exposition = Exposition(registry)
 
     async def metrics(request: web.Request) -> web.Response:
-        """Show the counters of the cache to Prometheus."""
+        """The metrics of the caches, for Prometheus."""
         caches = [cache for key in keys if (cache := cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})

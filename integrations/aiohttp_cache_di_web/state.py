@@ -1,4 +1,4 @@
-"""The cached session in an app: opened with it, kept in it, closed with it."""
+"""The cached session of an app: opened when the app starts, kept in the app, closed when it is cleaned up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiohttp_cache_di.session import CachedSession
 __all__ = ["CACHED_SESSION", "CacheContext", "cache_ctx", "cache_of", "make_cache_ctx"]
 
 CACHED_SESSION: Final = web.AppKey("CACHED_SESSION", CachedSession)
-"""Where the session is kept in the app."""
+"""The default key of the session in the app."""
 
 CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManager[None]]
 """What ``app.cleanup_ctx`` takes."""
@@ -61,7 +61,7 @@ def make_cache_ctx(
 
 
 class _Running:
-    """A cache of an app that is served, by several runners perhaps."""
+    """A cache of a running app, which several runners may have started."""
 
     def __init__(self, container: Any) -> None:
         self.container = container
@@ -69,10 +69,10 @@ class _Running:
 
 
 class _Context(AbstractAsyncContextManager[None]):
-    """One start of an app.
+    """The context of one start of an app.
 
-    When a runner is cleaned up, aiohttp leaves the contexts of *all* starts, in reverse order, and does so once for
-    each runner. So the last runner goes when the first context has been left as often as there are contexts.
+    When a runner is cleaned up, aiohttp exits the contexts of *all* starts, in reverse order, and so once per runner.
+    So the last runner is cleaned up when the first context has been exited as many times as there are contexts.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class _Context(AbstractAsyncContextManager[None]):
     ) -> None:
         self._app, self._key, self._container, self._running = app, key, container, running
         self._left = 0
-        # A generator: when a start fails and nothing is cleaned up, the end of the loop closes it.
+        # A generator: if a start fails, aiohttp cleans up nothing, but the event loop closes generators at its end.
         self._open = self._keep_open()
 
     async def __aenter__(self) -> None:
@@ -119,7 +119,7 @@ class _Context(AbstractAsyncContextManager[None]):
         if self._app.get(self._key) is session:
             return
         with warnings.catch_warnings():
-            # Of an app that is started once more: what is kept in it was meant to change then.
+            # The app is started again, and its session has to be replaced.
             warnings.filterwarnings("ignore", "Changing state of started", DeprecationWarning)
             self._app[self._key] = session
 
@@ -134,6 +134,6 @@ and MissingDependencyError for a driver that is not installed. An app with sever
 
 
 def cache_of(request: web.Request, key: web.AppKey[CachedSession]) -> CacheBackend | None:
-    """The cache of the session kept under *key*; None where there is none, or it is closed."""
+    """The cache of the session under *key*; None if there is no session, or it is closed."""
     session: CachedSession | None = request.config_dict.get(key)
     return None if session is None or session.closed else session.cache

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.admin import Admin, Ask, Name, Reply
-from aiohttp_cache_di.admin.door import COOKIE, TOKEN_HEADER
+from aiohttp_cache_di.admin import Admin, AdminRequest, Name, Reply
+from aiohttp_cache_di.admin.access import COOKIE, TOKEN_HEADER
 
 __all__ = ["TOKEN", "ask", "ask_json", "change", "told"]
 
@@ -26,16 +26,18 @@ def ask(
     body: bytes = b"",
     is_https: bool = False,
     version: str = "1.1",
-) -> Ask:
+) -> AdminRequest:
     async def read(limit: int) -> bytes:
         return body[: limit + 1]
 
-    return Ask(method, list(headers), list((query or {}).items()), cookies or {}, peers, is_https, read, version)
+    return AdminRequest(
+        method, list(headers), list((query or {}).items()), cookies or {}, peers, is_https, read, version
+    )
 
 
 def change(
     body: object = None, *, more: Iterable[tuple[str, str]] = (), cookie: str = TOKEN, token: str = TOKEN
-) -> Ask:
+) -> AdminRequest:
     """A request that may change something, as the page makes it."""
     own = (("content-type", "application/json"), (TOKEN_HEADER.lower(), token))
     data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
@@ -48,7 +50,9 @@ def told(reply: Reply) -> Any:
     return json.loads(reply.body)
 
 
-async def ask_json(admin: Admin, session: CachedSession, name: Name, asked: Ask | None = None, **query: str) -> Any:
+async def ask_json(
+    admin: Admin, session: CachedSession, name: Name, asked: AdminRequest | None = None, **query: str
+) -> Any:
     """What is answered, which has to be a success."""
     reply = await admin.answer(name, asked or ask(query=query), [("cached_session", session)], "0")
     assert reply.status == 200, reply.body

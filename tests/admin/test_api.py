@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession, FileBackend
-from aiohttp_cache_di.admin import ENDPOINTS, Admin, Ask, Name
+from aiohttp_cache_di.admin import ENDPOINTS, Admin, AdminRequest, Name
 from aiohttp_cache_di.admin import questions as questions_module
 from aiohttp_cache_di.admin.preview import PREVIEW_BYTES
 from aiohttp_cache_di.admin.shapes import (
@@ -81,7 +81,7 @@ async def fill(backend: CacheBackend) -> None:
 
 
 async def refusal(
-    admin: Admin, session: CachedSession | None, name: Name, asked: Ask, status: int, number: str = "0"
+    admin: Admin, session: CachedSession | None, name: Name, asked: AdminRequest, status: int, number: str = "0"
 ) -> Any:
     reply = await admin.answer(name, asked, [("cached_session", session)], number)
     error = told(reply)["error"]
@@ -360,7 +360,7 @@ async def test_a_request_that_cannot_be_made_is_not_explained(admin: Admin, sess
     await refusal(admin, session, "explain", change(wish), 400)
 
 
-STORE_NAMES: tuple[tuple[Name, Ask], ...] = (
+STORE_NAMES: tuple[tuple[Name, AdminRequest], ...] = (
     ("store", ask()),
     ("entries", ask()),
     ("entry", ask(query={"key": "0" * 40})),
@@ -444,7 +444,7 @@ async def test_the_page_runs_its_own_script_and_no_other(admin: Admin) -> None:
     assert "https://" not in document.replace("https://api.example.org/items?page=1", "")  # nothing from elsewhere
 
 
-SHAPES: tuple[tuple[Name, Ask, type[Any]], ...] = (
+SHAPES: tuple[tuple[Name, AdminRequest, type[Any]], ...] = (
     ("caches", ask(), CachesAnswer),
     ("now", ask(), NowAnswer),
     ("store", ask(), StoreAnswer),

@@ -23,7 +23,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import aiohttp_cache_di_fastapi as for_fastapi
 import aiohttp_cache_di_web as for_web
 from aiohttp_cache_di import CachedSession, ConfigurationError
-from aiohttp_cache_di.admin.door import COOKIE, TOKEN_HEADER
+from aiohttp_cache_di.admin.access import COOKIE, TOKEN_HEADER
 from aiohttp_cache_di.containers import CacheContainer
 from tests.integrations.origin import Origin
 

@@ -272,7 +272,7 @@ def test_an_env_file_that_is_a_pipe_is_read_once(tmp_path: Path) -> None:
 def test_a_pipe_that_no_one_writes_to_is_not_waited_for_without_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("aiohttp_cache_di.settings.sources.PIPE_PATIENCE_S", 0.05)
+    monkeypatch.setattr("aiohttp_cache_di.settings.sources.PIPE_TIMEOUT_S", 0.05)
     os.mkfifo(tmp_path / ".env")
 
     assert refusal() == "env_file='.env' cannot be read: nothing was written to the pipe for 0.05 s"

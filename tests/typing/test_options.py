@@ -28,6 +28,7 @@ from aiohttp_cache_di import (
     RedisCache,
     SQLiteBackend,
     SQLiteCache,
+    open_container,
 )
 from aiohttp_cache_di.backends.mongodb.client import NAMED
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
@@ -36,6 +37,8 @@ from aiohttp_cache_di.backends.sqlite.file.files import BUSY_TIMEOUT_S
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.wishes import WISHES
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS
+from aiohttp_cache_di_fastapi import install, make_lifespan
+from aiohttp_cache_di_web import make_cache_ctx
 from tests.typing.typed_dicts import OPTION_FILES, typed_dicts
 
 TYPED: Final = typed_dicts(*OPTION_FILES)
@@ -247,3 +250,5 @@ def test_the_types_that_are_read_at_run_time_can_be_read() -> None:
     """As containers and other frameworks do that look at annotations."""
     for made in (CacheBackend, SQLiteBackend, FileBackend, DictCache, SQLiteCache, FileCache, CachedSession):
         assert get_type_hints(made.__init__)
+    for opened in (open_container, make_lifespan, install, make_cache_ctx):
+        assert "container" in get_type_hints(opened)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, 
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.signatures import OptionsSignature
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.typed import DynamoDBBackendOptions, DynamoDbCacheOptions
@@ -33,7 +34,9 @@ class DynamoDBBackend(CacheBackend):
     larger response is kept in several.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDBBackendOptions")
+    __signature__: OptionsSignature = OptionsSignature(
+        "aiohttp_cache_di.backends.dynamodb.typed:DynamoDBBackendOptions"
+    )
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class DynamoDbCache(StackCache):
     With ``near_tier_s`` what others change meanwhile is not heard of.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, record_byte
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileBackendOptions", "FileCache", "FileOptions"]
 
@@ -46,7 +47,9 @@ class FileBackend(CacheBackend):
     It takes the options of every backend (`CacheOptions`), of which ``max_bytes`` is 1 GiB by default, and ``fsync``.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileBackendOptions")
+    __signature__: OptionsSignature = OptionsSignature(
+        "aiohttp_cache_di.backends.filesystem.backend:FileBackendOptions"
+    )
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class FileCache(StackCache):
     processes write.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
 
     def __init__(
         self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Unpack[FileOptions]

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
 
 __all__ = ["Pool"]
 
@@ -25,69 +26,23 @@ Most C libraries give memory at the end of a heap back to the system where it is
 was let go of, and from 128 KiB on before. The bodies of a batch would lie in new pages each time, and a page takes a
 thread as long as an eighth of a file. There are two batches at a time: one that is read, and one that is being used.
 """
-POLL_S: Final = 0.001  # an errand comes from a destructor, and has no future that tells of its end
+POLL_S: Final = 0.001  # not all jobs have a caller who hears of their end
 
 
-class _LoopJobs:
-    """The jobs that one loop has asked for; changed in that loop alone."""
+class _Job:
+    """Something to do, and the future that tells what comes of it, if any does."""
 
-    __slots__ = ("finished", "loop", "unfinished")
+    __slots__ = ("call", "future", "undo")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = weakref.ref(loop)
-        self.unfinished = 0
-        self.finished: asyncio.Event | None = None
-
-    def end(self) -> None:
-        """One job is done, whether its caller has waited or not."""
-        self.unfinished -= 1
-        if not self.unfinished and self.finished is not None:
-            self.finished.set()
-
-
-_Errand: TypeAlias = partial[object]  # each is another one, though it be of the same call
-
-
-class _Task(NamedTuple):
-    job: Callable[[], Any]
-    undo: Callable[[Any], None] | None
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    jobs: _LoopJobs
-
-
-class _Waiting:
-    """What is to be done, and the threads that wait for it, each at a lock of its own: the last to come goes first.
-
-    One that is woken is woken for a job; a queue that all wait at would wake a second one in vain for each.
-    """
-
-    __slots__ = ("idle", "jobs")
-
-    def __init__(self) -> None:
-        self.jobs: deque[_Task | _Errand | None] = deque()
-        self.idle: list[threading.Lock] = []
-
-    def put(self, job: _Task | _Errand | None) -> bool:
-        """Have *job* done; False where no thread waits for one."""
-        self.jobs.append(job)
-        return self.wake()
-
-    def wake(self) -> bool:
-        """Wake a thread; False where none waits. From anywhere, a destructor too."""
-        try:
-            self.idle.pop().release()
-        except IndexError:
-            return False
-        return True
-
-    def rest(self, lock: threading.Lock) -> None:
-        """Wait for something to do, as one that is in `idle` or has just been taken out."""
-        if self.jobs:
-            with suppress(ValueError):
-                self.idle.remove(lock)
-                return
-        lock.acquire()
+    def __init__(
+        self,
+        call: Callable[[], Any],
+        future: asyncio.Future[Any] | None = None,
+        undo: Callable[[Any], object] | None = None,
+    ) -> None:
+        self.call = call
+        self.future = future
+        self.undo = undo
 
 
 class Pool:
@@ -106,76 +61,73 @@ class Pool:
 
     def begin_anew(self) -> None:
         """Forget all threads and jobs, which are a parent process's."""
-        self._waiting = _Waiting()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopJobs] = weakref.WeakKeyDictionary()
-        self._latest: _LoopJobs | None = None
-        self._errands: set[_Errand] = set()  # that are not done
+        self._unfinished: set[_Job] = set()
+        self._errands: deque[_Job] = deque()
+        self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
         self._guard = threading.Lock()
 
-    def run(self, job: Callable[[], T], undo: Callable[[T], None] | None = None) -> asyncio.Future[T]:
-        """Do *job* in a thread; where its caller has left by the time it is done, do *undo* with its result."""
+    def run(self, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
+        """Do *call* in a thread; where its caller has left by the time it is done, do *undo* with its result."""
         loop = asyncio.get_running_loop()
+        if self._latest() is not loop:
+            self._loops.add(loop)
+            self._latest = weakref.ref(loop)
         future: asyncio.Future[T] = loop.create_future()
-        jobs = self._latest
-        if jobs is None or jobs.loop() is not loop:
-            self._latest = jobs = self._by_loop.setdefault(loop, _LoopJobs(loop))
-        jobs.unfinished += 1
-        if not self._waiting.put(_Task(job, undo, loop, future, jobs)) and len(self._threads) < self.size:
-            self._grow()
+        job = _Job(call, future, undo)
+        self._unfinished.add(job)
+        self._queue.put(job)
+        if len(self._threads) < min(self.size, len(self._unfinished) - len(self._errands)):
+            with self._guard:
+                self._start(self.size)
         return future
 
-    def post(self, job: Callable[[], object]) -> None:
-        """Do *job* in a thread some time, whatever comes of it; from anywhere, a destructor too.
+    def post(self, call: Callable[[], object]) -> None:
+        """Do *call* in a thread some time, whatever comes of it; from anywhere, a destructor too.
 
         Raises:
-            RuntimeError: no thread can be started, as at the end of a program.
+            RuntimeError: the program is at its end.
         """
         if sys.is_finalizing():  # Before CPython 3.12 a thread that is started then is waited for without end.
             raise RuntimeError("no thread can be started while the interpreter ends")
-        if not self._threads and self._guard.acquire(blocking=False):
+        job = _Job(call)
+        self._unfinished.add(job)
+        self._errands.append(job)
+        try:  # what the caller asks for next has a thread come, and the loop out of its way
+            asyncio.get_running_loop().call_soon(self._wake)
+        except RuntimeError:  # there is no loop
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._errands:
+            self._queue.put(_Job(bool))
+        if not self._threads and self._guard.acquire(blocking=False):  # a destructor may have interrupted a start
             try:
-                self._start()
+                with suppress(RuntimeError):  # as one more than the system allows; the next job tries again
+                    self._start(1)
             finally:
                 self._guard.release()
-        errand = partial(job)
-        self._errands.add(errand)
-        self._waiting.jobs.append(errand)
-        try:  # what the caller does next may be a job, which then goes first
-            asyncio.get_running_loop().call_soon(self._waiting.wake)
-        except RuntimeError:  # there is no loop
-            self._waiting.wake()
 
     async def finish(self, within_s: float) -> None:
-        """Wait until what is asked for by now is done: *within_s* at most for either kind.
+        """Wait until what is asked for by now is done, *within_s* at most.
 
-        That is the running loop's jobs, those whose callers have gone included, and all errands: what an errand removes
-        would else stay, where the program ends next.
+        That is the running loop's jobs, those whose callers have gone included, and all that was posted: what that
+        removes would else stay, where the program ends next.
         """
-        await self._finish_jobs(within_s)
-        if errands := self._errands.copy():
-            self.run(partial(self._wait_for, errands, within_s))  # not in the loop, whose clock a test may have stopped
-            await self._finish_jobs(within_s)
+        loop = asyncio.get_running_loop()
+        jobs = {job for job in self._unfinished.copy() if job.future is None or job.future.get_loop() is loop}
+        if jobs:  # not in the loop, whose clock a test may have stopped
+            await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
+        self._loops.discard(loop)
+        self._latest = lambda: None
 
-    def _wait_for(self, errands: set[_Errand], within_s: float) -> None:
+    def _wait_for(self, jobs: set[_Job], within_s: float) -> None:
         for _ in range(int(within_s / POLL_S)):
-            if errands.isdisjoint(self._errands):
+            if jobs.isdisjoint(self._unfinished):
                 return
             time.sleep(POLL_S)
-
-    async def _finish_jobs(self, within_s: float) -> None:
-        jobs = self._by_loop.get(loop := asyncio.get_running_loop())
-        if jobs is None:
-            return
-        if jobs.unfinished:
-            jobs.finished = jobs.finished or asyncio.Event()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(jobs.finished.wait(), within_s)
-            jobs.finished = None
-        if self._by_loop.get(loop) is jobs:
-            del self._by_loop[loop]
-        if self._latest is jobs:
-            self._latest = None
 
     @property
     def is_idle(self) -> bool:
@@ -186,80 +138,54 @@ class Pool:
     def is_shared(self) -> bool:
         """Whether another loop that is open has use for the threads."""
         running = asyncio.get_running_loop()
-        return any(not (loop is running or loop.is_closed()) for loop in list(self._by_loop))
+        return any(not (loop is running or loop.is_closed()) for loop in list(self._loops))
 
     def stop(self) -> None:
         """Let the threads end once the jobs are done."""
         with self._guard:
-            waiting, threads = self._waiting, self._threads
-            self._waiting, self._threads = _Waiting(), []
+            queue, threads = self._queue, self._threads
+            self._queue, self._threads = SimpleQueue(), []
         for _ in threads:
-            waiting.put(None)
+            queue.put(None)
 
-    def _grow(self) -> None:
-        with self._guard:
-            if len(self._threads) < self.size:
-                self._start()
+    def _start(self, size: int) -> None:
+        if len(self._threads) < size:
+            thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
+            thread.start()
+            self._threads.append(thread)  # one that cannot be started is none
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, args=(self._waiting,), name=THREAD_NAME, daemon=True)
-        thread.start()
-        self._threads.append(thread)  # one that cannot be started is none
-
-    def _serve(self, waiting: _Waiting) -> None:
+    def _serve(self, queue: SimpleQueue[_Job | None]) -> None:
         bytearray(KEPT_BYTES)
-        lock = threading.Lock()
-        lock.acquire()
-        while True:
-            try:
-                job = waiting.jobs.popleft()
-            except IndexError:
-                waiting.idle.append(lock)
-                waiting.rest(lock)
-                continue
-            if job is None:
-                return
-            is_idle = self._do(job, waiting, lock)
+        while (job := queue.get()) is not None:
+            with suppress(IndexError):
+                while True:
+                    self._do(self._errands.popleft())
+            self._do(job)
             del job  # or a body would stay in memory until the next one
-            if is_idle:
-                waiting.rest(lock)
 
-    def _do(self, job: _Task | _Errand, waiting: _Waiting, lock: threading.Lock) -> bool:
-        """Do *job*; whether its thread counts as idle since."""
-        if not isinstance(job, _Task):
-            with suppress(Exception):
-                job()
-            self._errands.discard(job)
-            return False
-        result, error, is_done = None, None, False
-        if not job.future.cancelled():
-            is_done = True
+    def _do(self, job: _Job) -> None:
+        future, result, error = job.future, None, None
+        if future is not None and future.cancelled():
+            job.undo = None
+        else:
             try:
-                result = job.job()
+                result = job.call()
             except BaseException as exc:
-                error = exc
-        is_idle = not waiting.jobs
-        if is_idle:  # who is answered may ask again before this thread has come to wait
-            waiting.idle.append(lock)
-        self._answer(job, result, error, is_done=is_done)
-        return is_idle
+                error, job.undo = exc, None
+        self._unfinished.discard(job)
+        if future is not None:
+            try:
+                future.get_loop().call_soon_threadsafe(self._settle, job, result, error)
+            except RuntimeError:  # the loop is closed: nothing waits for the answer
+                if job.undo is not None:
+                    job.undo(result)
 
-    def _answer(self, task: _Task, result: Any, error: BaseException | None, *, is_done: bool) -> None:
-        undo = partial(task.undo, result) if task.undo is not None and is_done and error is None else None
-        try:
-            task.loop.call_soon_threadsafe(self._settle, task, result, error, undo)
-        except RuntimeError:  # the loop is closed: nothing waits for the answer
+    def _settle(self, job: _Job, result: Any, error: BaseException | None) -> None:
+        future, undo = job.future, job.undo
+        if future is None or future.done():
             if undo is not None:
-                with suppress(Exception):
-                    undo()
-
-    def _settle(self, task: _Task, result: Any, error: BaseException | None, undo: Callable[[], object] | None) -> None:
-        future = task.future
-        if not future.done():
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-        elif undo is not None:
-            self.run(undo)
-        task.jobs.end()
+                self.run(partial(undo, result))
+        elif error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

@@ -80,7 +80,7 @@ class FileStore:
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
-        self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
+        self._bodies = Bodies(self._tree, self._known, self.events, self._readers)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
@@ -231,7 +231,6 @@ class FileStore:
     # ---- in the threads
 
     def _let_go(self) -> None:
-        self._bodies.give_up_all()
         self._leases.close()
         self._tree.close()
 
@@ -291,7 +290,13 @@ class FileStore:
             place = None if body is None else partial(self._bodies.place, body, leaf, name)
             return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
-        before = self._tree.in_leaf(name, write)
+        was_placed = body is not None and body.is_placed
+        try:
+            before = self._tree.in_leaf(name, write)
+        except BaseException:
+            if body is not None:
+                body.is_placed = was_placed  # if it was not, its last reader looks for an entry that tells of it
+            raise
         self._known.is_new_use(name)  # as good as one
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
 from typing import Any, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.storage import ResponseOrKey
@@ -18,6 +18,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import in_memory
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["DictCache"]
 
@@ -28,7 +29,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
     They are packed as they come; those that were asked for lately are kept open too.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:StorageOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:StorageOptions")
 
     def __init__(
         self,

@@ -14,7 +14,9 @@ __all__ = ["CommonLines", "Packed"]
 
 MAX_LINES: Final = 256
 MAX_LINE_BYTES: Final = 1024  # as a content security policy may take; with MAX_LINES, all take half a MiB at most
-OFTEN_CHANGING: Final = frozenset({b"date", b"expires", b"age"})  # of many responses at a time, and of none later
+OF_FEW: Final = frozenset(
+    {b"etag", b"date", b"expires", b"age"}
+)  # of one response, or of many at a time and none later
 
 Line: TypeAlias = tuple[bytes, bytes]
 
@@ -55,12 +57,12 @@ class CommonLines:
 
     def at_rest(self, entry: StoredResponse, key: str) -> Packed | StoredResponse:
         """*entry* as it is kept under *key*: as it is, where it has no packed form."""
-        number_of = self._numbers.get
-        mixed: list[int | Line] = []
+        lines, number_of = entry.raw_headers, self._numbers.get
         try:
-            for line in entry.raw_headers:
-                number = number_of(line)
-                mixed.append(self._noted(line) if number is None else number)
+            mixed = [
+                self._noted(line) if number is None else number
+                for line, number in zip(lines, map(number_of, lines), strict=True)
+            ]
             head = _encode((mixed, msgspec.structs.replace(entry, key="", body=b"", raw_headers=())))
         except (TypeError, ValueError, OverflowError):
             return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
@@ -78,13 +80,14 @@ class CommonLines:
 
     def _noted(self, line: Line) -> int | Line:
         """*line*, or the number that it has from now on."""
-        if len(self._lines) >= MAX_LINES:
+        name, value = line
+        if name.lower() in OF_FEW or len(self._lines) >= MAX_LINES:
             return line
         if line in self._seen:
             self._numbers[line] = number = len(self._lines)
             self._lines.append(line)
             return number
-        if len(line[0]) + len(line[1]) <= MAX_LINE_BYTES and line[0].lower() not in OFTEN_CHANGING:
+        if len(name) + len(value) <= MAX_LINE_BYTES:
             if len(self._seen) >= MAX_LINES:
                 self._seen.clear()
             self._seen[line] = None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options.values import codec_of, of_backend, of_driver
@@ -14,6 +13,7 @@ from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import MissingDependencyError
+from aiohttp_cache_di.signatures import OptionsSignature
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
@@ -33,7 +33,7 @@ class MongoDBBackend(CacheBackend):
     of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class MongoDBCache(StackCache):
     server by itself does not, and the seconds alone bound how old a copy is.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
-__all__ = ["Age", "Selectors", "Size", "selection", "tags_in"]
+__all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
 
 Age: TypeAlias = float | str | timedelta
 """Seconds, a text such as ``"1h30m"``, or a timedelta."""
@@ -76,9 +76,9 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         tests.append(lambda info: wanted_host.is_of(info.url))
         clues += _clue([wanted_host.name], any_case=True)
     if (url := selectors.get("url")) is not None:
-        test, paths = _of_url(url, ignored_params, ordered)
-        tests.append(test)
-        clues += _clue(paths)
+        of_url = _of_url(url, ignored_params, ordered)
+        tests.append(of_url)
+        clues += of_url.clues
     if selectors.get("expired"):
         tests.append(lambda info: info.fresh_until <= now)
     if (age := selectors.get("older_than")) is not None:
@@ -119,31 +119,39 @@ def _all_of(tests: list[Wanted]) -> Wanted:
     return lambda info: all(test(info) for test in tests)
 
 
-def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> tuple[Wanted, set[str]]:
-    """What tells a response to *url*, and the paths of which its own URL has one; "" for any."""
-
-    def shown(of: str | URL) -> URL:
-        return URL(keys.redact_url(of, ignored_params), encoded=True)
-
-    def target(of: str | URL) -> str:
-        return keys.target_of(shown(of), ignored_params, ordered=ordered)
-
+def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Selection:
     if not isinstance(url, str | URL):
         raise ConfigurationError(f"url={url!r}: use a URL")
     try:
         spellings = keys.spellings(url)
-        targets = {target(spelling) for spelling in spellings}
-        named = {shown(spelling).raw_path for spelling in spellings}  # without the secrets that a path may have
+        found = of_urls(spellings, ignored_params, ordered=ordered)
     except ValueError as exc:
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
     for spelling in spellings:
         expect_scheme(spelling, url)
-    paths = {"" if path == "/" else path for path in named}
+    return found
+
+
+def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordered: bool) -> Selection:
+    """What tells a response to one of *spellings*, as it is shown: by any method, for anyone, in any variant."""
+
+    def shown(of: str | URL) -> URL:
+        return URL(keys.redact_url(of, ignored_params), encoded=True)
+
+    def target(of: URL) -> str:
+        return keys.target_of(of, ignored_params, ordered=ordered)
+
+    named = [shown(spelling) for spelling in spellings]
+    targets = {target(each) for each in named}
+    paths = {"" if each.raw_path == "/" else each.raw_path for each in named}
 
     def test(info: EntryInfo) -> bool:
-        return any(path in info.url for path in paths) and target(info.url) in targets
+        try:
+            return any(path in info.url for path in paths) and target(shown(info.url)) in targets
+        except ValueError:  # a URL that is none
+            return False
 
-    return test, paths
+    return Selection(test, tuple(_clue(paths)))
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:

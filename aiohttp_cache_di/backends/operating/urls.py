@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp.typedefs import StrOrURL
-from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
+from aiohttp_cache_di.backends.operating.selection import of_urls
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
-from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -69,7 +68,7 @@ class Addressed(Deleting):
                 if item is not None and not isinstance(item, str):
                     stored = getattr(item, "stored", None)
                     url = stored.url if isinstance(stored, StoredResponse) else str(item.url)
-                    yield _shown(self, url)  # which users' programs may have put there as it is
+                    yield keys.redact_url(url, self.ignored_params)  # which users' programs may have put there as it is
 
     async def listed_as(self, url: StrOrURL, method: str = "GET", params: Any = None) -> set[str]:
         """The keys of all that `get_urls` lists as *url*, where that lacks a value; none for a URL that is whole.
@@ -102,23 +101,11 @@ def _keys_of(backend: Addressed, url: StrOrURL, method: str, arguments: dict[str
 async def _all_keys_of(backend: Addressed, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
     """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
     spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
-    wanted = {_target(backend, _shown(backend, spelling)) for spelling in spelt}
-
-    def is_wanted(info: EntryInfo) -> bool:
-        with suppress(ValueError):  # of a URL that is none
-            return method in (None, info.method) and _target(backend, _shown(backend, info.url)) in wanted
-        return False
-
-    async with aclosing(upkeep.infos(backend.stack, is_wanted)) as pages:
+    wanted = of_urls(spelt, backend.ignored_params, ordered=backend.is_ordered)
+    if method is not None:
+        wanted = wanted.having(lambda info: info.method == method)
+    async with aclosing(upkeep.infos(backend.stack, wanted)) as pages:
         return {info.key async for page in pages for info in page}
-
-
-def _shown(backend: Addressed, url: str | URL) -> str:
-    return keys.redact_url(url, backend.ignored_params)
-
-
-def _target(backend: Addressed, url: str) -> str:
-    return keys.target_of(URL(url, encoded=True), backend.ignored_params, ordered=backend.is_ordered)
 
 
 async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:

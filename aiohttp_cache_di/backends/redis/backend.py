@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, of_backend, of_driver
@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.signatures import OptionsSignature
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
@@ -31,7 +32,7 @@ class RedisBackend(CacheBackend):
     ``redis.asyncio.Redis``.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisBackendOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.redis.typed:RedisBackendOptions")
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class RedisCache(StackCache):
     is a copy (client-side caching, RESP3), so the seconds bound only what happens when the network loses that message.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.redis.typed:RedisOptions")
 
     def __init__(
         self,

@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from aiohttp_cache_di._redis import driver, introduction, no_retry
+from aiohttp_cache_di._redis import driver, introduction, is_tls, no_retry
 from aiohttp_cache_di.addresses import hosts_of, mask_redis_address, refuse_odd_redis_address
 from aiohttp_cache_di.backends.redis.servers.cluster import Cluster, Known
 from aiohttp_cache_di.backends.redis.servers.topology import SingleServer, Topology
-from aiohttp_cache_di.backends.redis.servers.ways import DirectWay, SentinelWay
+from aiohttp_cache_di.backends.redis.servers.ways import way_by_sentinels, way_to_server
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["driver_options", "topology_at", "topology_of"]
@@ -88,7 +88,7 @@ def topology_at(address: str, options: Mapping[str, Any]) -> Topology:
         return Cluster(Known(hosts_of(read.hosts, REDIS_PORT), arguments))
     if read.kind == "sentinel":
         return _of_sentinels(read, arguments)
-    return SingleServer(DirectWay(driver().Redis(**arguments).connection_pool))
+    return SingleServer(way_to_server(driver().Redis(**arguments).connection_pool))
 
 
 def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
@@ -99,7 +99,7 @@ def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
     """
     service: str | None = options.get("service_name")
     if isinstance(client, driver().RedisCluster):
-        return Cluster(_KnownOf(client))
+        return Cluster(_known_of(client))
     if isinstance(client, driver().Sentinel):
         if service is None:
             raise ConfigurationError(
@@ -115,26 +115,23 @@ def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
         kinds = "redis.asyncio.Redis, RedisCluster or Sentinel"
         raise ConfigurationError(f"connection has to be a {kinds}, not a {name}{hint}")
     if not isinstance(pool, _sentinel_pool()):
-        return SingleServer(DirectWay(pool))
+        return SingleServer(way_to_server(pool))
     if not pool.is_master:
         raise ConfigurationError("connection is to replicas, which take no writes: give what master_for() makes")
-    return SingleServer(SentinelWay(pool))
+    return SingleServer(way_by_sentinels(pool))
 
 
-class _KnownOf(Known):
-    """What a user's client knows of a cluster: its settings, and the servers that it knows just now."""
-
-    def __init__(self, client: Any) -> None:
-        manager = client.nodes_manager
-        settings: dict[str, Any] = dict(client.connection_kwargs)
-        known = _options_of("RedisCluster")
-        arguments = {name: value for name, value in settings.items() if name in known}
-        if issubclass(settings["connection_class"], driver().SSLConnection):
-            arguments["ssl"] = True
-        if manager.address_remap is not None:
-            arguments["address_remap"] = manager.address_remap
-        servers = [(node.host, int(node.port)) for node in manager.startup_nodes.values()]
-        super().__init__(servers, arguments)
+def _known_of(client: Any) -> Known:
+    """What a user's client knows of a cluster: its settings, and the servers that it was given."""
+    manager = client.nodes_manager
+    settings: dict[str, Any] = dict(client.connection_kwargs)
+    known = _options_of("RedisCluster")
+    arguments = {name: value for name, value in settings.items() if name in known}
+    if is_tls(settings["connection_class"]):
+        arguments["ssl"] = True
+    if manager.address_remap is not None:
+        arguments["address_remap"] = manager.address_remap
+    return Known([(node.host, int(node.port)) for node in manager.startup_nodes.values()], arguments)
 
 
 def _options_of(name: str) -> frozenset[str]:
@@ -157,7 +154,7 @@ def _of_sentinels(read: _Address, arguments: dict[str, Any]) -> Topology:
         min_other_sentinels=arguments.pop("min_other_sentinels", 0),
         sentinel_kwargs=asking,
     )
-    return SingleServer(SentinelWay(manager.master_for(service, **arguments).connection_pool))
+    return SingleServer(way_by_sentinels(manager.master_for(service, **arguments).connection_pool))
 
 
 def _read(address: str) -> _Address:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.redis.records.commands import get_upto, head, number, page, size_of, storing, value
-from aiohttp_cache_di.backends.redis.records.leases import Leases, Release
+from aiohttp_cache_di.backends.redis.records.leases import Leases
 from aiohttp_cache_di.backends.redis.records.names import Names
 from aiohttp_cache_di.backends.redis.records.reading import BATCH, Reading, abandon_all, all_of
 from aiohttp_cache_di.backends.redis.records.tracking import Tracking
@@ -114,45 +114,44 @@ class RedisStore:
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* until their time in one round trip, in which leases go back too."""
-        written: list[asyncio.Future[Reply] | StorageError] = []
-        releases: list[Release] = []
         names = [self._names.record(record.key) for record in records]
-        now = self.topology.now(names[0]) if len(names) == 1 else None
-        connections = await self._connections(names) if now is None else (now,)
-        for record, name, connection in zip(records, names, connections, strict=True):
+        asked: dict[int, asyncio.Future[Reply] | StorageError] = {}
+        for connection, indexes in await self.topology.parts(names):
             if isinstance(connection, StorageError):
-                written.append(connection)
+                asked.update(dict.fromkeys(indexes, connection))
                 continue
             with connection.together():
-                try:
-                    data = self._packed(record)
-                except StorageError as exc:
-                    written.append(exc)
-                else:
-                    written.append(connection.submit(storing(name, data, record.until)))
-                if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
-                    releases.append(release)
+                for index in indexes:
+                    asked[index] = self._begin_put(connection, names[index], records[index])
         try:
-            outcome = [await _outcome(each) for each in written]
+            outcome = [await _outcome(asked[index]) for index in range(len(records))]
         except BaseException:
-            abandon_all(each for each in written if not isinstance(each, StorageError))
+            abandon_all(each for each in asked.values() if not isinstance(each, StorageError))
             raise
-        with contextlib.suppress(StorageError):  # a lease that stays ends by itself
-            for release in releases:
-                await release.finish()
+        if not self._leases.has_scripts:
+            with suppress(StorageError):  # a lease that stays ends by itself
+                for record in records:
+                    if record.leased:
+                        await self.release(record.key)
         if isinstance(first := outcome[0], StorageError) and all(isinstance(each, StorageError) for each in outcome):
             raise first
         return outcome
 
+    def _begin_put(self, connection: Connection, name: bytes, record: Record) -> asyncio.Future[Reply] | StorageError:
+        try:
+            return connection.submit(storing(name, self._packed(record), record.until))
+        except StorageError as exc:
+            return exc
+        finally:
+            if record.leased and self._leases.has_scripts:
+                self._leases.begin_release(connection, record.key)
+
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys* by its first bytes, in one round trip."""
-        last = b"%d" % (HEAD_BYTES - 1)
-        asked: list[asyncio.Future[bytes]] = []
-        for key in keys:
-            name = self._names.record(key)
-            connection = await self._connection(name)
-            asked.append(connection.submit(command(b"GETRANGE", name, b"0", last), head))
-        return [leads_on(each) if each else None for each in await all_of(asked)]
+        names = [self._names.record(key) for key in keys]
+        connections = [await self._connection(name) for name in names]
+        heads = await _beginnings(connections, names, HEAD_BYTES)
+        return [leads_on(each) if each else None for each in heads]
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* in one round trip."""
@@ -168,13 +167,16 @@ class RedisStore:
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by the beginnings of their values, in one round trip for each page."""
-        last = b"%d" % (OUTLINE_BYTES - 1)
         async for endpoint, names in self._walk():
             connection = await endpoint.connection()
-            asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
-            sizes = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
+            asked = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
+            try:
+                beginnings = await _beginnings([connection] * len(names), names, OUTLINE_BYTES)
+                sizes = await all_of(asked)
+            finally:
+                abandon_all(asked)
             found: list[InfoRow] = []
-            for name, beginning, size in zip(names, await all_of(asked), await all_of(sizes), strict=True):
+            for name, beginning, size in zip(names, beginnings, sizes, strict=True):
                 key = self._key(name)
                 info = outline(beginning, size, key)
                 if beginning and (info is None or wanted(info)):
@@ -229,8 +231,7 @@ class RedisStore:
         """Give a lease back before its time, unless it has passed to another process."""
         if self._leases.is_held(key):
             connection = await self._connection(self._names.record(key))
-            if (release := self._leases.begin_release(connection, key)) is not None:
-                await release.finish()
+            await self._leases.release(connection, key)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
@@ -286,15 +287,6 @@ class RedisStore:
     async def _connection(self, name: bytes) -> Connection:
         return self.topology.now(name) or await self.topology.connection(name)
 
-    async def _connections(self, names: Sequence[bytes]) -> list[Connection | StorageError]:
-        parts = await self.topology.parts(names)
-        if len(parts) == 1:
-            return [parts[0].connection] * len(names)
-        found: dict[int, Connection | StorageError] = {}
-        for connection, indexes in parts:
-            found.update(dict.fromkeys(indexes, connection))
-        return [found[index] for index in range(len(names))]
-
     async def _unlink(self, names: Sequence[bytes]) -> int:
         asked: list[asyncio.Future[int]] = []
         failed: StorageError | None = None
@@ -338,9 +330,7 @@ class RedisStore:
                 return
 
     async def _heads(self, connection: Connection, names: Sequence[bytes]) -> list[Row]:
-        last = b"%d" % (HEAD_BYTES - 1)
-        asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
-        heads = await all_of(asked)
+        heads = await _beginnings([connection] * len(names), names, HEAD_BYTES)
         return [Row(self._key(name), leads_on(head)) for name, head in zip(names, heads, strict=True) if head]
 
     async def _rows(self, names: Sequence[bytes]) -> list[Row]:
@@ -357,6 +347,12 @@ class RedisStore:
         key = self._names.key(name)
         assert key is not None  # noqa: S101  # of those that a walk meets
         return key
+
+
+async def _beginnings(connections: Sequence[Connection], names: Sequence[bytes], size: int) -> list[bytes]:
+    """The first *size* bytes of what *names* have, asked over the connection of each."""
+    pairs = zip(connections, names, strict=True)
+    return await all_of([connection.submit(get_upto(name, size - 1), head) for connection, name in pairs])
 
 
 def _is_set(reply: Reply) -> bytes | None:

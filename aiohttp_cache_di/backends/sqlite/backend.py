@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.typed import CacheOptions
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.sqlite.options import (
     SQLiteBackendOptions,
     SQLiteOptions,
 )
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
 
@@ -30,7 +31,7 @@ class SQLiteBackend(CacheBackend):
     ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["SQLiteCache", "make_stack"]
 
@@ -56,7 +57,7 @@ class SQLiteCache(StackCache):
     ``max_entries`` of a table.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
+    __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import MAX_KEY_BYTES, Table
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
-from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing.writes import (
     Call,
     Transaction,
@@ -175,7 +175,7 @@ class Connections:
         self._identity = self.file.identity()
         # A file that is locked just now is not held against it: these leases are void anyway, and counters can wait.
         with contextlib.suppress(sqlite3.OperationalError):
-            jobs.drop_dead_leases(connection, time.time())
+            lease_table.drop_dead(connection)
             if not self.file.is_memory and not self._generations.check(connection):
                 commit(connection, [Call(Transaction.changing)], self._table, self._generations)
 

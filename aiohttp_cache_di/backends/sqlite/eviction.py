@@ -4,6 +4,7 @@ What is evicted does not make copies in memory void. They are as good as before;
 makes the copies void of a key that has no row, too.
 """
 
+# ruff: noqa: S608  # table names cannot be parameters; ours are quoted in `Table`
 from __future__ import annotations
 
 import asyncio
@@ -162,7 +163,8 @@ class Evictor:
         if not draining:
             return Step(0, count, True)
         used = now_used()
-        connection.executemany(table.touch, ((used, pack_key(key)) for key in touches))
+        touch = f"UPDATE {table.sql} SET used = ? WHERE key = ?"
+        connection.executemany(touch, ((used, pack_key(key)) for key in touches))
         if more:  # the order is not known yet
             return Step(0, count, True)
         transaction.changing()
@@ -173,8 +175,7 @@ class Evictor:
     def _count(self, connection: sqlite3.Connection, table: Table) -> int:
         if self.bounds.max_entries is None:
             return 0
-        count: int = connection.execute(table.count).fetchone()[0]
-        return count
+        return jobs.count(connection, table)
 
     def _most_entries(self, draining: bool) -> float:
         bound = self.bounds.max_entries
@@ -194,9 +195,9 @@ class Evictor:
         wanted = min(count - self._most_entries(draining=True), CHUNK_ROWS)
         if wanted <= 0:
             return 0
-        ids = [row[0] for row in connection.execute(table.expired, (int(now * 1000), int(wanted)))]
+        ids = [row_id for row_id, _ in jobs.expired(connection, table, now, int(wanted))]
         if len(ids) < wanted:
-            oldest = [row[0] for row in connection.execute(table.oldest, (int(wanted),))]
+            oldest = [row_id for row_id, _ in _oldest(connection, table, int(wanted))]
             ids += [each for each in oldest if each not in ids][: int(wanted) - len(ids)]
         jobs.drop_rows(connection, table, ids)
         return len(ids)
@@ -228,10 +229,16 @@ def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, no
         return expired  # the next step sees how much is left to do
     freed = 0
     ids: list[int] = []
-    for row_id, _, size in connection.execute(table.oldest, (CHUNK_ROWS,)):
+    for row_id, size in _oldest(connection, table, CHUNK_ROWS):
         ids.append(row_id)
         freed += size
         if freed >= excess:
             break
     jobs.drop_rows(connection, table, ids)
     return len(ids)
+
+
+def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> Iterable[tuple[int, int]]:
+    """Ids and sizes of the least used rows, the least used first."""
+    size = "length(frame) + ifnull(length(body), 0)"
+    return connection.execute(f"SELECT id, {size} FROM {table.sql} ORDER BY used, id LIMIT ?", (most,))

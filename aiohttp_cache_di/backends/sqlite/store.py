@@ -27,9 +27,10 @@ from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
+from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
-from aiohttp_cache_di.backends.sqlite.writing.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
+from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
@@ -171,16 +172,14 @@ class SQLiteStore:
         table, file = self.database.table, self.database.file
 
         def measure(connection: sqlite3.Connection) -> Usage:
-            count: int = connection.execute(table.count).fetchone()[0]
-            return Usage(count, used_bytes(connection), file.bytes_on_disk())
+            return Usage(jobs.count(connection, table), used_bytes(connection), file.bytes_on_disk())
 
         usage: Usage = await self._query(measure)
         return usage
 
     async def count_marks(self) -> int:
         """Count the records that tell of purges."""
-        found = await self._query(lambda connection: connection.execute(self.database.table.count_marks).fetchone())
-        count: int = found[0]
+        count: int = await self._query(partial(jobs.count_marks, table=self.database.table))
         return count
 
     async def clear(self) -> None:
@@ -209,9 +208,7 @@ class SQLiteStore:
         Args:
             leads_on: only redirects and aliases (True), or only what is neither (False).
         """
-        table = self.database.table
-        total, leading = await self._query(lambda connection: connection.execute(table.count_kinds).fetchone())
-        count: int = total if leads_on is None else leading if leads_on else total - leading
+        count: int = await self._query(partial(jobs.count, table=self.database.table, leads_on=leads_on))
         return count
 
     async def close(self) -> None:
@@ -239,27 +236,38 @@ class SQLiteStore:
         await (asyncio.sleep(within_s) if here is None else here.waits.until_free(key, within_s))
 
     async def _acquire_in_table(self, key: str, ttl_s: float) -> Lease:
-        packed = column_key(key)
-        claim = jobs.Claim(packed, self._owner, ttl_s)
+        column, owner = column_key(key), self._owner
         try:
-            lease: Lease = await self._write(Acquire(claim))
+            lease: Lease = await self._call(
+                lambda each: lease_table.acquire(each.connection, each.table, column, owner, ttl_s)
+            )
         except asyncio.CancelledError:
             # It may be granted all the same; what gives it back waits behind it.
             here = self.database.here()
             if here is not None and here.connections.writable:
-                here.connections.write(Release((packed, self._owner))).add_done_callback(consume_error)
+                here.connections.call(self._give_back(key)).add_done_callback(consume_error)
             raise
         return lease
+
+    def _give_back(self, key: str) -> TransactionJob:
+        columns, owner = [column_key(key)], self._owner
+        return lambda each: lease_table.release(each.connection, columns, owner)
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold a lease for *ttl_s* seconds from now."""
         if self.database.leases.are_locks:
             return self.database.leases.renew(key, ttl_s)
-        lease = column_key(key), self._owner
-        is_held: bool = await self._call(
-            lambda transaction: jobs.renew(transaction.connection, lease, time.time() + ttl_s)
-        )
+        column, owner = column_key(key), self._owner
+        is_held: bool = await self._call(lambda each: lease_table.renew(each.connection, column, owner, ttl_s))
         return is_held
+
+    async def release(self, key: str) -> None:
+        """Give a lease back before its time."""
+        leases = self.database.leases
+        if leases.are_locks:
+            await self._query(lambda _: leases.release(key))
+        else:
+            await self._call(self._give_back(key))
 
     async def kept_secret(self) -> bytes | None:
         """The secret that the file keeps for all caches in it, beside their versions."""
@@ -270,14 +278,6 @@ class SQLiteStore:
         """Keep *proposed* unless there is one by now."""
         found: bytes = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
         return found
-
-    async def release(self, key: str) -> None:
-        """Give a lease back before its time."""
-        leases = self.database.leases
-        if leases.are_locks:
-            await self._query(lambda _: leases.release(key))
-            return
-        await self._write(Release((column_key(key), self._owner)))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*, in steps between which others may write."""
@@ -332,30 +332,13 @@ class SQLiteStore:
         return here.looks
 
     async def _query(self, job: Job) -> Any:
-        async def run(here: Here) -> Any:
-            return await here.connections.query(job)
-
-        return await self.database.use(run)
+        return await self.database.use(lambda here: here.connections.query(job))
 
     async def _write(self, write: Write) -> Any:
-        here = self.database.here()
-        if here is not None and here.connections.writable:
-            try:
-                return await here.connections.write(write)
-            except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
-                here = await self.database.connected()
-                return await here.connections.write(write)
-
-        async def run(here: Here) -> Any:
-            return await here.connections.write(write)
-
-        return await self.database.use_writing(run)
+        return await self.database.use_writing(lambda here: here.connections.write(write))
 
     async def _call(self, job: TransactionJob) -> Any:
-        async def run(here: Here) -> Any:
-            return await here.connections.call(job)
-
-        return await self.database.use_writing(run)
+        return await self._write(Call(job))
 
     async def _in_turns(self, job: TransactionJob) -> AsyncIterator[int]:
         """Run *job* until it has nothing more to do, with pauses in which every process that waits can write."""

@@ -50,7 +50,7 @@ _NOTHING: Final[Remembered[Question]] = Remembered()
 class Questions:
     """Makes the questions of requests to one backend: their keys, and the partitions that their credentials open.
 
-    Those of plain requests are remembered until a setting changes.
+    Those of plain requests to what may be stored are remembered until a setting changes.
 
     Args:
         backend: makes the keys and the rules.
@@ -69,6 +69,8 @@ class Questions:
 
     def of_plain(self, request: ClientRequest, url: str) -> Question | None:
         """The question of *request*, if nothing but its URL sets it apart: a plain hit may be all that it takes.
+
+        One that is new is not remembered: most URLs of which nothing is stored are asked for once. See `remember`.
 
         Args:
             url: its URL as a text.
@@ -90,7 +92,15 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return self._learn(method, request.url, url) if question is None else question
+        return self._made(method, request.url, url) if question is None else question
+
+    def remember(self, question: Question, url: str) -> None:
+        """Remember *question*, which has just been made of the request to *url*, and may have an answer."""
+        known = self._known.get(question.method)
+        if known is None:
+            known = self._known[question.method] = Remembered()
+        if url not in known:
+            known.keep(url, question)
 
     def _renew(self) -> None:
         backend, hooks = self._backend, Hooks.of(self._backend)
@@ -199,20 +209,19 @@ class Questions:
             self._renew()
         text = text or str(url)  # a URL with all that it remembers weighs ten times as much
         question = self._known.get(method, _NOTHING).get(text)
-        return self._learn(method, url, text) if question is None else question
+        if question is None:
+            question = self._made(method, url, text)
+            if not self._keys_count_more:
+                self.remember(question, text)
+        return question
 
-    def _learn(self, method: str, url: URL, text: str) -> Question:
-        """The question of a request that nothing else sets apart, which is remembered from now on."""
+    def _made(self, method: str, url: URL, text: str) -> Question:
+        """The question of a request that nothing else sets apart."""
         if self._keys_are_plain and "@" not in text:  # only credentials would count besides, and there are none
             key = keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
         else:
             key = self._backend.create_key(method, url)
-        question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
-        if not self._keys_count_more:
-            if method not in self._known:
-                self._known[method] = Remembered()
-            self._known[method].keep(text, question)
-        return question
+        return Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""

@@ -1,8 +1,8 @@
 """Whether a stored response answers a request: one decision, whichever way the request takes.
 
-A `Question` is made once and remembered. It suffices for the commonest answer by far, a *plain hit*: the entry is
-fresh, the request asks for nothing special, and nothing keeps the one from being the answer to the other. All else
-takes a `FullQuestion`, which has the request itself.
+A `Question` is made once and reused for equal requests. It suffices for the most common decision, a *plain hit*: the
+entry is fresh, it was stored for this request, and the request has no special demands. Everything else needs a
+`FullQuestion`, which contains the request itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_b
 
 
 class PlainHit(enum.Enum):
-    """The decision that costs nothing to make."""
+    """The decision to answer with the entry as it is."""
 
     PLAIN_HIT = "the entry is the answer, as it is"
 
@@ -39,15 +39,15 @@ Decision: TypeAlias = RequestDecision | PlainHit
 
 
 class Question(Struct, frozen=True, gc=False):
-    """What a request asks for, as far as that is the same each time.
+    """The facts about a request that decide about plain hits.
 
     Args:
-        method: upper case.
-        key: where the response is stored that it selects.
+        method: in upper case.
+        key: the storage key of its response.
         partition: the digest of its credentials, "" for none.
-        plain_until: POSIX time until which a plain hit may answer it; ``-inf`` where none ever may.
-        vary_digest: of its values for the fields that the response varies on, b"" for none.
-        may_hop: a stored redirect that is fresh by the origin's word is a plain hit.
+        plain_until: POSIX time until which plain hits are allowed; ``-inf`` for never.
+        vary_digest: the digest of its values for the Vary fields of the response, b"" for none.
+        may_hop: a stored redirect is a plain hit while it is fresh by the origin's own directives.
     """
 
     method: str
@@ -58,17 +58,17 @@ class Question(Struct, frozen=True, gc=False):
     may_hop: bool = False
 
     def selects(self, entry: StoredResponse) -> bool:
-        """Whether *entry*, of another key or with other values for its Vary fields, is one that it asks for."""
+        """Whether it selects *entry*, although the key or the Vary digest differs."""
         return False
 
 
 class FullQuestion(Question, frozen=True, kw_only=True):
-    """A question with all that any decision takes.
+    """A question with everything that any decision needs.
 
     Args:
-        request: as it would go on the wire.
-        rules: those that apply to it.
-        is_named: its partition is that of a principal, whatever its credentials are.
+        request: the request as it would be sent.
+        rules: the rules that apply to it.
+        is_named: its partition is that of a principal, independent of its credentials.
     """
 
     request: Request
@@ -76,7 +76,7 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     is_named: bool = False
 
     def selects(self, entry: StoredResponse) -> bool:
-        """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
+        """Whether the request has the values for the Vary fields of *entry* with which that was stored."""
         fields = entry.vary_fields
         if not fields or fields == VARIES_ON_ALL:
             return not fields
@@ -88,7 +88,7 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     def of(
         cls, request: Request, rules: Rules, *, key: str, partition: str = "", is_named: bool = False
     ) -> FullQuestion:
-        """The question that *request* comes to."""
+        """Make the question for *request*."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
         until = math.inf if is_plain else -math.inf
         hops = may_hop(cache_control=rules.cache_control, shared=rules.shared)
@@ -96,7 +96,7 @@ class FullQuestion(Question, frozen=True, kw_only=True):
 
 
 def may_be_plain(method: str, rules: Rules) -> bool:
-    """Whether the rules let a plain hit be the answer."""
+    """Whether the rules allow plain hits for *method*."""
     return may_be_cached(method, rules) and not rules.refresh and not is_off(rules)
 
 
@@ -120,10 +120,10 @@ def decide(
     """Decide what answers *question*; None where that takes a `FullQuestion`.
 
     Args:
-        entry: what is stored for it: under its key, or the variant that was selected.
+        entry: the stored response: the one under its key, or the selected variant.
         now: POSIX time, UTC.
         candidates: as in `on_request`.
-        trace: as there; a plain hit is told as what it is, a decision to serve.
+        trace: as in `on_request`, to which the decision is left then.
     """
     if entry is not None:
         if entry.partition == question.partition and (
@@ -151,13 +151,13 @@ def decide(
         and question.plain_until == math.inf
         and question.method == "GET"
         and not question.rules.only_if_cached
-    ):  # it asks for nothing but a response that may be stored, so that the origin is to give it
+    ):  # a plain GET for which nothing is stored: the common miss
         return NOTHING_STORED
     return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
 
 
 def may_hop(*, cache_control: bool, shared: bool) -> bool:
-    """Whether a stored redirect that is fresh by the origin's word, as a private cache reads it, is a plain hit."""
+    """Whether a stored redirect may be a plain hit while it is fresh by the origin's own directives."""
     return cache_control and not shared
 
 

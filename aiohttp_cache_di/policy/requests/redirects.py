@@ -1,4 +1,4 @@
-"""Redirects that are stored for the sake of what they lead to: when they may be used."""
+"""When a stored redirect may be used."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ _LOCATION: Final = istr("Location")
 
 
 def leads_on(status: int, headers: Headers) -> bool:
-    """Whether aiohttp goes on from a response to another URL."""
+    """Whether aiohttp follows the response to another URL."""
     return status in REDIRECTS and _LOCATION in headers
 
 
 def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bool:
-    """Whether *stored* may be used whatever it leads to.
+    """Whether *stored* may be used even if the response that it leads to is not stored.
 
-    By a lifetime of the user's a redirect is kept without a word of the origin's that it will hold: it may lead to a
-    URL that is good for one request. So it is used for as long as the origin itself says, and beyond that only together
-    with the response that it leads to.
+    A redirect that is kept by a lifetime of the user's may lead to a URL that is valid only once. So it is used alone
+    only as long as the origin itself says, and otherwise only together with the stored response that it leads to.
     """
     if not leads_on(stored.status, stored.headers):
         return True
-    if rules.cache_control and now >= stored.fresh_until:  # by HTTP's own rules, of a lifetime that the origin stated
+    if rules.cache_control and now >= stored.fresh_until:  # stale use was allowed, so the origin need only state one
         return _stated_s(stored, shared=rules.shared) is not None
     return is_fresh_by_origin(stored, now=now, shared=rules.shared)
 
 
 def is_fresh_by_origin(stored: StoredResponse, *, now: float, shared: bool) -> bool:
-    """Whether the origin itself has said that *stored* is good until now."""
+    """Whether *stored* is fresh by the origin's own directives."""
     stated_s = _stated_s(stored, shared=shared)
     return stated_s is not None and current_age_s(stored, now=now) < stated_s
 
@@ -51,5 +50,5 @@ def _stated_s(stored: StoredResponse, *, shared: bool) -> float | None:
 
 
 def hop_anew(stored: StoredResponse, rules: Rules) -> Fetch | GatewayTimeout:
-    """What to do in place of using the redirect *stored* without what it leads to."""
+    """What to do instead of using the redirect *stored* alone."""
     return GatewayTimeout("miss", generated("only-if-cached")) if rules.only_if_cached else Fetch("miss", stored=stored)

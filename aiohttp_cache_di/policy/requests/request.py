@@ -32,7 +32,7 @@ from aiohttp_cache_di.rfc9111.directives import (
 from aiohttp_cache_di.rfc9111.freshness import remaining_s
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE, CONDITIONS
-from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag
+from aiohttp_cache_di.rfc9111.validation import candidate_tag, conditions
 
 __all__ = [
     "NEEDING_POLICY",
@@ -47,19 +47,19 @@ __all__ = [
 
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD", "QUERY"})
 _QUERYING = {True: frozenset({"QUERY", "POST"}), False: frozenset({"QUERY"})}
-"""Methods whose content asks for something, by whether HTTP's own rules hold: by a user's, POST is theirs to judge."""
+"""Methods whose body is a query, by `Rules.cache_control`; without it, the user decides about POST."""
 
 PRIVATE_TO_CALLER = frozenset(map(str.lower, CONDITIONAL_OR_RANGE))
-"""Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
+"""Request fields (lower case) that ask for an answer to one caller only, so background requests leave them out."""
 
 NEEDING_POLICY = PRIVATE_TO_CALLER | {"cache-control", "pragma"}
-"""Request fields (lower case) that ask for something that a plain hit does not give."""
+"""Request fields (lower case) that a plain hit does not support."""
 
 Candidates = Sequence[StoredResponse | VariantRef]
 
 
 def needs_policy(headers: Headers) -> bool:
-    """Whether a request with *headers* asks for anything that a plain hit does not give."""
+    """Whether *headers* contain a field that a plain hit does not support."""
     return not NEEDING_POLICY.isdisjoint(map(str.lower, headers))
 
 
@@ -83,14 +83,14 @@ def on_request(
         stored: the stored response that the request selects (`select_variant`), or None.
         now: POSIX time, UTC.
         candidates: what else is stored for the URL; the entity tags are offered when *stored* is None.
-        trace: takes down the way to the decision.
+        trace: records the questions that led to the decision.
     """
     method = request.method
     if not may_be_cached(method, rules):
         note(trace, "method", False, f"{method} is not cached here")
         return _forward(Bypass("method"), _only_if_cached(request, rules), trace, "only_bypass")
     if method in _QUERYING[rules.cache_control] and "Content-Type" not in request.headers:
-        # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
+        # The type of the query is part of its cache key (RFC 10008 §2.7).
         note(trace, "method", False, f"a {method} without Content-Type does not say what it asks for")
         return _forward(Bypass("request"), _only_if_cached(request, rules), trace, "only_bypass")
     if is_off(rules):
@@ -104,15 +104,15 @@ def on_request(
 
 
 def is_off(rules: Rules) -> bool:
-    """Whether the user's lifetime of 0 keeps the cache out of it."""
+    """Whether a lifetime of 0 set by the user turns the cache off."""
     return rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control)
 
 
 def may_be_cached(method: str, rules: Rules) -> bool:
-    """Whether the cache deals with *method* at all.
+    """Whether responses to *method* may be cached.
 
-    QUERY is as safe and as cacheable as GET (RFC 10008 §2), so that the standard allows the one with the other. POST is
-    neither, but where the user says that it is used as a query.
+    QUERY is as safe and cacheable as GET (RFC 10008 §2), so allowing GET allows QUERY. POST is neither, except where
+    the user says that it is used as a query.
     """
     if not rules.cache_control:
         return method in rules.allowed_methods
@@ -126,7 +126,7 @@ def _is_allowed_with_get(method: str, rules: Rules) -> bool:
 
 
 def _only_if_cached(request: Request, rules: Rules) -> bool:
-    """Whether the caller wants what is stored or nothing; in a field of the request that is the standard's word."""
+    """Whether the caller accepts a stored response only: by its option or, with cache_control, by Cache-Control."""
     return rules.only_if_cached or (rules.cache_control and request_directives(request.headers).only_if_cached)
 
 
@@ -150,7 +150,7 @@ def _note_plan(trace: Trace, plan: Bypass | Fetch | Validate, only_if_cached: bo
 
 
 def _offered(plan: Bypass | Fetch | Validate) -> str:
-    """What is offered to the origin to be confirmed."""
+    """The conditions sent to the origin, or why there are none, in words."""
     if isinstance(plan, Validate):
         return ", ".join(f"{name}: {value}" for name, value in plan.headers)
     is_stored = isinstance(plan, Fetch) and plan.stored is not None
@@ -171,7 +171,7 @@ def _is_usable(request: Request, stored: StoredResponse) -> bool:
 def _by_rules(
     request: Request, stored: StoredResponse | None, rules: Rules, now: float, trace: Trace | None
 ) -> RequestDecision:
-    """The user's rules alone: lifetimes count, conditions and ranges of the caller go to the origin."""
+    """Decide by the user's rules alone: by lifetime; conditions and ranges of the caller go to the origin."""
     headers = request.headers
     if needs_policy(headers) and (
         request_directives(headers).no_store or own_conditions(headers) or "Range" in headers
@@ -255,7 +255,7 @@ def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
     if not candidates:
         return Fetch("uri-miss")
     tags = _tags(candidates)
-    # Validators of other variants, so that a body we have is not sent again (RFC 9111 §4.1).
+    # Offer the validators of other variants, so that a stored body is not sent again (RFC 9111 §4.1).
     if tags and not own_conditions(request.headers) and "Range" not in request.headers:
         return Validate(None, conditions(None, tags), "vary-miss")
     return Fetch("vary-miss")
@@ -263,7 +263,7 @@ def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
 
 def _tags(candidates: Candidates) -> tuple[str, ...]:
     tags = [
-        candidate.etag if isinstance(candidate, VariantRef) else entity_tag(candidate.headers)
+        candidate_tag(candidate)
         for candidate in candidates
         if isinstance(candidate, VariantRef) or candidate.status == 200
     ]
@@ -292,7 +292,7 @@ def _validation(
 
 
 def background_plan(request: Request, stored: StoredResponse, rules: Rules, *, now: float) -> Fetch | Validate:
-    """What to send to bring *stored* up to date after it was served stale; `PRIVATE_TO_CALLER` must not be sent."""
+    """How to update *stored* after it was served stale; the request is sent without `PRIVATE_TO_CALLER`."""
     headers = CIMultiDict((n, v) for n, v in request.headers.items() if n.lower() not in PRIVATE_TO_CALLER)
     plain = Request(request.method, request.url, headers)
     if rules.cache_control:

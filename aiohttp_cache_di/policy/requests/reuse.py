@@ -1,4 +1,4 @@
-"""Whether what is stored may be used without asking the origin, and what of it answers a request (RFC 9111 §4)."""
+"""Whether a stored response may be used without validation, and how it answers a request (RFC 9111 §4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def why_usable(
 def _decided(
     stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float
 ) -> tuple[Literal["", "max-stale", "stale-while-revalidate"] | None, str]:
-    """As `why_usable`, and what decides beside its lifetime."""
+    """The same as `why_usable`, and the reason if it is not just the lifetime."""
     if directives.no_cache:
         return None, "refresh=True" if rules.refresh else "no-cache in the request"
     left_s = remaining_s(stored, now=now)
@@ -71,7 +71,7 @@ def answer_from(
     if stored.status not in (200, 206):
         return serve(stored, now=now, detail=detail, revalidate=revalidate)
     if "If-Match" in headers or "If-Unmodified-Since" in headers:
-        return None  # they are for the origin, which alone knows the current state (RFC 9111 §4.3.2)
+        return None  # only the origin knows the current state (RFC 9111 §4.3.2)
     age_s = whole_s(current_age_s(stored, now=now))
     status = hit(fresh_until=stored.fresh_until, now=now, detail=detail)
     stale = stored.fresh_until <= now
@@ -90,7 +90,7 @@ def answer_from(
 
 
 def serve(stored: StoredResponse, *, now: float, detail: Detail | None = None, revalidate: bool = False) -> Serve:
-    """*stored* as it is."""
+    """Answer with *stored* as it is."""
     return Serve(
         stored,
         whole_s(current_age_s(stored, now=now)),

@@ -1,7 +1,4 @@
-"""Answering for an origin that fails: by what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4).
-
-And what a decision is that was made without what is stored.
-"""
+"""Answer with a stale response if the origin fails (RFC 9111 §4.2.4, RFC 5861 §4), or if the store does."""
 
 from __future__ import annotations
 
@@ -25,20 +22,20 @@ ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
 
 def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, timeout: bool) -> ServeStale | None:
-    """What to answer when the origin gave no answer at all; None when the error is the caller's.
+    """The answer if the origin did not respond; None to raise the error.
 
     Args:
         now: POSIX time, UTC.
-        timeout: it may have been slow rather than unreachable; only ``stale-if-error`` covers that.
+        timeout: the origin may have been slow instead of unreachable, for which only ``stale-if-error`` applies.
     """
     return usable_fallback(plan, rules, request, now=now, by_default=not timeout)
 
 
 def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
-    """The plan's fallback, if it may be used now.
+    """The fallback of *plan*, if it may be used now.
 
     Args:
-        by_default: the origin cannot be reached, so that no directive is needed to serve what is stale.
+        by_default: the origin is unreachable, so a stale response may be served without a directive.
     """
     if isinstance(plan, Bypass) or plan.fallback is None:
         return None
@@ -47,7 +44,7 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
     if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
         detail: Detail = "stale-if-error"
     elif by_default and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
-        # A caller who bounds the age wants no stale response (RFC 9111 §5.2.1.1).
+        # A caller who limits the age does not want a stale response (RFC 9111 §5.2.1.1).
         detail = "disconnected"
     else:
         return None
@@ -59,7 +56,7 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
 
 
 def not_at_hand(decision: Decided) -> Decided:
-    """*decision*, which was made without what is stored: the store does not answer, or a filter refuses it."""
+    """*decision* with the reason "miss": it is unknown what is stored, as the store or a filter did not give it."""
     if isinstance(decision, Fetch | Validate | GatewayTimeout) and decision.reason in ("uri-miss", "vary-miss"):
         return replace(decision, reason="miss")
     return decision

@@ -28,6 +28,7 @@ from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.storability import forbidding_directive, unstorable_fields
 from aiohttp_cache_di.rfc9111.validation import (
+    candidate_tag,
     entity_tag,
     listed_entity_tags,
     matches_weakly,
@@ -49,7 +50,7 @@ def on_not_modified(
     now: float,
     candidates: Sequence[Candidate],
 ) -> ResponseDecision:
-    """Decide about a 304: it confirms one of *candidates*, or answers the caller's own condition, or neither."""
+    """Decide about a 304, which confirms one of *candidates*, answers the caller's own condition, or does neither."""
     is_ours = isinstance(plan, Validate)
     if isinstance(plan, Validate):
         confirmed = _confirmed_by_us(response, plan, candidates)
@@ -79,12 +80,12 @@ def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Ca
         return confirmed
     modified = single(response.headers, "Last-Modified")
     if stored is not None and entity_tag(stored.headers) is None and modified is not None:
-        # Asked about by its date alone, it is confirmed by that date alone: a file put back has an older one.
+        # Validated by its date only, so only the same date confirms it: a restored file has an older one.
         return stored if modified == single(stored.headers, "Last-Modified") else None
     if tag is not None:
         return None
-    # Many origins leave the tag out of a 304; then it can only be about the one response that was asked about.
-    tagged = [candidate for candidate in candidates if _tag(candidate) is not None]
+    # Many origins leave the tag out of a 304; if only one response was offered, it is confirmed.
+    tagged = [candidate for candidate in candidates if candidate_tag(candidate) is not None]
     if len(tagged) > 1:
         return None
     return stored if stored is not None else next(iter(tagged), None)
@@ -109,17 +110,13 @@ def _by_caller(request: Request, response: Response, candidates: Sequence[Candid
 
 def _with_tag(tag: str, candidates: Sequence[Candidate]) -> Candidate | None:
     """The candidate with exactly *tag*, or else one that it matches weakly."""
-    matching = [candidate for candidate in candidates if (own := _tag(candidate)) and matches_weakly(own, tag)]
-    return next((candidate for candidate in matching if _tag(candidate) == tag), next(iter(matching), None))
-
-
-def _tag(candidate: Candidate) -> str | None:
-    return candidate.etag if isinstance(candidate, VariantRef) else entity_tag(candidate.headers)
+    matching = [candidate for candidate in candidates if (own := candidate_tag(candidate)) and matches_weakly(own, tag)]
+    return next((candidate for candidate in matching if candidate_tag(candidate) == tag), next(iter(matching), None))
 
 
 def _freshened(request: Request, stored: StoredResponse, response: Response, rules: Rules) -> StoredResponse:
-    """*stored*, with the header fields and times that *response* brings."""
-    # What the stored Cache-Control says holds until another one takes its place.
+    """*stored*, updated with the header fields and times of *response*."""
+    # The stored Cache-Control applies unless the response has one.
     directives = response_directives(response.headers if "Cache-Control" in response.headers else stored.headers)
     drop = unstorable_fields(response.headers, directives, shared=rules.shared)
     lines = updated_headers(stored.raw_headers, response.headers, drop)
@@ -136,7 +133,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
         stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
     forbidden = forbidding_directive(request, stored.status, directives, shared=rules.shared)
     if times is None or forbidden or fields != stored.vary_fields:
-        # It answers this one request; the store drops it at once, for what it says of itself no longer holds.
+        # It answers only this request, and the store drops it: it may not be kept, or not be selected, any more.
         return msgspec.structs.replace(updated, fresh_until=-math.inf, store_until=response.received_at)
     return msgspec.structs.replace(updated, fresh_until=times.fresh_until, store_until=times.store_until)
 
@@ -148,10 +145,9 @@ def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
 def on_head_response(
     request: Request, response: Response, stored: StoredResponse, rules: Rules, *, now: float
 ) -> StoredResponse | None:
-    """What becomes of a stored GET response after a HEAD request went to the origin (RFC 9111 §4.3.5).
+    """Update a stored GET response after the response to a HEAD request (RFC 9111 §4.3.5).
 
-    Returns the entry to write in its place: updated where the two agree, in need of validation where they do not; None
-    to leave it as it is.
+    Returns the entry to write: with updated header fields if the two agree, stale if they do not; None to keep it.
 
     Args:
         now: POSIX time, UTC.

@@ -42,10 +42,10 @@ __all__ = ["may_answer_get", "on_post_response", "on_response"]
 
 _DATE: Final = istr("Date")
 
-# With a condition of ours in the request, these may be about the condition; the caller has sent none.
+# Statuses that may be due to our condition in the request, which the caller has not sent.
 _REFUSING = frozenset({400, 412, 413, 431})
 
-# Answers that tell the current state of the resource, so that what was stored before is outdated.
+# Statuses that describe the current state of the resource, so that the stored response is outdated.
 _OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})
 
 
@@ -63,13 +63,13 @@ def on_response(
     Args:
         request: the caller's, without the conditions that the plan added.
         now: POSIX time, UTC; at or after ``response.received_at``.
-        candidates: what is stored for the URL, as far as it is known; ``plan.stored`` counts as one of them.
+        candidates: the known stored responses for the URL; ``plan.stored`` counts as one of them.
     """
     if isinstance(plan, Bypass):
         return Pass(plan.reason, forwarded(plan.reason))
     stored = plan.stored
     if stored is not None:
-        # First, because variants may share a weak tag, and this one is what the request selects.
+        # First, because variants may share a weak tag, and the request selects this one.
         candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
     if response.status == 304:
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
@@ -87,10 +87,10 @@ def on_response(
 def _store_or_pass(
     request: Request, response: Response, plan: Fetch | Validate, rules: Rules, *, sent: Request | None = None
 ) -> Store | Pass:
-    """What to do with *response* itself.
+    """Whether to store *response* itself.
 
     Args:
-        sent: the request with the conditions of *plan*, where they made it what it is.
+        sent: the request as it was sent, if the conditions of *plan* affect whether the response may be stored.
     """
     headers = response.headers
     directives, fields = response_directives(headers), vary_fields(headers)
@@ -103,7 +103,7 @@ def _store_or_pass(
 def _complete(request: Request, response: Response, plan: Validate, rules: Rules) -> Complete | Refetch:
     stored, length = plan.stored, single(response.headers, "Content-Length")
     if stored is None or length is None or not completes(stored, response):
-        return Refetch(plan.reason)  # of another state of the resource, or not what was asked for
+        return Refetch(plan.reason)  # it is of another representation, or not the range that was requested
     headers = CIMultiDict(request.headers)
     headers.update(plan.headers)
     then = _store_or_pass(request, response, plan, rules, sent=replace(request, headers=headers))
@@ -111,15 +111,15 @@ def _complete(request: Request, response: Response, plan: Validate, rules: Rules
 
 
 def may_answer_get(request: Request, rules: Rules) -> bool:
-    """Whether the response to *request* may answer GET, if it says so: see `on_post_response`."""
+    """Whether the response to *request* may be stored for GET; see `on_post_response`."""
     return rules.cache_control and request.method == "POST" and "GET" in rules.allowed_methods and not is_off(rules)
 
 
 def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
-    """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
+    """The GET request that the response to a POST request answers, and how to store it; None if it answers none.
 
-    It says so by a Content-Location that is the target's own URL, and by a lifetime of its own (RFC 9110 §9.3.3). It
-    never answers another POST.
+    It answers GET if its Content-Location is the target's own URL and it states a lifetime (RFC 9110 §9.3.3). It never
+    answers another POST.
     """
     headers = response.headers
     if not may_answer_get(request, rules):
@@ -169,7 +169,7 @@ def _why_not(
     request: Request, response: Response, directives: ResponseDirectives, fields: tuple[str, ...], rules: Rules
 ) -> Detail | None:
     status, headers = response.status, response.headers
-    # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
+    # Part of a login or logout: the request that follows needs the cookie.
     if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
         return "set-cookie"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
@@ -181,12 +181,12 @@ def _why_not(
         value = single(headers, "Content-Range")
         if not rules.cache_control or value is None or parse_content_range(value) is None:
             return "partial"
-    # Nothing could ever select it.
+    # No request could ever select it.
     return "vary" if fields == VARIES_ON_ALL else None
 
 
 def _is_plain_hop(response: Response, rules: Rules) -> bool:
-    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention."""
+    """Whether *response* is a redirect, which is stored although ``allowed_codes`` does not list it."""
     return leads_on(response.status, response.headers) and not rules.cache_control
 
 

@@ -1,4 +1,4 @@
-"""Where the variants of one URL are kept: one under the URL's own key, the others beside it."""
+"""Where the variants of one URL are stored: one under the URL's own key, the others under keys derived from it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["Placement", "place_variant"]
 
 
 class Placement(Struct, frozen=True):
-    """What to write, in this order, and which keys to delete then."""
+    """The entries to write, in this order, and the keys to delete afterwards."""
 
     writes: tuple[StoredResponse, ...]
     deletes: tuple[str, ...] = ()
 
 
 def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_variants: int, now: float) -> Placement:
-    """Find the place of *entry* beside what is stored for its URL.
+    """Place *entry* among the stored responses for its URL.
 
-    A request may select several variants when they vary on different fields; then the newest must win (RFC 9111 §4.1),
-    and it does by being the first that `select_variant` looks at. One without Vary, which every request selects, goes
-    when a newer one has Vary, which is preferred to it.
+    A request may select several variants if they vary on different fields. Then the newest must be used (RFC 9111
+    §4.1), so it is placed where `select_variant` looks first. A response without Vary, which every request selects, is
+    deleted when a newer one has Vary.
 
     Args:
-        primary: what is stored under the URL's own key, or None.
+        primary: the response stored under the URL's own key, or None.
         entry: a new or freshened response; its key is the URL's own, or that of the variant it replaces.
-        max_variants: how many are kept, the oldest go first.
+        max_variants: how many are kept; the oldest are deleted first.
         now: POSIX time, UTC; references that have expired are dropped.
     """
     if primary is None:

@@ -1,7 +1,7 @@
-"""What users say about caching, in every form that they may say it in, and the rules for one request that it makes.
+"""The user's rules: everything that can be configured about caching, and the rules for one request.
 
-`book` resolves the settings of a backend and the wishes of a call into `resolved.Rules`. `expiration` reads lifetimes
-and `windows` how long past them a response may be used; `patterns` matches URLs, `principals` names whom requests are
-for, and `tags` what is purged together. `idle` finds settings that have no effect together. May import `rfc9111` and
-the leaves beside it; no other part of the policy.
+`book` resolves the settings of a backend and the options of a request into `resolved.Rules`. `expiration` reads
+lifetimes, and `windows` the time after them in which a stale response may be used. `patterns` matches URLs,
+`principals` names the users of requests, and `tags` reads tags. `idle` finds settings that have no effect. May import
+`rfc9111` and the leaves beside it, and no other part of the policy.
 """

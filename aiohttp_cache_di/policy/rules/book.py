@@ -1,4 +1,4 @@
-"""The settings that apply to one request, resolved from those of the backend and the caller's own."""
+"""Resolve the rules for one request from the settings of the backend and the options of the request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STAYING = (int, float, timedelta, type(None))
 
 
 class RuleBook:
-    """The rules of a backend; for the meaning of its attributes see `CacheBackend`, which sets them."""
+    """The settings of a backend that concern caching; `CacheBackend` sets and documents the attributes."""
 
     expire_after: ExpirationTime
     url_rules: UrlRules
@@ -53,17 +53,17 @@ class RuleBook:
 
     @cached_property
     def query_patterns(self) -> UrlPatterns:
-        """Patterns of the URLs where POST is used as a query."""
+        """Matches the URLs for which POST is a query."""
         return UrlPatterns(self.post_as_query, option="post_as_query")
 
     @cached_property
     def resolved(self) -> dict[tuple[object, ...], Rules]:
-        """Rules by the wishes they were resolved from."""
+        """Memoised rules, by the options that they were resolved from."""
         return {}
 
     @cached_property
     def of_all_urls(self) -> Rules | None:
-        """The rules of a request without wishes; None where they differ by URL or with the time."""
+        """The rules of requests without options; None if they depend on the URL or the time."""
         expire_after = _plain_lifetime(self, self.expire_after)
         if self.url_rules or self.query_patterns or not isinstance(expire_after, _STAYING):
             return None
@@ -81,10 +81,10 @@ class RuleBook:
         only_if_cached: bool = False,
         stale_if_error: Window = None,
     ) -> Rules:
-        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's.
+        """Resolve the rules for one request: its own options, else those of the first URL pattern, else the backend's.
 
         Args:
-            now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
+            now: POSIX time, UTC, from which the lifetime until a date is counted.
         """
         if expire_after is None and not refresh and not only_if_cached and stale_if_error is None:
             rules = self.of_all_urls
@@ -100,7 +100,7 @@ class RuleBook:
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
         wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
-        if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
+        if not isinstance(expire_after, _STAYING):  # the lifetime until a date changes with every second
             return _rules_of(self, *wishes, now=now)
         rules = self.resolved.get(wishes)
         if rules is None:
@@ -110,7 +110,7 @@ class RuleBook:
         return rules
 
     def may_allow(self, method: str) -> bool:
-        """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
+        """Whether responses to *method* may be stored for any URL."""
         if method in self.allowed_methods or method in self.url_rules.methods:
             return True
         if not self.cache_control:
@@ -118,9 +118,10 @@ class RuleBook:
         return self.may_allow("GET") if method == "QUERY" else method == "POST" and bool(self.query_patterns)
 
     def codes(self) -> frozenset[int] | None:
-        """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.
+        """The statuses that may be stored, None for all.
 
-        With ``cache_control`` the default leaves the choice to the response.
+        With ``cache_control`` the default allows all that HTTP does. Without, redirects are added, so that the response
+        that they lead to can be found.
         """
         if self.cache_control:
             return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
@@ -128,7 +129,7 @@ class RuleBook:
 
 
 def _plain_lifetime(book: RuleBook, expire_after: ExpirationTime) -> ExpirationTime:
-    """*expire_after*: of a text what it says but for a point in time, and None where it is not given."""
+    """*expire_after* with texts parsed except for dates; None if it is not given."""
     if expire_after is UNSET and book.cache_control:
         return None
     if isinstance(expire_after, str):
@@ -178,7 +179,7 @@ def _rules_of(
 
 
 def _of_pattern(book: RuleBook, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
-    """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+    """The stale windows and the methods: those of the pattern, else the backend's."""
     on_error_s, revalidating_s, methods = book.stale_if_error_s, book.stale_while_revalidate_s, book.allowed_methods
     if pattern is not None:
         if pattern.stale_if_error is not None:

@@ -1,8 +1,7 @@
-"""How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
+"""Lifetimes of responses in all forms that users may write, and rules by URL pattern.
 
-A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime,
-or its text in ISO 8601 or as an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None or ``"none"`` for no
-lifetime of one's own.
+A lifetime is a number of seconds, a timedelta, a text with units (``"5m"``), a date (a datetime, or text in ISO 8601 or
+as an HTTP date), -1 or ``"never"`` for ever, 0 for no caching, or None or ``"none"`` for no lifetime.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ FOR_EVER: Final = -1
 
 
 class _Unset(int):
-    """The default of ``expire_after``: -1 to all who look at it, and yet not a -1 that was given."""
+    """The type of the default of ``expire_after``: equal to -1, but distinguishable from a -1 that the user gives."""
 
 
 UNSET: Final = _Unset(FOR_EVER)
-"""No lifetime was given: for ever by the rules alone, none of the user's where the standard decides."""
+"""The default lifetime: for ever, or none if ``cache_control`` is set."""
 
 _ACCEPTED: Final = (
     "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', 'never' or 'none', a timedelta, a datetime, or "
@@ -64,16 +63,16 @@ _ISO: Final = compiled_later(r"\s*\d{4}-\d\d-\d\d")
 
 
 def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
-    """Seconds for which *value* lets a response live: ``inf`` for ever, 0 not at all, None for "says nothing".
+    """The lifetime *value* in seconds: ``inf`` for ever, 0 for no caching, None for no lifetime.
 
-    A datetime without a time zone is in UTC, so that it means the same on each machine. A point in time that has
-    passed, and a negative timedelta, leave nothing (0).
+    A datetime without a time zone is in UTC, so that it means the same on all machines. A date in the past and a
+    negative timedelta are 0.
 
     Args:
-        now: POSIX time, UTC; points in time count from it.
+        now: POSIX time, UTC, from which the time until a date is counted.
 
     Raises:
-        ConfigurationError: *value* is none of the accepted forms; the message names it.
+        ConfigurationError: *value* has none of the accepted forms; the message quotes it.
     """
     if value is None or (isinstance(value, str) and means_none(value)):
         return None
@@ -87,53 +86,51 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
 
 
 class UrlExpiration(Struct, frozen=True):
-    """What a pattern of URLs says about the responses that it matches."""
+    """The rule of a URL pattern for the responses that it matches."""
 
     value: ExpirationTime = None
-    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None adds none, or leaves it to the
-    backend in a rule that says something else."""
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date. None means no lifetime; but in a rule
+    with other fields, the backend's."""
     override_origin: bool = False
-    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
+    """With ``cache_control``, the lifetime takes precedence over the origin's. Default: False."""
     stale_if_error: Window = None
-    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
-    None leaves it to the backend."""
+    """Seconds, ``"1h"``, a timedelta, True for as long as it is stored, or False for never; None for the backend's."""
     stale_while_revalidate: Window = None
-    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
-    None leaves it to the backend."""
+    """Seconds, ``"1h"``, a timedelta, True for as long as it is stored, or False for never; None for the backend's."""
     allowed_methods: Collection[str] | None = None
-    """Methods that are cached; None leaves them to the backend."""
+    """Methods whose responses are cached; None for the backend's."""
     tags: Collection[str] = ()
-    """Tags of these responses, by which they can be purged together. Default: none."""
+    """Tags of the responses, by which they can be purged together. Default: none."""
 
     @property
     def says_more(self) -> bool:
-        """Whether it says anything but a lifetime."""
+        """Whether it has other fields than a lifetime."""
         others = (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods)
         return self.override_origin or others != (None, None, None) or bool(self.tags)
 
 
 class UrlExpirationOptions(TypedDict, total=False):
-    """What a pattern of URLs says, as a mapping: an `UrlExpiration` in the form that variables have too."""
+    """The rule of a URL pattern as a mapping, with the names that variables use; see `UrlExpiration`."""
 
     expire_after: ExpirationTime
-    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None, and what is not given, leaves it
-    to the backend in a rule that says something else. Default: None."""
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date. Default: None, for no lifetime; but in
+    a rule with other fields, the backend's."""
     override_origin: bool
-    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
+    """With ``cache_control``, the lifetime takes precedence over the origin's. Default: False."""
     stale_if_error: Window
-    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
-    Default: None, for what the backend says."""
+    """Seconds, ``"1h"``, a timedelta, True for as long as it is stored, or False for never. Default: None, for the
+    backend's."""
     stale_while_revalidate: Window
-    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
-    Default: None, for what the backend says."""
+    """Seconds, ``"1h"``, a timedelta, True for as long as it is stored, or False for never. Default: None, for the
+    backend's."""
     allowed_methods: Collection[str] | None
-    """Methods that are cached. Default: None, for those of the backend."""
+    """Methods whose responses are cached. Default: None, for the backend's."""
     tags: Collection[str]
-    """Tags of these responses, by which they can be purged together. Default: none."""
+    """Tags of the responses, by which they can be purged together. Default: none."""
 
 
 UrlLifetime: TypeAlias = ExpirationTime | UrlExpiration | UrlExpirationOptions
-"""What ``urls_expire_after`` has for a pattern: a lifetime, or everything that a pattern may say, in either form."""
+"""A value of ``urls_expire_after``: a lifetime, or a rule in either form."""
 
 RULE_FIELDS: Final[Mapping[str, str]] = {
     name: "value" if name == "expire_after" else name for name in UrlExpirationOptions.__annotations__
@@ -142,18 +139,17 @@ RULE_FIELDS: Final[Mapping[str, str]] = {
 
 
 class UrlRules:
-    """Lifetimes by URL pattern; the first pattern that matches wins.
+    """Rules by URL pattern; the first pattern that matches decides.
 
-    A pattern is a shell glob for host and path: ``*`` and ``**`` are any characters, ``?`` is one, ``[…]`` is one of
-    a set. It may name the scheme (``https://api.example.org/v1``), else it matches any. It covers all that begins
-    with what it matches, as if ``*`` followed: ``example.org/api`` covers ``http://example.org/api/items?page=2``;
-    but a host without a path ends where the host does, so ``example.org`` does not cover ``example.org.evil.test``.
-    Letter case makes no difference in scheme and host, and neither does userinfo, a fragment, the scheme's own port, or
-    whether a name or a character is encoded: ``bücher.example/my files`` covers ``http://xn--bcher-kva.example/my%20files``.
+    A pattern is a shell glob for host and path: ``*`` and ``**`` match any characters, ``?`` one, and ``[…]`` one of a
+    set. With a scheme (``https://api.example.org/v1``) it matches only that, otherwise any. It matches as a prefix, as
+    if ``*`` followed: ``example.org/api`` matches ``http://example.org/api/items?page=2``. But a host without a path is
+    matched as a whole: ``example.org`` does not match ``example.org.evil.test``. Case makes no difference in scheme and
+    host; nor do userinfo, fragment, the scheme's default port, and the encoding of names and characters:
+    ``bücher.example/my files`` matches ``http://xn--bcher-kva.example/my%20files``.
 
     Raises:
-        ConfigurationError: a pattern is not text, or has a set that is none (``[z-a]``), or its lifetime is none of
-            the accepted forms.
+        ConfigurationError: a pattern is not text or has an invalid set (``[z-a]``), or its rule is invalid.
     """
 
     __slots__ = ("_match", "_rules", "methods")
@@ -166,7 +162,7 @@ class UrlRules:
         self.methods: frozenset[str] = frozenset(
             name for _, rule, _ in self._rules for name in rule.allowed_methods or ()
         )
-        # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
+        # Memoised, since the same URLs come again and again; only short URLs are, which bounds the memory.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 
     def __bool__(self) -> bool:
@@ -177,11 +173,11 @@ class UrlRules:
 
     @property
     def by_pattern(self) -> dict[str, UrlExpiration]:
-        """What each pattern says, in the order in which they are tried."""
+        """The rules by pattern, in the order in which they are tried."""
         return {pattern: rule for _, rule, pattern in self._rules}
 
     def match(self, url: str | URL) -> UrlExpiration | None:
-        """What the first pattern that matches *url* says; None when none does."""
+        """The rule of the first pattern that matches *url*; None if none does."""
         if not self._rules:
             return None
         text = url if isinstance(url, str) else str(url)
@@ -192,7 +188,7 @@ class UrlRules:
         return next((rule for matches, rule, _ in self._rules if matches(target) is not None), None)
 
     def pattern_of(self, url: str | URL) -> str | None:
-        """The first pattern that matches *url*, as it was written; None when none does."""
+        """The first pattern that matches *url*, as it was written; None if none does."""
         target = as_read(str(url))
         return next((pattern for matches, _, pattern in self._rules if matches(target) is not None), None)
 
@@ -211,7 +207,7 @@ def _of_number(value: Any) -> float:
 
 
 def fixed_s(value: str) -> float | None:
-    """Seconds for which the text *value* lets a response live, where that does not depend on when: no date.
+    """The lifetime of the text *value* in seconds; None if it is not a number or a duration, and so may be a date.
 
     Raises:
         ConfigurationError: *value* is NaN.
@@ -237,10 +233,10 @@ def _fixed_s(value: str) -> float | None:
 
 
 def moment_of(value: str | datetime) -> datetime:
-    """The point in time that *value* is; one that has no time zone is in UTC.
+    """The date *value*; without a time zone it is in UTC.
 
     Raises:
-        ConfigurationError: *value* is none; the message names it.
+        ConfigurationError: *value* is not a date; the message quotes it.
     """
     if isinstance(value, datetime):
         return value
@@ -253,7 +249,7 @@ def moment_of(value: str | datetime) -> datetime:
 
 
 def posix_time(moment: datetime) -> float:
-    """The POSIX time of *moment*, which is in UTC where it has no time zone."""
+    """The POSIX time of *moment*, which is in UTC if it has no time zone."""
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -262,10 +258,10 @@ def _refused(value: object) -> ConfigurationError:
 
 
 def url_expiration(pattern: str, value: UrlLifetime) -> UrlExpiration:
-    """What *value* says of the URLs of *pattern*, with its tags and methods in one form.
+    """The rule *value* of *pattern*, checked and with normalised tags and methods.
 
     Raises:
-        ConfigurationError: it is none of the accepted forms, or a part of it is not; the message names both.
+        ConfigurationError: *value* or a field of it is invalid; the message names the pattern and the field.
     """
     rule, field = _as_rule(pattern, value), "value"
     try:

@@ -1,4 +1,4 @@
-"""Settings that are right by themselves and do nothing together: which, why, and the way out."""
+"""Find valid settings that have no effect because of others, and explain what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CACHEABLE = frozenset({"GET", "HEAD", "QUERY"})
 
 
 class Spelling(Struct, frozen=True):
-    """What the settings are called where they were given."""
+    """The names of the settings for messages: as arguments in code, or as variables."""
 
     cache_control: str
     allowed_methods: str
@@ -33,7 +33,7 @@ def idle_settings(
     post_as_query: Collection[str],
     spelling: Spelling = IN_CODE,
 ) -> Iterator[str]:
-    """A sentence for each of these settings that does nothing, because of the others."""
+    """A sentence for each of these settings that has no effect because of the others."""
     if not cache_control:
         if post_as_query:
             yield (
@@ -52,9 +52,9 @@ def idle_settings(
 
 
 def _why_not(methods: Collection[str], post_as_query: Collection[str], spelling: Spelling) -> str:
-    """Why the standard never caches some of *methods*; "" where there are none."""
+    """Why RFC 9111 never caches some of *methods*; "" if there are none such."""
     odd = sorted({method.upper() for method in methods} - _CACHEABLE)
-    if post_as_query and "POST" in odd:  # what is said of POST is said there
+    if post_as_query and "POST" in odd:  # post_as_query decides about POST
         odd.remove("POST")
     if not odd:
         return ""

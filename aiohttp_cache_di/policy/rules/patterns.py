@@ -1,7 +1,7 @@
-"""Patterns of URLs as people write them: shell globs over host and path.
+"""URL patterns: shell globs over host and path.
 
-Pattern and URL are compared in the form in which people read them: hosts without IDNA, paths without percent-encoding
-but for what has a meaning of its own (``%2F`` is no slash). So a pattern may be written in either form.
+Patterns and URLs are compared in their readable form: hosts without IDNA, paths without percent-encoding except for
+characters with a special meaning (``%2F`` is not a slash). So a pattern may be written in either form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from aiohttp_cache_di.lazy import compiled_later
 __all__ = ["MEMOISED_URL_CHARS", "Matcher", "UrlPatterns", "as_read", "compiled"]
 
 Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
-"""Tells whether a pattern covers a URL that `as_read` has made readable."""
+"""Matches a URL, in the form that `as_read` returns, against a pattern."""
 
 MEMOISED_URL_CHARS: Final = 1024
-"""How long a URL may be for what it matches to be remembered."""
+"""The longest URL whose matches are memoised."""
 
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
@@ -40,14 +40,14 @@ _NO_PORT: Final = r"(?![^/]*://[^/?]*:\d+(?:[/?]|\Z))"
 
 
 class UrlPatterns:
-    """Patterns of URLs, of which one is enough.
+    """URL patterns, of which any may match.
 
     Args:
-        option: which option they were given to.
+        option: the option that has the patterns, for messages.
         by_host: as in `compiled`.
 
     Raises:
-        ConfigurationError: as `compiled`.
+        ConfigurationError: a pattern is invalid.
     """
 
     __slots__ = ("_matchers", "_matches")
@@ -60,7 +60,7 @@ class UrlPatterns:
         return bool(self._matchers)
 
     def match(self, url: str | URL) -> bool:
-        """Whether one of the patterns covers *url*."""
+        """Whether one of the patterns matches *url*."""
         if not self._matchers:
             return False
         text = url if isinstance(url, str) else str(url)
@@ -72,7 +72,7 @@ class UrlPatterns:
 
 
 def as_read(url: str) -> str:
-    """*url* as patterns see it: lower-case scheme and host, no userinfo, no fragment, no port of the scheme's own."""
+    """The readable form of *url*: scheme and host in lower case, without userinfo, fragment and default port."""
     return _decoded(url) if _PLAIN.fullmatch(url) else _parsed(url)
 
 
@@ -91,15 +91,15 @@ def _parsed(url: str) -> str:
 
 
 def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
-    """What matches as *pattern* does; see `UrlRules` for its meaning.
+    """Compile *pattern*, whose syntax `UrlRules` describes.
 
     Args:
-        option: which option it was given to.
-        by_host: what stands before the first slash covers hosts alone: ``*.example.com`` is not found in a path or a
-            query, which are often for strangers to choose.
+        option: the option that has the pattern, for messages.
+        by_host: the part before the first slash matches hosts only: ``*.example.com`` must not match within a path or
+            a query, which others may control.
 
     Raises:
-        ConfigurationError: it is not text, or has a set that is none (``[z-a]``).
+        ConfigurationError: *pattern* is not text or has an invalid set (``[z-a]``).
     """
     if not isinstance(pattern, str):
         raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern; use text with shell globs")
@@ -119,7 +119,7 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """The host of a pattern and what follows, which begins with a slash, or with the question mark of a query."""
+    """The host of a pattern, and the rest, which begins with a slash or with the question mark of a query."""
     host, slash, path = rest.partition("/")
     # A host has no equals sign: what stands before the first is the name of a parameter, and the path is left out.
     query_at = host.rfind("?", 0, max(host.find("="), 0))
@@ -127,7 +127,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _expression(scheme: str, host: str, tail: str, *, by_host: bool) -> str:
-    """The parts of a pattern as one regular expression; without a *scheme* it matches any."""
+    """The regular expression of a pattern; without *scheme* it matches any scheme."""
     has_path = tail.startswith("/")
     host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
     # Without a slash, what follows a star may be of the path too, which tells capitals from small letters.
@@ -151,7 +151,7 @@ def _expression(scheme: str, host: str, tail: str, *, by_host: bool) -> str:
 
 
 def _readable_host(host: str) -> str:
-    """The host of a pattern, each label that is one in the form in which people read it."""
+    """The host of a pattern with its labels, except those with wildcards, in readable form."""
     return ".".join(label if not label or _MAGIC & set(label) else _readable_label(label) for label in host.split("."))
 
 
@@ -165,7 +165,7 @@ def _readable_label(label: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """*text* without percent-encoding, but for what would mean something else without."""
+    """*text* without percent-encoding, except for characters with a special meaning."""
     return _ENCODED.sub(lambda encoded: _read(encoded[0]), text) if "%" in text else text
 
 
@@ -183,11 +183,11 @@ def _encoded(character: str) -> str:
 
 
 def _chunks(glob: str, *, host_end: int = 0, either_case: bool = False) -> list[str]:
-    """The parts of a shell glob between its stars, as regular expressions.
+    """The regular expressions for the parts of a shell glob between its stars.
 
     Args:
-        host_end: what stands before it stays within a host.
-        either_case: a capital may be a small letter, too.
+        host_end: before this position, wildcards match only characters of a host.
+        either_case: a capital letter also matches the small one.
     """
     chunks = [""]
     position = 0
@@ -217,7 +217,7 @@ def _literal(text: str) -> str:
 
 
 def _set(members: str) -> str:
-    """A set of characters, in which only a hyphen between two of them has a meaning."""
+    """The regular expression for a set of characters, in which only a hyphen between two has a special meaning."""
     negation = "^" if members[0] in "!^" and len(members) > 1 else ""
     members = members[len(negation) :]
     written = ""

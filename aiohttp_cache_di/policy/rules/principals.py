@@ -1,4 +1,4 @@
-"""Whom requests are for, where that is said better than by their credentials: by name, by pattern or by a function."""
+"""Principals: the users of requests, given by name, by URL pattern or by a function instead of by credentials."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from aiohttp_cache_di.rfc9111.messages import Request
 __all__ = ["Principal", "PrincipalPatterns", "named_by"]
 
 Principal: TypeAlias = str | Callable[[Request], str | None] | None
-"""Whom a request is for: a name, or a function of the request that gives one; None leaves it to the credentials."""
+"""The user of a request: a name, or a function of the request that returns one; None for the credentials."""
 
 
 class PrincipalPatterns:
-    """Principals by URL pattern, as `UrlRules` has patterns, but by host; the first that matches wins.
+    """Principals by URL pattern, compiled with ``by_host``; the first pattern that matches decides.
 
     Raises:
-        ConfigurationError: a pattern is none, or a name is no text or empty.
+        ConfigurationError: a pattern is invalid, or a name is empty or not text.
     """
 
     __slots__ = ("_match", "_names")
@@ -37,7 +37,7 @@ class PrincipalPatterns:
         return bool(self._names)
 
     def match(self, url: str) -> str | None:
-        """The name that the first pattern gives that covers *url*."""
+        """The name of the first pattern that matches *url*; None if none does."""
         if not self._names:
             return None
         return self._match(url) if len(url) <= MEMOISED_URL_CHARS else self._first_match(url)
@@ -48,10 +48,10 @@ class PrincipalPatterns:
 
 
 def named_by(principal: Principal, request: Request) -> str | None:
-    """The name that *principal* comes to for *request*.
+    """The name of the *principal* of *request*.
 
     Raises:
-        ConfigurationError: it is no text, or empty: those who have no name are not one person.
+        ConfigurationError: the name is not text, or empty: users without a name are not the same user.
     """
     name = principal(request) if callable(principal) else principal
     if name is not None and (not isinstance(name, str) or not name):

@@ -1,4 +1,4 @@
-"""Tags as users give them: by which what belongs together is purged together."""
+"""Read tags, by which responses are purged together."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ Tags: TypeAlias = str | Collection[str]
 
 
 def tags_of(given: object, *, option: str = "tags", bounded: bool = True) -> tuple[str, ...]:
-    """The tags in *given*: one text, or an iterable of texts; none for None. Each once, without blanks around it.
+    """The tags in *given*, which is a text, an iterable of texts, or None: stripped, and without duplicates.
 
     Args:
-        bounded: refuse too long ones, and too many. What comes with a request, or of a response, may be as many as the
-            caller's data has it: the response is then not stored (`TooManyTagsError`), which is no failure of the
-            request.
+        bounded: refuse tags that are too long or too many. It is False for tags of a request or a response, which come
+            from the caller's data: then the response is not stored (`TooManyTagsError`), and the request succeeds.
 
     Raises:
-        ConfigurationError: it is something else, a tag is empty or too long, or there are too many.
+        ConfigurationError: *given* has another type, a tag is empty or too long, or there are too many.
     """
     if given is None:
         return ()

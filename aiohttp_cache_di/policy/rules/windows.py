@@ -1,4 +1,4 @@
-"""How long past its lifetime a response may be used: every form in which a user may say so."""
+"""Stale windows, the time after its lifetime in which a response may be used, in all forms that users may write."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Window: TypeAlias = float | bool | str | timedelta | None
 
 
 def named_window(value: object) -> bool | None:
-    """What a word says of a stale window: True for ``always``, False for a word for none; None for what is no word."""
+    """True for the text ``always``, False for a word for none such as ``none``; None for anything else."""
     if not isinstance(value, str):
         return None
     return True if value.strip().lower() == "always" else False if means_none(value) else None
 
 
 def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
-    """A stale window in seconds: True is for as long as the response is stored, False and None are none.
+    """A stale window in seconds: ``inf`` for True (as long as the response is stored), None for False and None.
 
     Args:
-        value: seconds, a timedelta, or a text: with units (``"1h"``), or ``"always"`` or ``"none"``.
-        option: the name that a refusal gives.
+        value: seconds, a timedelta, or a text: a duration (``"1h"``), ``"always"`` or ``"none"``.
+        option: the name of the option, for messages.
 
     Raises:
-        ConfigurationError: *value* is no length of time.
+        ConfigurationError: *value* is not a duration.
     """
     named = named_window(value)
     value = value if named is None else named

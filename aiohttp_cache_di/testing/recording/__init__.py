@@ -1,16 +1,16 @@
-"""Requests to upstreams, recorded in a file and answered from there: what ``@pytest.mark.recorded`` is made of.
+"""Record responses of upstreams in a file, and replay them from it: the machinery of ``@pytest.mark.recorded``.
 
-- ``cassette``: the recorder itself, in the door to the origin (`aiohttp_cache_di.engine.door`).
-- ``options``: what `recorded` and the mark can be told.
-- ``keeping/``: recordings as files.
-- ``hiding/``: what is taken out before anything is compared or written.
-- ``comparing/``: whether a recorded request is the one that is asked.
-- ``ageing``: a recorded response, as old as it was when it was recorded.
-- ``bodies``: a body as JSON, text or base64, whichever can be read and comes back byte for byte.
-- ``exchanges``: a request and its response, as they are written: what all others work on.
+- ``cassette``: the recorder, which intercepts requests to the origin (`aiohttp_cache_di.engine.door`).
+- ``options``: the options of `recorded` and of the mark.
+- ``keeping/``: reading and writing files of recordings.
+- ``hiding/``: removing secrets before anything is compared or written.
+- ``comparing/``: finding the recording of a request.
+- ``ageing``: adjusting the dates of a replayed response, so that it is as old as it was when recorded.
+- ``bodies``: writing a body as JSON, text or base64, so that it can be read and is restored byte for byte.
+- ``exchanges``: a request and its response, as they are recorded.
 
-A response is always delivered by the server of `aiohttp_cache_di.testing.delivery`, on the run that records it as on
-later ones, so that a test sees the same on both.
+The server of `aiohttp_cache_di.testing.delivery` sends the response both when it is recorded and when it is replayed,
+so that a test sees the same in both runs.
 """
 
 from __future__ import annotations

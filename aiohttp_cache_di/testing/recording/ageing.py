@@ -1,4 +1,4 @@
-"""A recorded response as the server delivers it: as old as it was when it was recorded."""
+"""Turn a recorded response into one to send, with dates adjusted so that it is as old as when it was recorded."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from aiohttp_cache_di.testing.recording.exchanges import Answered, Exchange, Fie
 
 __all__ = ["canned", "replayed"]
 
-_LATEST: Final = 253402300799.0  # the end of the year 9999, the last that an HTTP date can say
+_LATEST: Final = 253402300799.0  # the end of the year 9999, the last that an HTTP date can express
 
 
 def canned(answered: Answered, headers: Fields) -> Canned:
-    """*answered*, with *headers*."""
+    """The response *answered* as a canned one, with *headers*."""
     chunks = (answered.body,) if answered.body else ()
     return Canned(answered.status, answered.reason, headers, chunks, is_coded=answered.is_coded)
 
 
 def replayed(exchange: Exchange, *, now: float) -> Canned:
-    """The response of *exchange*, as old as it was when it was recorded: what it says of times has moved along."""
+    """The response of *exchange*, with its dates moved by the time since it was recorded."""
     answered = exchange.answered
     since = exchange.recorded_at
     if since is None:

@@ -1,4 +1,4 @@
-"""A body as it can be read in a file: JSON as data, text as text, and else base64; each comes back byte for byte."""
+"""Write a body readably: as JSON data, as text, or else as base64; reading restores it byte for byte."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\ud800-\udfff\
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How JSON is laid out; *name* is what a file calls it."""
+    """A layout of JSON; *name* identifies it in files."""
 
     name: str
     separators: tuple[str, str]
@@ -59,12 +59,12 @@ _DEFAULT: Final = "compact"
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a body of *content_type* is said to be JSON."""
+    """Whether *content_type* is JSON."""
     return _JSON_TYPE.match(content_type.strip()) is not None
 
 
 def parsed_json(body: bytes) -> tuple[Any, _Layout] | None:
-    """*body* parsed as JSON, with the layout that gives the same bytes again; None where there is none such."""
+    """Parse *body* as JSON; return the value and the layout that restores the same bytes, None if there is none."""
     try:
         text = body.decode()
         value = json.loads(text)
@@ -88,7 +88,7 @@ def as_array(value: object) -> list[Any] | None:
 
 
 def listed(values: Any) -> list[Any]:
-    """*values* if they are a list, and a list of the one that they are otherwise."""
+    """*values* if it is a list, else a list with *values* as its only item."""
     several = as_array(values)
     return [values] if several is None else several
 
@@ -102,7 +102,7 @@ def without(value: Any, names: Collection[str]) -> Any:
 
 
 def written_body(body: bytes, content_type: str) -> dict[str, Any]:
-    """What a file has of *body*: one of the keys ``json``, ``text`` and ``base64``, and how it is to be read."""
+    """*body* as the keys of a file: ``json``, ``text`` or ``base64``, and how to restore the bytes."""
     if not body:
         return {}
     found = parsed_json(body) if is_json(content_type) else None
@@ -122,7 +122,7 @@ def written_body(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def encoded(text: str, content_type: str) -> bytes:
-    """*text* in the charset of its *content_type*, or in UTF-8 where that says none in which it can be."""
+    """Encode *text* in the charset of *content_type*, or in UTF-8 if that has no usable charset."""
     charset = _CHARSET.search(content_type)
     try:
         return text.encode(charset[1] if charset else "utf-8")
@@ -131,10 +131,10 @@ def encoded(text: str, content_type: str) -> bytes:
 
 
 def read_body(written: Mapping[str, Any]) -> bytes:
-    """The body that `written_body` has made *written* of.
+    """Restore the body from what `written_body` returned.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: *written* is invalid.
     """
     try:
         if "json" in written:

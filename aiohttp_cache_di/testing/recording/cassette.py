@@ -1,6 +1,6 @@
-"""The recorder: it stands in the door to the origin, answers from a file, and asks upstreams for what that lacks.
+"""The recorder: it answers requests to upstreams from a file, or sends them and records the responses.
 
-Which of the two it does is told by the mode::
+The mode decides which::
 
     mode           recorded already     not recorded       the file at the end
     none           from the file        fails              as it was
@@ -48,9 +48,9 @@ _ENDLESS: Final = "text/event-stream"
 
 
 class Cassette:
-    """What is recorded in one file, and what a test adds to it.
+    """A file of recordings, which is replayed and extended.
 
-    A context manager, asynchronous or not. Left by an error, it leaves the file as it was.
+    A context manager, synchronous or asynchronous. After an exception the file is left unchanged.
     """
 
     def __init__(self, path: Path, mode: Mode = "none", rules: RecordingRules | None = None) -> None:
@@ -60,7 +60,7 @@ class Cassette:
         self.mode: Mode = mode
         self.rules: RecordingRules = RecordingRules() if rules is None else rules
         self.misses: list[str] = []
-        """What was asked for and is not recorded: the messages of the errors."""
+        """The messages of the errors about requests that are not recorded."""
         self._old: list[Exchange] = []
         self._is_new = True
         self._form = ""
@@ -73,10 +73,10 @@ class Cassette:
         self._delivery = Delivery()
         self._stack = ExitStack()
 
-    # ---- its beginning and its end
+    # ---- opening and closing
 
     def open(self) -> None:
-        """Read the file, and stand in the door from now on."""
+        """Read the file, and intercept requests from now on."""
         with suppress(FileNotFoundError):
             self._form, found = files.load(self.path)
             self._old = [self.rules.filters.exchange(one) for one in found]
@@ -98,7 +98,7 @@ class Cassette:
         self._stack.enter_context(through_tap(self._answer))
 
     def close(self, *, is_kept: bool = True) -> None:
-        """Leave the door; write what is new, unless it is not to be kept."""
+        """Stop intercepting requests, and write new recordings if *is_kept*."""
         self._stack.close()
         new = [exchange for exchange in self._new if exchange is not None]
         if not is_kept or not (new or self.mode == "rewrite"):
@@ -113,7 +113,7 @@ class Cassette:
 
     @property
     def is_without_requests(self) -> bool:
-        """Whether there was no file, one was to be recorded, and nothing has been asked of an upstream."""
+        """Whether a new file was to be recorded, but no request was sent to an upstream."""
         return self._writes and self._is_new and not self._new
 
     def __enter__(self) -> Self:
@@ -130,7 +130,7 @@ class Cassette:
     async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
         await asyncio.to_thread(self.close, is_kept=exc_type is None)
 
-    # ---- in the door
+    # ---- intercepting
 
     async def _answer(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         if is_answered(request):
@@ -146,7 +146,7 @@ class Cassette:
             message = self._unrecorded(asked, key)
             self.misses.append(message)
             raise UnrecordedRequestError(message)
-        place = len(self._new)  # in the order of asking, whichever answers first
+        place = len(self._new)  # recordings are in the order of requests, not of responses
         self._new.append(None)
         asked_at = time.time()
         response = await handler(request)
@@ -156,7 +156,7 @@ class Cassette:
         return await self._delivery.answer(request, handler, canned(answered, answered.headers))
 
     async def _received(self, response: ClientResponse) -> Answered:
-        """All of *response*."""
+        """Read *response* to its end."""
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
         if response.status == 101 or content_type.lower().startswith(_ENDLESS):
             response.close()
@@ -209,7 +209,7 @@ class Cassette:
         return f"{said}; {self._how()}\nThe nearest is {example.method} {example.url}, from which it differs:{lines}"
 
     def _how(self) -> str:
-        """How what is not recorded may be."""
+        """How to record a request that is missing."""
         if not self._form:
             return _HOW if files.may_be_written(self.path) else _INTO_YAML
         in_its_place = "; --record-mode=rewrite does so in its place" if files.may_be_written(self.path) else ""
@@ -217,16 +217,16 @@ class Cassette:
 
 
 def recorded(path: str | Path, mode: Mode = "none", **options: Unpack[RecordingOptions]) -> Cassette:
-    """Answer what goes to upstreams from the file at *path*, or record it there: ``with recorded("rates.yaml"): …``.
+    """Replay responses of upstreams from the file *path*, or record them there: ``with recorded("rates.yaml"): …``.
 
     Args:
-        path: of a recording, in our YAML; or, to be read only, of a VCR cassette or a HAR file.
+        path: a file in our YAML; or a VCR cassette or a HAR file, which are only read.
         mode: ``none``, ``once``, ``new_episodes``, ``all`` or ``rewrite``.
         options: as in `RecordingOptions`.
 
     Raises:
-        TypeError: an option that there is not, or that is of another type.
-        ConfigurationError: *path* is no recording, or *mode* writes to a form that is only read.
+        TypeError: an option is unknown or has the wrong type.
+        ConfigurationError: *path* is not a recording, or *mode* would write to a format that is only read.
     """
     if not isinstance(path, str | Path):  # a caller may be untyped
         raise TypeError(f"recorded: {path!r} is no path of a file")

@@ -1,4 +1,4 @@
-"""A request and the response to it, as they are written down."""
+"""A request and the response to it, as they are recorded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Answered:
 
     Args:
         body: decoded, unless *is_coded*.
-        is_coded: the body is as it came over the wire, in a coding that is not known here.
+        is_coded: the body is still encoded, with a content coding that is not supported.
     """
 
     status: int
@@ -42,7 +42,7 @@ class Exchange:
     """A request and its response.
 
     Args:
-        recorded_at: POSIX time; None where that is not known.
+        recorded_at: POSIX time; None if unknown.
     """
 
     asked: Asked

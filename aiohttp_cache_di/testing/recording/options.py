@@ -1,4 +1,4 @@
-"""What `recorded` and the mark can be told: how requests are recorded and told apart."""
+"""The options of `recorded` and of the mark: how requests are recorded and distinguished."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["OPTIONS", "RecordingOptions", "RecordingRules", "rules_of"]
 
 
 class RecordingOptions(TypedDict, total=False):
-    """How `recorded` and the mark record; each may be left out."""
+    """The options of `recorded` and of the mark."""
 
     filter_headers: Collection[str]
-    """Names of header fields whose values are not written, beside those of credentials. Default: ()."""
+    """Names of header fields whose values are not written, besides those of credentials. Default: ()."""
     filter_query: Collection[str]
     """Names of parameters, in queries and in forms, whose values are not written. Default: ()."""
     filter_json: Collection[str]
@@ -26,25 +26,25 @@ class RecordingOptions(TypedDict, total=False):
     unfiltered: Collection[str]
     """Names whose values are written, though they look like credentials. Default: ()."""
     match_headers: Collection[str]
-    """Names of header fields by which requests differ. Default: ()."""
+    """Names of header fields whose values distinguish requests. Default: ()."""
     ignore: Collection[str]
-    """Names of parameters, and of fields in JSON bodies, by which requests do not differ. Default: ()."""
+    """Names of parameters, and of fields in JSON bodies, whose values do not distinguish requests. Default: ()."""
     volatile: Collection[str]
-    """Names of header fields, and of fields in JSON bodies, that are no change when recorded anew. Default: ()."""
+    """Names of header fields, and of fields in JSON bodies, whose changes do not rewrite a recording. Default: ()."""
     repeat: bool
     """Answer with the last recording of a request once all have been used. Default: False."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingRules:
-    """How requests are recorded and told apart.
+    """How requests are recorded and distinguished.
 
     Args:
-        filters: what is not written.
-        match_headers: names of header fields by which requests differ.
-        ignore: names of parameters, and of fields in JSON bodies, by which they do not.
-        volatile: names of header fields, and of fields in JSON bodies, that are no change when they are recorded anew.
-        repeat: answer with the last recording of a request once all have been used.
+        filters: what is removed before recording.
+        match_headers: names of header fields whose values distinguish requests.
+        ignore: names of parameters, and of fields in JSON bodies, whose values do not.
+        volatile: names of header fields, and of fields in JSON bodies, whose changes do not rewrite a recording.
+        repeat: answer with the last recording of a request after all have been used.
     """
 
     filters: Filters = field(default_factory=Filters)
@@ -54,7 +54,7 @@ class RecordingRules:
     repeat: bool = False
 
 
-# What the filters call the options that are theirs.
+# The names in `Filters` of the options that it has.
 _FILTERS: Final = {
     "filter": "texts",
     "filter_headers": "headers",
@@ -63,14 +63,14 @@ _FILTERS: Final = {
     "unfiltered": "unfiltered",
 }
 OPTIONS: Final = (*_FILTERS, "ignore", "match_headers", "repeat", "volatile")
-"""The names of the options, but for the path and the mode."""
+"""The names of all options except path and mode."""
 
 
 def rules_of(options: Mapping[str, object]) -> RecordingRules:
-    """The rules that *options* mean.
+    """Check *options*, and turn them into rules.
 
     Raises:
-        TypeError: an option that there is not, or that is of another type.
+        TypeError: an option is unknown or has the wrong type.
     """
     for name in options:
         if name not in OPTIONS:

@@ -81,7 +81,7 @@ async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
             store._readers.run(partial(may_go_on.wait, 10))
         asking = [asyncio.ensure_future(session.get(f"{url}?{number}")) for number in range(20)]
         async with asyncio.timeout(20):
-            while len(store._readers._waiting.jobs) < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
+            while store._readers._queue.qsize() < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
                 await asyncio.sleep(0)
         for each in asking:
             each.cancel()

@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -83,30 +82,33 @@ async def test_an_errand_is_done_though_a_job_takes_the_only_thread(pool: Pool) 
     may_end, done = threading.Event(), threading.Event()
     job = pool.run(lambda: may_end.wait(10))
     pool.post(done.set)
+    await asyncio.sleep(0)
     other = pool.run(lambda: done.wait(10))  # for which there is another thread
     assert await other
     may_end.set()
     assert await job
 
 
-async def test_an_errand_wakes_a_thread_when_its_caller_has_gone_on(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_errand_is_done_on_the_way_to_what_its_caller_asks_for_next(pool: Pool) -> None:
     await pool.run(threading.get_ident)
-    wake, woken, done = type(pool._waiting).wake, [0], threading.Event()
+    done: list[str] = []
+    pool.post(partial(done.append, "errand"))
+    await pool.run(partial(done.append, "job"))
+    assert done == ["errand", "job"]
+    assert pool._queue.empty(), "no thread is woken for it"
 
-    def counted(waiting: Any) -> bool:
-        woken[0] += 1
-        return wake(waiting)
 
-    monkeypatch.setattr(type(pool._waiting), "wake", counted)
+async def test_an_errand_is_done_where_its_caller_asks_for_nothing(pool: Pool) -> None:
+    done = threading.Event()
     pool.post(done.set)
-    assert woken == [0], "what is asked for next goes first"
     await asyncio.sleep(0)
-    assert woken == [1]
     assert await asyncio.to_thread(done.wait, 10)
-    await asyncio.to_thread(pool.post, done.clear)
-    assert woken == [2], "at once, where there is no loop"
+
+
+async def test_an_errand_from_where_there_is_no_loop_is_done_at_once(pool: Pool) -> None:
+    done = threading.Event()
+    await asyncio.to_thread(pool.post, done.set)
+    assert await asyncio.to_thread(done.wait, 10)
 
 
 async def test_an_errand_is_done_once_all_is_finished(pool: Pool) -> None:

@@ -53,6 +53,11 @@ class OfSentinels(Sentinels):
 
 
 @pytest.fixture
+def patience() -> None:
+    """None but what applications have, since these count the seconds."""
+
+
+@pytest.fixture
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
     """Servers of the test's own, which need a password."""
     made: Any

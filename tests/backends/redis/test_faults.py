@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.redis import RedisCache
-from aiohttp_cache_di.backends.redis.connections.wire import command
+from aiohttp_cache_di.backends.redis import RedisCache, store
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, command
+from aiohttp_cache_di.backends.redis.records.commands import page
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of, store_of
@@ -418,3 +420,26 @@ async def test_a_reply_with_attributes_is_our_error_or_what_was_asked_for(attrib
             except StorageError:
                 continue
         await cache.close()
+
+
+async def test_a_walk_that_loses_its_connection_leaves_no_failure_behind(
+    own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = RedisCache("app", "r", own_valkey.url)
+    for number in range(8):
+        await cache.write_entry(make_entry(f"k{number}"))
+    loop, connection = asyncio.get_running_loop(), await connection_of(cache)
+    told = list[str]()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    def page_and_end(reply: Reply) -> tuple[bytes, list[bytes]]:
+        loop.call_soon(loop.call_soon, connection.abort)  # when the records of the page have been asked for
+        return page(reply)
+
+    monkeypatch.setattr(store, "page", page_and_end)
+    with pytest.raises(StorageError, match="is closed"):
+        async for _ in store_of(cache).infos(lambda info: True):
+            pass
+    gc.collect()
+    assert not told
+    await cache.close()

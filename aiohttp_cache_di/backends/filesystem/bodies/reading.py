@@ -22,7 +22,14 @@ from aiohttp_cache_di.backends.filesystem.places.directory import READ, Director
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, temporary_name
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records.files import create, drop, drop_unused, see, write_file
+from aiohttp_cache_di.backends.filesystem.records.files import (
+    create,
+    drop,
+    drop_unused,
+    is_dropped,
+    see,
+    write_file,
+)
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.records.uses import Known, identity
 from aiohttp_cache_di.backends.store import StoreEvents
@@ -40,16 +47,17 @@ class BodyFile:
         bodies: those of the store.
         filed: what it must be.
         name: of the entry.
-        fd: the file, open; None to open it when it is read.
+        fd: the file, open, which is of no entry yet; None to open it when it is read.
     """
 
-    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "name")
+    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "is_placed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
         self.bodies: Bodies = bodies
         self.filed: Filed = filed
         self.name: str = name
         self.fd = fd
+        self.is_placed: bool = fd is None
         self._stated: tuple[int, ...] = ()
         self._seen: set[int] = set()
 
@@ -59,7 +67,7 @@ class BodyFile:
     def __del__(self) -> None:
         fd, self.fd = self.fd, None
         if fd is not None:
-            self.bodies.retire(fd, self.name, self.filed.token)
+            self.bodies.retire(fd, self.name, self.filed.token, is_placed=self.is_placed)
 
     @property
     def length(self) -> int:
@@ -169,19 +177,17 @@ class Bodies:
         tree: where the files are.
         known: bodies that need not be checked again.
         events: where it is told of what cannot be read.
-        closing: threads that close files. Those that read bodies do not: a second one would begin to read, whose memory
-            is cold.
+        readers: threads that look entries up. They close files, too: on their way to the next look.
     """
 
-    def __init__(self, tree: Tree, known: Known, events: StoreEvents, closing: Pool) -> None:
+    def __init__(self, tree: Tree, known: Known, events: StoreEvents, readers: Pool) -> None:
         self.pool: Pool = Pool(THREADS)
         self.known: Known = known
-        self._closing = closing
         self.tree: Tree = tree
+        self._readers = readers
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
-        self._unplaced: set[str] = set()  # the names of files that belong to no entry yet
 
     @property
     def folder(self) -> Path:
@@ -192,7 +198,6 @@ class Bodies:
         """Be without threads, which are the parent process's."""
         self.pool.begin_anew()
         self._placing = threading.Lock()
-        self._unplaced = set()
 
     async def run(self, body: BodyFile, read: Callable[[], bytes]) -> bytes:
         """Read something of *body* in a thread; what is not as it was written is dropped."""
@@ -203,10 +208,10 @@ class Bodies:
             self.pool.post(partial(self._drop_entry, body))
             raise
 
-    def retire(self, fd: int, name: str, token: bytes) -> None:
+    def retire(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
         """Have `close` done in a thread; from anywhere, a destructor too."""
         try:
-            self._closing.post(partial(self.close, fd, name, token))
+            self._readers.post(partial(self.close, fd, name, token, is_placed=is_placed))
         except BaseException:  # at the end of the program
             with suppress(Exception):
                 os.close(fd)
@@ -215,35 +220,20 @@ class Bodies:
 
     def begin(self, name: str, token: bytes) -> int:
         """Make the file of a body for the entry of that *name*, and return its descriptor. Raises OSError."""
-        file = body_name(name, token)
-        fd = self.tree.in_leaf(name, lambda leaf: create(leaf, file))
+        fd = self.tree.in_leaf(name, lambda leaf: create(leaf, body_name(name, token)))
         lock_shared(fd)
-        self._unplaced.add(file)
         return fd
 
-    def close(self, fd: int, name: str, token: bytes) -> None:
+    def close(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
         """Close the file of a body, and remove it where no entry tells of it. Raises OSError."""
+        is_of_use = is_placed and not is_dropped(os.fstat(fd))
         try:
             os.close(fd)
         finally:  # a file system may say only now that it could not write
-            leaf = self.tree.leaf(name)
-            seen = None if leaf is None else see(leaf, name)
-            if leaf is not None and (seen is None or seen.head.token != token):
-                self._unplaced.discard(body_name(name, token))
+            leaf = None if is_of_use else self.tree.leaf(name)
+            if leaf is not None and ((seen := see(leaf, name)) is None or seen.head.token != token):
                 with suppress(OSError):
                     drop_unused(leaf, body_name(name, token))
-
-    def give_up_all(self) -> None:
-        """Remove all files that were begun and not placed, though there be bodies in them that are let go of later.
-
-        Where such a body is placed all the same, it is copied.
-        """
-        while self._unplaced:
-            file = self._unplaced.pop()
-            leaf = self.tree.leaf(file)
-            with suppress(OSError):
-                if leaf is not None:
-                    leaf.unlink(file)
 
     def find(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
         """The body of the entry of that *name*, open; None if it is not as it was written.
@@ -272,19 +262,18 @@ class Bodies:
             StorageError, OSError: it cannot be.
         """
         with self._placing:
-            if body.name != name and body.file_name in self._unplaced:
+            if not (body.is_placed or body.name == name):
                 self._move(body, leaf, name)
-            self._unplaced.discard(body.file_name)
-            if not _is_placed(body, leaf, name):
+            body.is_placed = True
+            if not _is_there(body, leaf, name):
                 _copy(body, leaf, name)
 
     def _move(self, body: BodyFile, leaf: Directory, name: str) -> None:
         """Give the file of a body that belongs to no entry yet to that of another *name*, where that can be done."""
-        before, source = body.file_name, self.tree.leaf(body.name)
+        source = self.tree.leaf(body.name)
         with suppress(FileNotFoundError):
             if source is not None and source.frees_names:
-                source.move(before, body_name(name, body.filed.token), leaf)
-                self._unplaced.discard(before)
+                source.move(body.file_name, body_name(name, body.filed.token), leaf)
                 body.name = name
 
     def _drop_entry(self, body: BodyFile) -> None:
@@ -295,7 +284,7 @@ class Bodies:
             self._open.pop((body.name, body.filed), None)
 
 
-def _is_placed(body: BodyFile, leaf: Directory, name: str) -> bool:
+def _is_there(body: BodyFile, leaf: Directory, name: str) -> bool:
     target, fd = body_name(name, body.filed.token), body.opened()
     with suppress(FileNotFoundError):
         if os.path.samestat(leaf.status_of(target), os.fstat(fd)):

@@ -80,7 +80,7 @@ class Growing:
             self._is_over = True
             fd, self._fd = self._fd, None
             if fd is not None:
-                self._bodies.close(fd, self._name, self._token)
+                self._bodies.close(fd, self._name, self._token, is_placed=False)
 
     def _opened(self) -> int:
         if self._is_over:

@@ -160,14 +160,15 @@ class Directory:
         """Remove the file of that *name*. Raises OSError."""
         self._patiently(lambda: os.unlink(self._of(name), dir_fd=self.fd))
 
-    def touch(self, name: str, fd: int | None = None) -> None:
-        """Note the time as that of the last change of *name*, which *fd* may be open for. Raises OSError."""
+    def touch(self, name: str, fd: int | None = None, *, at: float | None = None) -> None:
+        """Note *at* (None: now) as when *name*, which *fd* may be open for, changed last. Raises OSError."""
+        times = None if at is None else (at, at)
         if self.fd is None:
-            os.utime(self._of(name))
+            os.utime(self._of(name), times)
         elif fd is None:
-            os.utime(name, dir_fd=self.fd, follow_symlinks=False)
+            os.utime(name, times, dir_fd=self.fd, follow_symlinks=False)
         else:
-            os.utime(fd)
+            os.utime(fd, times)
 
     def sync(self) -> None:
         """Have the disk keep the names in it, where there is a call for that. Raises OSError."""

@@ -5,7 +5,7 @@ A body's file bears a name of its own and is there before the entry that tells o
 entry is replaced may find that body gone, and then reads the entry again.
 
 Who has a spooled body open holds a shared lock on its file. Such a body is dropped by who gets the other lock: one that
-is being read stays, belongs to no entry any more, and goes with its last reader or in a sweep.
+is being read stays, as a file of the year 1970, which tells its last reader, or a sweep, to drop it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ __all__ = [
     "disk_bytes",
     "drop",
     "drop_unused",
+    "is_dropped",
     "look_at",
     "publish",
     "read_file",
@@ -193,10 +194,15 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
     if seen is not None and seen.head.token != NO_TOKEN:
         body = body_name(name, seen.head.token)
         with suppress(OSError):
-            if seen.head.is_filed:
-                drop_unused(leaf, body)
-            else:
+            if not seen.head.is_filed:
                 leaf.unlink(body)
+            elif not drop_unused(leaf, body):
+                leaf.touch(body, at=0)
+
+
+def is_dropped(status: os.stat_result) -> bool:
+    """Whether the file of that *status* is a body that was dropped while it was read."""
+    return status.st_mtime == 0
 
 
 def drop_unused(leaf: Directory, body: str) -> bool:

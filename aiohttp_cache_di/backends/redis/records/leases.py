@@ -10,21 +10,23 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
+from aiohttp_cache_di.backends.wrap.tasks import abandon, background, consume_error
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Leases", "Release"]
+__all__ = ["Leases"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A lease that has passed to another process is not given back.
-RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
-
-RENEW: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
+# What is done to a lease, unless it has passed to another process.
+IF_OURS: Final = (
+    b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call(ARGV[2],KEYS[1],unpack(ARGV,3)) end return 0"
+)
 
 # A value of another type than ours is as good as none. One that is too large is not even copied for the script.
 GET_OR_ACQUIRE: Final = (
@@ -34,7 +36,7 @@ GET_OR_ACQUIRE: Final = (
     b"if not s then return 0 end if s['ok'] then return 1 end return 3"
 )
 
-_RELEASE: Final = beginning(b"EVAL", RELEASE, b"1", more=2)
+_UNLINK_IF_OURS: Final = beginning(b"EVAL", IF_OURS, b"1", more=3)
 _GET_OR_ACQUIRE: Final = beginning(b"EVAL", GET_OR_ACQUIRE, b"2", more=5)
 
 REFUSED: Final = 0
@@ -116,68 +118,64 @@ class Leases:
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
         """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
-        name, token = self._name(key), self._tokens.get(key)
+        token = self._tokens.get(key)
         if token is None:  # given back meanwhile
             return False
+        return await self._if_ours(connection, self._name(key), token, b"PEXPIRE", _as_ms(ttl_s))
+
+    async def release(self, connection: Connection, key: str) -> None:
+        """Give the one on *key* back, if there is one."""
+        token = self._tokens.pop(key, None)
+        if token is not None:
+            await self._if_ours(connection, self._name(key), token, b"UNLINK")
+
+    def begin_release(self, connection: Connection, key: str) -> None:
+        """As `release`, behind what was sent before; it is not waited for, since one that stays ends by itself."""
+        token = self._tokens.pop(key, None)
+        if token is not None:
+            self._begin_release(connection, self._name(key), token)
+
+    def _begin_release(self, connection: Connection, name: bytes, token: bytes) -> None:
+        if not self.has_scripts:
+            background(self._released(connection, name, token))
+            return
+
+        def answered(reply: Reply) -> None:
+            if type(reply) is ServerError:
+                self._heard(connection, reply)
+
+        ask = _UNLINK_IF_OURS + rest(name, token, b"UNLINK")
+        connection.submit(ask, answered).add_done_callback(consume_error)
+
+    async def _released(self, connection: Connection, name: bytes, token: bytes) -> None:
+        with suppress(StorageError):
+            await self._if_ours(connection, name, token, b"UNLINK")
+
+    async def _if_ours(self, connection: Connection, name: bytes, token: bytes, verb: bytes, *more: bytes) -> bool:
+        """Have the server do something to the lease called *name*; False where it has passed to another process."""
         if self.has_scripts:
-            renewed: asyncio.Future[Reply] = connection.submit(
-                command(b"EVAL", RENEW, b"1", name, token, _as_ms(ttl_s)), _as_it_is
-            )
-            answer = await renewed
+            ask = command(b"EVAL", IF_OURS, b"1", name, token, verb, *more)
+            asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is)
+            answer = await asked
             if type(answer) is not ServerError:
                 return bool(answer == 1)
             self._heard(connection, answer)
-        # As in `Release.finish`.
+        # Between these two commands the lease can pass to another process only if its time runs out just then; and all
+        # that is lost by it is that the origin is asked twice.
         if await connection.submit(command(b"GET", name)) != token:
             return False
-        return bool(await connection.submit(command(b"PEXPIRE", name, _as_ms(ttl_s))) == 1)
-
-    def begin_release(self, connection: Connection, key: str) -> Release | None:
-        """Send that the lease on *key* is given back, if there is one."""
-        token = self._tokens.pop(key, None)
-        return None if token is None else Release(connection, self._name(key), token, self._heard)
+        return bool(await connection.submit(command(verb, name, *more)) == 1)
 
     def _cancelled(self, connection: Connection, key: str, token: bytes) -> None:
         """The request that is not waited for may be granted. What gives the lease back goes out behind it."""
         self._tokens.pop(key, None)
-        Release(connection, self._name(key), token, self._heard)
+        self._begin_release(connection, self._name(key), token)
 
     def _heard(self, connection: Connection, error: ServerError) -> None:
         """A script has ended in *error*."""
         if self.has_scripts and error.code in FORBIDDEN:
             self.has_scripts = False
             logger.info("%s runs no scripts for us (%s): a miss takes a round trip more", connection.where, error.code)
-
-
-class Release:
-    """A lease that is being given back, unless it has passed to another process."""
-
-    __slots__ = ("_connection", "_heard", "_name", "_sent", "_token")
-
-    def __init__(
-        self, connection: Connection, name: bytes, token: bytes, heard: Callable[[Connection, ServerError], None]
-    ) -> None:
-        self._connection = connection
-        self._name = name
-        self._token = token
-        self._heard = heard
-        self._sent: asyncio.Future[Reply] = connection.submit(_RELEASE + rest(name, token), _as_it_is)
-        self._sent.add_done_callback(consume_error)
-
-    async def finish(self) -> None:
-        """Wait until it has happened.
-
-        Raises:
-            StorageError: it could not be told.
-        """
-        answer = await self._sent
-        if type(answer) is not ServerError:
-            return
-        self._heard(self._connection, answer)
-        # Scripts are forbidden. Between these two commands the lease can pass to another process only if its time
-        # runs out just then; and all that is lost by it is that the origin is asked twice.
-        if await self._connection.submit(command(b"GET", self._name)) == self._token:
-            await self._connection.submit(command(b"UNLINK", self._name))
 
 
 def _as_ms(ttl_s: float) -> bytes:

@@ -56,15 +56,17 @@ class Names:
 
     def record(self, key: str) -> bytes:
         """The name of the record under *key*."""
-        if self._is_tagged:
-            return self.records + _tag(key)
-        return self.records + (key.encode() if key.isalnum() and key.isascii() else _as_bytes(_escaped(key)))
+        if key.isalnum() and key.isascii():  # as the keys of requests are
+            spelt = key.encode()
+        elif self._is_tagged:
+            spelt = _as_bytes(_escaped(key).replace("}", "%7D") or _EMPTY)
+        else:
+            spelt = _as_bytes(_escaped(key))
+        return self.records + (b"{%b}" % spelt if self._is_tagged else spelt)
 
     def lease(self, key: str) -> bytes:
-        """The name of the lease on *key*."""
-        if self._is_tagged:
-            return self.leases + _tag(key)
-        return self.leases + (key.encode() if key.isalnum() and key.isascii() else _as_bytes(_escaped(key)))
+        """The name of the lease on *key*; in a cluster in the slot of its record."""
+        return self.leases + self.record(key)[len(self.records) :]
 
     def key(self, name: bytes) -> str | None:
         """The key of the record that has *name*; None if it is another cache's, or no name of a record."""
@@ -80,13 +82,6 @@ class Names:
                 return ""
             key = key.replace("%7D", "}")
         return key.replace("%3A", ":").replace("%25", "%") if "%" in key else key
-
-
-def _tag(key: str) -> bytes:
-    """*key* as a hash tag: all names that end in it are in one slot of a cluster, where commands may have them all."""
-    if key.isalnum() and key.isascii():
-        return b"{%b}" % key.encode()
-    return b"{%b}" % _as_bytes(_escaped(key).replace("}", "%7D") or _EMPTY)
 
 
 def _without_braces(text: str) -> str:

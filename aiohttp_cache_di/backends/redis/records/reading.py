@@ -156,10 +156,12 @@ class Reading:
         size = self.value_bytes()
         found: list[bytes | Unreadable | None] = []
         for first in range(0, len(names), LARGE):
-            asked: list[asyncio.Future[bytes]] = []
-            for name in names[first : first + LARGE]:
-                connection = self._topology.now(name) or await self._topology.connection(name)
-                asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes))
+            part = names[first : first + LARGE]
+            connections = [self._topology.now(name) or await self._topology.connection(name) for name in part]
+            asked = [
+                connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes)
+                for name, connection in zip(part, connections, strict=True)
+            ]
             found += [UNREADABLE if len(data) > size else data or None for data in await all_of(asked)]
         return found
 

@@ -49,8 +49,6 @@ class Tracking:
             return
         self._topology.on_open(self._opened)
         self._topology.on_shift(lambda: _tell(listeners, None))
-        for connection in self._topology.open_now():
-            self._opened(connection)
 
     def _opened(self, connection: Connection) -> None:
         """Have the server track what is read over *connection* from now on."""

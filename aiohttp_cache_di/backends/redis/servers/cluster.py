@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,12 +27,12 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import replace
 
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
-from aiohttp_cache_di.backends.loops import end, shared
+from aiohttp_cache_di.backends.loops import SharedTask, end
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, Sent
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
-from aiohttp_cache_di.backends.redis.servers.ways import NodeWay, secrets_in
+from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
@@ -88,8 +87,7 @@ class Cluster:
         self._endpoints: dict[Address, Endpoint] = {}
         self._fresh_until = 0.0
         self._shift = 0
-        self._pid = os.getpid()
-        self._finding: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._finding: SharedTask[None] = SharedTask(known.where)
         self._errands: set[asyncio.Task[None]] = set()
         self._prepare: Callable[[Connection], None] | None = None
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = WeakKeyDictionary()
@@ -161,14 +159,13 @@ class Cluster:
         """A number that grows when slots change their server."""
         return self._shift
 
-    def open_now(self) -> Sequence[Connection]:
-        """The open connections of the running loop."""
-        found = [endpoint.connection_now() for endpoint in list(self._endpoints.values())]
-        return [connection for connection in found if connection is not None]
-
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
-        """Call *prepare* with each connection that is opened from now on, before it is used."""
+        """Call *prepare* with each connection of the running loop, and each that is opened, before it is used."""
         self._prepare = prepare
+        for endpoint in list(self._endpoints.values()):
+            connection = endpoint.connection_now()
+            if connection is not None:
+                prepare(connection)
 
     def on_shift(self, listener: Callable[[], None]) -> None:
         """Call *listener* in the running loop when slots have changed their server."""
@@ -176,7 +173,6 @@ class Cluster:
 
     async def close(self) -> None:
         """Close the connections of the running loop, and have other loops close theirs."""
-        self._forget_others()
         for _ in range(2):  # what is begun by replies that come meanwhile ends too: after that, none can come
             await end(*self._under_way())
             self._fresh_until = 0.0
@@ -188,7 +184,7 @@ class Cluster:
     def _under_way(self) -> list[asyncio.Task[None]]:
         """What has been begun in the running loop, and is waited for by none."""
         loop = asyncio.get_running_loop()
-        return [task for task in (*self._errands, self._finding.get(loop)) if task and task.get_loop() is loop]
+        return [task for task in (*self._errands, self._finding.here()) if task and task.get_loop() is loop]
 
     # ---- the map
 
@@ -200,22 +196,9 @@ class Cluster:
         """Ask for the map unless it is fresh; all who want it meanwhile wait for the same answer."""
         if not now and monotonic() < self._fresh_until:
             return
-        await shared(self._finding_out(doubted), self.where)
+        await self._finding.run(partial(self._ask, doubted))
 
-    def _finding_out(self, doubted: Endpoint | None = None) -> asyncio.Task[None]:
-        loop = asyncio.get_running_loop()
-        task = self._finding.get(loop)
-        if task is None:
-            self._forget_others()
-            task = self._finding[loop] = loop.create_task(self._ask(doubted))
-            task.add_done_callback(lambda done: self._found_out(loop, done))
-        return task
-
-    def _found_out(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        self._finding.pop(loop, None)
-        consume_error(task)
-
-    async def _ask(self, doubted: Endpoint | None) -> None:
+    async def _ask(self, doubted: Endpoint | None = None) -> None:
         """Ask the servers that have answered lately; where none of them is of use, all that are known."""
         others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
         healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
@@ -242,7 +225,7 @@ class Cluster:
             self._tell_shift()
 
     def _new(self, address: Address, found: ClusterMap) -> Endpoint:
-        endpoint = Endpoint(NodeWay(*address, found.settings))
+        endpoint = Endpoint(way_to_node(*address, found.settings))
         endpoint.prepare = partial(self._opened, address)
         return endpoint
 
@@ -252,14 +235,6 @@ class Cluster:
             for listener in listeners:
                 with contextlib.suppress(RuntimeError):  # that loop is closed
                     loop.call_soon_threadsafe(listener)
-
-    def _forget_others(self) -> None:
-        """Drop what belongs to closed loops, or to a parent process."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._finding, self._errands = {}, set()
-        for loop in [loop for loop in self._finding if loop.is_closed()]:
-            self._finding.pop(loop, None)
 
     # ---- commands that were sent to the wrong server
 
@@ -297,7 +272,7 @@ class Cluster:
     def _doubt(self) -> None:
         """Ask for the map soon, unless it is fresh."""
         if monotonic() >= self._fresh_until:
-            self._finding_out()
+            self._finding.begin(self._ask)
 
     async def _send_later(self, sent: Sent, slot: int, named: Address, *, is_asking: bool) -> None:
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp_cache_di._redis import take_stream
-from aiohttp_cache_di.backends.loops import shared
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.connections.driven import DrivenConnection
 from aiohttp_cache_di.backends.redis.servers.ways import Way
@@ -36,14 +36,12 @@ class _Open(dict[asyncio.AbstractEventLoop, Connection]):
         super().__init__()
         self.pid: int = os.getpid()
 
-    def set_aside(self) -> bool:
-        """Have nothing to do with what a parent process owns; tell whether that is what is here."""
-        if self.pid == os.getpid():
-            return False
-        self.pid = os.getpid()
-        _inherited.extend(self.values())
-        self.clear()
-        return True
+    def set_aside(self) -> None:
+        """Have nothing to do with what a parent process owns."""
+        if self.pid != os.getpid():
+            self.pid = os.getpid()
+            _inherited.extend(self.values())
+            self.clear()
 
     def let_go(self) -> None:
         """Close all from outside of their loops, without waiting."""
@@ -71,7 +69,7 @@ class Endpoint:
         self._connections = _Open()
         weakref.finalize(self, self._connections.end).atexit = False
         self._way = way
-        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
+        self._opening: SharedTask[Connection] = SharedTask(way.where)
         self.prepare: Callable[[Connection], None] = _no_preparation
         """Called with each new connection before it is used."""
 
@@ -82,11 +80,6 @@ class Endpoint:
     def where(self) -> str:
         """The address without user, password and options."""
         return self._way.where
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """The password and what else is used to log in; None where a provider of credentials knows it alone."""
-        return self._way.secrets
 
     def connection_now(self) -> Connection | None:
         """The connection of the running loop if it is open."""
@@ -99,22 +92,17 @@ class Endpoint:
         Raises:
             StorageError: the server cannot be reached or refuses us.
         """
-        loop = asyncio.get_running_loop()
         connection = self.connection_now()
         if connection is not None:
             return connection
-        task = self._opening.get(loop)
-        if task is None:
-            self._forget_dead()
-            task = self._opening[loop] = loop.create_task(self._open())
-            task.add_done_callback(lambda done: self._opened(loop, done))
-        return await shared(task, self.where)
+        self._forget_dead()
+        return await self._opening.run(self._open)
 
     async def close(self) -> None:
         """Close the connections of this loop and of closed ones, and have other loops close theirs."""
         loop = asyncio.get_running_loop()
         self._forget_dead()
-        task = self._opening.get(loop)
+        task = self._opening.here()
         own: Connection | None = None
         try:
             if task is not None:
@@ -143,6 +131,7 @@ class Endpoint:
             if not isinstance(exc, Exception) or isinstance(exc, StorageError):
                 raise
             raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc
+        self._connections[connection.loop] = connection
         return connection
 
     def _take_over(self, driven: Any) -> Connection:
@@ -157,17 +146,9 @@ class Endpoint:
             connection.data_received(ahead)
         return connection
 
-    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Connection]) -> None:
-        self._opening.pop(loop, None)
-        if not task.cancelled() and task.exception() is None:
-            self._connections[loop] = task.result()
-
     def _forget_dead(self) -> None:
         """Drop the connections that were lost, that belong to a closed loop, or that a parent process owns."""
-        if self._connections.set_aside():
-            self._opening.clear()
-        for loop in [loop for loop in self._opening if loop.is_closed()]:
-            del self._opening[loop]
+        self._connections.set_aside()
         for loop, connection in list(self._connections.items()):
             if loop.is_closed():
                 connection.abandon()

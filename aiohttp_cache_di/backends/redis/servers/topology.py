@@ -69,12 +69,8 @@ class Topology(Protocol):
         """A number that is another one when names have changed their server since."""
         ...
 
-    def open_now(self) -> Sequence[Connection]:
-        """The open connections of the running loop."""
-        ...
-
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
-        """Call *prepare* with each connection that is opened from now on, before it is used."""
+        """Call *prepare* with each connection of the running loop, and each that is opened, before it is used."""
 
     def on_shift(self, listener: Callable[[], None]) -> None:
         """Call *listener* in the running loop when names have changed their server."""
@@ -84,7 +80,7 @@ class Topology(Protocol):
 
 
 class SingleServer:
-    """One server, or the one that does the work of a service today.
+    """One server, or the one that does the work of a service today; as a `Topology`.
 
     Args:
         way: to it.
@@ -93,6 +89,7 @@ class SingleServer:
     by_slot = False
 
     def __init__(self, way: Way) -> None:
+        self._way = way
         self._endpoint = Endpoint(way)
 
     def __repr__(self) -> str:
@@ -101,12 +98,12 @@ class SingleServer:
     @property
     def where(self) -> str:
         """The address without user, password and options."""
-        return self._endpoint.where
+        return self._way.where
 
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in."""
-        return self._endpoint.secrets
+        return self._way.secrets
 
     def now(self, name: bytes) -> Connection | None:
         """The one there is, if it is open."""
@@ -128,14 +125,12 @@ class SingleServer:
         """Always the same."""
         return 0
 
-    def open_now(self) -> Sequence[Connection]:
-        """The one, if it is open."""
-        connection = self._endpoint.connection_now()
-        return () if connection is None else (connection,)
-
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
-        """Call *prepare* with each connection that is opened from now on, before it is used."""
+        """Call *prepare* with the running loop's connection, and each one that is opened."""
         self._endpoint.prepare = prepare
+        connection = self._endpoint.connection_now()
+        if connection is not None:
+            prepare(connection)
 
     def on_shift(self, listener: Callable[[], None]) -> None:
         """It does not happen: another server's records come over another connection."""

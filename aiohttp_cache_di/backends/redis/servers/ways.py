@@ -1,166 +1,80 @@
-"""How a server is reached: by an address of its own, or by asking sentinels where it is today.
-
-A way is settings alone. It belongs to no event loop, and what it opens is the caller's.
-"""
+"""How a server is reached: by an address of its own, or by asking sentinels where it is today."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
-from aiohttp_cache_di._redis import SentinelConnections, insisted, is_tls, new_connection, node_connection
+from msgspec import Struct
 
-__all__ = ["DirectWay", "NodeWay", "Pool", "SentinelWay", "Way", "secrets_in"]
+from aiohttp_cache_di._redis import is_tls, open_by_sentinels, open_node, open_server, sentinel_settings
+
+__all__ = ["Way", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
 
 _SECRET: Final = ("password", "ssl_password")
 
 
-class Pool(Protocol):
-    """What is used of the driver's pools: they hold the settings, and make connections by them."""
+class Way(Struct, frozen=True):
+    """The way to one server: settings alone. It belongs to no event loop, and what it opens is the caller's.
 
-    connection_kwargs: Mapping[str, Any]
+    Args:
+        where: what to call the server in messages: without user, password and options.
+        settings: of the connections that are opened on it, by which they log in.
+        open: gives an open and authenticated connection of the driver, or raises what the driver raises.
+    """
 
-    def make_connection(self) -> Any:
-        """Make a connection that is not open yet."""
-
-
-class Way(Protocol):
-    """The way to one server."""
-
-    @property
-    def where(self) -> str:
-        """What to call the server in messages: without user, password and options."""
-        ...
+    where: str
+    settings: Sequence[Mapping[str, Any]]
+    open: Callable[[], Coroutine[Any, Any, Any]]
 
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in; None where a provider of credentials knows it alone."""
-        ...
-
-    async def open(self) -> Any:
-        """An open and authenticated connection of the driver.
-
-        Raises:
-            Exception: whatever the driver raises; nothing stays open.
-        """
-        ...
+        return secrets_in(*self.settings)
 
 
-class DirectWay:
-    """To a server whose address is known.
-
-    Args:
-        pool: of the driver; no connection is lent from it.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    @property
-    def where(self) -> str:
-        """The address without user, password and options."""
-        settings = self._pool.connection_kwargs
-        if "path" in settings:
-            return f"unix://{settings['path']}"
-        scheme = _scheme(tls=is_tls(getattr(self._pool, "connection_class", object)))
-        return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """See `Way`."""
-        return secrets_in(self._pool.connection_kwargs)
-
-    async def open(self) -> Any:
-        """See `Way`."""
-        return await _opened(await new_connection(self._pool))
+def way_to_server(pool: Any) -> Way:
+    """The way to the server that the driver's *pool* is for, from which no connection is lent."""
+    settings: Mapping[str, Any] = pool.connection_kwargs
+    if "path" in settings:
+        where = f"unix://{settings['path']}"
+    else:
+        place = f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+        where = f"{_scheme(pool.connection_class)}://{place}"
+    return Way(where, [settings], partial(open_server, pool))
 
 
-class NodeWay:
-    """To a server of a cluster.
+def way_to_node(host: str, port: int, settings: Mapping[str, Any]) -> Way:
+    """The way to a server of a cluster.
 
     Args:
         host: as the cluster names it.
         port: likewise.
         settings: of connections to all servers of the cluster.
     """
-
-    def __init__(self, host: str, port: int, settings: Mapping[str, Any]) -> None:
-        self._host = host
-        self._port = port
-        self._settings = settings
-
-    @property
-    def where(self) -> str:
-        """The address."""
-        scheme = _scheme(tls=is_tls(self._settings.get("connection_class", object)))
-        return f"{scheme}://{self._host}:{self._port}"
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """See `Way`."""
-        return secrets_in(self._settings)
-
-    async def open(self) -> Any:
-        """See `Way`."""
-        return await _opened(await node_connection(self._host, self._port, self._settings))
+    where = f"{_scheme(settings['connection_class'])}://{host}:{port}"
+    return Way(where, [settings], partial(open_node, host, port, settings))
 
 
-class SentinelWay:
-    """To the server that sentinels name as the primary of a service when they are asked.
+def way_by_sentinels(pool: Any) -> Way:
+    """The way to the server that sentinels name as the primary of a service when they are asked.
 
     Args:
         pool: of a client of the driver, as its ``master_for`` makes it.
     """
-
-    def __init__(self, pool: Any) -> None:
-        self._connections = SentinelConnections(pool)
-
-    @property
-    def where(self) -> str:
-        """The sentinels and the name of the service."""
-        hosts = ",".join(f"{host}:{port}" for host, port in self._connections.sentinels)
-        return f"{_scheme(tls=self._connections.is_tls)}+sentinel://{hosts}/{self._connections.service}"
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """See `Way`."""
-        found: list[str] = []
-        for settings in self._connections.settings:
-            some = secrets_in(settings)
-            if some is None:
-                return None
-            found += some
-        return found
-
-    async def open(self) -> Any:
-        """See `Way`."""
-        connection, close = await self._connections.new()
-        return await _opened(connection, close)
+    sentinels = sentinel_settings(pool)
+    hosts = ",".join(f"{each.get('host', 'localhost')}:{each.get('port', 26379)}" for each in sentinels)
+    where = f"{_scheme(pool.connection_class)}+sentinel://{hosts}/{pool.service_name}"
+    return Way(where, [pool.connection_kwargs, *sentinels], partial(open_by_sentinels, pool))
 
 
-def _scheme(*, tls: bool) -> str:
-    return "rediss" if tls else "redis"
-
-
-def secrets_in(settings: Mapping[str, Any]) -> Collection[str] | None:
-    """What *settings* of a connection have to log in with; None where a provider of credentials knows it alone."""
-    if settings.get("credential_provider") is not None:
+def secrets_in(*settings: Mapping[str, Any]) -> Collection[str] | None:
+    """What *settings* of connections have to log in with; None where a provider of credentials knows it alone."""
+    if any(each.get("credential_provider") is not None for each in settings):
         return None
-    return [value for name in _SECRET if isinstance(value := settings.get(name), str)]
+    return [value for each in settings for name in _SECRET if isinstance(value := each.get(name), str)]
 
 
-async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Any:
-    """*connection* when it is open; what was needed for that is closed by *finish*.
-
-    One who is cancelled after it has opened, while the rest is being closed, leaves nothing open either.
-    """
-    try:
-        try:
-            await connection.connect()
-        finally:
-            if finish is not None:
-                await insisted(finish())
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    return connection
+def _scheme(kind: type) -> str:
+    return "rediss" if is_tls(kind) else "redis"

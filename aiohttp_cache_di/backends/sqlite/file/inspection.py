@@ -20,7 +20,6 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
     LEASES,
     META,
     SCHEMA_VERSION,
-    UPGRADED_VERSION,
     Table,
     checked_state,
     fill_schema,
@@ -58,41 +57,25 @@ def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
 
 
 def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
-    """Make what is missing, in a transaction; what another version has made is upgraded or dropped."""
+    """Make what is missing, in a transaction; what another version has made is dropped."""
     if _is_prepared(connection, table):
         return
-    shared, _ = _ours(table.name)
+    shared, own = _ours(table.name)
     found = _found(connection)
     versions = _versions(connection) if _folded(META) in found else {}
-    if versions.get("") == UPGRADED_VERSION:
-        _expect(found, shared)
-        _note_version(connection, "")
-        versions[""] = SCHEMA_VERSION
     if versions.get("") != SCHEMA_VERSION:
         tables = [Table(name) for name in versions if name and "\0" not in name]
-        names = [name for each in tables for name in (each.sql, each.marks)]
-        for name in (*names, LEASES, GENERATION, META, '"aiohttp_cache_di:deletions"'):
-            _drop(connection, found, name)
+        old = [name for each in tables for name in (each.sql, each.marks)] + [LEASES, GENERATION, META]
         versions = {}
-    elif versions.get(table.name) == UPGRADED_VERSION:
-        _expect(found, _ours(table.name, UPGRADED_VERSION)[1])
-        for statement in table.upgrade:
-            connection.execute(statement)
-        _note_version(connection, table.name)
-        _expect(_found(connection), _ours(table.name)[1])
-        return
-    elif table.name in versions:
-        for name in (table.sql, table.marks):
-            _drop(connection, found, name)
+    else:
+        old = [table.sql, table.marks] if table.name in versions else []
+    for name in old:
+        _drop(connection, found, name)
     left = _found(connection)
     if versions:
         _expect(left, shared)
-    _expect_nothing(left, {**_ours(table.name)[1], **({} if versions else shared)})
+    _expect_nothing(left, {**own, **({} if versions else shared)})
     fill_schema(connection, table, is_new=not versions)
-
-
-def _note_version(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute(f"UPDATE {META} SET version = {SCHEMA_VERSION} WHERE name = ?", (name,))
 
 
 def is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
@@ -186,9 +169,9 @@ def _folded(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _ours(name: str, version: int = SCHEMA_VERSION) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
+def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
     """What SQLite writes down of the tables of all caches, and of the one called *name*."""
-    table = Table(name, version=version)
+    table = Table(name)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
         found = _found(connection)

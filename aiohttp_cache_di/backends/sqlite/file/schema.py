@@ -1,4 +1,4 @@
-"""The tables of a SQLite cache and the statements on them.
+"""The tables of a SQLite cache, and how a column holds a key or a time.
 
 A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. Besides, the
 file has one row, the *generation*: the number of the last commit that changed an entry, and the *tie* to the table in
@@ -16,8 +16,7 @@ import time
 from typing import Final
 
 from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
-from aiohttp_cache_di.backends.store import MARK_PREFIX, SECRET_BYTES
-from aiohttp_cache_di.backends.store.inspecting import MAX_INFO_BYTES
+from aiohttp_cache_di.backends.store import SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "MAX_NUMBER",
     "META",
     "SCHEMA_VERSION",
-    "UPGRADED_VERSION",
     "Key",
     "Table",
     "checked_state",
@@ -44,8 +42,7 @@ __all__ = [
     "unpack_key",
 ]
 
-SCHEMA_VERSION: Final = 6  # Raise it whenever a table changes.
-UPGRADED_VERSION: Final = 5  # whose tables are kept, and get a column for bodies; those of others are dropped
+SCHEMA_VERSION: Final = 6  # Raise it whenever a table changes; tables of another version are dropped.
 
 MAX_BATCH: Final = 128  # keys per statement
 
@@ -119,22 +116,18 @@ def unpack_key(key: Key) -> str:
     raise DamagedError(f"a key is of type {type(key).__name__}")
 
 
-MAX_HEAD_BYTES: Final = 16 * 1024  # of a frame that is read to tell of its row
-_FEW_BYTES: Final = f"CASE WHEN length(frame) <= {MAX_HEAD_BYTES} THEN frame END"
-
 _CAPITAL: Final = re.compile("[A-Z^]", re.ASCII)
 """What is written as ``^`` and its small letter, since SQLite takes names for the same that differ in case alone."""
 
 
 class Table:
-    """The statements on the table of one cache.
+    """The table of one cache, the one of its marks, and the statements that are run all the time.
 
     Args:
         name: as the user calls it; any text without NUL.
-        version: in which it is made.
     """
 
-    def __init__(self, name: str, *, version: int = SCHEMA_VERSION) -> None:
+    def __init__(self, name: str) -> None:
         if not name or "\0" in name:
             raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
         self.name = name
@@ -144,78 +137,37 @@ class Table:
         self.stored_name: str = f"cache:{own}"
         self.sql: str = f'"cache:{quoted}"'
         self.marks: str = f'"cache-softened:{quoted}"'
-        t, marks = self.sql, self.marks
-        any_mark = f"(SELECT at FROM {marks} WHERE row = id)"
-        mark = f"CASE WHEN id <= softened THEN {any_mark} END"
-        has_bodies = version > UPGRADED_VERSION
-        body, more = (", body BLOB", ", body") if has_bodies else ("", "")
-        changes = _watch(quoted, f"UPDATE OF id, key, store_until, leads_on, info, frame{more}")
-        self.create: tuple[str, ...] = (
-            # The body comes last, so that a look at the other columns reads few overflow pages. AUTOINCREMENT: what is
-            # written while the table is cleared must get a higher id than what is being cleared.
-            f"CREATE TABLE {t} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, "
-            f"store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL{body})",
-            f'CREATE INDEX "cache-index:until:{quoted}" ON {t} (store_until) WHERE store_until IS NOT NULL',
-            f'CREATE INDEX "cache-index:used:{quoted}" ON {t} (used)',
-            f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {t} (leads_on) WHERE leads_on',
-            f"CREATE TABLE {marks} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
-            _watch(quoted, "INSERT"),
-            changes,
-        )
-        self.upgrade: tuple[str, ...] = (
-            f"ALTER TABLE {t} ADD COLUMN body BLOB",
-            f'DROP TRIGGER "cache-trigger:UPDATE:{quoted}"',
-            changes,
-        )
+        self.create: tuple[str, ...] = _create(quoted, self.sql, self.marks)
         self.watch_deletions: str = _watch(quoted, "DELETE")
         self.watch_no_deletions: str = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
         # and seven marks for each row
-        self.put: str = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame, body) VALUES "
+        self.put: str = (
+            f"INSERT OR REPLACE INTO {self.sql} (key, store_until, used, leads_on, info, frame, body) VALUES "
+        )
+        self.any_mark: str = f"(SELECT at FROM {self.marks} WHERE row = id)"
         # One snapshot has the generation and the row; without a row, the columns after the generation are None.
-        found = f"SELECT number, tie, key, frame, body, {mark} FROM {GENERATION} LEFT JOIN {t} ON key"
+        mark = f"CASE WHEN id <= softened THEN {self.any_mark} END"
+        found = f"SELECT number, tie, key, frame, body, {mark} FROM {GENERATION} LEFT JOIN {self.sql} ON key"
         self.get: str = f"{found} = ?"
-        self.which: str = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
-        self.count: str = f"SELECT count(*) FROM {t}"
-        # by the index over keys
-        self.count_marks: str = f"SELECT count(*) FROM {t} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};'"
-        self.kinds_of: str = f"SELECT key, leads_on FROM {t} WHERE key IN "
-        self.count_kinds: str = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
-        self.last_id: str = f"SELECT max(id) FROM {t}"
-        self.touch: str = f"UPDATE {t} SET used = ? WHERE key = ?"
-        self.keys_first: str = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
-        self.keys_page: str = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
-        frame, body = (f"CASE WHEN length({each}) <= ? THEN {each} END" for each in ("frame", "body"))
-        rows = f"SELECT key, leads_on, {frame}, {body}, {any_mark} FROM {t}"
-        self.rows_first: str = f"{rows} ORDER BY key"
-        self.rows_page: str = f"{rows} WHERE key > ? ORDER BY key"
-        # What is told of a row, and the length of its body if that is its frame, which has no body then.
-        info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
-        told = f"CASE WHEN info IS NULL AND typeof(body) = 'blob' THEN {_FEW_BYTES} ELSE {info} END"
-        infos = f"SELECT id, key, {told} AS told, CASE WHEN info IS NULL THEN length(body) END AS bytes FROM {t}"
-        self.infos: str = f"{infos} WHERE id > ? ORDER BY id LIMIT ?"
-        # and what clues say, a bracket, an order and a limit; a row that says nothing is found, whatever they say
-        self.infos_like: str = f"SELECT * FROM ({infos} WHERE id > ? AND id <= ?) WHERE (typeof(told) <> 'blob' OR "
-        self.span: str = f"SELECT max(id), count(*) FROM (SELECT id FROM {t} WHERE id > ? ORDER BY id LIMIT ?)"
-        head = "CASE WHEN length(frame) <= ? THEN substr(frame, 1, ?) END"
-        self.heads_of: str = f"SELECT id, key, {head} FROM {t} WHERE key IN "  # and a list of marks
-        self.soften: str = (
-            f"INSERT INTO {marks} VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET at = min(at, excluded.at)"
-        )
-        self.marks_between: str = f"SELECT row, at FROM {marks} WHERE row > ? AND row <= ?"
-        self.drop_idle_marks: str = f"DELETE FROM {marks} WHERE row NOT IN (SELECT id FROM {t})"
-        self.expired: str = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
-        self.oldest: str = f"SELECT id, key, length(frame) + ifnull(length(body), 0) FROM {t} ORDER BY used, id LIMIT ?"
-        self.upto: str = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
-        self.remove_ids: str = f"DELETE FROM {t} WHERE id IN "  # and a list of marks
-        self.remove_keys: str = f"DELETE FROM {t} WHERE key IN "  # and a list of marks
-        self.remove_upto: str = f"DELETE FROM {t} WHERE id <= ?"
-        self.remove_expired: str = (
-            f"DELETE FROM {t} WHERE id IN (SELECT id FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?)"
-        )
-        self.empty: str = f"DELETE FROM {t}"
         self.get_many: dict[int, str] = {
             n: f"{found} IN ({', '.join('?' * n)})" for n in (2**power for power in range(MAX_BATCH.bit_length()))
         }
+
+
+def _create(quoted: str, table: str, marks: str) -> tuple[str, ...]:
+    """What makes the tables; `Table.watch_deletions` goes with it."""
+    return (
+        # The body comes last, so that a look at the other columns reads few overflow pages. AUTOINCREMENT: what is
+        # written while the table is cleared must get a higher id than what is being cleared.
+        f"CREATE TABLE {table} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, store_until INTEGER, "
+        "used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL, body BLOB)",
+        f'CREATE INDEX "cache-index:until:{quoted}" ON {table} (store_until) WHERE store_until IS NOT NULL',
+        f'CREATE INDEX "cache-index:used:{quoted}" ON {table} (used)',
+        f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {table} (leads_on) WHERE leads_on',
+        f"CREATE TABLE {marks} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
+        _watch(quoted, "INSERT"),
+        _watch(quoted, "UPDATE OF id, key, store_until, leads_on, info, frame, body"),
+    )
 
 
 def _watch(quoted: str, event: str) -> str:

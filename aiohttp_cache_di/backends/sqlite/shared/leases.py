@@ -1,6 +1,6 @@
 """Leases by locks on bytes of a file beside the database (`disk.leases`), whose times are mapped into memory.
 
-The table of leases (`writing.statements`) serves where there are no such locks: on another platform, on a file system
+The table of leases (`writing.lease_table`) serves where there are no such locks: on another platform, on a file system
 without, for a database in memory. Processes of the one kind and of the other do not see each other's leases: both fetch
 then.
 """

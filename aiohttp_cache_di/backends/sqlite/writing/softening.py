@@ -35,11 +35,13 @@ def soften(transaction: Transaction, keys: Sequence[Key], at: float) -> list[str
     """
     connection, table = transaction.connection, transaction.table
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    rows = for_keys(connection, table.heads_of, keys, largest, HEAD_BYTES)
+    heads = f"SELECT id, key, CASE WHEN length(frame) <= ? THEN substr(frame, 1, ?) END FROM {table.sql} WHERE key IN "
+    rows = for_keys(connection, heads, keys, largest, HEAD_BYTES)
     meant = [row for row in rows if not is_opaque(row[2])]
     if meant:
         transaction.changing().touch([unpack_key(key) for _, key, _ in meant])
-        connection.executemany(table.soften, [(row_id, at) for row_id, _, _ in meant])
+        mark = f"INSERT INTO {table.marks} VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET at = min(at, excluded.at)"
+        connection.executemany(mark, [(row_id, at) for row_id, _, _ in meant])
         last = max(row_id for row_id, _, _ in meant)
         connection.execute(f"UPDATE {GENERATION} SET softened = max(softened, ?)", (last,))
     return [unpack_key(key) for _, key, head in rows if is_opaque(head)]
@@ -59,12 +61,14 @@ def softened_info(info: EntryInfo, mark: Any) -> EntryInfo:
 
 def marks_between(connection: sqlite3.Connection, table: Table, after: int, last: int) -> dict[int, Any]:
     """The marks of the rows whose ids follow *after*, up to *last*."""
-    return dict(connection.execute(table.marks_between, (after, last)))
+    sql = f"SELECT row, at FROM {table.marks} WHERE row > ? AND row <= ?"
+    return dict(connection.execute(sql, (after, last)))
 
 
 def drop_idle_marks(transaction: Transaction) -> None:
     """Drop the marks of rows that are gone; some hundred thousand take some ten milliseconds."""
-    transaction.connection.execute(transaction.table.drop_idle_marks)
+    table = transaction.table
+    transaction.connection.execute(f"DELETE FROM {table.marks} WHERE row NOT IN (SELECT id FROM {table.sql})")
 
 
 def _time_of(mark: object) -> float:

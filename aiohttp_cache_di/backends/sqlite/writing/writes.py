@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +14,14 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from aiohttp_cache_di.backends.sqlite.file.schema import Table, column_key, column_time, now_used
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
 from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
+from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
-    "Acquire",
     "Call",
     "Put",
-    "Release",
     "Transaction",
     "TransactionJob",
     "Write",
@@ -104,7 +102,7 @@ class Put(Write):
 
     Args:
         encode: tells whether a record leads on, what can be told of it, and makes its frame and the body beside that.
-        owner: whose leases in the table are given back with records that are leased; None where there are none.
+        owner: who has leases in the table, which are given back with records that are leased; None where there is none.
     """
 
     records: Sequence[Record]
@@ -113,11 +111,10 @@ class Put(Write):
     rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
     failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
     leased: list[str] = field(init=False, default_factory=list[str])
-    leases: list[jobs.LeaseOf] = field(init=False, default_factory=list[jobs.LeaseOf])
 
     def make_rows(self) -> None:
         """Make the rows; or take note of why there is none, which concerns no other record."""
-        self.rows, self.failures, self.leased, self.leases = [], {}, [], []  # it may be tried again
+        self.rows, self.failures, self.leased = [], {}, []  # it may be tried again
         used = now_used()
         for place, record in enumerate(self.records):
             try:
@@ -129,26 +126,10 @@ class Put(Write):
             self.rows.append((key, column_time(record.until), used, *encoded))
             if record.leased:
                 self.leased.append(record.key)
-                if self.owner is not None:
-                    self.leases.append((key, self.owner))
 
     def written(self, version: int) -> list[Written]:
         """What became of each record, in a commit of this *version*."""
         return [self.failures.get(place, version) for place in range(len(self.records))]
-
-
-@dataclass(slots=True)
-class Acquire(Write):
-    """A lease of the table to be taken; the answer is a `Lease`."""
-
-    claim: jobs.Claim
-
-
-@dataclass(slots=True)
-class Release(Write):
-    """A lease of the table to be given back."""
-
-    lease: jobs.LeaseOf
 
 
 @dataclass(slots=True)
@@ -160,8 +141,6 @@ class Call(Write):
 
 class WriteQueue:
     """The writes of one loop's connections, committed in groups, in the order in which they were asked for.
-
-    Between two calls of one group, rows are written before leases are given back and taken.
 
     Args:
         release: gives the lease on a key back, in the thread, once what was written with it is there to be seen.
@@ -246,8 +225,6 @@ class WriteQueue:
         while self._waiting and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
             write = self._waiting.popleft()
             self._waiting_bytes -= write.weight
-            if write.future.cancelled() and not isinstance(write, Put | Release):
-                continue  # nothing waits for a lease any more; a row is worth keeping all the same
             weight += write.weight
             group.append(write)
         return group, weight
@@ -267,8 +244,8 @@ def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table,
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, table, generations)
-            for is_call, some in groupby(group, lambda write: isinstance(write, Call)):
-                (_run if is_call else _batch)(transaction, list(some))
+            for is_put, some in groupby(group, lambda write: isinstance(write, Put)):
+                (_put if is_put else _run)(transaction, list(some))
             transaction.end()
         except BaseException as exc:
             # SQLite has rolled back by itself after some errors, and says so by another.
@@ -286,9 +263,8 @@ def _run(transaction: Transaction, calls: list[Write]) -> None:
         call.result = cast("Call", call).job(transaction)
 
 
-def _batch(transaction: Transaction, writes: list[Write]) -> None:
-    """Write the rows first and take leases last: a process that gets one learns of all that is stored by then."""
-    puts = [write for write in writes if isinstance(write, Put)]
+def _put(transaction: Transaction, writes: list[Write]) -> None:
+    puts = cast("list[Put]", writes)
     rows = [row for put in puts for row in put.rows]
     version = 0
     if rows:
@@ -298,14 +274,8 @@ def _batch(transaction: Transaction, writes: list[Write]) -> None:
         jobs.put_all(transaction.connection, transaction.table, rows)
     for put in puts:
         put.result = put.written(version)
-    released = [write.lease for write in writes if isinstance(write, Release)]
-    jobs.release(transaction.connection, [*released, *(lease for put in puts for lease in put.leases)])
-    acquired = [write for write in writes if isinstance(write, Acquire)]
-    if acquired:
-        claims = [write.claim for write in acquired]
-        leases = jobs.acquire(transaction.connection, transaction.table, claims, time.time())
-        for write, lease in zip(acquired, leases, strict=True):
-            write.result = lease
+        if put.owner is not None:
+            lease_table.release(transaction.connection, [column_key(key) for key in put.leased], put.owner)
 
 
 def _unwritable(record: Record, error: Exception) -> StorageError:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.admin.door import COOKIE, TOKEN_HEADER, Door
+from aiohttp_cache_di.admin.access import COOKIE, TOKEN_HEADER, AccessControl
 from aiohttp_cache_di.admin.messages import AdminError
 from tests.admin.asking import TOKEN, ask, change
 
-LOCAL = Door(is_local=True)
-OPEN = Door(is_local=False)
+LOCAL = AccessControl(is_local=True)
+OPEN = AccessControl(is_local=False)
 
 
 def refused(code: str) -> Any:
