@@ -187,7 +187,8 @@ class CacheMixin(Asking, TypedSession):
         if not self._own_middlewares:  # which would have to be asked about a hit too
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, options, self._sender.asks_at_once)
+                known = found
+                found = lane.made_of(await lane.look(known, self._sender.asks_at_once), self, known, options)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import ClientSession, RequestInfo
@@ -31,7 +31,7 @@ from aiohttp_cache_di._aiohttp import (
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
 from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.reads import EarlyRead, Failed
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
@@ -93,7 +93,7 @@ class FastLane:
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> CachedResponse | KnownCall | None:
-        """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
+        """The hit; what is remembered of it, for `look`, where the storage has to be asked; else None."""
         try:
             known = self._known.get(url) if method == "GET" else None
         except TypeError:  # a URL that is none: aiohttp says so
@@ -145,22 +145,26 @@ class FastLane:
             is_new=True,
         )
 
-    async def fetch(
-        self, session: ClientSession, known: KnownCall, options: dict[str, Any], may_lease: Callable[[], bool]
-    ) -> CachedResponse | EarlyRead | None:
-        """The hit; else what is stored, so that the store is not asked twice.
+    def look(
+        self, known: KnownCall, may_lease: Callable[[], bool]
+    ) -> Coroutine[Any, Any, StoredResponse | Failed | None]:
+        """What the store has for *known*, which `answer` gives; to be handed to `made_of`.
 
         Args:
             may_lease: tells whether the request, or else `drop`, follows at once.
         """
-        runtime, key = self._runtime, known.question.key
-        if runtime is None:
-            return None
+        runtime, key = self._runtime or Runtime.of(self._backend), known.question.key
         here, lease_s = runtime.here, 0.0
         if here.first_looks is not None and here.first_looks.is_due(key) and may_lease():
             lease_s = runtime.early_lease_s(known.question, self._backend)
-        found = await here.fetch(key, lease_s=lease_s)
-        if isinstance(found, StoredResponse) and key not in runtime.here.tombstones:
+        return here.fetch(key, lease_s=lease_s)
+
+    def made_of(
+        self, found: StoredResponse | Failed | None, session: ClientSession, known: KnownCall, options: dict[str, Any]
+    ) -> CachedResponse | EarlyRead:
+        """The hit that *found* is; else *found*, so that the store is not asked twice."""
+        runtime, key = self._runtime, known.question.key
+        if isinstance(found, StoredResponse) and runtime is not None and key not in runtime.here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit

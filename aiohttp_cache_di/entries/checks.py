@@ -42,12 +42,11 @@ def is_possible(entry: StoredResponse) -> bool:
     return (
         (-END_OF_TIME < entry.fresh_until < END_OF_TIME or isinf(entry.fresh_until))
         and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
-        and entry.status != 304
-        and (entry.status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
+        and (entry.status == 200 or _is_status_possible(entry))
         and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
         and len(lines.translate(None, _BREAKING)) == len(lines)
-        and (not entry.reason or entry.reason == b"OK" or _is_reason(entry.reason))
+        and (entry.reason == b"OK" or not entry.reason or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))
     )
@@ -73,6 +72,11 @@ def leads_on(headers: Headers, url: str, method: str) -> bool:
         return method not in {"GET", "HEAD"} or str(target) not in {url, str(URL(url).with_fragment(None))}
     except ValueError:
         return False
+
+
+def _is_status_possible(entry: StoredResponse) -> bool:
+    status = entry.status
+    return status != 304 and (status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
 
 
 def _is_method(method: str) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "EntryCodec",
     "Item",
     "Opaque",
+    "Sealed",
     "SecretKeys",
     "Unreadable",
     "is_opaque",
@@ -54,7 +55,7 @@ UNTAGGED_VERSION: Final = 1  # which is read, too
 _UNLOCKED_BYTES: Final = 5 * 1024  # Of more, zlib sums up without the interpreter's lock.
 _MANY_BYTES: Final = 64 * 1024  # take some 30 µs, for which others may well have the lock
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
-_FRAME: Final = struct.Struct(">4sIBBBB")
+_FRAME: Final = struct.Struct(">4sI4s")  # magic, checksum, and what it covers of the head: version, kind, flags, 0
 HEAD_BYTES: Final = _FRAME.size
 """How much of a frame tells what kind it is."""
 
@@ -71,6 +72,7 @@ _SIGNED: Final = 1
 _NAMELESS: Final = 2
 _LEADS_ON: Final = 4
 _APART: Final = 8
+_FLAGS: Final = _SIGNED | _NAMELESS | _LEADS_ON | _APART
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
@@ -127,11 +129,19 @@ def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
     """
     if len(frame) < _FRAME.size:
         return None
-    magic, _, version, kind, flags, _ = _FRAME.unpack_from(frame)
+    magic, _, (version, kind, flags, _) = _head_of(frame)
     if magic != _MAGIC or version != FORMAT_VERSION or kind != _RESPONSE:
         return None
     end = size - _MAC_BYTES if flags & _SIGNED else size
     return (_FRAME.size, end) if end > _FRAME.size else None
+
+
+class _Form(msgspec.Struct, frozen=True):
+    """How to read the frames that have one of the heads there are."""
+
+    decode: Callable[[memoryview], StoredResponse | _Alias | Opaque]
+    is_nameless: bool
+    is_apart: bool
 
 
 class _Alias(msgspec.Struct, frozen=True, array_like=True):
@@ -144,14 +154,13 @@ _decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _FIELDS: Final = len(StoredResponse.__struct_fields__)
 
 
-def _untagged(payload: bytes | memoryview) -> StoredResponse:
+def _untagged(payload: memoryview) -> StoredResponse:
     """A response as version 1 has written it, which knows no tags: the field before the body."""
     *before, body = _decode_raw(payload)
     if len(before) != _FIELDS - 2:
         raise ValueError("it has more or fewer fields than a response of version 1")
     array = b"\xdc" + _FIELDS.to_bytes(2, "big")
-    entry = _decoders[_RESPONSE](memoryview(b"".join((array, *map(bytes, before), b"\xc0", bytes(body)))))
-    return cast("StoredResponse", entry)
+    return msgspec.msgpack.decode(b"".join((array, *map(bytes, before), b"\xc0", bytes(body))), type=StoredResponse)
 
 
 _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
@@ -161,16 +170,41 @@ _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
 }
 
 
-class _Decoders(dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]):
-    """What decodes each kind, made when it is first asked for."""
+def _opened(form: _Form, payload: memoryview, key: str | None, body: bytes | None) -> StoredResponse | str | Opaque:
+    try:
+        item = form.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
+        raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
+    if key is not None and item.key != ("" if form.is_nameless else key):
+        raise UnreadableEntryError("stored bytes were written for another key")
+    if type(item) is StoredResponse:
+        if not is_possible(item):
+            raise UnreadableEntryError("stored bytes describe no possible response")
+        if body is not None:
+            force_setattr(item, "body", body)  # of an object that is not shared yet
+    elif body is not None:
+        raise UnreadableEntryError("stored bytes have a body beside what has none")
+    elif isinstance(item, _Alias):
+        return item.target
+    if form.is_nameless:
+        force_setattr(item, "key", key)
+    return item
 
-    def __missing__(self, kind: int) -> Callable[[memoryview], StoredResponse | _Alias | Opaque]:
-        decode = msgspec.msgpack.Decoder(_KINDS[kind]).decode
-        self[kind] = decode
-        return decode
 
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """What is known to be as it was packed, and not yet what that was."""
 
-_decoders: Final = _Decoders()
+    form: _Form
+    payload: memoryview
+    key: str
+    body: bytes | None
+
+    def open(self) -> Item | Unreadable:
+        """What was packed."""
+        try:
+            return _opened(self.form, self.payload, self.key, self.body)
+        except UnreadableEntryError:
+            return UNREADABLE
 
 
 def _sum_of(body: bytes, before: int) -> int:
@@ -197,12 +231,13 @@ class EntryCodec:
         ConfigurationError: a secret is empty, or there is none in the iterable.
     """
 
-    __slots__ = ("_mac_keys",)
+    __slots__ = ("_forms", "_mac_keys")
 
     def __init__(
         self, secret_key: SecretKeys = None, salt: str | bytes = DEFAULT_SALT, *, names: tuple[str, ...] = ()
     ) -> None:
         self._mac_keys = subkeys(secret_key, salt, *(("entries", *names) if names else ()))
+        self._forms: dict[bytes, _Form] = {}  # by the head without magic and checksum, of those that were met
 
     @property
     def is_signing(self) -> bool:
@@ -257,6 +292,13 @@ class EntryCodec:
         except UnreadableEntryError:
             return UNREADABLE
 
+    def check(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Sealed | Unreadable:
+        """The first half of :meth:`unpack`, whose second half is to open what this returns, maybe in another thread."""
+        try:
+            return Sealed(*self._checked(data, key, body), key, body)
+        except UnreadableEntryError:
+            return UNREADABLE
+
     def decode(
         self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None
     ) -> StoredResponse | str | Opaque:
@@ -271,25 +313,8 @@ class EntryCodec:
         Raises:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
-        payload, kind, is_nameless, is_old = self._checked(data, key, body)
-        try:
-            item = _untagged(payload) if is_old and kind == _RESPONSE else _decoders[kind](payload)
-        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
-            raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
-        if key is not None and item.key != ("" if is_nameless else key):
-            raise UnreadableEntryError("stored bytes were written for another key")
-        if isinstance(item, StoredResponse):
-            if not is_possible(item):
-                raise UnreadableEntryError("stored bytes describe no possible response")
-            if body is not None:
-                force_setattr(item, "body", body)  # of an object that is not shared yet
-        elif body is not None:
-            raise UnreadableEntryError("stored bytes have a body beside what has none")
-        elif isinstance(item, _Alias):
-            return item.target
-        if is_nameless:
-            force_setattr(item, "key", key)
-        return item
+        form, payload = self._checked(data, key, body)
+        return _opened(form, payload, key, body)
 
     def _frame(
         self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None, body: bytes | None = None
@@ -312,52 +337,64 @@ class EntryCodec:
         checksum = _sum_of(body or b"", crc32(payload, crc32(head + beside)))
         return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
-    def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[memoryview, int, bool, bool]:
-        """The payload, its kind, whether it names no key, and whether it is of the version without tags."""
+    def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[_Form, memoryview]:
+        """What the payload of *data* is, and the payload, of which nothing is believed yet but that it is unaltered."""
         if type(data) is not bytes:
-            if not isinstance(data, (bytearray, memoryview)):
-                raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
-            data = bytes(cast("bytearray", data))
+            data = _bytes_of(data)
         if body is not None and type(body) is not bytes:
             raise UnreadableEntryError(f"the store returned a {type(body).__name__} for a body, not bytes")
         if len(data) < HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(data)}")
-        magic, checksum, version, kind, flags, zero = _head_of(data)
+        magic, checksum, head = _head_of(data)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        view = memoryview(data)
-        head, is_nameless, payload = data[_CHECKED_FROM:HEAD_BYTES], bool(flags & _NAMELESS), view[HEAD_BYTES:]
+        is_nameless = head[_FLAGS_AT - _CHECKED_FROM] & _NAMELESS
+        payload, covered = memoryview(data)[HEAD_BYTES:], head
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
-            head += _beside(key)
-        actual = crc32(payload, crc32(head))
+            covered += _beside(key)
+        actual = crc32(payload, crc32(covered))
         if (actual if body is None else crc32(body, actual)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
-        if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or zero:
-            raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
-        if bool(flags & _APART) != (body is not None):
+        form = self._forms.get(head) or self._form_of(head)
+        if form.is_apart != (body is not None):
             raise UnreadableEntryError("stored bytes have no body beside them, or one too many")
-        if flags & ~(_NAMELESS | _LEADS_ON | _APART) != (_SIGNED if self._mac_keys else 0):
+        if self._mac_keys:
+            payload = self._verified(payload, covered, body or b"")
+        return form, payload
+
+    def _form_of(self, head: bytes) -> _Form:
+        version, kind, flags, zero = head
+        if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or flags & ~_FLAGS or zero:
+            raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
+        if bool(flags & _SIGNED) != self.is_signing:
             raise UnreadableEntryError(
                 "stored bytes are not signed, and secret_key is set"
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        if self._mac_keys:
-            payload = self._verified(view, head, body or b"")
-        return payload, kind, is_nameless, version != FORMAT_VERSION
+        is_old = version == UNTAGGED_VERSION and kind == _RESPONSE
+        decode = _untagged if is_old else msgspec.msgpack.Decoder(_KINDS[kind]).decode
+        form = self._forms[head] = _Form(decode, bool(flags & _NAMELESS), bool(flags & _APART))
+        return form
 
-    def _verified(self, view: memoryview, head: bytes, body: bytes) -> memoryview:
-        if len(view) < _FRAME.size + _MAC_BYTES:
+    def _verified(self, signed: memoryview, head: bytes, body: bytes) -> memoryview:
+        if len(signed) < _MAC_BYTES:
             raise UnreadableEntryError("stored bytes are too short for a signed entry")
-        payload, mac = view[_FRAME.size : -_MAC_BYTES], view[-_MAC_BYTES:]
+        payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
         for mac_key in self._mac_keys:
             if hmac.compare_digest(_mac(mac_key, head, payload, body), mac):
                 return payload
         raise UnreadableEntryError("stored bytes are not signed with any of our secret keys")
+
+
+def _bytes_of(data: object) -> bytes:
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(cast("bytearray", data))
+    raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
 
 
 def _beside(key: str) -> bytes:

@@ -169,7 +169,9 @@ async def test_a_storage_that_has_to_be_asked_is_asked(origin: Origin) -> None:
         await teach(session, urls[0])
         known = found(session, urls[1])
         assert isinstance(known, KnownCall)
-        response = await session._fast_lane.fetch(session, known, {}, session._sender.asks_at_once)
+        lane = session._fast_lane
+        stored = await lane.look(known, session._sender.asks_at_once)
+        response = lane.made_of(stored, session, known, {})
         assert isinstance(response, CachedResponse)
         assert await response.text() == "/e"
         async with session.get(urls[1]) as again:

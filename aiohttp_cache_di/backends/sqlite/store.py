@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 )
 from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading, column_or_none
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
@@ -57,7 +57,7 @@ class SQLiteStore:
 
     Args:
         database: the file.
-        codec: turns items into frames and back, in the threads of the connections.
+        codec: turns items into frames, in the threads of the connections, and back.
     """
 
     limits: Limits = Limits(batch=MAX_BATCH, reads=READS, linger_s=LINGER_S)
@@ -95,16 +95,16 @@ class SQLiteStore:
     # ---- records
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up in one hop to the reader's thread, where they are decoded."""
+        """Look *keys* up in one hop to the reader's thread, where they are checked."""
         database = self.database
         here = database.here() or await database.connected()
         try:
-            found = await self._looks(here).get(keys)
+            seen = await self._looks(here).get(keys)
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
             here = await database.connected()
-            found = await self._looks(here).get(keys)
-        database.uses.touch_all(compress(keys, found))
-        return found
+            seen = await self._looks(here).get(keys)
+        database.uses.touch_all(compress(keys, seen))
+        return [None if one is None else one.found() for one in seen]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys*, from a column of its own."""
@@ -225,9 +225,10 @@ class SQLiteStore:
                 return lease
         return await self._acquire_in_table(key, ttl_s)
 
-    def get_or_acquire(self, key: str, ttl_s: float) -> Coroutine[Any, Any, Found | Lease | None]:
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
-        return self._ask(LeaseRequest(key, ttl_s, looks=True))
+        answer = await self._ask(LeaseRequest(key, ttl_s, looks=True))
+        return answer.found() if isinstance(answer, Seen) else answer
 
     async def until_free(self, key: str, within_s: float) -> None:
         """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
@@ -358,7 +359,7 @@ class SQLiteStore:
             here.evictor.tidy()
 
 
-async def _looked(looks: Looks, request: LeaseRequest) -> Found | None:
+async def _looked(looks: Looks, request: LeaseRequest) -> Seen | None:
     """Look only, where nothing could be stored."""
     return (await looks.get((request.key,)))[0] if request.looks else None
 

@@ -96,7 +96,7 @@ class Limits(Struct, frozen=True):
     drops_expired: bool = False
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, gc=False):
     """What a store has under a key.
 
     Args:

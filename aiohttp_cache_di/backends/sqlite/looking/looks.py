@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
-from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
@@ -35,7 +35,7 @@ class Looks:
         self,
         connections: Connections,
         answer: Callable[
-            [Sequence[str], Sequence[LeaseRequest], sqlite3.Connection], tuple[list[Found | None], list[Answer]]
+            [Sequence[str], Sequence[LeaseRequest], sqlite3.Connection], tuple[list[Seen | None], list[Answer]]
         ],
         release: Callable[[str], object],
     ) -> None:
@@ -46,9 +46,9 @@ class Looks:
         self._waiting: LeaseRequests = []
         self._is_busy = False
 
-    def get(self, keys: Sequence[str]) -> asyncio.Future[list[Found | None]]:
+    def get(self, keys: Sequence[str]) -> asyncio.Future[list[Seen | None]]:
         """Look *keys* up, `MAX_BATCH` of them at most."""
-        future: asyncio.Future[list[Found | None]] = self._connections.loop.create_future()
+        future: asyncio.Future[list[Seen | None]] = self._connections.loop.create_future()
         self._reads.append((keys, future))
         if not self._is_busy:
             self._send()
@@ -96,7 +96,7 @@ class Looks:
         self,
         reads: Reads,
         asks: LeaseRequests,
-        answers: tuple[list[Found | None], list[Answer]] | None,
+        answers: tuple[list[Seen | None], list[Answer]] | None,
         error: BaseException | None,
     ) -> None:
         self._is_busy = False
@@ -108,7 +108,7 @@ class Looks:
         if (self._reads or self._waiting) and not self._is_busy:
             self._send()
 
-    def _tell(self, reads: Reads, asks: LeaseRequests, found: list[Found | None], answers: list[Answer]) -> None:
+    def _tell(self, reads: Reads, asks: LeaseRequests, found: list[Seen | None], answers: list[Answer]) -> None:
         begin = 0
         for keys, future in reads:
             end = begin + len(keys)

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.sqlite.file.failing import DamagedError
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_NUMBER, Key, Table, checked_state, column_key
-from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
+from aiohttp_cache_di.backends.sqlite.shared.generation import CounterView, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
-from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Item, Sealed, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Answer", "LeaseRequest", "Reading", "column_or_none"]
+__all__ = ["Answer", "LeaseRequest", "Reading", "Seen", "column_or_none"]
 
-Answer: TypeAlias = Found | Lease | None
-"""What was found, or became of the request for a lease; None where there are no locks that could be leases."""
+LARGE_BYTES: Final = 64 * 1024  # of a frame: the loop does not wait until more is decoded, some 50 µs
 
 
-class Snapshot(NamedTuple):
-    """What was found of some keys at one moment.
+class Seen(Struct, frozen=True, gc=False):
+    """What is under a key, for the loop to make an item of: what another thread has made is slow to reach from there.
 
     Args:
-        number: of the last commit before it.
-        tie: of the database to its counters.
-        rows: each ends in its frame, its body if that is apart, and its mark if it has one.
+        item: checked, as far as that takes the longer the more there is of it.
+        mark: that its row has.
+        version: as `Found` has it.
     """
 
-    number: int
-    tie: int
-    rows: dict[Key, tuple[Any, ...]]
+    item: Sealed | Item | Unreadable
+    mark: Any
+    version: int
+
+    def found(self) -> Found:
+        """What it is."""
+        item = self.item.open() if isinstance(self.item, Sealed) else self.item
+        return Found(item if self.mark is None else softened(item, self.mark), self.version)
+
+
+Answer: TypeAlias = Seen | Lease | None
+"""What was found, or became of the request for a lease; None where there are no locks that could be leases."""
 
 
 class LeaseRequest(NamedTuple):
@@ -65,7 +75,7 @@ class Reading:
 
     def answer(
         self, keys: Sequence[str], requests: Sequence[LeaseRequest], connection: sqlite3.Connection
-    ) -> tuple[list[Found | None], list[Answer]]:
+    ) -> tuple[list[Seen | None], list[Answer]]:
         """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
         if not requests:
             return self._seen(keys, connection)[0], []
@@ -77,7 +87,7 @@ class Reading:
     def _leased(
         self,
         requests: Sequence[LeaseRequest],
-        found: dict[str, Found | None],
+        found: dict[str, Seen | None],
         version: int,
         connection: sqlite3.Connection,
     ) -> list[Answer]:
@@ -125,61 +135,77 @@ class Reading:
                     self._leases.release(request.key)
                     answers[place] = found
 
-    def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Found | None], int]:
+    def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Seen | None], int]:
         """What is under *keys*, and the version of all that is stored; 0 where that is not known."""
-        generations = self._generations
-        view = generations.view
-        columns = [column_or_none(key) for key in keys]
-        asked = [column for column in columns if column is not None]
+        asked = {column: key for key in keys if (column := column_or_none(key)) is not None}
         if not asked:
             return [None] * len(keys), 0
+        view = self._generations.view
         try:
-            number, tie, rows = look_up(connection, self._table, asked)
+            found, version = self._look_up(asked, view, connection)
         except sqlite3.DataError:  # too big
-            number, tie, rows = look_up_each(connection, self._table, asked)
-        version = 0
-        if view is not None:
-            version = view.version_at(number, tie)
-            if not version:
-                generations.distrust(view)
-        unpack = self._codec.unpack
-        found: list[Found | None] = []
-        for key, column in zip(keys, columns, strict=True):
-            row = rows.get(column) if column is not None else None
-            if row is None:
-                found.append(None)
-                continue
-            item = unpack(row[-3], key, row[-2])
-            found.append(Found(item if row[-1] is None else softened(item, row[-1]), version))
+            found, version = self._look_up_each(asked, view, connection)
+        if view is not None and not version:
+            self._generations.distrust(view)
+        return [found.get(key) for key in keys], version
+
+    def _look_up(
+        self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
+    ) -> tuple[dict[str, Seen], int]:
+        """What is there of the keys *asked* for, by their columns, and the version of that."""
+        check, version = self._codec.check, -1
+        item: Sealed | Item | Unreadable
+        found: dict[str, Seen] = {}
+        rows = _rows(connection, self._table, asked)
+        try:
+            # Each is checked while the processor has its bytes at hand.
+            for number, tie, column, frame, body, mark in rows:
+                if version < 0:
+                    version = _version(number, tie, view)
+                key = asked.get(column)
+                if key is not None:
+                    item = check(frame, key, body)
+                    if isinstance(item, Sealed) and len(frame) > LARGE_BYTES:
+                        item = item.open()
+                    found[key] = Seen(item, mark, version)
+        finally:
+            rows.close()  # which else keeps its snapshot for those that follow
+        if version < 0:  # a program that knows nothing of us has deleted the row of the generation
+            raise DamagedError("the generation is gone")
+        return found, version
+
+    def _look_up_each(
+        self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
+    ) -> tuple[dict[str, Seen], int]:
+        """As `_look_up`, where there is a frame larger than any of ours."""
+        version = _version(*checked_state(connection), view)
+        found: dict[str, Seen] = {}
+        for column, key in asked.items():
+            try:
+                found |= self._look_up({column: key}, view, connection)[0]
+            except sqlite3.DataError:
+                found[key] = Seen(UNREADABLE, None, version)
         return found, version
 
 
-def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
-    """Read the rows of those of *keys*, `MAX_BATCH` at most, that there are."""
-    if len(keys) == 1:
-        rows = connection.execute(table.get, keys).fetchall()
-    else:
-        # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
-        width = 1 << (len(keys) - 1).bit_length()
-        rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
-    if not rows:  # a program that knows nothing of us has deleted the row of the generation
-        raise DamagedError("the generation is gone")
-    number, tie, first, *_ = rows[0]
+def _version(number: object, tie: object, view: CounterView | None) -> int:
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
         raise DamagedError("the generation is none")
-    return Snapshot(number, tie, {} if first is None else {row[2]: row for row in rows})
+    return 0 if view is None else view.version_at(number, tie)
 
 
-def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
-    """As `look_up`, where there is a frame larger than any of ours among those of *keys*: None stands for that."""
-    number, tie = checked_state(connection)
-    rows: dict[Key, tuple[Any, ...]] = {}
-    for key in keys:
-        try:
-            rows |= look_up(connection, table, (key,)).rows
-        except sqlite3.DataError:
-            rows[key] = (None, None, None)
-    return Snapshot(number, tie, rows)
+def _rows(connection: sqlite3.Connection, table: Table, asked: Iterable[Key]) -> sqlite3.Cursor:
+    """Those of the keys *asked* for, `MAX_BATCH` at most, that there are; if none is, there is one row without a key.
+
+    Each begins with the generation and the key, and ends in its frame, its body if that is apart, and its mark if any.
+    """
+    # sqlite3 looks for an adapter of whatever is bytes, which takes as long as to find a row by it.
+    keys = [bytearray(key) if type(key) is bytes else key for key in asked]
+    if len(keys) == 1:
+        return connection.execute(table.get, keys)
+    # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+    width = 1 << (len(keys) - 1).bit_length()
+    return connection.execute(table.get_many[width], keys + keys[-1:] * (width - len(keys)))
 
 
 def column_or_none(key: str) -> Key | None:

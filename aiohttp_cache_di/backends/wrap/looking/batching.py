@@ -19,7 +19,7 @@ from typing import TypeVar
 from aiohttp_cache_di.backends.store import Found, Store
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.backends.wrap.guarding.guard import READ, StoreGuard
-from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BatchedReads", "UnansweredError"]
@@ -153,10 +153,10 @@ class BatchedReads:
                         future.set_result(one)
 
     def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
-        consume_error(task)
         del self._batches[task]
-        for future in _open(batch):  # the store has cancelled the batch by itself
-            future.cancel()
+        if task.cancelled() or task.exception() is not None:
+            for future in _open(batch):  # the store has cancelled the batch by itself
+                future.cancel()
         self._under_way -= 1
         if self._waiting:
             self._flush_soon()
