@@ -89,6 +89,7 @@ def create_key(
     ssl: SSLContext | bool | Fingerprint | None = True,
     server_hostname: str | None = None,
     tls: str = "",
+    socket: str = "",
     contexts_apart: bool = False,
     decoded: bool = True,
     ordered: bool = False,
@@ -113,6 +114,7 @@ def create_key(
         proxy, proxy_headers: the proxy, which may answer in place of the origin.
         ssl, server_hostname: how the connection is verified; part of the key for https only.
         tls: the same as a text, from `tls_token`.
+        socket: the Unix socket or named pipe that is connected to, whatever host the URL names.
         contexts_apart: each TLS context has keys of its own.
         ordered: the order of different names in a query, a form and a JSON body makes a difference.
         digest_key: the key of the digest if more than method and URL is in it, so that secrets cannot be guessed.
@@ -149,7 +151,7 @@ def create_key(
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
     host = _effective_host(fields, url) if fields else ""
-    way = _way_by(proxy, to_proxy, ignored) if proxy else ""
+    way = socket or (_way_by(proxy, to_proxy, ignored) if proxy else "")  # aiohttp asks no proxy by a socket
     text = (
         f"{_beginning(method, target)}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"

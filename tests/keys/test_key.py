@@ -100,6 +100,8 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
     for headers in credentials:
         add(headers=headers)
     add(tls="other")
+    for socket in ("/run/a.sock", "/run/b.sock"):
+        add(socket=socket)
     for proxy in ("http://proxy", "http://proxy:81", "https://proxy:80", "http://other", "http://u:p@proxy"):
         add(proxy=proxy)
     for host in ("a.test", "b.test", "example.org:81", "example.org:443", "example.org.evil.test"):

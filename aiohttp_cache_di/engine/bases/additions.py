@@ -15,9 +15,7 @@ from aiohttp import (
     ClientSession,
     CookieJar,
     DummyCookieJar,
-    NamedPipeConnector,
     TCPConnector,
-    UnixConnector,
 )
 from aiohttp.abc import AbstractCookieJar
 
@@ -26,7 +24,6 @@ from aiohttp_cache_di.engine.bases.senders import ADDING, hands_on, senders_belo
 
 __all__ = ["adds_nothing"]
 
-_CONNECTORS: Final = frozenset({TCPConnector, UnixConnector, NamedPipeConnector})
 _JARS: Final = frozenset({CookieJar, DummyCookieJar})
 
 
@@ -39,7 +36,7 @@ def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
     connector, jar = session.connector, session.cookie_jar
     return (
         request_class_of(session) is ClientRequest
-        and type(connector) in _CONNECTORS
+        and type(connector) is TCPConnector  # others connect elsewhere than the URL says, which counts in keys
         and type(jar) in _JARS
         and all(map(is_genuine, (ClientRequest, BaseConnector, type(connector), AbstractCookieJar, type(jar))))
         and _has_no_own(connector)

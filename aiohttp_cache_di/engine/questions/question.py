@@ -21,6 +21,7 @@ from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.wishes import RequestFacts, Wishes
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
+from aiohttp_cache_di.engine.questions.wire import socket_of
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.rfc9111.messages import Request
@@ -89,6 +90,7 @@ class Questions:
             or request.ssl is not True
             or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
+            or socket_of(request.session)
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ssl import SSLContext
 from typing import Any
 
-from aiohttp import ClientRequest, hdrs
+from aiohttp import ClientRequest, ClientSession, NamedPipeConnector, UnixConnector, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
 from multidict import CIMultiDict
 
@@ -17,7 +17,7 @@ from aiohttp_cache_di.engine.questions.digest import log_in
 from aiohttp_cache_di.policy.rules.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["MAX_KEYED_BODY_BYTES", "key_arguments", "passes_by", "request_body"]
+__all__ = ["MAX_KEYED_BODY_BYTES", "key_arguments", "passes_by", "request_body", "socket_of"]
 
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
@@ -57,6 +57,9 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         arguments["proxy"] = request.proxy
         arguments["proxy_auth"] = request.proxy_auth
         arguments["proxy_headers"] = request.proxy_headers
+    socket = socket_of(request.session)
+    if socket:
+        arguments["socket"] = socket
     if request.is_ssl():
         apart = backend.partition_tls == "context"
         demand = _demand(request, contexts_apart=apart)
@@ -71,6 +74,12 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
     if call.principal is not None:
         arguments["principal"] = named_by(call.principal, Request(request.method, str(request.url), headers))
     return arguments
+
+
+def socket_of(session: ClientSession) -> str:
+    """The Unix socket or named pipe that *session* connects to, whatever host a URL names; empty if it is none."""
+    connector = session.connector
+    return str(connector.path) if isinstance(connector, UnixConnector | NamedPipeConnector) else ""
 
 
 def passes_by(request: ClientRequest, backend: CacheBackend) -> bool:

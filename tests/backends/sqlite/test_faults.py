@@ -438,7 +438,7 @@ asyncio.run(main())
 async def test_several_processes_begin_a_file_and_write_at_once(cache: SQLiteCache, tmp_path: Path) -> None:
     code = """
 async def main():
-    cache = SQLiteCache(sys.argv[1], "responses")
+    cache = SQLiteCache(sys.argv[1], "responses", timeout=20)  # for a machine that has much else to do
     name = sys.argv[2]
     async def work(task):
         for n in range(40):

@@ -28,6 +28,9 @@ class Way(Struct, frozen=True):
     settings: Sequence[Mapping[str, Any]]
     open: Callable[[], Coroutine[Any, Any, Any]]
 
+    def __repr__(self) -> str:
+        return f"<Way {self.where}>"  # the settings hold the password
+
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in; None where a provider of credentials knows it alone."""
