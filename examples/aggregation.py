@@ -1,8 +1,8 @@
-"""An aiohttp.web service that puts a page together from three upstreams, and goes on while one of them is down.
+"""An aiohttp.web service that builds a page from three upstreams, and still works while one of them is down.
 
     python -m examples.aggregation
 
-Each part is as fresh as its upstream allows. When an upstream fails, what is stored of it stands in for a day
+Each part is as fresh as its upstream allows. If an upstream fails, its stored response is used for a day
 (``stale_if_error``), and the page says which parts are old. ``AIOHTTP_CACHE_…`` variables configure the cache.
 """
 
@@ -24,7 +24,7 @@ WITHIN_S = 5.0  # of one upstream
 
 
 class Part(TypedDict):
-    """What one upstream gives to the page."""
+    """The part of the page that one upstream provides."""
 
     data: object
     stale: bool
@@ -32,7 +32,7 @@ class Part(TypedDict):
 
 
 async def part(session: CachedSession, name: str) -> Part:
-    """One part; without data where there is neither an upstream nor anything stored of it."""
+    """Fetch one part; it has no data if its upstream fails and nothing is stored."""
     try:
         async with asyncio.timeout(WITHIN_S), session.get(f"{UPSTREAM}/{name}", raise_for_status=True) as response:
             return {"data": await response.json(), "stale": response.is_expired, "cache": response.cache_status}
@@ -41,7 +41,7 @@ async def part(session: CachedSession, name: str) -> Part:
 
 
 async def page(request: web.Request) -> web.Response:
-    """All parts, asked for at the same time."""
+    """Fetch all parts at the same time."""
     session = get_cached_session(request)
     parts = await asyncio.gather(*(part(session, name) for name in PARTS))
     return web.json_response(dict(zip(PARTS, parts, strict=True)))
@@ -49,10 +49,10 @@ async def page(request: web.Request) -> web.Response:
 
 def make_app() -> web.Application:
     """Make the app; the cache is opened when it starts and closed when it stops."""
-    settings = providers.Factory(  # made when the app starts: to read settings is to read files
+    settings = providers.Factory(  # made when the app starts, since it reads files
         CacheSettings,
         stale_if_error="1d",  # AIOHTTP_CACHE_STALE_IF_ERROR=1d
-        stale_while_revalidate="1m",  # an answer at once, and the next caller has the new one
+        stale_while_revalidate="1m",  # a stale part at once; the next caller gets the new one
     )
     app = web.Application()
     app.cleanup_ctx.append(make_cache_ctx(CacheContainer(settings=settings)))

@@ -1,10 +1,10 @@
-"""A crawler that is polite, and that goes on where it was stopped.
+"""A polite crawler, which continues where it was stopped.
 
     python -m examples.crawler https://example.org/ --pages 100
 
-Polite: it reads robots.txt, asks for one page at a time with a pause between, says who it is, and asks for a page again
-only by its ETag. Resumable: pages lie in files (``crawl/``) and count for a day, however a run ended, so that the next
-one has at once and without a pause what that one had.
+Polite: it reads robots.txt, requests one page at a time with a pause between them, names itself, and revalidates a page
+by its ETag instead of fetching it again. Resumable: pages are stored in files (``crawl/``) for a day, however a run
+ended, so that the next run gets them at once and without a pause.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from yarl import URL
 from aiohttp_cache_di import CachedSession, FileBackend
 
 AGENT = "example-crawler/1.0 (+https://example.org/crawler)"
-PAUSE_S = 1.0  # between two requests that reach the host
+PAUSE_S = 1.0  # between two requests to the host
 
 
 class Links(HTMLParser):
@@ -35,7 +35,7 @@ class Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the target of a link, without what follows its #."""
+        """Note the target of a link, without its fragment."""
         for name, value in attrs:
             if tag == "a" and name == "href" and value:
                 with suppress(ValueError):  # such as http://[x/
@@ -55,7 +55,7 @@ class Crawler:
     async def run(self) -> None:
         """Walk until there are no pages left, or enough."""
         robots = await self._text(str(self._origin / "robots.txt"))
-        if robots is None:  # there may be rules that cannot be read now
+        if robots is None:  # the host failed, and may have rules
             return
         self._robots.parse(robots.splitlines())
         self._pause_s = max(self._pause_s, float(self._robots.crawl_delay(AGENT) or 0))
@@ -70,7 +70,7 @@ class Crawler:
     def _is_new(self, url: str) -> bool:
         try:
             is_here = URL(url).origin() == self._origin
-        except ValueError:  # no URL of HTTP
+        except ValueError:  # not an http or https URL
             return False
         if url in self._known or not is_here:
             return False
@@ -78,7 +78,7 @@ class Crawler:
         return True
 
     async def _text(self, url: str) -> str | None:
-        """The text of a page, "" for what is none, None where the host fails. Pauses if the host was asked."""
+        """The text of a page; "" if it is not text, None if the host fails. Pauses after a request to the host."""
         try:
             async with self._session.get(url) as response:
                 is_text = response.status == 200 and response.content_type.startswith("text/")
@@ -87,7 +87,7 @@ class Crawler:
             print(f"{type(error).__name__}: {url}")
             return None
         print(f"{response.cache_status}: {url}")
-        if "fwd=" in response.cache_status:  # asked, and be it only whether a page is still the same
+        if "fwd=" in response.cache_status:  # the host was asked, perhaps only to revalidate
             self.fetched += 1
             await asyncio.sleep(self._pause_s)
         else:
@@ -96,7 +96,7 @@ class Crawler:
 
 
 async def main(start: str, pages: int) -> None:
-    """Crawl from *start*, and say what it cost."""
+    """Crawl from *start*, and print how many requests that took."""
     cache = FileBackend("crawl", cache_control=True, expire_after="1d", allowed_codes=[200, 301, 308, 404])
     async with CachedSession(cache=cache, headers={"User-Agent": AGENT}) as session:
         crawler = Crawler(session, start, pages)

@@ -1,6 +1,6 @@
-"""A back-end of one's own: entries as files in a folder.
+"""A backend of your own: entries as files in a folder.
 
-Two classes: a storage, which keeps items by key, and a back-end, which says where responses and redirects are stored.
+Two classes: a storage, which keeps items by key, and a backend, which says where responses and redirects are stored.
 Select it in code, ``CachedSession(cache=FolderBackend("folder"))``, or by a variable,
 ``AIOHTTP_CACHE_BACKEND=examples.custom_backend:FolderBackend``.
 """
@@ -24,7 +24,7 @@ class FolderStorage(BaseCache):
         self.folder = folder
 
     async def read(self, key: str) -> ResponseOrKey:
-        """Read an item; what is damaged counts as missing."""
+        """Read an item; a damaged one counts as missing."""
         try:
             data = await asyncio.to_thread((self.folder / key).read_bytes)
         except FileNotFoundError:
@@ -32,13 +32,13 @@ class FolderStorage(BaseCache):
         return self.deserialize(data, key)
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Write an item aside and move it into place, so that no reader sees half of one."""
+        """Write an item to a temporary file and rename it, so that no reader sees half of one."""
         data = self.serialize(item, key)
         if data is not None:
             await asyncio.to_thread(self._replace, key, data)
 
     async def delete(self, key: str) -> None:
-        """Delete an item; a missing one is no error."""
+        """Delete an item, if it exists."""
         await asyncio.to_thread((self.folder / key).unlink, missing_ok=True)
 
     async def clear(self) -> None:
@@ -47,7 +47,7 @@ class FolderStorage(BaseCache):
             await self.delete(key)
 
     async def contains(self, key: str) -> bool:
-        """Tell whether there is such an item."""
+        """Whether the item exists."""
         return await asyncio.to_thread((self.folder / key).exists)
 
     async def size(self) -> int:

@@ -35,18 +35,18 @@ router = APIRouter()
 
 @router.get("/weather/{city}")
 async def weather(city: str, session: CachedSessionDep) -> dict[str, Any]:
-    """Ask the one upstream, or its cache."""
+    """Ask the first upstream, or its cache."""
     return await fetch(session, f"{WEATHER_URL}/weather/{city}")
 
 
 @router.get("/rates/{currency}")
 async def rates(currency: str, session: RatesSession) -> dict[str, Any]:
-    """Ask the other upstream, or its cache."""
+    """Ask the second upstream, or its cache."""
     return await fetch(session, f"{RATES_URL}/rates/{currency}")
 
 
 async def fetch(session: CachedSession, url: str) -> dict[str, Any]:
-    """Fetch JSON, and say which worker did so and what the cache made of it."""
+    """Fetch JSON, and add the worker's process id and what the cache did."""
     async with session.get(url, raise_for_status=True) as response:
         return {"data": await response.json(), "cache": response.cache_status, "worker": os.getpid()}
 
@@ -58,6 +58,6 @@ def make_app() -> FastAPI:
     app.include_router(router)
     app.add_api_route("/readyz", make_cache_health([CACHED_SESSION, "rates"]))
     app.add_api_route("/metrics", make_cache_metrics([CACHED_SESSION, "rates"]))  # for Prometheus
-    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine and no others
+    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine only
         app.include_router(admin_router(authorize=None, keys=[CACHED_SESSION, "rates"]))
     return app

@@ -1,9 +1,9 @@
-"""A FastAPI gateway for many tenants: what belongs to one is never another's, what is public is everyone's.
+"""A FastAPI gateway for many tenants: a tenant's data are cached for that tenant only, public data for all.
 
     uvicorn --factory examples.gateway:make_app
 
-The gateway has one login at the upstream, whose token changes each hour, and says in a header whom it asks for. So
-credentials do not tell tenants apart here; ``principal=`` does. ``AIOHTTP_CACHE_…`` variables configure the cache.
+The gateway has one account at the upstream, whose token changes each hour, and names the tenant in a header. So
+credentials do not separate tenants here; ``principal=`` does. ``AIOHTTP_CACHE_…`` variables configure the cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 async def tenant_of(x_api_key: Annotated[str, Header()]) -> str:
-    """Who asks; 401 for a key that is no tenant's, 422 without one."""
+    """The tenant of a request; 401 for an unknown key, 422 without one."""
     try:
         return TENANTS[x_api_key]
     except KeyError:
@@ -36,7 +36,7 @@ TenantDep = Annotated[str, Depends(tenant_of)]
 
 
 async def token() -> str:
-    """The gateway's own token for the upstream; another one each hour."""
+    """The gateway's own token for the upstream; it changes each hour."""
     return os.environ.get("UPSTREAM_TOKEN", "token-of-this-hour")
 
 
@@ -45,21 +45,21 @@ TokenDep = Annotated[str, Depends(token)]
 
 @router.get("/orders/{order}")
 async def order(order: str, tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
-    """Of this tenant: the principal is the part of the cache that the answer lies in."""
+    """Data of this tenant: each principal has its own part of the cache."""
     headers = {"Authorization": f"Bearer {token}", "X-On-Behalf-Of": tenant}
     return await passed_on(session, f"/orders/{order}", headers=headers, principal=tenant)
 
 
 @router.get("/countries")
 async def countries(tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
-    """The same for all tenants: ``shared_credentials`` says that the token sets no one apart."""
+    """Data that are the same for all tenants: ``shared_credentials`` says that the token does not matter."""
     return await passed_on(session, "/countries", headers={"Authorization": f"Bearer {token}"})
 
 
 async def passed_on(
     session: CachedSession, path: str, *, headers: dict[str, str], principal: str | None = None
 ) -> Response:
-    """What the upstream says, or the cache in its place; 502 where there is neither."""
+    """The response of the upstream or the cache; 502 if there is neither."""
     try:
         async with session.get(f"{UPSTREAM}{path}", headers=headers, principal=principal) as upstream:
             body, told = await upstream.read(), {"Cache-Status": upstream.cache_status}

@@ -2,8 +2,8 @@
 
     python -m examples.graphql_client https://countries.example/graphql '{ countries { name } }'
 
-GraphQL sends both as POST to one URL. ``post_as_query`` says that there a POST asks and changes nothing, so that its
-body is a part of what is asked for; a mutation says ``no-store`` and then drops what the queries had brought.
+GraphQL sends both as POST to one URL. ``post_as_query`` says that a POST to it only reads, so that its body becomes
+part of the key. A mutation says ``no-store``, and then deletes the stored results of queries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aiohttp_cache_di import CacheBackend, CachedSession, SQLiteBackend
 
 
 class GraphQLError(Exception):
-    """The errors that the server names."""
+    """The errors that the server reports."""
 
 
 class GraphQL:
@@ -31,11 +31,11 @@ class GraphQL:
         self._session = CachedSession(cache=cache or SQLiteBackend("graphql", **options))
 
     async def query(self, query: str, **variables: object) -> Any:
-        """Ask; equal queries with equal variables are answered from the cache for five minutes."""
+        """Run a query; an equal one with equal variables is answered from the cache for five minutes."""
         return await self._send(query, variables, {})
 
     async def mutate(self, mutation: str, **variables: object) -> Any:
-        """Change something: never from the cache, never stored, and what queries had brought is dropped."""
+        """Change something: never from the cache, never stored; stored results of queries are deleted."""
         data = await self._send(mutation, variables, {"Cache-Control": "no-store"})
         await self._session.cache.purge(url=self.url)
         return data
@@ -57,7 +57,7 @@ class GraphQL:
 
 
 async def main(url: str, query: str) -> None:
-    """Ask twice; the second answer costs no request."""
+    """Run a query twice; the second time without a request."""
     async with GraphQL(url) as client:
         for _ in range(2):
             print(await client.query(query))

@@ -17,7 +17,7 @@ from aiohttp_cache_di import open_container
 
 
 async def main(urls: Sequence[str]) -> int:
-    """Fetch each URL and tell where the answer came from.
+    """Fetch each URL and print where the response came from.
 
     Returns:
         How many could not be fetched.
@@ -26,7 +26,7 @@ async def main(urls: Sequence[str]) -> int:
     async with open_container() as session:
         for url in urls:
             try:
-                # Kept for an hour where the origin does not say for how long itself.
+                # An hour, unless the origin states a lifetime.
                 async with session.get(url, expire_after=3600) as response:
                     body = await response.read()
                     source = "cache" if response.from_cache else "origin"

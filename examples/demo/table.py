@@ -10,7 +10,7 @@ _WIDTHS: Final = (12, 9, 20, 13, 13, 9)
 
 
 class Row(NamedTuple):
-    """One request: to which service and worker, what came of it, and how often the origin was asked for it."""
+    """One request: its service and worker, its outcome, and how many requests the origin got for it."""
 
     service: str
     worker: str
@@ -21,21 +21,21 @@ class Row(NamedTuple):
 
 
 FROM_CACHE: Final = frozenset({"hit", "shared"})
-"""What says that this request was not sent to the origin."""
+"""The outcomes of requests that were not sent to the origin."""
 
 
 def outcome(cache_status: str) -> str:
-    """Say in a word what an RFC 9211 Cache-Status tells."""
+    """The outcome that a Cache-Status (RFC 9211) stands for, in a word."""
     parameters = [part.strip() for part in cache_status.split(";")]
     if "hit" in parameters:
         return "hit"
-    if "collapsed" in parameters:  # it came while another worker was still writing, and waited for that
+    if "collapsed" in parameters:  # it waited for the same request of another worker
         return "shared"
     return "revalidated" if "fwd-status=304" in parameters else "miss"
 
 
 def print_header(title: str) -> None:
-    """Begin a table."""
+    """Print the head of a table."""
     print(f"\n{title}\n")
     print_row(Row("service", "worker", "request", "cache", "origin hits", "time"))
     print_row(Row(*("-" * width for width in _WIDTHS)))
