@@ -1,9 +1,11 @@
-"""Which entry of a bounded table goes first: S3-FIFO (Yang et al., SOSP 2023), kept beside the table.
+"""Which entry of a bounded table is evicted next: S3-FIFO (Yang et al., SOSP 2023), kept beside the table.
 
-What is new is on trial, in a tenth of the weight. What is asked for meanwhile stays, in the order of arrival, and goes
-round once more if it has been used since; what is not goes, and stays when it comes back soon. So what is asked for
-once does not drive out what is asked for often, as it does where the least recently used goes first. A use is one mark
-in a set: that S3-FIFO counts up to three makes half a point of difference (`benchmarks/simulation.py`).
+A new entry is on trial: it waits in a small queue, with a tenth of the table's weight. If it is used there, it moves to
+the main queue. If not, it is evicted first; but its key is remembered, and if it is soon added again, it goes straight
+to the main queue. In the main queue (first in, first out), an entry that was used since its last turn gets another one.
+So entries that are asked for once do not evict those that are asked for often, as they do with LRU. A use is recorded
+as membership of a set; counting uses up to three, as S3-FIFO does, changes the hit ratio by half a percentage point
+(`benchmarks/simulation.py`).
 """
 
 from __future__ import annotations
@@ -17,38 +19,40 @@ __all__ = ["NEARLY_FULL", "EvictionOrder"]
 
 K = TypeVar("K", bound=Hashable)
 
-TRIAL_SHARE: Final = 10  # one in so many of the weight is for what is new
-NEARLY_FULL: Final = 0.9  # of a bound; below it, there is room for all
+TRIAL_SHARE: Final = 10  # new entries have 1/TRIAL_SHARE of the weight
+NEARLY_FULL: Final = 0.9  # of a bound; below it, nothing has to be evicted soon
 FEW: Final = 100
-MAX_SPARED: Final = 1000  # entries that get another turn at one eviction: it is to take no time in which others wait
-LEAST_PLACES: Final = 256  # for marks of what has gone; else one for each entry of the table, or two
+MAX_SPARED: Final = 1000  # entries that get another turn during one eviction, since others wait for it
+LEAST_PLACES: Final = 256  # for hashes of evicted keys; a larger table has one or two places for each entry
 
 
 class EvictionOrder(Generic[K]):
-    """The order of *table*, which its owner changes; the owner says here what comes, is used and goes.
+    """The order of eviction of *table*. Its owner reports each entry that is added, used and removed.
 
-    Not thread-safe, but for `used`: a use more or less makes no difference.
+    Not thread-safe, except `used`: losing a use does no harm.
     """
 
     __slots__ = ("_gone", "_has_gone", "_newest", "_on_trial", "_table", "_trial_weight", "_used", "used")
 
     def __init__(self, table: OrderedDict[K, Any]) -> None:
         self._table = table
-        self._on_trial: OrderedDict[K, int] = OrderedDict()  # and what each weighs
+        self._on_trial: OrderedDict[K, int] = OrderedDict()  # the weight of each
         self._trial_weight = 0
         self._newest: K | None = None
         self._used: set[K] = set()
         self.used: Callable[[K], None] = self._used.add
-        """Tell that a key was asked for: on the way of each hit."""
+        """Report that a key was used; called on each hit, so it is the bare method of a set."""
         self._has_gone = False
-        self._gone = array("I", bytes(4 * LEAST_PLACES))  # marks of names, each in the place that its hash says
+        self._gone = array("I", bytes(4 * LEAST_PLACES))  # hashes of evicted keys, each at an index made from it
 
     def came(self, key: K, weight: int, *, has_room: bool = False, total: int = 0) -> None:
-        """*key* has just been put into the table, where it was not before.
+        """Report that *key* was added to the table.
 
         Args:
-            has_room: there is room for all, in a table that weighs *total* by now: of what is on trial, let the oldest
-                stay. Of few entries, all are on trial: then the oldest goes first that was not used.
+            weight: the weight of the entry.
+            has_room: nothing has to be evicted soon, so the oldest entries on trial may move to the main queue. With
+                `FEW` entries or less all stay on trial: then the oldest that was not used is evicted first.
+            total: the weight of the table now; only needed if *has_room*.
         """
         self._newest = key
         on_trial = self._on_trial
@@ -60,14 +64,15 @@ class EvictionOrder(Generic[K]):
                 self._trial_weight -= on_trial.popitem(last=False)[1]
 
     def went(self, key: K) -> None:
-        """*key* is no more in the table."""
+        """Report that *key* was removed from the table."""
         self._used.discard(key)
         self._end_trial(key)
 
     def next_to_go(self, total: int) -> K:
-        """The key of the entry that is to go, of a table that is not empty and weighs *total*.
+        """The key of the entry to evict next; it is not the newest one, if there is another.
 
-        It is not the one that has just come, if there is another.
+        Args:
+            total: the weight of the table, which is not empty.
         """
         table, on_trial, used = self._table, self._on_trial, self._used
         for _ in range(min(MAX_SPARED, 5 * len(table))):
@@ -88,7 +93,7 @@ class EvictionOrder(Generic[K]):
         return next(iter(table))
 
     def clear(self, table: OrderedDict[K, Any]) -> None:
-        """The table is empty, and *table* from now on."""
+        """Begin again with *table*, which is empty."""
         self._table = table
         self._on_trial.clear()
         self._used.clear()
@@ -105,7 +110,7 @@ class EvictionOrder(Generic[K]):
         self._gone[place] = mark
 
     def _take_gone(self, key: K) -> bool:
-        """Whether *key* has gone lately; it is then forgotten that it has."""
+        """Whether *key* was evicted lately; it is forgotten then."""
         place, mark = self._mark(key)
         if self._gone[place] != mark:
             return False
