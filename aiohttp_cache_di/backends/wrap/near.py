@@ -116,7 +116,7 @@ class NearTier:
         return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
-        """The response that the latest `peek` of *key* has withheld because of its tags; call it directly after that."""
+        """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
         entry, self._unsure = self._unsure, None
         return entry if entry is not None and entry.key == key else None
 
