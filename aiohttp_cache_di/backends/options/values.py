@@ -1,4 +1,4 @@
-"""What the values of options must be: a wrong one is refused where it is given. `typed` lists the options."""
+"""The accepted values of options; invalid ones are refused where they are given. `typed` declares the options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
-"""What the copies of bodies under way may take together in one process: eight of the largest kept by default."""
+"""Most bytes of all bodies being copied in one process: eight of the default ``max_body_bytes``."""
 
 
 STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningOptions.__annotations__)
@@ -53,18 +53,18 @@ def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, 
     """Those of *options* that are meant for a store's driver.
 
     Args:
-        own: names of those that are the store's.
+        own: names of the store's own options.
     """
     return {name: options[name] for name in options.keys() - BACKEND_OPTIONS - set(own)}
 
 
 def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
-    """The codec that *options* ask for, of entries that belong to what *names* tell."""
+    """The codec for *options*; *names* identify the cache, and entries of others are unreadable."""
     return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
 
 
 def refuse_unusable(options: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for the first value of *options* that cannot be used, saying what can."""
+    """Raise ConfigurationError for the first invalid value of *options*; the message says what is accepted."""
     for name, value in options.items():
         rule = _RULES.get(name)
         if rule is not None and not rule.check(value):
@@ -72,7 +72,7 @@ def refuse_unusable(options: Mapping[str, Any]) -> None:
 
 
 def _shown(value: object) -> str:
-    """The value, but of an address no more than its scheme: there may be a password in it."""
+    """*value* for a message; of a URL only the scheme, since it may contain a password."""
     scheme, is_address, _ = value.partition("://") if isinstance(value, str) else ("", "", "")
     return f"'{scheme}://…'" if is_address else repr(value)
 
@@ -84,7 +84,7 @@ def _are_codes(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    # Text is iterable too, and its letters are no names.
+    # A string is iterable too, but a string of one name is a mistake.
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 

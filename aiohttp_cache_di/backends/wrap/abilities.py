@@ -1,9 +1,9 @@
-"""What a store can do besides, looked for once: when the stack around it is built."""
+"""The optional capabilities of a store, determined once, when the stack around it is built."""
 
 from __future__ import annotations
 
 # mypy: disable-error-code="type-abstract"
-# Each ability is a protocol that can be asked for at run time.
+# Each capability is a protocol that can be checked at run time.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self, TypeAlias, TypeVar
 
@@ -35,11 +35,11 @@ Kinds: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[bool | None]]]
 
 
 class Abilities(Struct, frozen=True, eq=False):
-    """The store, as each of the protocols that it satisfies; None where it does not.
+    """The store as each of the capability protocols that it satisfies; None for the others.
 
     Args:
-        kinds: as `Sorting.kinds`, of every store.
-        events: where it tells of what happens in it; nothing is told there by a store that is not `Telling`.
+        kinds: `Sorting.kinds` of the store, or a substitute that reads the items.
+        events: the events of the store; a store that is not `Telling` reports none.
     """
 
     leasing: Leasing | None
@@ -62,7 +62,7 @@ class Abilities(Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, store: Store) -> Self:
-        """Look for what *store* can do."""
+        """Determine the capabilities of *store*."""
         return cls(
             leasing=_as(Leasing, store),
             looking_or_leasing=_as(LookingOrLeasing, store),
@@ -85,12 +85,15 @@ class Abilities(Struct, frozen=True, eq=False):
 
 
 def _as(ability: type[T], store: object) -> T | None:
-    """*store*, if it has the *ability*; in a function, as type checkers combine what one name is asked in a row."""
+    """*store*, if it has the *ability*.
+
+    A function, since type checkers would combine consecutive `isinstance` checks of one name.
+    """
     return store if isinstance(store, ability) else None
 
 
 def _by_reading(store: Store) -> Kinds:
-    """How the kinds are told of a store that has no cheaper way."""
+    """A substitute for `Sorting.kinds` that reads the items."""
 
     async def kinds(keys: Sequence[str]) -> Sequence[bool | None]:
         return [

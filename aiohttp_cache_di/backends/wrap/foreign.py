@@ -1,4 +1,4 @@
-"""Two storages of a user's own, one for responses and one for redirects, as one store."""
+"""One store on top of two storages that a user has set, one for responses and one for redirects."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ForeignPair", "pair_of"]
 
-PARALLEL: Final = 64  # calls of a user's methods at a time: what takes no batches is asked side by side
-PARALLEL_BATCHES: Final = 4
-MAX_REMEMBERED: Final = 10_000
+PARALLEL: Final = 64  # concurrent calls of a storage that has no bulk methods
+PARALLEL_BATCHES: Final = 4  # concurrent calls of `bulk_read`
+MAX_REMEMBERED: Final = 10_000  # keys of redirects
 
 
 def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
-    """The store that two storages make together, with what they can do besides."""
+    """The store on top of two storages, with the capabilities that they allow."""
     if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
         return ImmediatePair(responses, redirects)
     can_lease = (
@@ -50,15 +50,15 @@ def _are_immediate(*faces: StackCache) -> bool:
 
 
 def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
-    """Whether a user has put *method* in the place of *ours*, in a subclass or on an object."""
+    """Whether *method* overrides *ours*, in a subclass or on an object."""
     return getattr(method, "__func__", None) is not ours
 
 
 class ForeignPair:
-    """Responses are kept in one storage, redirects and aliases in the other.
+    """A store of two storages: one has the responses, the other redirects and aliases.
 
-    A key has one or the other; where its kind changes, what was known to be in the other storage is deleted. What both
-    storages take many of at a time is asked for together, and what the storage of responses can do besides, this can.
+    A key is in one of them; when its kind changes, it is deleted in the other if it may be there. Bulk methods
+    are used if both storages have them; other capabilities are those of the storage of responses.
     """
 
     def __init__(self, responses: BaseCache, redirects: BaseCache) -> None:
@@ -72,15 +72,15 @@ class ForeignPair:
         self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
         if _is_own(responses.on_change, BaseCache.on_change):
             self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
-        self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
+        self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys that were found in the storage of redirects lately
 
     @property
     def where(self) -> str:
-        """What a person may know them by; where they keep things is theirs to tell."""
+        """The names of their classes, since the storages do not tell where they are."""
         return " and ".join(dict.fromkeys((type(self.responses).__name__, type(self.redirects).__name__)))
 
     def peek(self, key: str) -> StoredResponse | None:
-        """What one of them has at hand."""
+        """The response under *key*, if one of them has it in memory."""
         entry = self.responses.peek(key)
         if entry is None:
             entry = self.redirects.peek(key)
@@ -99,7 +99,7 @@ class ForeignPair:
         return [Found(found[key]) if key in found else None for key in keys]
 
     async def _read_all(self, storage: BaseCache, keys: Sequence[str]) -> dict[str, Item | Unreadable]:
-        """What *storage* has under *keys*."""
+        """The items of *storage* under *keys*; missing ones are left out."""
         items: dict[str, Item | Unreadable | None]
         if self._reads_many and len(keys) > 1:
             read = await storage.bulk_read(keys)
@@ -109,14 +109,14 @@ class ForeignPair:
         return {key: item for key, item in items.items() if item is not None}
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Ask which of them has each of *keys*."""
+        """Whether each of *keys* has a redirect or an alias; None if neither storage has it."""
         return [
             False if await self.responses.contains(key) else True if await self.redirects.contains(key) else None
             for key in keys
         ]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records* where they belong."""
+        """Write *records*, each to its storage."""
         if not self._writes_many or len(records) == 1 or any(isinstance(record.item, Opaque) for record in records):
             return [await self._put(record) for record in records]
         parts: tuple[dict[str, Record], dict[str, Record]] = ({}, {})
@@ -153,12 +153,12 @@ class ForeignPair:
         return 0
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys* in both."""
+        """Delete *keys* in both."""
         await self.responses.bulk_delete(set(keys))
         await self.redirects.bulk_delete(set(keys))
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over both, one item at a time."""
+        """Iterate over both, one item at a time."""
         for storage in (self.responses, self.redirects):
             keys: Any = storage.keys()
             async with aclosing(keys):
@@ -177,39 +177,39 @@ class ForeignPair:
         await self.redirects.close()
 
     async def delete_expired(self, now: float) -> int:
-        """Let both drop what may be dropped at *now* (POSIX time)."""
+        """Delete expired items in both; return how many."""
         return await self.responses.delete_expired(now) + await self.redirects.delete_expired(now)
 
 
 class LeasingPair(ForeignPair):
-    """A pair of which the storage of responses has leases."""
+    """A pair whose storage of responses has leases."""
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
-        """Ask to be the only process that fetches *key*."""
+        """Ask for the lease on *key*."""
         return Lease(await self.responses.acquire_lease(key, ttl_s))
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease for longer, where the storage can."""
+        """Extend the lease, if the storage can."""
         return await self.responses.renew_lease(key, ttl_s)
 
     async def release(self, key: str) -> None:
-        """Give the lease back."""
+        """Release the lease on *key*."""
         await self.responses.release_lease(key)
 
 
 class ImmediatePair(ForeignPair):
-    """A pair in this process's memory."""
+    """A pair of storages in this process's memory."""
 
     def __init__(self, responses: StackCache, redirects: StackCache) -> None:
         super().__init__(responses, redirects)
         self._stores: tuple[Any, Any] = (responses.stack.store, redirects.stack.store)
 
     def look(self, key: str) -> Item | None:
-        """What one of them has."""
+        """The item under *key*."""
         return self.peek(key)
 
     def keep(self, record: Record) -> bool:
-        """Keep *record* where it belongs."""
+        """Write *record* to its storage, at once."""
         leads_on = item_leads_on(record.item)
         is_kept: bool = self._stores[leads_on].keep(record)
         self._stores[not leads_on].drop(record.key)
@@ -217,7 +217,7 @@ class ImmediatePair(ForeignPair):
 
 
 async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
-    """What *storage* has under *key*: by the way for entries that it has of its own, or else as an item."""
+    """The item of *storage* under *key*: by its own `read_entry` if it has one, else by `read`."""
     if isinstance(storage, StackCache):
         return await storage.stack.get(key)
     if _is_own(storage.read_entry, BaseCache.read_entry):
@@ -231,19 +231,19 @@ async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
 
 
 def _decoded(storage: BaseCache, read: ResponseOrKey, key: str) -> Item | Unreadable | None:
-    """The item that was *read* under *key*, perhaps as the bytes that are stored."""
+    """The item that was *read* under *key*, decoded if it is bytes."""
     try:
         item = storage.deserialize(read, key)
     except UnreadableEntryError:
         return UNREADABLE
     if isinstance(item, str):
         return item
-    stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+    stored = getattr(item, "stored", None)  # an object of the user's may have none, or something else
     return stored if isinstance(stored, StoredResponse) and stored.key == key else None
 
 
 def _shown(item: Item) -> ResponseOrKey:
-    """*item* as a user's storage is given it."""
+    """*item* as it is passed to a user's storage."""
     if isinstance(item, StoredResponse):
         return CachedResponse.from_stored(item)
     return item if isinstance(item, str) else item.payload

@@ -156,7 +156,7 @@ class Purges:
         return self._judged(entry, last, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
-        """*infos* without those that were purged; softly purged ones are made stale, and left out if not *wanted* then."""
+        """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
         tagged = [info for info in infos if info.tagging is not None]
         if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.tells_all):
             return list(infos)  # there was no purge yet
@@ -229,7 +229,7 @@ class Purges:
     # ---- storing
 
     def has_purged(self, tagging: Tagging) -> bool:
-        """Whether it is known without waiting that one of these tags was purged (not softly) after *tagging* was made."""
+        """Whether it is known without waiting that one of these tags was purged, not softly, after *tagging*."""
         peek, recent = self._part.peek, self._count.recent
         keys = hard_keys(tagging)
         return any(max(number_of(peek(key)), recent.get(key, 0)) > tagging.purges for key in keys)
@@ -254,7 +254,7 @@ class Purges:
         return self.latest, time.time() + KEPT_S if long is None and not self._says_long else math.inf
 
     async def purge_groups(self, groups: Collection[str], origin: str) -> tuple[Collection[str], ...]:
-        """Purge all responses in the *groups* of *origin*: at once in this process, elsewhere when that is written.
+        """Purge all responses in the *groups* of *origin*: at once in this loop, elsewhere when that is written.
 
         Returns:
             The keys of the pending records: those of the groups, and the one that is written after them.

@@ -1,9 +1,9 @@
 """Pending writes: callers do not wait for them, reads are answered from them, and failed ones are tried again.
 
-A write is *ready* until a batch takes it, *busy* during its put, and *resting* after a failure, until it is ready again.
-It ends when it is written, deleted, or replaced by a later write of its key, or when the memory for all pending writes
-is needed: then failed writes are dropped, the oldest first. If no failed ones are left, the new write is dropped. While
-the store's circuit is open, one batch at a time probes whether the store has recovered, when the guard allows it.
+A write is *ready* until a batch takes it, *busy* during its put, and *resting* after a failure, until it is ready
+again. It ends when it is written, deleted, or replaced by a later write of its key, or when the memory for all pending
+writes is needed: then failed writes are dropped, the oldest first, or if none is left, the new write. While the store's
+circuit is open, one batch at a time probes whether the store has recovered, when the guard allows it.
 """
 
 from __future__ import annotations
