@@ -1,4 +1,4 @@
-"""An explanation, as a value, as text and as JSON."""
+"""`Explanation`: the result of `explain`, as a value, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """What the cache would do with a request, and why.
 
     Attributes:
-        method, url: of the request; the URL as it may be stored and shown.
-        key: under which its response is kept; "" where it never is.
-        partition: a short id of the principal or the credentials that it is for; "" for everyone.
-        decision: the name of the decision, as docs/caching.md has it.
-        cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
-        steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
-        settings: those that apply, and what says so.
-        stored: all that is kept for the URL, by any method, for anyone, in any variant; as far as the store answers.
-        store_error: why the store does not answer, with its place and without secrets; "" where it does.
+        method: the method of the request.
+        url: its URL, with secrets and ignored values replaced.
+        key: the key of its response; "" if that is never stored.
+        partition: a short id of the principal or the credentials of the request; "" for everyone.
+        decision: the name of the decision, as in docs/caching.md.
+        cache_status: the Cache-Status of the response (RFC 9211), as far as it is known without asking the origin.
+        steps: the questions of docs/caching.md that led to the decision, each with the values that decided it.
+        settings: the settings that apply, each with its source.
+        stored: the entries for the URL, of any method, principal and variant, as far as the store answers.
+        store_error: why the store does not answer, with its place and without secrets; "" if it does.
     """
 
     method: str
@@ -39,7 +40,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     store_error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The explanation as a dict of JSON types."""
         told: dict[str, Any] = to_builtins(self)
         told["stored"] = [info.as_dict() for info in self.stored]
         return told

@@ -56,8 +56,8 @@ class SigningOptions(TypedDict, total=False):
     salt: str | bytes
     """Separates different uses of one ``secret_key``. Default: b"aiohttp-client-cache"."""
     serializer: Any
-    """An object with ``dumps`` and ``loads``, used instead of the built-in format; its output is still signed, if there is
-    a key. Default: None, for the built-in format."""
+    """An object with ``dumps`` and ``loads``, used instead of the built-in format; its output is still signed, if there
+    is a key. Default: None, for the built-in format."""
 
 
 class NearOptions(TypedDict, total=False):
@@ -75,14 +75,15 @@ class RuleOptions(TypedDict, total=False):
 
     expire_after: ExpirationTime
     """Lifetime of responses: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 never expires, 0 does not
-    cache. With ``cache_control`` it applies only to responses that state no lifetime (RFC 9111 §4.2.1). Default: -1; with
-    ``cache_control`` none is added."""
+    cache. With ``cache_control`` it applies only to responses that state no lifetime (RFC 9111 §4.2.1). Default: -1;
+    with ``cache_control`` none is added."""
     urls_expire_after: Mapping[str, UrlLifetime] | None
     """Lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the first match decides. A
     value may be an `UrlExpiration`, or a mapping such as ``{"expire_after": "1d", "stale_if_error": "1h"}``.
     Default: None."""
     allowed_codes: Collection[int]
-    """Statuses of responses that are cached. Default: (200,); with ``cache_control`` the response decides (RFC 9111 §3)."""
+    """Statuses of responses that are cached. Default: (200,); with ``cache_control`` the response decides (RFC 9111
+    §3)."""
     allowed_methods: Collection[str]
     """Methods of requests whose responses are cached. Default: ("GET", "HEAD")."""
     include_headers: bool
@@ -105,8 +106,8 @@ class BackendOptions(StorageOptions, SigningOptions, total=False):
     """Whether the order of different names in a query, a form or a JSON body is part of the key; None: only with
     ``cache_control``. Default: None."""
     post_as_query: Collection[str]
-    """Patterns of URLs for which POST is a query: with ``cache_control`` it is cached like the method QUERY (RFC 10008).
-    Default: ()."""
+    """Patterns of URLs for which POST is a query: with ``cache_control`` it is cached like the method QUERY
+    (RFC 10008). Default: ()."""
     credential_headers: Collection[str] | CredentialNames
     """Request headers that identify the user: only the given names, or ``DEFAULT_CREDENTIAL_HEADERS | names``.
     Default: headers whose names indicate credentials."""
@@ -121,17 +122,17 @@ class BackendOptions(StorageOptions, SigningOptions, total=False):
     """Cookies that identify the user: ``"effective"`` for all that are sent, ``"explicit"`` for those given to the
     request, without the jar's. Default: "effective"."""
     partition_tls: Literal["authorities", "context"]
-    """What of a TLS context is part of the key: ``"authorities"`` for what it trusts and presents, ``"context"`` for the
-    object itself. Default: "authorities"."""
+    """What of a TLS context is part of the key: ``"authorities"`` for what it trusts and presents, ``"context"`` for
+    the object itself. Default: "authorities"."""
     stale_if_error: Window
-    """How long after its lifetime a response may be used instead of an error: seconds, ``"1h"``, a timedelta, or True for
-    as long as it is stored (RFC 5861 §4). Default: None, for not at all."""
+    """How long after its lifetime a response may be used instead of an error: seconds, ``"1h"``, a timedelta, or True
+    for as long as it is stored (RFC 5861 §4). Default: None, for not at all."""
     stale_while_revalidate: Window
-    """How long after its lifetime a response may be used while it is validated: seconds, ``"30s"``, a timedelta, or True
-    for as long as it is stored (RFC 5861 §3). Default: None, for not at all."""
+    """How long after its lifetime a response may be used while it is validated: seconds, ``"30s"``, a timedelta, or
+    True for as long as it is stored (RFC 5861 §3). Default: None, for not at all."""
     heuristic_fraction: float
-    """Lifetime of a response that states none but has a Last-Modified, as a fraction, from 0 to 1, of the time since that
-    (RFC 9111 §4.2.2). Default: 0.1."""
+    """Lifetime of a response that states none but has a Last-Modified, as a fraction, from 0 to 1, of the time since
+    that (RFC 9111 §4.2.2). Default: 0.1."""
     heuristic_with_query: bool
     """Apply ``heuristic_fraction`` to URLs with a query, too. Default: False."""
     max_variants: int
@@ -156,8 +157,8 @@ class BackendOptions(StorageOptions, SigningOptions, total=False):
     store_cookies: bool
     """Store Set-Cookie, and send it with hits. Default: False."""
     tag_fn: TagFn | None
-    """Returns the tags of a response that is about to be stored: a string, several, or None; may be a coroutine function.
-    Default: None."""
+    """Returns the tags of a response that is about to be stored: a string, several, or None; may be a coroutine
+    function. Default: None."""
 
 
 class CacheOptions(RuleOptions, BackendOptions, total=False):

@@ -59,7 +59,7 @@ def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, 
 
 
 def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
-    """The codec for *options*; *names* identify the cache, and entries of others are unreadable."""
+    """The codec for *options*; entries that were signed for other *names* are unreadable."""
     return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
 
 
