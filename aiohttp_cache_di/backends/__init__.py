@@ -132,5 +132,5 @@ __all__ = [
     "Usage",
 ]
 
-if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+if not TYPE_CHECKING:  # type checkers see the imports above, and report any other name
     __getattr__ = imported_later(globals(), _LAZY)

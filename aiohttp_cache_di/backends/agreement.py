@@ -79,10 +79,10 @@ def refuse_other(owner: str, backend: Configured, given: Mapping[str, object]) -
         ConfigurationError: an option has an invalid value.
     """
     refuse_unusable(given)
-    told = differences(backend, given)
-    if told:
+    found = differences(backend, given)
+    if found:
         way_out = "the backend's options hold: give it there, or leave it out here"
-        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
+        raise TypeError(f"{owner}: {'; '.join(found)}. With a cache=, {way_out}")
 
 
 def differences(backend: Configured, given: Mapping[str, object]) -> list[str]:
@@ -91,7 +91,9 @@ def differences(backend: Configured, given: Mapping[str, object]) -> list[str]:
     Raises:
         ConfigurationError: an option has an invalid value.
     """
-    return [_told(backend, name, value) for name, value in sorted(given.items()) if not _agrees(backend, name, value)]
+    return [
+        _difference(backend, name, value) for name, value in sorted(given.items()) if not _agrees(backend, name, value)
+    ]
 
 
 def _agrees(backend: Configured, name: str, value: object) -> bool:
@@ -105,7 +107,7 @@ def _agrees(backend: Configured, name: str, value: object) -> bool:
         return value is held
 
 
-def _told(backend: Configured, name: str, value: object) -> str:
+def _difference(backend: Configured, name: str, value: object) -> str:
     if name in _SECRET_OPTIONS:
         return f"{name}= is not what the backend has"
     held = backend.value_of(name, _UNKNOWN)

@@ -115,9 +115,10 @@ class CacheBackend(Explained, Configured):
         where = f"at {place}" if place else "in memory" if self.stack.abilities.immediate else "in its own place"
         rules = "HTTP's rules" if self.cache_control else "your rules"
         stats = self.stats
-        well = "" if stats.health().is_ok else ", degraded"
-        told = f"{rules}, {stats.hits} hits, {stats.misses} misses{well}"
-        return f"<{type(self).__name__} {self.name!r} {where}: {told}>"
+        health = "" if stats.health().is_ok else ", degraded"
+        return (
+            f"<{type(self).__name__} {self.name!r} {where}: {rules}, {stats.hits} hits, {stats.misses} misses{health}>"
+        )
 
     @property
     def is_ordered(self) -> bool:
@@ -308,8 +309,8 @@ async def _may_stay(backend: CacheBackend, response: CachedResponse) -> bool:
 
 async def _tagged(backend: CacheBackend, entry: StoredResponse, response: ClientResponse) -> StoredResponse:
     """*entry*, made from *response*, with its tags; only purges that begin after now apply to it."""
-    told: Any = None if backend.tag_fn is None else backend.tag_fn(CachedResponse.from_stored(entry))
-    tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
+    given: Any = None if backend.tag_fn is None else backend.tag_fn(CachedResponse.from_stored(entry))
+    tags = tags_of(await given if inspect.isawaitable(given) else given, option="tag_fn()")
     if not tags and not has_tags(entry.headers):
         return entry
     request = Request(response.method, str(response.url), response.request_info.headers)

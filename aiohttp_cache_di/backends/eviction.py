@@ -1,11 +1,11 @@
 """Which entry of a bounded table is evicted next: S3-FIFO (Yang et al., SOSP 2023), kept beside the table.
 
 A new entry is on trial: it waits in a small queue, with a tenth of the table's weight. If it is used there, it moves to
-the main queue. If not, it is evicted first; but its key is remembered, and if it is soon added again, it goes straight
-to the main queue. In the main queue (first in, first out), an entry that was used since its last turn gets another one.
-So entries that are asked for once do not evict those that are asked for often, as they do with LRU. A use is recorded
-as membership of a set; counting uses up to three, as S3-FIFO does, changes the hit ratio by half a percentage point
-(`benchmarks/simulation.py`).
+the main queue. If not, it is evicted first, but a hash of its key is kept (a *ghost*): if the key is soon added again,
+it goes straight to the main queue. In the main queue (first in, first out), an entry that was used since its last turn
+gets another one. So entries that are used once do not evict those that are used often, as they do with LRU. A use is
+recorded as membership of a set; counting uses up to three, as S3-FIFO does, changes the hit ratio by half a percentage
+point (`benchmarks/simulation.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class EvictionOrder(Generic[K]):
     Not thread-safe, except `used`: losing a use does no harm.
     """
 
-    __slots__ = ("_gone", "_has_gone", "_newest", "_on_trial", "_table", "_trial_weight", "_used", "used")
+    __slots__ = ("_ghosts", "_has_ghosts", "_newest", "_on_trial", "_table", "_trial_weight", "_used", "used")
 
     def __init__(self, table: OrderedDict[K, Any]) -> None:
         self._table = table
@@ -42,8 +42,8 @@ class EvictionOrder(Generic[K]):
         self._used: set[K] = set()
         self.used: Callable[[K], None] = self._used.add
         """Report that a key was used; called on each hit, so it is the bare method of a set."""
-        self._has_gone = False
-        self._gone = array("I", bytes(4 * LEAST_PLACES))  # hashes of evicted keys, each at an index made from it
+        self._has_ghosts = False
+        self._ghosts = array("I", bytes(4 * LEAST_PLACES))  # hashes of evicted keys, each at an index made from it
 
     def came(self, key: K, weight: int, *, has_room: bool = False, total: int = 0) -> None:
         """Report that *key* was added to the table.
@@ -56,7 +56,7 @@ class EvictionOrder(Generic[K]):
         """
         self._newest = key
         on_trial = self._on_trial
-        if not self._has_gone or not self._take_gone(key):
+        if not self._has_ghosts or not self._take_ghost(key):
             on_trial[key] = weight
             self._trial_weight += weight
         if has_room and len(on_trial) > FEW:
@@ -79,7 +79,7 @@ class EvictionOrder(Generic[K]):
             key = next(iter(on_trial), self._newest)
             if self._trial_weight * TRIAL_SHARE > total and key != self._newest and key is not None:
                 if key not in used:
-                    self._remember_gone(key)
+                    self._add_ghost(key)
                     return key
                 self._end_trial(key)
                 used.discard(key)
@@ -102,21 +102,21 @@ class EvictionOrder(Generic[K]):
     def _end_trial(self, key: K) -> None:
         self._trial_weight -= self._on_trial.pop(key, 0)
 
-    def _remember_gone(self, key: K) -> None:
-        if len(self._table) > len(self._gone):
-            self._gone = array("I", bytes(8 * len(self._gone)))
-        self._has_gone = True
+    def _add_ghost(self, key: K) -> None:
+        if len(self._table) > len(self._ghosts):
+            self._ghosts = array("I", bytes(8 * len(self._ghosts)))
+        self._has_ghosts = True
         place, mark = self._mark(key)
-        self._gone[place] = mark
+        self._ghosts[place] = mark
 
-    def _take_gone(self, key: K) -> bool:
-        """Whether *key* was evicted lately; it is forgotten then."""
+    def _take_ghost(self, key: K) -> bool:
+        """Whether *key* was evicted lately; its ghost is removed."""
         place, mark = self._mark(key)
-        if self._gone[place] != mark:
+        if self._ghosts[place] != mark:
             return False
-        self._gone[place] = 0
+        self._ghosts[place] = 0
         return True
 
     def _mark(self, key: K) -> tuple[int, int]:
         known = hash(key)
-        return known % len(self._gone), (known >> 32) & 0xFFFFFFFF or 1
+        return known % len(self._ghosts), (known >> 32) & 0xFFFFFFFF or 1

@@ -188,7 +188,7 @@ class RowStore(ABC, Generic[C, R]):
         return [failed.get(record.key, 0) for record in records]
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records."""
+        """Iterate over all records, a page at a time."""
         async with aclosing(self._walk(items=items)) as pages:
             async for page in pages:
                 yield await aside(partial(self._rows, page, items), self._weight(page))

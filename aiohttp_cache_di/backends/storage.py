@@ -246,4 +246,4 @@ class BaseCache(metaclass=ABCMeta):
 
 
 BaseStorage = BaseCache
-"""The older name of `BaseCache`."""
+"""Older name of `BaseCache`."""

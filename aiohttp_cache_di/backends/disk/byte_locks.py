@@ -25,7 +25,7 @@ def _fcntl() -> Any:
 
 
 FCNTL: Final = _fcntl()
-"""The module ``fcntl``; None where the platform has none."""
+"""The module ``fcntl``; None if the platform has none."""
 
 _IS_KNOWN: Final = sys.platform in ("linux", "darwin")  # the layout of struct flock is known
 _SET: Final[int | None] = getattr(FCNTL, "F_OFD_SETLK", None) if _IS_KNOWN else None
@@ -39,11 +39,11 @@ _FLOCK: Final = struct.Struct("qqihh") if _IS_DARWIN else struct.Struct("hhqqi0q
 _LOCK: Final[int] = getattr(FCNTL, "F_WRLCK", 0)
 _UNLOCK: Final[int] = getattr(FCNTL, "F_UNLCK", 0)
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
-_NONE: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class NoLocksError(OSError):
-    """The platform, or the file system, has no such locks."""
+    """The platform or the file system has no such locks."""
 
 
 def take(fd: int, offset: int) -> bool:
@@ -54,7 +54,7 @@ def take(fd: int, offset: int) -> bool:
         OSError: the file system fails.
     """
     try:
-        _ask(fd, _SET, offset, _LOCK)
+        _fcntl_lock(fd, _SET, offset, _LOCK)
     except OSError as exc:
         if exc.errno in _HELD:
             return False
@@ -63,24 +63,24 @@ def take(fd: int, offset: int) -> bool:
 
 
 def give_back(fd: int, offset: int) -> None:
-    """Unlock the byte at *offset*; one that is not locked is no error."""
-    _ask(fd, _SET, offset, _UNLOCK)
+    """Unlock the byte at *offset*; it is no error if it is not locked."""
+    _fcntl_lock(fd, _SET, offset, _UNLOCK)
 
 
 def is_free(fd: int, offset: int) -> bool:
     """Whether no other open file holds the lock on the byte at *offset* now."""
-    fields = _FLOCK.unpack(_ask(fd, _GET, offset, _LOCK))
+    fields = _FLOCK.unpack(_fcntl_lock(fd, _GET, offset, _LOCK))
     return bool(fields[3 if _IS_DARWIN else 0] == _UNLOCK)
 
 
-def _ask(fd: int, command: int | None, offset: int, kind: int) -> bytes:
+def _fcntl_lock(fd: int, command: int | None, offset: int, kind: int) -> bytes:
     if command is None:
         raise NoLocksError(errno.ENOSYS, "the platform has no locks of open files")
     lock = _FLOCK.pack(offset, 1, 0, kind, 0) if _IS_DARWIN else _FLOCK.pack(kind, 0, offset, 1, 0)
     try:
         answer: bytes = FCNTL.fcntl(fd, command, lock)
     except OSError as exc:
-        if exc.errno in _NONE:
+        if exc.errno in _UNSUPPORTED:
             raise NoLocksError(exc.errno, exc.strerror) from exc
         raise
     return answer

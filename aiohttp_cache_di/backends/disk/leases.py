@@ -38,7 +38,7 @@ class LeaseFile(Protocol):
 
     @property
     def fd(self) -> int:
-        """The descriptor."""
+        """The file descriptor."""
         ...
 
     @property
@@ -128,7 +128,7 @@ class LockedLeases(ABC, Generic[File]):
         return held is not None
 
     def may_be_had(self, key: str) -> bool:
-        """Whether it is worth asking for the lease on *key* again."""
+        """Whether another request for the lease on *key* may be granted."""
         offset, now = self.offset_of(key), self.now()
         with self._guard:
             held, file = self._held.get(offset), self._file

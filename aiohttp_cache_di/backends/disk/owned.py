@@ -63,7 +63,7 @@ def is_ours_alone(descriptor: int, status: os.stat_result, directory: int) -> bo
     if owner != os.geteuid():
         if owner == 0:  # root's directory may be open to all, as volumes of containers are
             return not (mode & OTHERS_WRITE and stat.S_ISREG(mode))
-        if not _is_us_there(status, directory):
+        if not _is_our_user_there(status, directory):
             return False
     if mode & OTHERS:
         with suppress(OSError):  # the file system may be read-only, or have no modes
@@ -71,7 +71,7 @@ def is_ours_alone(descriptor: int, status: os.stat_result, directory: int) -> bo
     return True
 
 
-def _is_us_there(status: os.stat_result, directory: int) -> bool:
+def _is_our_user_there(status: os.stat_result, directory: int) -> bool:
     """Whether the file system gives files that we create to the owner in *status*, who is neither us nor root."""
     here = status.st_dev, os.geteuid()
     if here not in _users_there:
@@ -123,7 +123,7 @@ def own(path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no file'}: it is not used")
     if not is_believed(status.st_uid):
-        raise StorageError(_anothers(path, status.st_uid))
+        raise StorageError(_refusal(path, status.st_uid))
     if hasattr(os, "geteuid") and status.st_mode & OTHERS:
         _make_private(path, status)
 
@@ -153,9 +153,9 @@ def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
         return
     status = os.fstat(descriptor)
     is_ours = status.st_uid == os.geteuid()
-    is_refused = is_temporary if is_believed(status.st_uid) else not _is_us_there(status, descriptor)
+    is_refused = is_temporary if is_believed(status.st_uid) else not _is_our_user_there(status, descriptor)
     if is_refused and not is_ours:
-        raise StorageError(_anothers(path, status.st_uid))
+        raise StorageError(_refusal(path, status.st_uid))
     loose = status.st_mode & (OTHERS if is_temporary else OTHERS_WRITE)
     if loose and is_ours:
         with suppress(OSError):  # the file system may be read-only, or have no modes
@@ -189,7 +189,7 @@ def real_path(path: str) -> str:
             continue
         links += 1
         if links > MAX_LINKS or not is_believed(status.st_uid):
-            raise StorageError(_anothers(here, status.st_uid) if links <= MAX_LINKS else f"{path}: links in a circle")
+            raise StorageError(_refusal(here, status.st_uid) if links <= MAX_LINKS else f"{path}: links in a circle")
         target = os.readlink(here)
         done = "/" if target.startswith("/") else done
         todo += target.split("/")[::-1]
@@ -224,7 +224,7 @@ def temporary_directory() -> str:
     return path
 
 
-def _anothers(path: str, owner: int) -> str:
+def _refusal(path: str, owner: int) -> str:
     return (
         f"{path} belongs to the user {owner}, and this program runs as {os.geteuid()}: it is not used; "
         "delete it, or give the cache another place"

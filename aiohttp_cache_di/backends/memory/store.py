@@ -66,13 +66,12 @@ class MemoryStore:
         self.total_bytes: int = 0
         self._lines = CommonLines()
         self._lock = threading.RLock()  # event loops in several threads may share the store
-        self._foreign: set[str] = set()  # keys of items that are no `StoredResponse`: aliases, and objects of users
+        self._others: set[str] = set()  # keys of items that are no `StoredResponse`: aliases, and objects of users
         # Heaps by store_until, which may contain deleted or replaced entries; sifting drops these from the second heap.
         self._queue: list[Due] = []
         self._unsifted: list[Due] = []
-        self._open: OrderedDict[str, StoredResponse] = (
-            OrderedDict()
-        )  # entries that are kept unpacked, the first unpacked first
+        # Entries that are kept unpacked, the first unpacked first.
+        self._open: OrderedDict[str, StoredResponse] = OrderedDict()
 
     # ---- without waiting
 
@@ -83,7 +82,7 @@ class MemoryStore:
             item = self.data.get(key)
             if item is None:
                 return self.marks.get(key) if self.marks else None
-            if (entry := self._opened(key, item)) is None:
+            if (entry := self._unpack(key, item)) is None:
                 return None
         self._order.used(key)
         return entry if entry.tagging is None else self.judge(entry)
@@ -196,7 +195,7 @@ class MemoryStore:
             queues = self._queue, self._unsifted
             self._queue, self._unsifted = [], []
             self._open.clear()
-            self._foreign.clear()
+            self._others.clear()
             self.leading_on.clear()
             self.marks.clear()
             self.total_bytes = 0
@@ -217,7 +216,7 @@ class MemoryStore:
             count += 1
             if count % CHUNK == 0:
                 await asyncio.sleep(0)
-        expired = {key for key in self._foreign if getattr(self.data[key], "is_expired", False)}
+        expired = {key for key in self._others if getattr(self.data[key], "is_expired", False)}
         await self.delete(expired)
         return count + len(expired)
 
@@ -239,7 +238,7 @@ class MemoryStore:
             until = item.store_until
             item = self._lines.at_rest(item, key)
         else:
-            self._foreign.add(key)
+            self._others.add(key)
         self.data[key] = item
         weight = _weight(item)
         self.total_bytes += weight
@@ -271,10 +270,10 @@ class MemoryStore:
         if key in self.data:
             self._close(key)
             self.total_bytes -= _weight(self.data[key])
-            self._foreign.discard(key)
+            self._others.discard(key)
             self.leading_on.discard(key)
 
-    def _opened(self, key: str, item: Any) -> StoredResponse | None:
+    def _unpack(self, key: str, item: Any) -> StoredResponse | None:
         """Unpack *item*, and keep the entry open for a while; None if it is no response."""
         if type(item) is not Packed:
             return item if type(item) is StoredResponse else None

@@ -160,23 +160,23 @@ def _settings(backend: Configured, url: str, rules: Rules, wishes: dict[str, Any
     """The settings that apply to a request, each with its source."""
     pattern, found = backend.url_rules.pattern_of(url), backend.url_rules.match(url)
     by_pattern = f"urls_expire_after[{pattern!r}]"
-    said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
+    settings = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
     is_by_pattern = found is not None and (found.value is not None or not found.says_more)
     source = by_pattern if is_by_pattern else "the backend"
     source = source if wishes.get("expire_after") is None else "the request"
     lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
     insisted = ", which overrides the origin" if rules.override_origin else ""
-    said.append(f"expire_after says {lifetime}{insisted}, by {source}")
+    settings.append(f"expire_after says {lifetime}{insisted}, by {source}")
     for name in ("stale_if_error", "stale_while_revalidate"):
         window_s: float | None = getattr(rules, f"{name}_s")
         if window_s is not None:
             by = "the request" if wishes.get(name) is not None else "the backend"
             by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
             window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
-            said.append(f"{name}={window}, by {by}")
-    said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
-    said += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
-    return said
+            settings.append(f"{name}={window}, by {by}")
+    settings += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+    settings += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
+    return settings
 
 
 def _status_of(decision: RequestDecision, tag: str) -> str:

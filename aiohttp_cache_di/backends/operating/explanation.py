@@ -41,9 +41,9 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a dict of JSON types."""
-        told: dict[str, Any] = to_builtins(self)
-        told["stored"] = [info.as_dict() for info in self.stored]
-        return told
+        found: dict[str, Any] = to_builtins(self)
+        found["stored"] = [info.as_dict() for info in self.stored]
+        return found
 
     def __str__(self) -> str:
         lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
@@ -59,7 +59,7 @@ def _and(because: str) -> str:
 
 
 def _line(info: EntryInfo) -> str:
-    told = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
-    told += [f"varies on {info.variant}"] if info.variant else []
-    told += [f"for principal {info.partition}"] if info.partition else []
-    return ", ".join(told)
+    parts = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
+    parts += [f"varies on {info.variant}"] if info.variant else []
+    parts += [f"for principal {info.partition}"] if info.partition else []
+    return ", ".join(parts)

@@ -96,7 +96,7 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         tests.append(lambda info: not named.isdisjoint(info.tags))
         clues += _clue(named)
     if (match := selectors.get("match")) is not None:
-        patterns = _texts("match", match)
+        patterns = _strings("match", match)
         tests.append(_matching(patterns))
         clues += _clue([_host_in(pattern) for pattern in patterns], any_case=True)
     return Selection(_all_of(tests), tuple(clues))
@@ -114,7 +114,7 @@ def _clue(texts: Collection[str], *, any_case: bool = False) -> list[Clue]:
 
 def tags_in(selectors: Selectors) -> list[str]:
     """The tags in *selectors*, as they are stored."""
-    return [as_shown(tag) for tag in _texts("tags", selectors.get("tags"))]
+    return [as_shown(tag) for tag in _strings("tags", selectors.get("tags"))]
 
 
 def _all_of(tests: list[Wanted]) -> Wanted:
@@ -177,16 +177,16 @@ def _host_in(pattern: str) -> str:
     return found["host"].lower() if found else ""
 
 
-def _text(name: str, value: object) -> str:
+def _string(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name}={value!r}: use text that is not blank")
     return value
 
 
-def _texts(name: str, value: object) -> list[str]:
+def _strings(name: str, value: object) -> list[str]:
     if isinstance(value, str):
-        return [_text(name, value)]
-    found = [_text(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
+        return [_string(name, value)]
+    found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
     if not found:
         raise ConfigurationError(f"{name}={value!r}: use a text, or a collection of at least one")
     return found

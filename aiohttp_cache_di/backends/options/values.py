@@ -68,10 +68,10 @@ def refuse_unusable(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         rule = _RULES.get(name)
         if rule is not None and not rule.check(value):
-            raise ConfigurationError(f"{name}={_shown(value)}: use {rule.accepted}")
+            raise ConfigurationError(f"{name}={_for_message(value)}: use {rule.accepted}")
 
 
-def _shown(value: object) -> str:
+def _for_message(value: object) -> str:
     """*value* for a message; of a URL only the scheme, since it may contain a password."""
     scheme, is_address, _ = value.partition("://") if isinstance(value, str) else ("", "", "")
     return f"'{scheme}://…'" if is_address else repr(value)
@@ -117,7 +117,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_switch(value: Any) -> bool:
-    # "false" would count as true, and so would the names of some header fields.
+    # A bool or 0 or 1: any other value, such as the string "false", would count as true.
     return isinstance(value, int) and value in (0, 1)
 
 

@@ -106,7 +106,7 @@ class Judging(Protocol):
 
 @runtime_checkable
 class Leasing(Protocol):
-    """Lets one process fetch a key while others wait. Without this, each process fetches for itself."""
+    """Has leases, by which one process fetches a key while others wait. Without them, each fetches for itself."""
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key* for *ttl_s* seconds; if the call is cancelled, no lease remains held."""

@@ -64,27 +64,27 @@ class Abilities(Struct, frozen=True, eq=False):
     def of(cls, store: Store) -> Self:
         """Determine the capabilities of *store*."""
         return cls(
-            leasing=_as(Leasing, store),
-            looking_or_leasing=_as(LookingOrLeasing, store),
-            immediate=_as(Immediate, store),
-            judging=_as(Judging, store),
-            peeking=_as(Peeking, store),
-            versioned=_as(Versioned, store),
-            touching=_as(Touching, store),
-            changing=_as(Changing, store),
-            expiring=_as(Expiring, store),
-            keeping=_as(Keeping, store),
-            selecting=_as(Selecting, store),
-            measuring=_as(Measuring, store),
-            counting_marks=_as(CountingMarks, store),
-            softening=_as(Softening, store),
-            spooling=_as(Spooling, store),
+            leasing=_if_able(Leasing, store),
+            looking_or_leasing=_if_able(LookingOrLeasing, store),
+            immediate=_if_able(Immediate, store),
+            judging=_if_able(Judging, store),
+            peeking=_if_able(Peeking, store),
+            versioned=_if_able(Versioned, store),
+            touching=_if_able(Touching, store),
+            changing=_if_able(Changing, store),
+            expiring=_if_able(Expiring, store),
+            keeping=_if_able(Keeping, store),
+            selecting=_if_able(Selecting, store),
+            measuring=_if_able(Measuring, store),
+            counting_marks=_if_able(CountingMarks, store),
+            softening=_if_able(Softening, store),
+            spooling=_if_able(Spooling, store),
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
 
 
-def _as(ability: type[T], store: object) -> T | None:
+def _if_able(ability: type[T], store: object) -> T | None:
     """*store*, if it has the *ability*.
 
     A function, since type checkers would combine consecutive `isinstance` checks of one name.

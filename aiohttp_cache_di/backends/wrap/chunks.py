@@ -40,7 +40,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ChunkedStore"]
 
-FRAME_BYTES: Final = 256  # more than a frame and its MAC add to a chunk
+FRAME_BYTES: Final = 256  # at least what a frame and its MAC add to a chunk
 MAX_REMEMBERED: Final = 4096  # keys whose number of chunks is remembered
 _MARK: Final = b"\x00aiohttp-cache-di chunks\x00"
 _CHUNK: Final = "\x00chunk "  # part of the key of a chunk; the keys of requests contain no zero byte
@@ -113,7 +113,7 @@ class ChunkedStore:
         for record in heads:
             head = _head(record.item)
             count = 0 if head is None else head.count
-            left_over += [_name(record.key, number) for number in range(count, self._counts.pop(record.key, 0))]
+            left_over += [_chunk_key(record.key, number) for number in range(count, self._counts.pop(record.key, 0))]
             self._note(record.key, count)
         with suppress(Exception):  # if that fails, they only take space until they expire
             await self._delete_chunks(left_over)
@@ -135,7 +135,7 @@ class ChunkedStore:
         for key, found in zip(asked, await self._store.get(asked), strict=True):
             head = None if found is None else _head(found.item)
             if head is not None and self._is_possible(head):
-                chunks += [_name(key, number) for number in range(head.count)]
+                chunks += [_chunk_key(key, number) for number in range(head.count)]
         await self._store.delete(keys)
         await self._delete_chunks(chunks)
 
@@ -178,7 +178,7 @@ class ChunkedStore:
         chunks = [
             Record(name, Opaque(name, generation + piece), record.until)
             for number, piece in enumerate(pieces)
-            for name in (_name(key, number),)
+            for name in (_chunk_key(key, number),)
         ]
         for first in range(0, len(chunks), self.limits.batch):
             for written in await self._store.put(chunks[first : first + self.limits.batch]):
@@ -194,7 +194,7 @@ class ChunkedStore:
         if not self._is_possible(head):
             return Found(UNREADABLE, found.version)
         self._note(key, head.count)
-        names = [_name(key, number) for number in range(head.count)]
+        names = [_chunk_key(key, number) for number in range(head.count)]
         pieces: list[bytes] = []
         for first in range(0, len(names), self.limits.batch):
             for chunk in await self._store.get(names[first : first + self.limits.batch]):
@@ -225,5 +225,5 @@ def _weight(item: Item) -> int:
     return len(item if isinstance(item, str) else item.payload)
 
 
-def _name(key: str, number: int) -> str:
+def _chunk_key(key: str, number: int) -> str:
     return f"{key}{_CHUNK}{number}"

@@ -40,7 +40,7 @@ def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
     can_lease = (
         responses.stack.leasing is not None
         if isinstance(responses, StackCache)
-        else _is_own(responses.acquire_lease, BaseCache.acquire_lease)
+        else _is_overridden(responses.acquire_lease, BaseCache.acquire_lease)
     )
     return (LeasingPair if can_lease else ForeignPair)(responses, redirects)
 
@@ -49,7 +49,7 @@ def _are_immediate(*faces: StackCache) -> bool:
     return all(face.stack.abilities.immediate is not None for face in faces)
 
 
-def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
+def _is_overridden(method: Callable[..., object], ours: Callable[..., object]) -> bool:
     """Whether *method* overrides *ours*, in a subclass or on an object."""
     return getattr(method, "__func__", None) is not ours
 
@@ -65,14 +65,16 @@ class ForeignPair:
         self.responses = responses
         self.redirects = redirects
         both = responses, redirects
-        self._reads_many = all(_is_own(each.bulk_read, BaseCache.bulk_read) for each in both)
-        self._writes_many = all(_is_own(each.bulk_write, BaseCache.bulk_write) for each in both)
+        self._reads_many = all(_is_overridden(each.bulk_read, BaseCache.bulk_read) for each in both)
+        self._writes_many = all(_is_overridden(each.bulk_write, BaseCache.bulk_write) for each in both)
         takes_many = self._reads_many or self._writes_many
         batch = max(1, min(each.bulk_size for each in both)) if takes_many else 1
         self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
-        if _is_own(responses.on_change, BaseCache.on_change):
+        if _is_overridden(responses.on_change, BaseCache.on_change):
             self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
-        self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys that were found in the storage of redirects lately
+        self._redirect_keys: OrderedDict[str, None] = (
+            OrderedDict()
+        )  # keys that were found in the storage of redirects lately
 
     @property
     def where(self) -> str:
@@ -92,9 +94,9 @@ class ForeignPair:
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         redirects = await self._read_all(self.redirects, missing) if missing else {}
         for key in redirects:
-            self._lead_on[key] = None
-            if len(self._lead_on) > MAX_REMEMBERED:
-                self._lead_on.popitem(last=False)
+            self._redirect_keys[key] = None
+            if len(self._redirect_keys) > MAX_REMEMBERED:
+                self._redirect_keys.popitem(last=False)
         found |= redirects
         return [Found(found[key]) if key in found else None for key in keys]
 
@@ -126,12 +128,12 @@ class ForeignPair:
             (self.responses, self.redirects), (self.redirects, self.responses), parts, strict=True
         ):
             if part:
-                await storage.bulk_write({key: _shown(record.item) for key, record in part.items()})
-                stale = part.keys() if storage is self.redirects else part.keys() & self._lead_on.keys()
+                await storage.bulk_write({key: _for_user(record.item) for key, record in part.items()})
+                stale = part.keys() if storage is self.redirects else part.keys() & self._redirect_keys.keys()
                 if stale:
                     await other.bulk_delete(set(stale))
                 for key in stale:
-                    self._lead_on.pop(key, None)
+                    self._redirect_keys.pop(key, None)
         for record in records:
             if record.leased:
                 await self.responses.release_lease(record.key)
@@ -148,7 +150,7 @@ class ForeignPair:
             await storage.write_entry(item)
             if record.leased:
                 await self.responses.release_lease(key)
-        if leads_on or self._lead_on.pop(key, self) is None:
+        if leads_on or self._redirect_keys.pop(key, self) is None:
             await other.delete(key)
         return 0
 
@@ -220,7 +222,7 @@ async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
     """The item of *storage* under *key*: by its own `read_entry` if it has one, else by `read`."""
     if isinstance(storage, StackCache):
         return await storage.stack.get(key)
-    if _is_own(storage.read_entry, BaseCache.read_entry):
+    if _is_overridden(storage.read_entry, BaseCache.read_entry):
         entry = await storage.read_entry(key)
         return entry if entry is None or entry.key == key else entry.key
     try:
@@ -242,7 +244,7 @@ def _decoded(storage: BaseCache, read: ResponseOrKey, key: str) -> Item | Unread
     return stored if isinstance(stored, StoredResponse) and stored.key == key else None
 
 
-def _shown(item: Item) -> ResponseOrKey:
+def _for_user(item: Item) -> ResponseOrKey:
     """*item* as it is passed to a user's storage."""
     if isinstance(item, StoredResponse):
         return CachedResponse.from_stored(item)

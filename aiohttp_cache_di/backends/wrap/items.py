@@ -65,7 +65,7 @@ class StackCache(BaseCache):
 
         None, and bytes that cannot be decoded, delete the item under *key*.
         """
-        made = self._made(key, item)
+        made = self._to_item(key, item)
         if made is None:
             await self.stack.delete({key})
         else:
@@ -215,7 +215,7 @@ class StackCache(BaseCache):
         loaded: Any = self.stack.packing.loaded(item)
         return CachedResponse.from_stored(loaded) if isinstance(loaded, StoredResponse) else loaded
 
-    def _made(self, key: str, item: ResponseOrKey) -> Item | None:
+    def _to_item(self, key: str, item: ResponseOrKey) -> Item | None:
         """The item to store for *item* of a user; None if its bytes cannot be decoded."""
         if isinstance(item, bytes):
             try:

@@ -81,10 +81,10 @@ class LoopStack:
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
-        self.largest_spooled_bytes: float | None = _largest(self._spooling)
+        self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
         """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
-        self._look = _looking(abilities)
+        self._look = _look_function(abilities)
         self._pending = self.pending.entries
         self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
@@ -94,8 +94,8 @@ class LoopStack:
         self.purges: Purges = Purges(self, purge_count)
         """What this loop knows of purges by tag."""
         is_all = self.tells_all or self.near is not None
-        self._at_hand = _at_hand(abilities, self.near, self.purges)
-        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if is_all else self._peek
+        self._in_memory = _in_memory(abilities, self.near, self.purges)
+        self.peek: Callable[[str], StoredResponse | None] = self._in_memory if is_all else self._peek
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None
@@ -109,10 +109,10 @@ class LoopStack:
     def _peek(self, key: str) -> StoredResponse | None:
         entry = self._pending.get(key)
         if entry is None and key not in self.tombstones:
-            entry = self._at_hand(key)
+            entry = self._in_memory(key)
         return entry if entry is None or entry.tagging is None else None  # checking its tags may take a read
 
-    def _unsure(self, key: str) -> StoredResponse | None:
+    def _withheld(self, key: str) -> StoredResponse | None:
         """The response in memory under *key* that `peek` has withheld since its tags have to be checked."""
         entry = self._pending.get(key)
         if entry is None and self.near is not None:
@@ -130,7 +130,7 @@ class LoopStack:
         if self.tells_all:
             return self.peek(key)
         if self._pending or self.near is not None:
-            unsure = self._unsure(key)
+            unsure = self._withheld(key)
             if unsure is not None:
                 return await self.purges.judged(unsure)
         near, first_looks = self.near, self.first_looks
@@ -251,7 +251,7 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
-def _largest(spooling: Spooling | None) -> float | None:
+def _largest_body(spooling: Spooling | None) -> float | None:
     if spooling is None:
         return None
     largest = spooling.largest_body_bytes
@@ -263,7 +263,7 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _looking(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
+def _look_function(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
     """The function that returns a response from the store's own memory, without a check of its tags."""
     if abilities.peeking is not None:
         return abilities.peeking.peek
@@ -278,12 +278,12 @@ def _looking(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
     return look
 
 
-def _at_hand(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
+def _in_memory(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
     """The function that returns a response from memory at once."""
     if near is not None:
         near.is_current = purges.is_current
         return near.peek
-    look = _looking(abilities)
+    look = _look_function(abilities)
     if abilities.immediate is None:
         return look
     if abilities.judging is not None:

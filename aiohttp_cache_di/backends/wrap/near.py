@@ -83,7 +83,7 @@ class NearTier:
             abilities.changing.on_change(self._note_change)
         self.is_current: Callable[[StoredResponse], bool] = _is_current
         """Returns whether it is known without waiting that no tag of a response has been purged."""
-        self._unsure: StoredResponse | None = None
+        self._withheld: StoredResponse | None = None
 
     def __len__(self) -> int:
         return len(self._copies)
@@ -95,7 +95,7 @@ class NearTier:
         """
         entry = self._pending.get(key)
         if entry is not None:
-            return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
+            return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
         copy = self._copies.get(key)
         if copy is None or key in self._doubted:
             return None
@@ -113,15 +113,15 @@ class NearTier:
         if self._touch is not None:
             self._touch(key)
         entry = copy.entry
-        return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
+        return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
         """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
-        entry, self._unsure = self._unsure, None
+        entry, self._withheld = self._withheld, None
         return entry if entry is not None and entry.key == key else None
 
-    def _doubt(self, entry: StoredResponse) -> StoredResponse | None:
-        self._unsure = entry
+    def _withhold(self, entry: StoredResponse) -> StoredResponse | None:
+        self._withheld = entry
         return None
 
     # ---- reads
@@ -150,7 +150,7 @@ class NearTier:
         """Forget the copies of *keys*, and invalidate the tokens of their reads."""
         for key in keys:
             self._reading.pop(key, None)
-            self._let_go(key)
+            self._remove(key)
 
     def clear(self) -> None:
         """Forget all copies, and invalidate all tokens."""
@@ -167,7 +167,7 @@ class NearTier:
             self.drop(keys)
 
     def _put(self, key: str, entry: StoredResponse, version: int) -> None:
-        self._let_go(key)
+        self._remove(key)
         weight = entry.held_bytes + ENTRY_OVERHEAD_BYTES
         if weight > self.max_bytes // LARGEST_SHARE or isinstance(entry, FiledResponse):
             return
@@ -177,9 +177,9 @@ class NearTier:
         has_room = self.total_bytes < self.max_bytes * NEARLY_FULL
         self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         while self.total_bytes > self.max_bytes:
-            self._let_go(self._order.next_to_go(self.total_bytes))
+            self._remove(self._order.next_to_go(self.total_bytes))
 
-    def _let_go(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         copy = self._copies.pop(key, None)
         if copy is not None:
             self.total_bytes -= copy.weight

@@ -48,10 +48,10 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
         await store.delete((key,))
 
     reason = (
-        await _tried(guard, "read", read)
-        or await _tried(guard, "write", write)
-        or await _tried(guard, "read", read_again)
-        or await _tried(guard, "delete", delete)
+        await _failure_of(guard, "read", read)
+        or await _failure_of(guard, "write", write)
+        or await _failure_of(guard, "read", read_again)
+        or await _failure_of(guard, "delete", delete)
     )
     return Health("degraded", reason) if reason else Health("ok")
 
@@ -63,11 +63,11 @@ async def reach(store: Store, guard: StoreGuard) -> Health:
     async def read() -> None:
         await store.get((key,))
 
-    reason = await _tried(guard, "read", read)
+    reason = await _failure_of(guard, "read", read)
     return Health("degraded", reason) if reason else Health("ok")
 
 
-async def _tried(guard: StoreGuard, operation: str, call: Callable[[], Awaitable[None]]) -> str:
+async def _failure_of(guard: StoreGuard, operation: str, call: Callable[[], Awaitable[None]]) -> str:
     """Run *call*; return a message if it fails, else "". The counters show a fault until *operation* succeeds."""
     guard.retry_now(operation)
     failed = object()

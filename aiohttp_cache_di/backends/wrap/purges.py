@@ -159,22 +159,22 @@ class Purges:
         """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
         tagged = [info for info in infos if info.tagging is not None]
         if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.tells_all):
-            return list(infos)  # there was no purge yet
+            return list(infos)  # nothing has been purged yet
         keys = {info.key: keys_for(info) for info in tagged}
         asked = list(dict.fromkeys(key for each in keys.values() for key in each))
         found: dict[str, StoredResponse | Failed | None] = {}
         for first in range(0, len(asked), ASKED_AT_A_TIME):
             part = asked[first : first + ASKED_AT_A_TIME]
             found |= zip(part, await asyncio.gather(*map(self._read, part)), strict=True)
-        told: list[EntryInfo] = []
+        unpurged: list[EntryInfo] = []
         for info in infos:
             marked = marked_tag(tagging_in(info), [found[key] for key in keys.get(info.key, ())])
             if marked is None:
-                told.append(info)
+                unpurged.append(info)
             elif marked.is_soft:
                 stale = replace(info, fresh_until=min(info.fresh_until, marked.at, time.time()))
-                told += [stale] if wanted(stale) else []
-        return told
+                unpurged += [stale] if wanted(stale) else []
+        return unpurged
 
     async def observe(self) -> int:
         """The number of the latest purge, for a response about to be requested; up to date once anything has tags."""

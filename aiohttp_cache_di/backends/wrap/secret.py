@@ -43,7 +43,7 @@ class StoreSecret:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = _keeper(store)
+        self._store = _keeper_of(store)
         self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
         self.is_known: bool = True
         """Whether `key` is the secret that the store keeps."""
@@ -94,20 +94,20 @@ class StoreSecret:
 
     async def _keep(self) -> bytes:
         store: Any = self._store
-        found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _kept_in(store, self.key))
+        found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _agreed_secret(store, self.key))
         if len(found) != SECRET_BYTES:
             raise StorageError("the secret that is kept is none")
         return found
 
 
-def _keeper(store: Store) -> Store | None:
+def _keeper_of(store: Store) -> Store | None:
     """The store that keeps the secret of *store*; None if none does."""
     if isinstance(store, ForeignPair) and not isinstance(store, Immediate):
         return store.responses.stack.store if isinstance(store.responses, StackCache) else None
     return store
 
 
-async def _kept_in(store: Store, proposed: bytes) -> bytes:
+async def _agreed_secret(store: Store, proposed: bytes) -> bytes:
     """The secret among the records of *store*; if there is none, the process with the lease writes *proposed*."""
     for _ in range(ATTEMPTS):
         (found,) = await store.get((SECRET_KEY,))

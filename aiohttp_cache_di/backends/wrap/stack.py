@@ -190,7 +190,7 @@ class StoreStack:
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, including pending writes."""
-        await self._void(keys)
+        await self._prevent_older(keys)
         for batch in in_batches(list(keys), self.store.limits.batch):
             await self.whole.delete(batch)
         here = self.here()
@@ -201,7 +201,7 @@ class StoreStack:
 
     async def clear(self) -> None:
         """Delete everything, including pending writes."""
-        await self._void(None)
+        await self._prevent_older(None)
         await self.whole.clear()
         here = self.here()
         if here.near is not None:
@@ -249,7 +249,7 @@ class StoreStack:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(part.invalidate_from_afar, keys)
 
-    async def _void(self, keys: Collection[str] | None) -> None:
+    async def _prevent_older(self, keys: Collection[str] | None) -> None:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
         self.invalidate(keys)
         here = self.here()

@@ -42,11 +42,11 @@ async def infos(stack: StoreStack, wanted: Wanted, *, purged: bool = False) -> A
 
 
 async def usage(stack: StoreStack) -> Usage:
-    """How much is stored."""
+    """How many entries are stored, and how large they are."""
     await stack.settle(None)
     if stack.abilities.measuring is not None:
-        told = await stack.abilities.measuring.usage()
-        return replace(told, entries=max(0, told.entries - await count_marks(stack)))
+        measured = await stack.abilities.measuring.usage()
+        return replace(measured, entries=max(0, measured.entries - await count_marks(stack)))
     entries = total = 0
     async with aclosing(infos(stack, _all)) as pages:
         async for page in pages:
@@ -144,7 +144,7 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
             async for page in pages:
                 for first in range(0, len(page), DESCRIBED_AT_A_TIME):
                     rows = page[first : first + DESCRIBED_AT_A_TIME]
-                    yield _told(stack, [(row.key, row.item) for row in rows], wanted)
+                    yield _infos_of(stack, [(row.key, row.item) for row in rows], wanted)
         return
     await stack.settle(None)
     info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", selecting.infos(wanted))
@@ -154,10 +154,12 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
             unknown = [key for key, info in found if info is None and _is_record(stack, key)]
             for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
                 part = unknown[first : first + UNKNOWN_AT_A_TIME]
-                yield _told(stack, [(key, await stack.get(key)) for key in part], wanted)
+                yield _infos_of(stack, [(key, await stack.get(key)) for key in part], wanted)
 
 
-def _told(stack: StoreStack, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
+def _infos_of(
+    stack: StoreStack, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted
+) -> list[EntryInfo]:
     entries = [stack.packing.entry_of(item, key) for key, item in items]
     return [info for entry in entries if entry is not None and wanted(info := info_of(entry))]
 

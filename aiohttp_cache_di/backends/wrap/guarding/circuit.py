@@ -13,7 +13,7 @@ THRESHOLD: Final = 3
 """Failures in a row that open a circuit."""
 
 FIRST_BACKOFF_S: Final = 0.5
-"""How long a circuit stays open before the first probe; it doubles with each probe that fails."""
+"""Seconds for which a circuit stays open before the first probe; doubled by each probe that fails."""
 
 MAX_BACKOFF_S: Final = 2.0
 """Longest time between two probes: a store that has recovered is used again after this and a deadline at most."""

@@ -30,7 +30,7 @@ class Deadline:
         self.cancelling: int = task.cancelling()
 
     def elapsed_s(self) -> float:
-        """How long the operation has taken."""
+        """Seconds since the operation began."""
         return self.task.get_loop().time() - self.begun_at
 
     def was_cancelled_by_others(self) -> bool:
@@ -51,7 +51,7 @@ class Deadlines:
         self._armed = False
 
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object]) -> Deadline:
-        """Start the clock for an operation; `end` must follow, however the operation ends."""
+        """Begin the deadline of an operation; `end` must follow, however the operation ends."""
         now = loop.time()
         deadline = Deadline(task, now, now + self._deadline_s)
         self._running[deadline] = None
@@ -60,7 +60,7 @@ class Deadlines:
         return deadline
 
     def end(self, deadline: Deadline) -> None:
-        """The operation is over."""
+        """End the deadline."""
         self._running.pop(deadline, None)
 
     def _arm(self, loop: asyncio.AbstractEventLoop, now: float, oldest: Deadline) -> None:

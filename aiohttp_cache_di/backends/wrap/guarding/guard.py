@@ -54,7 +54,7 @@ FAILED: Final = Failed.FAILED
 _SUSPECT: Final = 0.2  # of the deadline; a caller that gives up after this long may have done so because of the store
 
 
-class _OfLoop:
+class _LoopDeadlines:
     """The deadlines of one event loop: for operations that a caller waits for (`usual`), and others (`patient`)."""
 
     __slots__ = ("patient", "usual")
@@ -97,8 +97,10 @@ class StoreGuard:
         self._circuits: dict[str, Circuit] = {}
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
-        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
-        self._latest: tuple[Callable[[], object], _OfLoop] = (lambda: None, _OfLoop(deadline_s))
+        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopDeadlines] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._latest: tuple[Callable[[], object], _LoopDeadlines] = (lambda: None, _LoopDeadlines(deadline_s))
         self.outages: Outages = Outages(clock)
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
@@ -107,7 +109,7 @@ class StoreGuard:
         if deadline_s != self.deadline_s:
             self.deadline_s = deadline_s
             self._deadlines.clear()
-            self._latest = (lambda: None, _OfLoop(deadline_s))
+            self._latest = (lambda: None, _LoopDeadlines(deadline_s))
 
     @property
     def is_open(self) -> bool:
@@ -244,7 +246,7 @@ class StoreGuard:
         if of_loop() is not loop:
             found = self._deadlines.get(loop)
             if found is None:
-                found = self._deadlines[loop] = _OfLoop(self.deadline_s)
+                found = self._deadlines[loop] = _LoopDeadlines(self.deadline_s)
             both = found
             self._latest = (weakref.ref(loop), both)
         return both.patient if patient else both.usual

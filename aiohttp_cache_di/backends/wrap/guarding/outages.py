@@ -22,7 +22,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 TIMEOUT: Final = "timeout"
 
 LOG_INTERVAL_S: Final = 60.0
-MAX_WORDS_CHARS: Final = 300
+MAX_MESSAGE_CHARS: Final = 300
 # Redis and compatible servers repeat the arguments of an unknown command after these words.
 ECHO: Final = "with args beginning with"
 USERINFO: Final = compiled_later(r"//[^/\s]*@")  # credentials in any URL
@@ -43,7 +43,7 @@ class Outages:
         self._clock = clock
         self._logged: dict[str, tuple[float, int]] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # by operation: time of the first failure, and their number
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     @property
     def place(self) -> str:
@@ -74,7 +74,7 @@ class Outages:
             self._logged[kind] = (logged_at, unlogged + 1)
             return
         self._logged[kind] = (now, 0)
-        self._told.add(operation)
+        self._reported.add(operation)
         more = f"; {unlogged} more of this kind since the last message" if unlogged else ""
         logger.warning(
             "%s has failed (%s: %s); %s%s. No more of this kind is logged for %d s",
@@ -90,9 +90,9 @@ class Outages:
         """Note that *operation* has succeeded, and log it if its failure was logged."""
         self.causes.pop(operation, None)
         begun_at, count = self._begun.pop(operation, (0.0, 0))
-        if operation not in self._told:
+        if operation not in self._reported:
             return
-        self._told.discard(operation)
+        self._reported.discard(operation)
         after_s = self._clock() - begun_at
         logger.info("%s works again (%s), after %d failures in %.1f s", self.where, operation, count, after_s)
 
@@ -102,21 +102,21 @@ def cause_of(kind: str, error: BaseException | None, store: object = None) -> st
     if error is None:
         return kind
     cause = _cause(error)
-    words = " ".join(str(cause).split())
+    message = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
-    told = store.told_of(cause) if isinstance(store, Describing) else ""
-    if told and told != name:
-        return f"{name}: {told}"
+    code = store.told_of(cause) if isinstance(store, Describing) else ""
+    if code and code != name:
+        return f"{name}: {code}"
     if isinstance(cause, OSError) and cause.errno is None:  # not a message of the operating system
         return name
-    if not words or not isinstance(store, Discreet) or store.secrets is None:
+    if not message or not isinstance(store, Discreet) or store.secrets is None:
         return name
     forms = {
         form for secret in store.secrets if secret for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
     }
-    if ECHO in words or USERINFO.search(words) or any(form in words for form in forms):
+    if ECHO in message or USERINFO.search(message) or any(form in message for form in forms):
         return name
-    return f"{name}: {words[:MAX_WORDS_CHARS]}"
+    return f"{name}: {message[:MAX_MESSAGE_CHARS]}"
 
 
 def kind_of(exc: BaseException) -> str:

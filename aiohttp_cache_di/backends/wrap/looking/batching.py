@@ -71,7 +71,7 @@ class BatchedReads:
         try:
             return await future
         except asyncio.CancelledError:
-            self._left(key)
+            self._leave(key)
             raise
 
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
@@ -103,16 +103,16 @@ class BatchedReads:
         deadline_s = math.inf if self._guard is None else self._guard.deadline_s
         if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
             return
-        for future in _open(self._waiting):
+        for future in _unfinished(self._waiting):
             future.set_exception(UnansweredError("the store answers none"))
         self._waiting = {}
 
-    def _left(self, key: str) -> None:
-        """A reader of *key* does not wait any more: end what none is left to wait for."""
+    def _leave(self, key: str) -> None:
+        """A reader of *key* was cancelled: cancel a batch that has no readers left."""
         if key in self._waiting and all(future.done() for future in self._waiting[key]):
             del self._waiting[key]
         for task, batch in self._batches.items():
-            if key in batch and not _open(batch):
+            if key in batch and not _unfinished(batch):
                 task.cancel()
 
     def _flush_soon(self) -> None:
@@ -140,7 +140,7 @@ class BatchedReads:
         try:
             found = await self._get_guarded(keys)
         except Exception as exc:
-            for future in _open(batch):
+            for future in _unfinished(batch):
                 future.set_exception(exc)
         else:
             for futures, one in zip(batch.values(), found, strict=True):
@@ -155,12 +155,12 @@ class BatchedReads:
     def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
         del self._batches[task]
         if task.cancelled() or task.exception() is not None:
-            for future in _open(batch):  # the store itself has cancelled the batch
+            for future in _unfinished(batch):  # the store itself has cancelled the batch
                 future.cancel()
         self._under_way -= 1
         if self._waiting:
             self._flush_soon()
 
 
-def _open(batch: Waiting) -> list[asyncio.Future[Found | None]]:
+def _unfinished(batch: Waiting) -> list[asyncio.Future[Found | None]]:
     return [future for futures in batch.values() for future in futures if not future.done()]

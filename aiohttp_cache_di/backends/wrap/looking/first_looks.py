@@ -39,13 +39,13 @@ class FirstLooks:
         self._leases = leases
         self._shown: OrderedDict[str, float] = OrderedDict()  # keys known to be stored, and until when (POSIX time)
         self._doubts = doubts
-        self._left = min(doubts - 1, 1)  # misses still needed, since an unknown key was found
+        self._misses_needed = min(doubts - 1, 1)  # misses still needed, since an unknown key was found
         self._under_way: set[str] = set()
 
     def is_due(self, key: str) -> bool:
         """Whether *key* is unlikely to be stored, and no such look-up for it is under way."""
         until = self._shown.get(key)
-        is_unlikely = self._left <= 0 if until is None else time.time() >= until
+        is_unlikely = self._misses_needed <= 0 if until is None else time.time() >= until
         return is_unlikely and key not in self._under_way and len(self._under_way) < MAX_UNDER_WAY
 
     async def get(self, key: str, lease_s: float) -> Found | None:
@@ -72,11 +72,11 @@ class FirstLooks:
         """Note that a look-up of any kind has found *entry* under *key*, or nothing (None)."""
         if entry is None:
             if self._shown.pop(key, None) is None:
-                self._left -= 1
+                self._misses_needed -= 1
             return
         if self._shown.get(key) != entry.store_until:
             if key not in self._shown:
-                self._left = self._doubts
+                self._misses_needed = self._doubts
             self.wrote(entry)
 
     def wrote(self, entry: StoredResponse) -> None:

@@ -92,7 +92,7 @@ async def _is_marked(store: Leasing, guard: StoreGuard, key: str) -> bool:
     return False
 
 
-class _Kept(Struct, frozen=True):
+class _RenewedLease(Struct, frozen=True):
     """A lease that is being renewed; a later lease on the same key is another object."""
 
     ttl_s: float
@@ -110,8 +110,8 @@ class Leases:
         self._renewing = store if isinstance(store, Renewing) else None
         self._guard = guard
         self._tasks = tasks
-        self._early: dict[str, float] = {}  # by key: loop time when it was granted
-        self._kept: dict[str, _Kept] = {}
+        self._granted_early: dict[str, float] = {}  # by key: loop time when it was granted
+        self._renewed: dict[str, _RenewedLease] = {}
         self._renewals = Alarms[str](math.inf, self._renew_later)
         self._marks: dict[str, asyncio.TimerHandle] = {}
 
@@ -123,47 +123,47 @@ class Leases:
         if not self.take_early(key, within_s=ttl_s / RENEWALS):
             is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
         if is_held and self._renewing is not None:
-            self._keep(key, ttl_s)
+            self._renew_until_released(key, ttl_s)
         return is_held, found
 
     def note_early(self, key: str) -> None:
         """Remember that the lease on *key* was granted together with a look-up that has found nothing."""
-        self._early[key] = asyncio.get_running_loop().time()
+        self._granted_early[key] = asyncio.get_running_loop().time()
 
     def take_early(self, key: str, *, within_s: float = math.inf) -> bool:
         """Take such a lease; False if there is none, or if it was granted more than *within_s* seconds ago."""
-        if not self._early:
+        if not self._granted_early:
             return False
-        came_at = self._early.pop(key, None)
+        came_at = self._granted_early.pop(key, None)
         return came_at is not None and asyncio.get_running_loop().time() - came_at < within_s
 
-    def _keep(self, key: str, ttl_s: float) -> None:
-        self._kept[key] = _Kept(ttl_s)
+    def _renew_until_released(self, key: str, ttl_s: float) -> None:
+        self._renewed[key] = _RenewedLease(ttl_s)
         if self._renewals.delay_s != ttl_s / RENEWALS:  # the old alarms ring once more
             self._renewals = Alarms(ttl_s / RENEWALS, self._renew_later)
         self._renewals.set(key)
 
     def keep_no_longer(self, key: str) -> None:
         """Stop renewing the lease on *key*."""
-        if self._kept.pop(key, None) is not None:
+        if self._renewed.pop(key, None) is not None:
             self._renewals.unset(key)
 
     def _renew_later(self, key: str) -> None:
-        if key in self._kept:
+        if key in self._renewed:
             self._tasks.spawn(self._renew(key), owner=self)
 
     async def _renew(self, key: str) -> None:
-        kept, store = self._kept.get(key), self._renewing
+        kept, store = self._renewed.get(key), self._renewing
         if kept is None or store is None:
             return
         # If the store fails, the lease may still be held, and is renewed again later.
         is_held = await self._guard.run("lease", partial(store.renew, key, kept.ttl_s), True)
-        if self._kept.get(key) is not kept:  # released meanwhile
+        if self._renewed.get(key) is not kept:  # released meanwhile
             return
         if is_held:
-            self._keep(key, kept.ttl_s)
+            self._renew_until_released(key, kept.ttl_s)
         else:
-            del self._kept[key]
+            del self._renewed[key]
 
     async def release(self, key: str) -> None:
         """Release the lease on *key*."""
@@ -189,5 +189,5 @@ class Leases:
         for timer in self._marks.values():
             timer.cancel()
         self._renewals.clear()
-        self._kept.clear()
+        self._renewed.clear()
         self._marks.clear()

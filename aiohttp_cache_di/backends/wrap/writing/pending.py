@@ -70,8 +70,8 @@ class PendingWrites:
         self._workers: set[asyncio.Task[None]] = set()
         self._starting: set[object] = set()  # one for each worker that has not begun
         self._pause: asyncio.TimerHandle | None = None
-        self._gathering = Gathering(store.limits, self._kick)
-        self._waiting: list[asyncio.Future[None]] = []
+        self._gathering = Gathering(store.limits, self._start_workers)
+        self._waiters: list[asyncio.Future[None]] = []
 
     # ---- adding
 
@@ -85,7 +85,7 @@ class PendingWrites:
         write, key = Write(entry, outcome, counts=counts), entry.key
         earlier = self._newest.get(key)
         if earlier is not None and self._busy.get(key) is not earlier:
-            self._take_back(earlier)
+            self._withdraw(earlier)
             write.stand_in_for(earlier)
             write.is_leased = earlier.is_leased
         if not self._make_room(write.size):
@@ -98,8 +98,8 @@ class PendingWrites:
         self._newest.pop(key, None)  # so that it is added at the end
         self._newest[key] = self._ready[key] = write
         self.entries[key] = entry
-        if not self._gathers():
-            self._kick()
+        if not self._is_gathering():
+            self._start_workers()
 
     def give_back_with(self, key: str) -> bool:
         """Have the write of *key* release the lease, too; False if none is about to begin."""
@@ -113,15 +113,15 @@ class PendingWrites:
         if self._bytes + size > MAX_PENDING_BYTES:
             failing = [each for each in self._newest.values() if each.has_failed and each.entry.key not in self._busy]
             for write in failing:
-                self._take_back(write)
-                self._forget_newest(write)
+                self._withdraw(write)
+                self._stop_answering(write)
                 self._guard.stats.count_error("write", "backlog")
                 write.tell(False)
                 if self._bytes + size <= MAX_PENDING_BYTES:
                     break
         return self._bytes + size <= MAX_PENDING_BYTES
 
-    def _take_back(self, write: Write) -> None:
+    def _withdraw(self, write: Write) -> None:
         """End a write that is not busy."""
         if self._ready.get(write.entry.key) is write:
             del self._ready[write.entry.key]
@@ -132,7 +132,7 @@ class PendingWrites:
         write.is_over = True
         self._bytes -= write.size
 
-    def _forget_newest(self, write: Write) -> bool:
+    def _stop_answering(self, write: Write) -> bool:
         """Stop answering reads from *write*; return whether they were."""
         key = write.entry.key
         if self._newest.get(key) is not write:
@@ -149,9 +149,9 @@ class PendingWrites:
             write = self._newest.get(key)
             if write is None:
                 continue
-            self._forget_newest(write)
+            self._stop_answering(write)
             if self._busy.get(key) is not write:
-                self._take_back(write)
+                self._withdraw(write)
                 write.tell(False)
 
     def delete_again(self, keys: Collection[str] | None) -> None:
@@ -182,7 +182,7 @@ class PendingWrites:
                 while any(self._is_under_way(write, tries) for write, tries in begun):
                     self._gathering.stop()
                     waiter: asyncio.Future[None] = loop.create_future()
-                    self._waiting.append(waiter)
+                    self._waiters.append(waiter)
                     await waiter
 
     def _is_under_way(self, write: Write, tries: int) -> bool:
@@ -224,12 +224,12 @@ class PendingWrites:
 
     # ---- writing
 
-    def _gathers(self) -> bool:
+    def _is_gathering(self) -> bool:
         """Whether ready writes wait briefly for more: no caller waits for them, and they are few yet."""
-        may_linger = self._store.limits.linger_s > 0 and not self._waiting
+        may_linger = self._store.limits.linger_s > 0 and not self._waiters
         return may_linger and self._gathering.takes(len(self._ready), self._bytes)
 
-    def _kick(self) -> None:
+    def _start_workers(self) -> None:
         """Start workers for ready writes, or a timer while the circuit is open."""
         limits = self._store.limits
         parallel, probe_in_s = limits.parallel, self._guard.probe_in_s("write")
@@ -237,7 +237,7 @@ class PendingWrites:
             if probe_in_s > 0:
                 if self._pause is None:
                     self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
-                    self._tell_waiting()
+                    self._wake_waiters()
                 return
             parallel = 1
         while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
@@ -253,7 +253,7 @@ class PendingWrites:
     def _resume(self) -> None:
         self._pause = None
         if self._ready:
-            self._kick()
+            self._start_workers()
 
     def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -268,11 +268,11 @@ class PendingWrites:
                 await self._try(batch)
             finally:
                 self._put_back(batch)
-            if self._guard.probe_in_s("write") is not None or self._gathers():
+            if self._guard.probe_in_s("write") is not None or self._is_gathering():
                 break
         self._workers.discard(worker)
         if self._ready and not self._gathering.is_under_way and self._ready.keys() - self._busy.keys():
-            self._kick()
+            self._start_workers()
 
     def _put_back(self, batch: list[Write]) -> None:
         """End the busy state of *batch*; writes that neither ended nor rest were cancelled, and are ready again."""
@@ -286,8 +286,8 @@ class PendingWrites:
                 self._ready[key] = write
             else:
                 self._end(write)
-        if self._waiting:
-            self._tell_waiting()
+        if self._waiters:
+            self._wake_waiters()
 
     def _take(self) -> list[Write]:
         batch = self._put_size.choose(self._ready, self._busy)
@@ -319,7 +319,7 @@ class PendingWrites:
         for write in batch:
             entry = write.entry
             if write.has_failed and entry.store_until <= time.time():  # it has expired meanwhile
-                self._forget_newest(write)
+                self._stop_answering(write)
                 self._end(write)
                 continue
             try:
@@ -349,7 +349,7 @@ class PendingWrites:
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
             self._guard.stats.stored += write.counts
-        if self._forget_newest(write) and not write.is_deleted:
+        if self._stop_answering(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
 
@@ -359,9 +359,9 @@ class PendingWrites:
         self._drop(write)
 
     def _drop(self, write: Write) -> None:
-        self._forget_newest(write)
+        self._stop_answering(write)
         self._end(write)
-        self._let_lease_go(write)
+        self._release_lease(write)
         write.tell(False)
 
     def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
@@ -375,10 +375,10 @@ class PendingWrites:
                 self._drop(write)
                 continue
             write.rest(self._wake)
-            self._let_lease_go(write)
+            self._release_lease(write)
             write.tell(False)
 
-    def _let_lease_go(self, write: Write) -> None:
+    def _release_lease(self, write: Write) -> None:
         if write.is_leased:
             write.is_leased = False
             self._release(write.entry.key)
@@ -388,10 +388,10 @@ class PendingWrites:
         key = write.entry.key
         if not write.is_over and self._newest.get(key) is write and write.stop_resting():
             self._ready[key] = write
-            self._kick()
+            self._start_workers()
 
-    def _tell_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _wake_waiters(self) -> None:
+        waiting, self._waiters = self._waiters, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
