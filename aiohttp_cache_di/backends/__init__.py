@@ -4,6 +4,15 @@ A *store* does little: it gets, puts and deletes records under keys (`store.cont
 configure and the engine calls: the settings, the methods that users may override, and a store inside its *stack*
 (`wrap`), which adds deadlines, batching, write-behind, leases and copies in memory to any store.
 
+Terms:
+
+- an *entry* is a stored response, and an *alias* the key of another entry;
+- an *item* is what is stored under a key: an entry, an alias, or the output of a user's serializer (`Opaque`);
+- an item *leads on* if it is a redirect or an alias;
+- a *record* is an item with its key and the time when it expires; a *frame* is an encoded item, as it is stored;
+- a *lease* makes one process, for a short time, the only one that fetches a key from the origin;
+- a *mark* is the record of a purge by tag.
+
 This package may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows
 nothing of requests under way; they belong to the engine. A backend that needs a driver is imported on first use.
 
@@ -70,7 +79,7 @@ The path of a hit, a miss, a validation and a deletion through the stack, from t
                     ─▶ guard ─▶ Store.delete
                           └─ on failure: a tombstone, so that what is stored under the key is not used
 
-`wrap` tells the same in sentences.
+`wrap` explains the same in sentences.
 
 A URL has either a response or a redirect, so both share one namespace, and one look-up finds either. If a user sets
 `responses` or `redirects` to a `BaseCache` of their own, `wrap.foreign` makes one store of the two storages, and a new

@@ -192,7 +192,7 @@ class BaseCache(metaclass=ABCMeta):
         try:
             return CachedResponse.from_stored(decoded)
         except Exception as exc:  # the store may contain anything
-            raise UnreadableEntryError("no response can be made of the entry") from exc
+            raise UnreadableEntryError("the entry contains no valid response") from exc
 
     def readable(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
         """Like `deserialize`, but count an unreadable item and return None for it."""

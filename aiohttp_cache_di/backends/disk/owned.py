@@ -189,7 +189,9 @@ def real_path(path: str) -> str:
             continue
         links += 1
         if links > MAX_LINKS or not is_believed(status.st_uid):
-            raise StorageError(_refusal(here, status.st_uid) if links <= MAX_LINKS else f"{path}: links in a circle")
+            raise StorageError(
+                _refusal(here, status.st_uid) if links <= MAX_LINKS else f"{path}: the links form a loop"
+            )
         target = os.readlink(here)
         done = "/" if target.startswith("/") else done
         todo += target.split("/")[::-1]

@@ -71,7 +71,7 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
     unknown = selectors.keys() - Selectors.__annotations__.keys()
     if unknown:
         known = ", ".join(sorted(Selectors.__annotations__))
-        raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
+        raise TypeError(f"unknown selectors: {', '.join(sorted(unknown))}; use {known}")
     now = time.time()
     tests: list[Wanted] = []
     clues: list[Clue] = []

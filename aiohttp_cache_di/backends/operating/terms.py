@@ -102,7 +102,7 @@ def expect_pattern(pattern: str) -> None:
         raise ConfigurationError(f"match={pattern!r}: a pattern begins with a host; for any host use {'*' + rest!r}")
     host = rest.partition("/")[0].partition("?")[0]
     if "#" in rest:
-        raise ConfigurationError(f"match={pattern!r}: what is stored has no fragment; leave out what follows the #")
+        raise ConfigurationError(f"match={pattern!r}: stored URLs have no fragment; leave out what follows the #")
     if re.search(r"[\s\\]", host):
         raise ConfigurationError(f"match={pattern!r}: a host has no spaces; use a pattern such as '*.example.org/v1/*'")
     if host.rfind("[") > host.rfind("]"):

@@ -34,7 +34,7 @@ STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningO
 BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "autoclose"}
 
 _OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
-_NAME_ACCEPTED: Final = "a name; the address of a server is said by address= for Redis, and by host= for MongoDB"
+_NAME_ACCEPTED: Final = "a name; the address of a server is given as address= for Redis, and as host= for MongoDB"
 
 Check: TypeAlias = Callable[[Any], bool]
 
@@ -146,7 +146,7 @@ _RULES: Mapping[str, _Rule] = {
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
     "tag_fn": _Rule(_or_none(callable), "a function or coroutine function of a response, or None"),
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
-    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
+    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for the default of the mode"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "principal": _Rule(_is_principal, "a name of at least one character, a function of a request, or None"),
     "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),

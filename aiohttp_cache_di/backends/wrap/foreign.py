@@ -143,7 +143,7 @@ class ForeignPair:
         leads_on, key, item = item_leads_on(record.item), record.key, record.item
         storage, other = (self.redirects, self.responses) if leads_on else (self.responses, self.redirects)
         if isinstance(item, Opaque):
-            return StorageError("a storage with a serializer of its own takes no item of another serializer")
+            return StorageError("a storage with its own serializer cannot store the output of another serializer")
         if isinstance(item, str):
             await storage.write(key, item)
         else:

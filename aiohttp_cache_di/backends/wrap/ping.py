@@ -42,7 +42,7 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     async def read_again() -> None:
         (found,) = await store.get((key,))
         if found is None or found.item != CONTENT:
-            raise StorageError("what was written is not there")
+            raise StorageError("the record that was written is missing")
 
     async def delete() -> None:
         await store.delete((key,))

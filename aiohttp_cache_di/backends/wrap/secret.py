@@ -96,7 +96,7 @@ class StoreSecret:
         store: Any = self._store
         found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _agreed_secret(store, self.key))
         if len(found) != SECRET_BYTES:
-            raise StorageError("the secret that is kept is none")
+            raise StorageError("the stored secret is invalid")
         return found
 
 

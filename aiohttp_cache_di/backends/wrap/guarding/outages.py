@@ -81,7 +81,7 @@ class Outages:
             self.where,
             operation,
             cause,
-            "requests go to the origin meanwhile" if operation == "read" else "no request fails for it",
+            "requests go to the origin meanwhile" if operation == "read" else "no request fails because of it",
             more,
             LOG_INTERVAL_S,
         )

@@ -104,7 +104,7 @@ class BatchedReads:
         if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
             return
         for future in _unfinished(self._waiting):
-            future.set_exception(UnansweredError("the store answers none"))
+            future.set_exception(UnansweredError("the store answers no reads"))
         self._waiting = {}
 
     def _leave(self, key: str) -> None:

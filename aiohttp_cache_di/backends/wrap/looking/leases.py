@@ -38,7 +38,7 @@ _MARK: Final = ":of-one"
 class Spared(enum.Enum):
     """The result of waiting for a process whose response is of no use to others."""
 
-    SPARED = "its response is for itself alone, so that each may go at once"
+    SPARED = "its response is of no use to others, so that all may go on at once"
 
 
 SPARED: Final = Spared.SPARED
