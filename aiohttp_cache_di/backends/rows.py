@@ -23,7 +23,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
-LOOKS_ALONE_FOR_S: Final = 60.0
+LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease, after the server has refused that
 MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
 
 
@@ -54,7 +54,7 @@ class OfLoop(ABC):
         self.looks_alone_until: float = 0.0
 
     def look_alone(self) -> None:
-        """For a while, ask for no lease with a look-up: the user may not write there, and a look-up must still work."""
+        """For a while, ask for no lease with a look-up: that is a write, which the server has refused."""
         self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
 
     def hold(self, key: str, token: str, ttl_s: float) -> None:

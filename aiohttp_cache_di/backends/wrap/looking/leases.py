@@ -2,8 +2,11 @@
 
 A lease expires after a short time unless its holder, an event loop, renews it. So if that process dies or its loop is
 blocked, the others do not wait for long. Processes that wait look up the key and ask for the lease at intervals, or
-when the store notifies them (`Awaiting`). If the holder's response is of no use to others, it leaves a *mark* when it
-releases the lease: a lease on another key, which tells those that wait that they need not wait for each other either.
+when the store notifies them (`Awaiting`).
+
+If the holder's response is of no use to others, it leaves a *mark* when it releases the lease: a short lease on a
+second key (unrelated to the records of `wrap.marks`). Processes that wait see that this key is leased, and go on at
+once, rather than hold the lease one after the other.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ POLL_MAX_S: Final = 0.08
 RENEWALS: Final = 3  # per lifetime of a lease, so that one of them may fail
 MARK_S: Final = 1.0  # lifetime of a mark: all that wait have asked again by then, even on a busy machine
 PROBE_S: Final = 0.001  # lifetime of a lease that only tests for a mark
-_MARK: Final = ":of-one"
+_MARK: Final = ":of-one"  # added to a key, the key of its mark
 
 
 class Spared(enum.Enum):
@@ -63,7 +66,8 @@ async def obtain(
         look: looks up the key; returns None if nothing usable is stored.
 
     Returns:
-        Whether the lease is held (the caller must release it then), and the result of *look*.
+        Whether the lease is held (the caller must release it then), and the result of *look*, or SPARED if the last
+        holder has left a mark.
     """
     loop, pause_s, waited = asyncio.get_running_loop(), POLL_S, False
     ask = partial(store.acquire, key, ttl_s)
