@@ -1,72 +1,90 @@
-"""Where responses are kept.
+"""Backends: where responses are stored, and what every store gets around it.
 
-This room may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows no
-request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
+A *store* does little: it gets, puts and deletes records under keys (`store.contract`). A *backend* is what users
+configure and the engine calls: the settings, the methods that users may override, and a store inside its *stack*
+(`wrap`), which adds deadlines, batching, write-behind, leases and copies in memory to any store.
+
+Terms:
+
+- an *entry* is a stored response, and an *alias* the key of another entry;
+- an *item* is what is stored under a key: an entry, an alias, or the output of a user's serializer (`Opaque`);
+- an item *leads on* if it is a redirect or an alias;
+- a *record* is an item with its key and the time when it expires; a *frame* is an encoded item, as it is stored;
+- a *lease* makes one process, for a short time, the only one that fetches a key from the origin;
+- a *mark* is the record of a purge by tag.
+
+This package may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows
+nothing of requests under way; they belong to the engine. A backend that needs a driver is imported on first use.
 
 Imports point down this list::
 
-    dynamodb/ filesystem/ mongodb/ redis/ sqlite/   each keeps to the contract and does no more
+    dynamodb/ filesystem/ mongodb/ redis/ sqlite/   a store and a backend each; none imports another
     base         `CacheBackend`: the methods that users call and override
-    agreement    whether options beside a backend say what it says
-    operating/   for operators: entries, purges, what is kept for a URL, "what would you do with this request?"
-    configured   the settings of a backend, and how options become them
-    stacked      a backend's hold on its store: one stack, and the two storages that users see
+    agreement    whether options given beside a backend say the same as the backend
+    operating/   for operators: list entries, purge them, explain what a request would get
+    configured   the settings of a backend, and how options become settings
+    stacked      the backend's stack, and the two storages through which users see it
     memory/      the store in this process's memory
-    rows         what stores have in common that keep a row for each key in a database on a server
-    loops        a driver's client for each event loop
-    wrap/        what every store gets around it: the stack that the engine asks, and the item face that users see
-    storage      `BaseCache`, the API of that face, and of storages that users write
-    store/       the contract of a store, and what one may be able to do besides
-    options/     what may be set, to what, and how a change is noticed
-    disk/        files that no other user of the machine can touch, and locks on them
-    eviction     which entry of a bounded table goes first
-    actions      what the cache means to do, for callers that drive a backend by hand
+    rows         shared by stores that keep one row per key in a database server
+    loops        one client of a driver per event loop
+    wrap/        the stack around a store: what the engine calls, and the storage API for users
+    storage      `BaseCache`: that storage API, which users also implement to store responses elsewhere
+    store/       the contract of a store, and its optional capabilities
+    options/     the options, their accepted values, and how a change is noticed
+    disk/        files that other users of the machine cannot touch, and locks on their bytes
+    eviction     which entry of a full table is evicted next
+    actions      what applies to one request, for callers that use a backend without a session
 
-The methods of a backend are written where their subject is; each class knows some of those below it::
+Each method of a backend is written in the class for its subject; a class may use those below it::
 
-    base.CacheBackend               what the engine asks, and users override
+    base.CacheBackend               what the engine calls and users override
       operating.explaining.Explained    explain
       operating.operated.Operated       entries, purge, usage
       operating.urls.Addressed          has_url, delete_url, get_urls
       operating.deleting.Deleting       bulk_delete, invalidate
       configured.Configured             the settings
-      options.naming.Naming             whom a request is for
-      policy.rules.book.RuleBook        the rules, from settings and the wishes of a call
-      stacked.Stacked                   responses, redirects, the secret, ping, settle
-      options.revision.Revised          notices each change
+      options.naming.Naming             principals
+      policy.rules.book.RuleBook        the rules for a request, from the settings and its own arguments
+      stacked.Stacked                   responses, redirects, the digest secret, ping, settle
+      options.revision.Revised          notices changes of settings
 
-How a backend is put together::
+The parts of a backend::
 
     CacheBackend ── stack ──────────── StoreStack ── LoopStack, one per event loop ── Store   (one per backend)
          │                                 ▲
-         ├── responses ── StackCache ──────┤   shows what is an end in itself
+         ├── responses ── StackCache ──────┤   shows responses, but no redirects
          └── redirects ── StackCache ──────┘   shows redirects and aliases
 
-How a hit, a miss and a validation go through the stack, from the engine at the left to the store at the right::
+The path of a hit, a miss, a validation and a deletion through the stack, from the engine (left) to the store (right)::
 
-    hit in memory   peek ─▶ pending? ─▶ tombstone? ─▶ near, or a store that answers at once ──────────────▶ entry
-    hit in store    peek: nothing
-                    fetch ─▶ near.begin ─▶ batching ─▶ guard ─▶ chunks ─▶ Store.get
-                                                                       │ decoded where the bytes are
-                    entry ◀─ near.end, which keeps a copy if the key has not changed meanwhile
-    miss            fetch ─▶ … ─▶ guard ─▶ Store.get: nothing, or the guard's "failed"
-                    leases ─▶ guard ─▶ Store.acquire, where it can lease: held by another? look again, now and then
-                    (where the store does both at once and the miss is likely: first_looks ─▶ Store.get_or_acquire)
-                    (the origin is asked; the body comes to its end)
-                    store ─▶ pending: read from here at once, the caller waits for nothing
-                               └─▶ guard ─▶ chunks ─▶ Store.put, lease given back with it ─▶ near, outcome told
-                                     └─ failed: tried again, in the rhythm of the circuit
-    validation      fetch gives a stale entry; a 304 makes it fresh ─▶ store, as after a miss; no lease where
-                    it is done in the background
-    deletion        every loop: flights may not store, pending and near forget ─▶ guard ─▶ Store.delete
-                                     └─ failed: a tombstone, so that nothing under the key is used
+    hit in memory   peek ─▶ pending write? ─▶ tombstone? ─▶ near tier, or a store in memory ──────────────▶ entry
 
-`wrap` tells the same in sentences, with what each part promises.
+    hit in store    peek finds nothing
+                    fetch ─▶ near.begin ─▶ batching ─▶ guard ─▶ chunks ─▶ Store.get, which also decodes
+                    entry ◀─ near.end, which keeps a copy unless the key has changed during the read
 
-A URL has a response or a redirect, so both share one namespace and a look-up asks once. Where a user sets `responses`
-or `redirects` to a `BaseCache` of their own, the two become a store through `wrap.foreign`, and a new stack is built
-around it. A look straight into such a storage sees what has been written so far; ``await backend.settle()`` first waits
-for what is on its way. Looks through our own faces wait by themselves.
+    miss            fetch ─▶ … ─▶ guard ─▶ Store.get finds nothing, or the guard answers FAILED
+                    leases ─▶ guard ─▶ Store.acquire, if the store has leases; while another process holds the
+                                       lease, look up and ask again at intervals
+                    (first_looks ─▶ Store.get_or_acquire does both in one call, if the store can and a miss is likely)
+                    … the engine asks the origin; the body arrives …
+                    store ─▶ pending: readable from here at once; the caller does not wait
+                               └─▶ guard ─▶ chunks ─▶ Store.put, which also releases the lease ─▶ near, outcome
+                                     └─ on failure: tried again, when the circuit breaker allows it
+
+    validation      fetch finds a stale entry; a 304 refreshes it ─▶ store, as after a miss (a validation in the
+                    background takes no lease)
+
+    deletion        in every loop: requests under way may not store, pending and near drop the keys
+                    ─▶ guard ─▶ Store.delete
+                          └─ on failure: a tombstone, so that what is stored under the key is not used
+
+`wrap` explains the same in sentences.
+
+A URL has either a response or a redirect, so both share one namespace, and one look-up finds either. If a user sets
+`responses` or `redirects` to a `BaseCache` of their own, `wrap.foreign` makes one store of the two storages, and a new
+stack is built around it. Reading such a storage directly shows only what has been written so far;
+``await backend.settle()`` waits for pending writes first. Our own storages do that by themselves.
 """
 
 from __future__ import annotations
@@ -123,5 +141,5 @@ __all__ = [
     "Usage",
 ]
 
-if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+if not TYPE_CHECKING:  # type checkers see the imports above, and report any other name
     __getattr__ = imported_later(globals(), _LAZY)

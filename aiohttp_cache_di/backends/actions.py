@@ -1,4 +1,4 @@
-"""What the cache means to do about one request, for callers that drive a backend by hand."""
+"""The settings that apply to one request, for callers that use a backend without a session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CacheActions"]
 
 
 class CacheActions(Struct, frozen=True):
-    """Made by `CacheBackend.create_cache_actions`, used by `CacheBackend.request` and `CacheBackend.is_cacheable`.
+    """Returned by `CacheBackend.create_cache_actions`, taken by `CacheBackend.request` and `CacheBackend.is_cacheable`.
 
     Attributes:
         key: the cache key of the request.
@@ -27,12 +27,12 @@ class CacheActions(Struct, frozen=True):
     rules: Rules
     request: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def __repr__(self) -> str:  # of none of the arguments, which may hold secrets
+    def __repr__(self) -> str:  # without the arguments, which may contain secrets
         return f"<CacheActions for {redact_url(self.url)} under {self.key}>"
 
     @property
     def expire_after(self) -> float | None:
-        """Lifetime of the response in seconds; ``inf`` for ever, 0 not to store it, None where nothing is said."""
+        """Lifetime of the response in seconds; ``inf`` never expires, 0 is not stored, None is not set."""
         return self.rules.lifetime_s
 
     @property

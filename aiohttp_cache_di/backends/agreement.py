@@ -1,7 +1,8 @@
-"""Whether options that a session is given, beside a backend, say the same as that backend.
+"""Compares options that a session is given beside a backend with the settings of that backend.
 
-The same can be said in several forms: ``"1m"``, 60 and ``timedelta(minutes=1)``, a list and a set. So each option has a
-normal form, and these are compared. What the backend has is what it has now, its defaults and later changes included.
+Equal values can have several forms: ``"1m"``, 60 and ``timedelta(minutes=1)``, or a list and a set. So the values are
+converted to a normal form before they are compared. The backend's value is its current one, whether it was given, is a
+default, or was changed later.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["differences", "no_backend", "refuse_other"]
 
 NormalForm: TypeAlias = "Callable[[Any, Configured], object]"
 
-_UNSAID: Final = frozenset({"secret_key", "salt", "serializer", "principal", "principals"})
+_SECRET_OPTIONS: Final = frozenset({"secret_key", "salt", "serializer", "principal", "principals"})
 _BACKENDS: Final = {
     "DynamoDbCache": "DynamoDBBackend",
     "FileCache": "FileBackend",
@@ -47,23 +48,23 @@ _BACKENDS: Final = {
 _UNKNOWN: Final = object()
 
 
-class _InItsOrder(Repr):
-    """A short repr; of mappings in their order, by which they may differ."""
+class _ShortRepr(Repr):
+    """A short repr that keeps the order of mappings, since their order may be the difference."""
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         shown = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}" for key, value in x.items()]
         return f"{{{', '.join(shown[: self.maxdict] + ['...'] * (len(shown) > self.maxdict))}}}"
 
 
-_SHORT: Final = _InItsOrder()
+_SHORT: Final = _ShortRepr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def no_backend(given: object) -> str:
-    """What is to be said of *given* in the place of a backend; the first documents of the API mix the two up."""
+    """An error message's end for *given* in place of a backend; early documents of the API confuse the two."""
     if isinstance(given, type):
         return f"not the class {given.__name__}: call it"
-    if isinstance(given, str) and "://" in given:  # with a password in it, maybe
+    if isinstance(given, str) and "://" in given:  # not shown: it may contain a password
         return "not an address: use one such as RedisBackend(address='redis://…')"
     if not isinstance(given, BaseCache):
         return f"not {given!r}: use one such as SQLiteBackend('cache.sqlite')"
@@ -72,25 +73,27 @@ def no_backend(given: object) -> str:
 
 
 def refuse_other(owner: str, backend: Configured, given: Mapping[str, object]) -> None:
-    """Raise TypeError if *given* says something else than *backend*, which is passed as ``cache=``.
+    """Raise TypeError if an option in *given* differs from the setting of *backend*, which is passed as ``cache=``.
 
     Raises:
-        ConfigurationError: a value is none of those that the option takes.
+        ConfigurationError: an option has an invalid value.
     """
     refuse_unusable(given)
-    told = differences(backend, given)
-    if told:
+    found = differences(backend, given)
+    if found:
         way_out = "the backend's options hold: give it there, or leave it out here"
-        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
+        raise TypeError(f"{owner}: {'; '.join(found)}. With a cache=, {way_out}")
 
 
 def differences(backend: Configured, given: Mapping[str, object]) -> list[str]:
-    """What is told of each option of *given* that says something else than *backend* has; no secret is shown.
+    """One message for each option in *given* that differs from the setting of *backend*; secrets are not shown.
 
     Raises:
-        ConfigurationError: a value is none of those that the option takes.
+        ConfigurationError: an option has an invalid value.
     """
-    return [_told(backend, name, value) for name, value in sorted(given.items()) if not _agrees(backend, name, value)]
+    return [
+        _difference(backend, name, value) for name, value in sorted(given.items()) if not _agrees(backend, name, value)
+    ]
 
 
 def _agrees(backend: Configured, name: str, value: object) -> bool:
@@ -100,12 +103,12 @@ def _agrees(backend: Configured, name: str, value: object) -> bool:
     form = _FORMS.get(name, _as_it_is)
     try:
         return bool(form(value, backend) == form(held, backend))
-    except (TypeError, AttributeError):  # of a type that cannot be compared
+    except (TypeError, AttributeError):  # values that cannot be compared
         return value is held
 
 
-def _told(backend: Configured, name: str, value: object) -> str:
-    if name in _UNSAID:
+def _difference(backend: Configured, name: str, value: object) -> str:
+    if name in _SECRET_OPTIONS:
         return f"{name}= is not what the backend has"
     held = backend.value_of(name, _UNKNOWN)
     has = "its default" if held is _UNKNOWN else _SHORT.repr(held)
@@ -120,7 +123,7 @@ def _as_it_is(value: Any, backend: Configured) -> object:
 
 def _lifetime(value: ExpirationTime, backend: Configured) -> object:
     if value is UNSET or value is None or (isinstance(value, str) and means_none(value)):
-        return None if backend.cache_control else math.inf  # by the user's rules alone, what says nothing is for ever
+        return None if backend.cache_control else math.inf  # without cache_control, no lifetime means for ever
     if isinstance(value, datetime) or (isinstance(value, str) and fixed_s(value) is None):
         return "until", posix_time(moment_of(value))
     return lifetime_s(value, now=0.0)
@@ -141,7 +144,7 @@ def _rule(rule: UrlExpiration, backend: Configured) -> object:
 
 
 def _rules(value: Any, backend: Configured) -> object:
-    # The first that matches wins, so that their order counts.
+    # A list, since the first match decides.
     return [(pattern, _rule(rule, backend)) for pattern, rule in UrlRules(value or {}).by_pattern.items()]
 
 

@@ -1,4 +1,4 @@
-"""The backend: what is cached, for how long and under which key, on top of two storages."""
+"""`CacheBackend`: decides what is cached, for how long and under which key; stores it in two storages."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
+MAX_HOPS = 30  # hops of a stored chain of redirects; aiohttp itself follows 10
 
 
 class CacheBackend(Explained, Configured):
-    """Base class of all backends, and the one that keeps responses in memory.
+    """Base class of all backends, and the backend that stores responses in memory.
 
-    To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
-    The engine asks the backend through the methods below, so that overriding one takes effect. Beside the arguments
-    that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
+    To store them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
+    The engine calls the methods below, so overriding one takes effect. Besides its named arguments, the initialiser
+    takes the options of `BackendOptions`, each of which has a docstring there.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:BackendOptions")
@@ -70,26 +70,26 @@ class CacheBackend(Explained, Configured):
         """Make a backend.
 
         Args:
-            cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
-            expire_after: lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for
-                ever, 0 not to cache. With ``cache_control`` it applies to responses that state no lifetime (RFC 9111
-                §4.2.1), and None adds none; nor does what is not given, though the default is -1.
+            cache_name: name of the cache: a namespace, a table or a file, depending on the backend.
+            expire_after: lifetime of responses: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 never
+                expires, 0 does not cache. With ``cache_control`` it applies only to responses that state no lifetime
+                (RFC 9111 §4.2.1); None, or leaving it out, then gives them none. Without ``cache_control``, leaving it
+                out means -1.
             urls_expire_after: lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the
-                first match wins; `UrlExpiration`, or a mapping of its options, says more than a lifetime.
-            allowed_codes: statuses that are cached; with ``cache_control`` the default lets the response decide
-                (RFC 9111 §3).
-            allowed_methods: methods that are cached.
-            include_headers: make all request headers a part of the key, rather than those named in Vary alone
-                (RFC 9111 §4.1).
-            ignored_params: query, form and JSON parameters and headers that do not count, and are not stored.
+                first match decides. A value may be an `UrlExpiration`, or a mapping of its fields.
+            allowed_codes: statuses of responses that are cached; with ``cache_control``, the default lets the response
+                decide (RFC 9111 §3).
+            allowed_methods: methods of requests whose responses are cached.
+            include_headers: make all request headers part of the key, not only those named in Vary (RFC 9111 §4.1).
+            ignored_params: query, form and JSON parameters and headers that are neither part of the key nor stored.
             autoclose: close the storages when a session that uses the backend is closed.
             cache_control: follow RFC 9111 and the directives of origin and caller, as a private cache does.
-            filter_fn: tells whether a response may be cached; may be a coroutine function.
-            kwargs: further options, each with a docstring of its own.
+            filter_fn: returns whether a response may be cached; may be a coroutine function.
+            kwargs: further options; see `BackendOptions`.
 
         Raises:
-            TypeError: an option is not known.
-            ConfigurationError: an option has a value that cannot be used.
+            TypeError: an option is unknown.
+            ConfigurationError: an option has an invalid value.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__(
@@ -109,22 +109,23 @@ class CacheBackend(Explained, Configured):
         )
 
     def __repr__(self) -> str:
-        if "stats" not in vars(self):  # of one that is still being made, as a traceback may show it
+        if "stats" not in vars(self):  # still being initialised; a traceback may show it
             return f"<{type(self).__name__}>"
         place = self.guard.outages.place
         where = f"at {place}" if place else "in memory" if self.stack.abilities.immediate else "in its own place"
         rules = "HTTP's rules" if self.cache_control else "your rules"
         stats = self.stats
-        well = "" if stats.health().is_ok else ", degraded"
-        told = f"{rules}, {stats.hits} hits, {stats.misses} misses{well}"
-        return f"<{type(self).__name__} {self.name!r} {where}: {told}>"
+        health = "" if stats.health().is_ok else ", degraded"
+        return (
+            f"<{type(self).__name__} {self.name!r} {where}: {rules}, {stats.hits} hits, {stats.misses} misses{health}>"
+        )
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the order of different names in a query, a form and a JSON body makes a difference."""
+        """Whether the order of different names in a query, a form or a JSON body is part of the key."""
         return self.cache_control if self.match_order is None else self.match_order
 
-    # ---- what the engine asks, and a subclass may override
+    # ---- called by the engine; a subclass may override them
 
     @hook
     def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
@@ -132,9 +133,9 @@ class CacheBackend(Explained, Configured):
 
         Args:
             method: the HTTP method.
-            url: the URL, with or without the query that *kwargs* may hold as ``params``.
+            url: the URL; ``params`` in *kwargs* are added to its query.
             kwargs: the other arguments of the request: ``params``, ``data``, ``json``, ``headers``, ``cookies``,
-                ``auth``, ``principal`` …; the engine gives the effective URL, headers and body.
+                ``auth``, ``principal`` …; the engine passes the URL, headers and body as they are sent.
         """
         return keys.create_key(
             method,
@@ -153,13 +154,13 @@ class CacheBackend(Explained, Configured):
     def create_cache_actions(
         self, key: str, url: StrOrURL, expire_after: ExpirationTime = None, refresh: bool = False, **kwargs: Any
     ) -> CacheActions:
-        """Resolve what applies to one request.
+        """Resolve the settings that apply to one request.
 
         Args:
-            key: from `create_key`.
-            url: of the request.
-            expire_after: a lifetime for this request alone; see `CacheBackend`.
-            refresh: validate with the origin before a stored response is used.
+            key: the key of the request, from `create_key`.
+            url: the URL of the request.
+            expire_after: a lifetime for this request only; see `CacheBackend`.
+            refresh: validate a stored response with the origin before it is used.
             kwargs: all other arguments of the request.
         """
         rules = self.rules_for(url, expire_after=expire_after, refresh=refresh)
@@ -167,14 +168,14 @@ class CacheBackend(Explained, Configured):
 
     @hook
     async def request(self, actions: CacheActions) -> CachedResponse | None:
-        """Fetch the cached response that *actions* allow to be used, if there is one."""
+        """Return the cached response that *actions* allow to use, or None."""
         if actions.refresh or actions.expire_after == 0:
             return None
         return await self.get_response(actions.key)
 
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
-        """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
+        """Return whether *response* may be cached, by its status, its method, its lifetime and ``filter_fn``."""
         if response is None:
             return False
         method = response.method.upper()
@@ -191,12 +192,12 @@ class CacheBackend(Explained, Configured):
         return await self.passes_filter(response)
 
     def is_method_allowed(self, method: str) -> bool:
-        """Whether responses to *method*, in any case, may be cached at any URL."""
+        """Return whether responses to *method* (upper or lower case) may be cached for any URL at all."""
         return self.may_allow(method.upper())
 
     @hook
     async def get_response(self, key: str) -> CachedResponse | None:
-        """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
+        """Return the response under *key*, following redirects; delete it if it has expired or is filtered out."""
         await self.settle({key})
         for _ in range(MAX_HOPS):
             item = await item_of(self.responses, key)
@@ -212,11 +213,11 @@ class CacheBackend(Explained, Configured):
     async def save_response(
         self, response: ClientResponse, cache_key: str | None = None, expires: datetime | None = None
     ) -> None:
-        """Save *response*, reading it to its end when that has not been done.
+        """Store *response*, after reading its body if that has not been done.
 
         Args:
-            cache_key: the key to save it under; made from the response when not given.
-            expires: when it expires; by the backend's ``expire_after`` when not given.
+            cache_key: the key to store it under; by default made from the response's own request.
+            expires: when it expires; by default according to the backend's ``expire_after``.
         """
         await self.learn_secret()
         key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
@@ -228,7 +229,7 @@ class CacheBackend(Explained, Configured):
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
-            if not isinstance(entry, StoredResponse):  # a stand-in of a test: nothing else can be kept of it
+            if not isinstance(entry, StoredResponse):  # a test double: it can only be stored as it is
                 await self.responses.write(key, response)
                 return
             if expires is not None:
@@ -245,13 +246,13 @@ class CacheBackend(Explained, Configured):
 
     @hook
     async def delete(self, key: str) -> None:
-        """Delete a response, its variants, and the redirects that lead to it, and what it leads to."""
+        """Delete a response with its variants, the redirects that lead to it, and what it redirects to."""
         await self.bulk_delete({key})
 
     # ---- for operators
 
     async def delete_expired_responses(self) -> int:
-        """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
+        """Delete responses that have expired or that ``filter_fn`` now refuses; return how many."""
         await self.settle()
         now = time.time()
         count = await upkeep.delete_expired(self.stack, now)
@@ -281,11 +282,11 @@ class CacheBackend(Explained, Configured):
 
 
 async def _usable(backend: CacheBackend, response: CachedResponse, key: str) -> CachedResponse | None:
-    """*response*, or what is to be used in its place; what may not be used is deleted."""
-    # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
+    """*response*, made stale if one of its tags was purged softly; None, and deleted, if it may not be used."""
+    # With cache_control, an expired response may still be validated; without it, an expired response is useless.
     stored = getattr(response, "stored", None)
     if isinstance(stored, StoredResponse) and stored.tagging is not None:
-        judged = await backend.stack.here().purges.judge(stored)  # a storage of the user's knows nothing of purges
+        judged = await backend.stack.here().purges.judge(stored)  # a user's own storage does not apply purges
         if judged is None:
             return None
         response = response if judged is stored else CachedResponse.from_stored(judged)
@@ -298,7 +299,7 @@ async def _usable(backend: CacheBackend, response: CachedResponse, key: str) -> 
 
 
 async def _may_stay(backend: CacheBackend, response: CachedResponse) -> bool:
-    """Whether ``filter_fn`` lets a stored *response* through; what it fails on is let through no more."""
+    """Whether ``filter_fn`` accepts a stored *response*; if it raises, the response is refused."""
     try:
         return backend.filter_fn is accept_all or await backend.passes_filter(response)
     except Exception as error:
@@ -307,9 +308,9 @@ async def _may_stay(backend: CacheBackend, response: CachedResponse) -> bool:
 
 
 async def _tagged(backend: CacheBackend, entry: StoredResponse, response: ClientResponse) -> StoredResponse:
-    """*entry* of *response* with its tags, of which purges that have begun so far say nothing."""
-    told: Any = None if backend.tag_fn is None else backend.tag_fn(CachedResponse.from_stored(entry))
-    tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
+    """*entry*, made from *response*, with its tags; only purges that begin after now apply to it."""
+    given: Any = None if backend.tag_fn is None else backend.tag_fn(CachedResponse.from_stored(entry))
+    tags = tags_of(await given if inspect.isawaitable(given) else given, option="tag_fn()")
     if not tags and not has_tags(entry.headers):
         return entry
     request = Request(response.method, str(response.url), response.request_info.headers)

@@ -1,4 +1,4 @@
-"""The settings of a backend: what they are, and how the options that users give become them."""
+"""The settings of a backend, and how the options that users give become settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["LOOKING_UP", "Configured", "FilterFn", "GivenOptions", "TagFn", "acc
 logger: logging.Logger = logging.getLogger(__name__)
 
 LOOKING_UP: Final = frozenset({"request", "get_response"})
-"""The methods by which a user may look responses up."""
+"""Methods that look responses up, and that users may override."""
 _ATTRIBUTES: Final = {
     "cache_name": "name",
     "coalesce_timeout": "coalesce_timeout_s",
@@ -44,16 +44,16 @@ _ATTRIBUTES: Final = {
     "stale_while_revalidate": "stale_while_revalidate_s",
 }
 _DEFAULTS: Final = {"secret_key": None, "salt": DEFAULT_SALT, "serializer": None, "max_entries": None}
-"""Of the options that become no attribute."""
+"""Defaults of options that are not stored as attributes."""
 
 
 def accept_all(response: AnyResponse) -> bool:
-    """Cache every response that the other rules let through."""
+    """Accept every response: the default of ``filter_fn``."""
     return True
 
 
 class GivenOptions(BackendOptions):
-    """What a backend is made with: what its initialiser names, and further options."""
+    """All options of a backend: the named arguments of its initialiser, and further ones."""
 
     cache_name: str
     expire_after: ExpirationTime
@@ -68,7 +68,7 @@ class GivenOptions(BackendOptions):
 
 
 class Configured(Stacked, Naming, RuleBook):
-    """What has the settings of a backend; for their meaning see `CacheBackend`."""
+    """Base of backends: the settings, which `CacheBackend` explains."""
 
     name: str = setting()
     expire_after: ExpirationTime = setting()
@@ -105,9 +105,9 @@ class Configured(Stacked, Naming, RuleBook):
     store_cookies: bool = setting()
 
     def __init__(self, given: GivenOptions) -> None:
-        """Set what is *given*, and keep responses in memory."""
+        """Apply the options *given*, and store responses in memory."""
         super().__init__()
-        # A wrong value is refused here, not at the first request.
+        # Invalid values are refused here, not at the first request.
         lifetime_s(given["expire_after"], now=time.time())
         refuse_unusable(given)
         self._options_given: Mapping[str, Any] = given
@@ -115,7 +115,7 @@ class Configured(Stacked, Naming, RuleBook):
         self.disabled = False
         self.expire_after = given["expire_after"]
         self.urls_expire_after = given["urls_expire_after"]
-        _ = self.url_rules  # a wrong pattern is refused here too
+        _ = self.url_rules  # refuses invalid patterns
         self.allowed_codes = given["allowed_codes"]
         self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
         self.include_headers = given["include_headers"]
@@ -133,13 +133,13 @@ class Configured(Stacked, Naming, RuleBook):
         self.use(StoreStack(memory, guard=self.guard), DictCache)
 
     @cached_property
-    def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
+    def url_rules(self) -> UrlRules:  # type: ignore[override]  # derived from `urls_expire_after`
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
 
     @property
     def leaves_credentials_out(self) -> bool:
-        """Whether requests that carry different credentials, or none, may share responses because a setting says so."""
+        """Whether a setting lets requests with different credentials, or with none, share responses."""
         return (
             self.partition_cookies == "explicit"
             or self.credential_headers.leaves_some_out
@@ -148,12 +148,12 @@ class Configured(Stacked, Naming, RuleBook):
 
     @property
     def reads_pending(self) -> bool:
-        """Whether what waits to be written answers as if it was stored: not where methods of the user's look it up."""
+        """Whether pending writes count as stored; not if the user has overridden a method of look-up."""
         return self.write_behind and self.overridden.isdisjoint(LOOKING_UP)
 
     @property
     def largest_in_memory_bytes(self) -> int:
-        """The size of the largest body that is kept where bodies are copied in memory."""
+        """Size of the largest body that is stored if it has to be in memory first."""
         return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
 
     def rules_for(
@@ -165,7 +165,7 @@ class Configured(Stacked, Naming, RuleBook):
         only_if_cached: bool = False,
         stale_if_error: Window = None,
     ) -> Rules:
-        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
+        """Resolve the settings for one request: its own, those of the first matching pattern, or the backend's."""
         return self.resolve(
             url,
             now=time.time(),
@@ -176,16 +176,16 @@ class Configured(Stacked, Naming, RuleBook):
         )
 
     async def passes_filter(self, response: AnyResponse) -> bool:
-        """Ask the user's ``filter_fn``, which may be a coroutine function."""
+        """Return whether ``filter_fn``, which may be a coroutine function, accepts *response*."""
         verdict = self.filter_fn(response)
         return bool(await verdict if inspect.isawaitable(verdict) else verdict)
 
     def value_of(self, option: str, default: object) -> object:
-        """What the backend has for *option* now: as it was given, or as it has been set since.
+        """The current value of *option*: as it was given, or as it has been set since.
 
         Args:
             option: a name of `CacheOptions`, or ``cache_name`` or ``autoclose``.
-            default: what to return where the option is not given, and its default is the store's affair.
+            default: returned if the option was not given and its default depends on the store.
         """
         if option == "storage_deadline":
             return self.guard.deadline_s
@@ -201,14 +201,14 @@ def _set_options(backend: Configured, options: BackendOptions) -> None:
         options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), backend.ignored_params
     )
     backend.post_as_query = options.get("post_as_query", ())
-    _ = backend.query_patterns  # a wrong pattern is refused here too
+    _ = backend.query_patterns  # refuses invalid patterns
     backend.match_order = options.get("match_order")
     backend.partition_cookies = options.get("partition_cookies", "effective")
     backend.partition_tls = options.get("partition_tls", "authorities")
     backend.principal = options.get("principal")
     backend.principals = options.get("principals")
     backend.shared_credentials = options.get("shared_credentials", ())
-    _ = backend.names_principals, backend.shared_patterns  # as above
+    _ = backend.names_principals, backend.shared_patterns  # refuses invalid patterns
     backend.stale_if_error_s = window_s(options.get("stale_if_error"))
     backend.stale_while_revalidate_s = window_s(options.get("stale_while_revalidate"), option="stale_while_revalidate")
     backend.heuristic_fraction = options.get("heuristic_fraction", 0.1)
@@ -224,7 +224,7 @@ def _set_options(backend: Configured, options: BackendOptions) -> None:
 
 
 def _warn_of_idle(backend: Configured) -> None:
-    """Tell of options that do nothing together; settings, which are newer than programs with such, refuse them."""
+    """Warn of options without effect. `CacheSettings` refuses them; here that would break existing programs."""
     for sentence in idle_settings(
         cache_control=backend.cache_control,
         allowed_methods=sorted(backend.allowed_methods),

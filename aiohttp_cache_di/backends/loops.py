@@ -1,6 +1,6 @@
-"""What each event loop has of its own: a driver's client that is used in one loop works in no other.
+"""One instance of something for each event loop, since a driver's client works only in the loop where it is used.
 
-A forked child has loops of its own, so that what stands here under its parent's is never looked at.
+A forked child has event loops of its own, so it never uses what was opened in its parent's.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "co
 
 T = TypeVar("T")
 
-FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
+FINISH_WITHIN_S: Final = 1.0  # as the engine's limit for its own tasks
 INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
-LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
+LARGE_BYTES: Final = 256 * 1024  # checking as much takes some tenths of a millisecond; a thread costs about one tenth
 
-_inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
+_inherited: list[object] = []  # never freed: a forked child must not close its parent's sockets
 
 
 def is_in_a_loop() -> bool:
-    """Whether an event loop runs here, which must not wait for a file."""
+    """Whether an event loop runs in this thread, so that blocking calls are not allowed."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -36,10 +36,10 @@ def is_in_a_loop() -> bool:
 
 
 class SharedTask(Generic[T]):
-    """A task in each event loop that asks for it: all who ask until it ends wait for the same one.
+    """One task per event loop at a time: all callers until it ends wait for the same one.
 
     Args:
-        what: may be used when the task has ended, as messages call it.
+        what: the name, in error messages, of what the task opens.
     """
 
     def __init__(self, what: str) -> None:
@@ -47,11 +47,11 @@ class SharedTask(Generic[T]):
         self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
 
     def here(self) -> asyncio.Task[T] | None:
-        """The task of the running loop, until it ends."""
+        """The task of the running loop, if one is running."""
         return self._tasks.get(asyncio.get_running_loop())
 
     def begin(self, make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        """The task of the running loop, made of what *make* gives if there is none; its failure is no news."""
+        """The task of the running loop, started with *make* if there is none. Its failure is not logged."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None:
@@ -62,10 +62,11 @@ class SharedTask(Generic[T]):
         return task
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of the task of the running loop; one who is cancelled takes it from none.
+        """The result of the task of the running loop; a caller that is cancelled does not cancel the task.
 
         Raises:
-            StorageError: the task was cancelled; or what it raises.
+            StorageError: the task was cancelled.
+            Exception: whatever the task raises.
         """
         task = self.begin(make)
         try:
@@ -82,13 +83,13 @@ class SharedTask(Generic[T]):
 
 
 class PerLoop(Generic[T]):
-    """Opens something for each event loop when it is first asked for there; a forked child's loops open anew.
+    """Opens a resource for each event loop on first use; a forked child opens its own.
 
-    A loop that ends in an orderly way cancels its tasks first (`asyncio.run` does): what is open there is closed then.
+    When a loop ends by cancelling its tasks (as `asyncio.run` does), its resource is closed.
 
     Args:
-        opening: makes it, in the loop that is to use it.
-        closing: ends it, in the same loop.
+        opening: opens the resource, in the loop that uses it.
+        closing: closes it, in the same loop.
     """
 
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, T]], closing: Callable[[T], Awaitable[None]]) -> None:
@@ -100,14 +101,15 @@ class PerLoop(Generic[T]):
         self._pid = os.getpid()
 
     def now(self) -> T | None:
-        """What the running loop has, if it is open."""
+        """The resource of the running loop, if it is open."""
         return self._open.get(asyncio.get_running_loop())
 
     async def here(self) -> T:
-        """What the running loop has, opened if need be.
+        """The resource of the running loop, opened if necessary.
 
         Raises:
-            StorageError: it was closed while it was being opened; or what the opening raises.
+            StorageError: it was closed while it was being opened.
+            Exception: whatever the opening raises.
         """
         found = self._open.get(asyncio.get_running_loop())
         if found is not None:
@@ -116,7 +118,7 @@ class PerLoop(Generic[T]):
         return await self._opening.run(self._begin)
 
     async def close(self) -> None:
-        """End what the running loop has; may be called twice."""
+        """Close the resource of the running loop; may be called twice."""
         loop = asyncio.get_running_loop()
         self._forget_others()
         task = self._opening.here()
@@ -144,7 +146,7 @@ class PerLoop(Generic[T]):
             raise
 
     def _forget_others(self) -> None:
-        """Drop what belongs to closed loops, or to a parent process."""
+        """Forget resources of closed loops and of a parent process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             _inherited.extend((self._open, self._keepers))
@@ -154,22 +156,22 @@ class PerLoop(Generic[T]):
 
 
 class DetachedCalls:
-    """Calls in one loop that go on when their caller has gone."""
+    """Calls in one event loop that may outlive their callers."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def begin(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run *call* as a task that is kept until it ends."""
+        """Run *call* as a task, which is referenced until it ends."""
         task = asyncio.get_running_loop().create_task(call)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """The result of *call*; a caller who is cancelled leaves at once, whatever the call makes of its cancellation.
+        """The result of *call*; a cancelled caller returns at once, even if the call ignores its cancellation.
 
-        A driver may overhear it (`asyncio.wait_for` of Python 3.11 does, when what it waits for ends at the same time).
+        A driver may do that (so does `asyncio.wait_for` of Python 3.11 if its awaitable ends at the same time).
         """
         task = self.begin(call)
         try:
@@ -179,7 +181,7 @@ class DetachedCalls:
             raise
 
     async def run_or_undo(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
-        """The result of *call*; where the caller is cancelled, the call goes on to its end and is then undone."""
+        """The result of *call*; if the caller is cancelled, the call runs to its end, and then *undo* runs."""
         task = self.begin(call)
         try:
             return await asyncio.shield(task)
@@ -188,22 +190,22 @@ class DetachedCalls:
             raise
 
     async def finish(self) -> None:
-        """Wait a moment for what is under way, and cancel the rest."""
+        """Wait for calls under way, for a second at most, and cancel the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=FINISH_WITHIN_S)
         await end(*self._tasks)
 
     @staticmethod
     async def _undo(task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with suppress(Exception):  # a server that does not answer lets a lease expire by itself
+        with suppress(Exception):  # if the server does not answer, the lease expires by itself
             await task
             await undo()
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel *tasks*, and again those that have not ended soon, for some seconds at most.
+    """Cancel *tasks*, repeatedly if they do not end, for two seconds at most.
 
-    A driver that is cancelled may first tell its server so, and wait for the answer of one that is frozen.
+    A cancelled driver may first notify its server, and wait for an answer although the server is frozen.
     """
     for _ in range(INSIST_TIMES):
         running = [task for task in tasks if not task.done()]
@@ -215,7 +217,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def conclude(call: Coroutine[Any, Any, object]) -> None:
-    """Give *call*, which closes something, a moment; then end it."""
+    """Await *call*, which closes something, for a second at most; then cancel it."""
     task = asyncio.get_running_loop().create_task(call)
     await asyncio.wait([task], timeout=FINISH_WITHIN_S)
     await end(task)
@@ -224,5 +226,5 @@ async def conclude(call: Coroutine[Any, Any, object]) -> None:
 
 
 async def aside(work: Callable[[], T], weight_bytes: int) -> T:
-    """Do *work* on as many bytes: at once where they are few, else in a thread, so that the loop goes on."""
+    """Run *work* on *weight_bytes* of data: directly if they are few, else in a thread, so as not to block the loop."""
     return work() if weight_bytes < LARGE_BYTES else await asyncio.to_thread(work)

@@ -1,4 +1,4 @@
-"""What the stores have in common that keep a row for each key, with its lease, in a database on a server."""
+"""Shared by stores that keep one row per key, with its lease, in a database server."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
-LOOKS_ALONE_FOR_S: Final = 60.0
-MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
+LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease, after the server has refused that
+MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
 
 
 class HeldLease(Struct, frozen=True):
     """A lease that was granted.
 
     Args:
-        token: of its owner.
-        until: loop time until which it may hold.
+        token: identifies the owner to the server.
+        until: loop time when it expires, unless renewed.
     """
 
     token: str
@@ -40,12 +40,12 @@ class HeldLease(Struct, frozen=True):
 
 
 class OfLoop(ABC):
-    """What one event loop has of a server.
+    """The connection of one event loop to a server; subclasses add the driver's client.
 
     Attributes:
-        calls: those that go on when their caller has gone.
-        held: leases, by key.
-        looks_alone_until: monotonic time before which nothing is leased with a look, which the server has refused.
+        calls: calls that may outlive their callers.
+        held: the leases that this loop holds, by key.
+        looks_alone_until: monotonic time until which look-ups ask for no lease, since the server has refused that.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class OfLoop(ABC):
         self.looks_alone_until: float = 0.0
 
     def look_alone(self) -> None:
-        """Lease nothing with a look for a while: we may not write, which no look has to."""
+        """For a while, ask for no lease with a look-up: that is a write, which the server has refused."""
         self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
 
     def hold(self, key: str, token: str, ttl_s: float) -> None:
@@ -66,7 +66,7 @@ class OfLoop(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """End what runs in the background, and the driver's client if it is ours."""
+        """Stop background tasks, and close the driver's client if the store has made it."""
 
 
 C = TypeVar("C", bound=OfLoop)
@@ -77,26 +77,26 @@ R_co = TypeVar("R_co", covariant=True)
 A = TypeVar("A")
 
 Ask: TypeAlias = Callable[[C, str, str, float], Coroutine[Any, Any, A]]
-"""Asks for a lease on a key, for the owner of a token and so many seconds."""
+"""Asks for a lease; takes the loop's connection, the key, the token of the owner and seconds."""
 
 
 class RowLayout(Protocol[R_contra]):
-    """What stands where in a row."""
+    """Where the values are in a row."""
 
     def key_in(self, row: R_contra) -> str:
-        """The key that *row* is for."""
+        """The key of *row*."""
         ...
 
     def frame_in(self, row: R_contra) -> object:
-        """What stands in the place of the frame; None where nothing does."""
+        """The value in the place of the frame, which may be damaged; None if there is none."""
         ...
 
     def info_in(self, row: R_contra) -> Any:
-        """What `pack_info` has made of the record in *row*; None where nothing is told."""
+        """The packed info (`pack_info`) of the record in *row*; None if there is none."""
         ...
 
     def has_record(self, row: R_contra, now_s: float) -> bool:
-        """Whether *row* is more than a lease, and its time has not come at *now_s* (POSIX)."""
+        """Whether *row* has a record, not only a lease, that has not expired at *now_s* (POSIX time)."""
         ...
 
     def leads_on(self, row: R_contra) -> bool:
@@ -104,44 +104,44 @@ class RowLayout(Protocol[R_contra]):
         ...
 
     def fits(self, record: Record, frame: bytes) -> bool:
-        """Whether the server takes a row for *record*, with *frame*."""
+        """Whether a row for *record* with *frame* is within the server's size limit."""
         ...
 
 
 class RowLeases(Protocol[C_contra, R_co]):
-    """What is asked of a server for leases."""
+    """The calls to a server for leases."""
 
     async def take(self, here: C_contra, key: str, token: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key*."""
         ...
 
     async def look_or_take(self, here: C_contra, key: str, token: str, ttl_s: float) -> R_co | Lease | None:
-        """The row of *key* with a record; where none is, the answer to a request for the lease, if one was made."""
+        """The row of *key* if it has a record; else the answer to a request for the lease; None if none was made."""
         ...
 
     async def renew(self, here: C_contra, key: str, token: str, ttl_s: float) -> bool:
-        """Let a lease hold for *ttl_s* seconds from now; False where it is not held any more."""
+        """Extend a lease to *ttl_s* seconds from now; False if it is lost."""
         ...
 
     async def give_back(self, here: C_contra, key: str, token: str) -> None:
-        """Take the lease on *key* away from *token*, and the row if there is no record in it."""
+        """Release the lease of *token* on *key*, and delete the row if it has no record."""
 
 
 class RowStore(ABC, Generic[C, R]):
-    """Reads rows as records, and writes records as rows.
+    """A store that reads rows as records, and writes records as rows.
 
-    A row has a frame (see `EntryCodec`), and beside it what is told of it without the frame. One whose time has come
-    is none, whether its server has dropped it or not.
+    A row has a frame (see `EntryCodec`), and beside it the info for listings, which is read without the frame. An
+    expired row counts as missing, whether the server has deleted it or not.
 
     Args:
-        codec: makes frames of items.
-        connect: makes what the running loop has of the server.
-        layout: says what stands where in a row.
-        leases: asks the server for leases.
+        codec: encodes items as frames.
+        connect: connects the running loop to the server.
+        layout: where the values are in a row.
+        leases: the calls to the server for leases.
     """
 
     make: ClassVar[str]
-    """What users call the server."""
+    """The name of the server's product, for messages."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class RowStore(ABC, Generic[C, R]):
         self._layout = layout
         self._leases = leases
 
-    # ---- of each store
+    # ---- different in each store
 
     @abstractmethod
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
@@ -163,20 +163,20 @@ class RowStore(ABC, Generic[C, R]):
 
     @abstractmethod
     async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
-        """Write records, by key; tell which of them could not be written."""
+        """Write records, by key; return errors by key for those that could not be written."""
 
     @abstractmethod
     def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[R], None]:
-        """Go over all records, a page at a time, with their frames or with what is told of them."""
+        """Iterate over the rows of all records, a page at a time: with frames (*items*), infos (*infos*) or neither."""
 
     @abstractmethod
     def _code_of(self, error: BaseException) -> str:
-        """What the server calls *error*; "" for one of the driver's, or of others."""
+        """The server's name for *error*; "" if it does not come from the server."""
 
     # ---- Store
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*, with as few calls as the server allows; a lease that ends with a record goes with it."""
+        """Write *records* in as few calls as the server allows, and release leases together with their records."""
         here = await self._loops.here()
         latest = {record.key: record for record in records}
         frames, failed = await aside(partial(self._packed, latest), sum(_size(each.item) for each in latest.values()))
@@ -188,23 +188,23 @@ class RowStore(ABC, Generic[C, R]):
         return [failed.get(record.key, 0) for record in records]
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records."""
+        """Iterate over all records, a page at a time."""
         async with aclosing(self._walk(items=items)) as pages:
             async for page in pages:
                 yield await aside(partial(self._rows, page, items), self._weight(page))
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
-        """Find records by what stands beside their frames, which stay where they are."""
+        """Find records by the info beside their frames, without reading the frames."""
         async with aclosing(self._walk(infos=True)) as pages:
             async for page in pages:
                 yield self._info_rows(page, wanted)
 
     async def close(self) -> None:
-        """Close the running loop's client, unless it was handed in."""
+        """Close the running loop's client, unless the user has provided it."""
         await self._loops.close()
 
     def told_of(self, error: BaseException) -> str:
-        """What may be told of *error*: the server's code, or words of our own."""
+        """The part of *error* that contains no secret: the server's code, or our own message."""
         return str(error) if isinstance(error, StorageError) else self._code_of(error)
 
     # ---- Leasing
@@ -214,7 +214,7 @@ class RowStore(ABC, Generic[C, R]):
         return await self._leased(await self._loops.here(), key, ttl_s, self._leases.take)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """What is under *key*, or else the answer to a request for the lease on it: with one conditional write."""
+        """The record under *key*, or else the answer to a request for its lease, in one conditional write."""
         here = self._loops.now() or await self._loops.here()
         if time.monotonic() < here.looks_alone_until:
             return (await self.get((key,)))[0]
@@ -224,25 +224,25 @@ class RowStore(ABC, Generic[C, R]):
         return (await self._answers((key,), (row,)))[0]
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* seconds from now, unless it has passed to another process."""
+        """Extend the lease on *key* to *ttl_s* seconds from now, unless it has passed to another process."""
         here = await self._loops.here()
         held = here.held.get(key)
         if held is None:
             return False
         is_held = await self._leases.renew(here, key, held.token, ttl_s)
-        if key in here.held:  # not given back meanwhile
+        if key in here.held:  # not released meanwhile
             here.hold(key, held.token, ttl_s)
         return is_held
 
     async def release(self, key: str) -> None:
-        """Give the lease on *key* back, unless it has passed to another process."""
+        """Release the lease on *key*, unless it has passed to another process."""
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
             await here.calls.run(self._leases.give_back(here, key, held.token))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
-        """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
+        """The answer of *ask*; a granted lease is remembered, or released if the caller was cancelled meanwhile."""
         token = secrets.token_hex(12)
         answer = await here.calls.run_or_undo(
             ask(here, key, token, ttl_s), lambda: self._leases.give_back(here, key, token)
@@ -254,11 +254,11 @@ class RowStore(ABC, Generic[C, R]):
     # ---- rows as records
 
     async def _answers(self, keys: Sequence[str], rows: Sequence[R]) -> list[Found | None]:
-        """What *rows*, in any order, have for *keys*."""
+        """The records in *rows*, which may be in any order, for *keys*."""
         return await aside(partial(self._found, keys, rows), self._weight(rows))
 
     def _kinds(self, keys: Sequence[str], rows: Sequence[R]) -> list[bool | None]:
-        """Whether what is under each of *keys* leads on; None where nothing is."""
+        """Whether each of *keys* has a redirect or an alias; None if it has no record."""
         now = time.time()
         kinds = {
             self._layout.key_in(row): self._layout.leads_on(row) for row in rows if self._layout.has_record(row, now)
@@ -293,7 +293,7 @@ class RowStore(ABC, Generic[C, R]):
         return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
 
     def _weight(self, rows: Sequence[R]) -> int:
-        """How large the frames in *rows* are together."""
+        """Total size of the frames in *rows*, in bytes."""
         return sum(len(frame) for frame in map(self._layout.frame_in, rows) if isinstance(frame, bytes))
 
     # ---- records as rows
@@ -319,7 +319,7 @@ async def _close(here: OfLoop) -> None:
 
 
 def _size(item: Item) -> int:
-    """About how large *item* is."""
+    """Approximate size of *item*, in bytes."""
     if isinstance(item, StoredResponse):
         return item.size_bytes
     return len(item) if isinstance(item, str) else len(item.payload)

@@ -1,4 +1,4 @@
-"""Where a backend keeps responses and redirects: one stack, and the two storages that users see."""
+"""Where a backend stores responses and redirects: one stack, and the two storages through which users see it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Stacked"]
 
 
 class StackUser(Protocol):
-    """What uses a backend in one event loop."""
+    """The user of a backend in one event loop."""
 
     def use(self, stack: StoreStack) -> None:
-        """Keep and look for responses on *stack* from now on."""
+        """Use *stack* from now on."""
 
 
 class _Storage:
-    """One of the two storages of a backend: setting it makes a store of the two."""
+    """Attribute for one of the two storages of a backend: setting it builds a new stack on both."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -50,14 +50,14 @@ def _storage() -> Any:
 
 
 class Stacked(Revised):
-    """What has storages that users may set, and the stack that is made of them."""
+    """Base of backends: the storages, which users may replace, and the stack that is built on them."""
 
     stack: StoreStack
-    """What the engine asks: pending writes, near tier, guard and batches around the store."""
+    """The store with pending writes, near tier, guard and batching around it; called by the engine."""
     stats: CacheStats
     guard: StoreGuard
     digest_key: bytes
-    """The key of digests of what is secret, or may be."""
+    """The key of the digests that replace secrets in keys."""
     responses: BaseCache = _storage()
     redirects: BaseCache = _storage()
 
@@ -69,7 +69,7 @@ class Stacked(Revised):
 
     @property
     def response_aliases(self) -> BaseCache:
-        """The older name of `redirects`."""
+        """Older name of `redirects`."""
         return self.redirects
 
     @response_aliases.setter
@@ -77,9 +77,9 @@ class Stacked(Revised):
         self.redirects = storage
 
     def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*.
+        """Use *stack* from now on, and show its responses and redirects by two storages of the class *face*.
 
-        Its guard becomes the backend's, and counts and bounds what the backend's one has counted and bounded.
+        The stack's guard becomes the backend's, with the backend's counters and deadline.
         """
         stack.guard.serve(self.stats, self.guard.deadline_s)
         stack.count_into(self.stats)
@@ -87,7 +87,7 @@ class Stacked(Revised):
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
     def attach(self, user: StackUser) -> None:
-        """Tell *user* of the stack, now and whenever it is another one."""
+        """Pass the stack to *user*, now and whenever it is replaced."""
         self._stack_users.add(user)
         user.use(self.stack)
 
@@ -114,18 +114,18 @@ class Stacked(Revised):
 
     @property
     def is_secret_kept(self) -> bool:
-        """Whether the secret of the digests is the storage's, rather than made of a secret key."""
+        """Whether the digest secret is kept by the store, rather than derived from a secret key."""
         return self._digest_secret is not None
 
     @property
     def is_secret_open(self) -> bool:
-        """Whether the secret of the digests is yet to be had from the storage; see `learn_secret`."""
+        """Whether the digest secret has not been read from the store yet; see `learn_secret`."""
         return self._digest_secret is not None and not self._digest_secret.is_known
 
     async def learn_secret(self) -> bool:
-        """Ask the storage for the secret of the digests, within a deadline; return whether it answers at all.
+        """Read the digest secret from the store, within a deadline; return whether the store answers at all.
 
-        Until it is, the key of a request with credentials, a body or ``include_headers`` is another one.
+        Until the secret is known, a request with credentials, a body or ``include_headers`` has a different key.
         """
         secret = self._digest_secret
         if secret is None or secret.is_known:
@@ -136,14 +136,14 @@ class Stacked(Revised):
         return answers
 
     def propose_secret(self, key: bytes) -> None:
-        """Let the storage keep *key* as the secret of the digests, if it keeps none yet and was not asked before."""
+        """Have the store keep *key* as the digest secret, if it has none yet and was not asked before."""
         if self._digest_secret is not None:
             self._digest_secret.propose(key)
 
     async def ping(self) -> Health:
-        """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.
+        """Test the store: open it, then write, read and delete a record; report a fault with the store's place.
 
-        Raises nothing: what is wrong is logged, and ``stats.health()`` tells it too until it is mended.
+        Raises nothing: a fault is logged, and ``stats.health()`` reports it until it is mended.
         """
         health = await ping(self.stack.store, self.guard)
         if health.is_ok:
@@ -151,13 +151,13 @@ class Stacked(Revised):
         return health
 
     async def write(self, entry: StoredResponse) -> None:
-        """Write *entry* to the storage that it belongs to."""
+        """Store *entry*, and wait until that is done."""
         stack = self.stack
         await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
-        """Wait until what is being written in the running loop, under *keys* or at all, is written or a try has failed.
+        """Wait until the pending writes of the running loop, all or those of *keys*, are written or have failed once.
 
-        Responses whose bodies have not been read yet are waited for too, if only for a moment.
+        It also waits briefly for bodies that are still arriving.
         """
         await self.stack.settle(keys)

@@ -1,4 +1,4 @@
-"""The contract of a storage: entries by key, as items for its users and as stored responses for the engine."""
+"""`BaseCache`, the API of a storage: items by key for its users, stored responses for the engine."""
 
 from __future__ import annotations
 
@@ -22,35 +22,40 @@ from aiohttp_cache_di.telemetry import CacheStats
 __all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
-"""What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
+"""An item of a storage: a response, the key of another item (an alias), or raw bytes; None for no item."""
 
 
 def _ignore(count: int) -> None:
-    """Counts nothing."""
+    """Do nothing: the default of both callbacks."""
 
 
 class BaseCache(metaclass=ABCMeta):
-    """A storage of cache entries; subclass it to keep them somewhere else.
+    """A storage of cache entries; subclass it to store them somewhere else.
 
     A subclass must implement `contains`, `clear`, `delete`, `keys`, `read`, `size`, `values` and `write`; `serialize`
-    and `deserialize` turn items into signed, checksummed bytes and back. What a driver raises may be raised: the
-    engine bounds each operation in time and answers from the origin when it fails.
+    and `deserialize` turn items into signed, checksummed bytes and back. Errors of a driver may be raised as they are:
+    the engine limits the time of each operation, and asks the origin if it fails.
 
-    It may also implement `bulk_read` and `bulk_write`, so that what is asked for or stored at a time is one call;
-    `acquire_lease` and `release_lease`, so that one process at a time fetches a key, and `renew_lease`, so that others
-    wait for as long as that takes; `on_change`, where it hears of what others change; `peek`, if it has copies in
-    memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than through items. Set
-    `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
+    A subclass may also implement:
+
+    - `bulk_read` and `bulk_write`, to handle concurrent requests with one call;
+    - `acquire_lease` and `release_lease`, so that only one process at a time fetches a key, and `renew_lease`, so that
+      a lease lasts for as long as that takes;
+    - `on_change`, if it learns of changes made by others;
+    - `peek`, if it has copies in memory;
+    - `read_entry`, `write_entry` and `delete_expired`, if it has a more direct way than by items.
+
+    Set `near_tier_s` to keep copies of responses that were read in memory. docs/custom-backends.md has an example.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:StorageOptions")
 
     bulk_size: int = 100
-    """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""
+    """Most items in one call of `bulk_read` or `bulk_write`, if a subclass implements them."""
     near_tier_s: float | None = None
-    """Seconds for which a copy of a response that was read may be used again without asking; None for never."""
+    """Seconds for which a copy in memory of a response may be used without asking the storage; None keeps no copies."""
     near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES
-    """What the copies may weigh together."""
+    """Total size of these copies, in bytes."""
 
     def __init__(
         self,
@@ -62,28 +67,28 @@ class BaseCache(metaclass=ABCMeta):
         """Make a storage.
 
         Args:
-            secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
-                (the first one signs, all of them verify).
-            salt: distinguishes uses of one key.
-            serializer: an object with ``dumps`` and ``loads`` used in place of the built-in format (a signature, if
-                any, still surrounds it).
-            kwargs: ``max_entries`` and ``max_bytes``, for a subclass to keep; those of a backend that a storage does
-                not need are passed over.
+            secret_key: signs entries, so that entries written by others are rejected; several keys for rotation (the
+                first one signs, all of them verify).
+            salt: separates different uses of one key.
+            serializer: an object with ``dumps`` and ``loads``, used instead of the built-in format; its output is still
+                signed, if there is a key.
+            kwargs: ``max_entries`` and ``max_bytes``, for a subclass to enforce; options of a backend that do not
+                concern a storage are ignored.
 
         Raises:
-            TypeError: an option is not known.
+            TypeError: an option is unknown.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self.codec: EntryCodec = EntryCodec(secret_key=secret_key, salt=salt)
         self.on_unreadable: Callable[[int], None] = _ignore
-        """Called with the number of entries that turned out to be unreadable."""
+        """Called with the number of entries that could not be read."""
         self.on_evicted: Callable[[int], None] = _ignore
-        """Called with the number of entries that had to make room."""
+        """Called with the number of entries that were evicted."""
         self._serializer = serializer
 
     def count_into(self, stats: CacheStats) -> None:
-        """Count what is evicted and what is unreadable in *stats*."""
+        """Count evicted and unreadable entries in *stats*."""
         self.on_unreadable, self.on_evicted = stats.count_unreadable, stats.count_evicted
 
     # ---- items, as users see them
@@ -102,7 +107,7 @@ class BaseCache(metaclass=ABCMeta):
 
     @abstractmethod
     def keys(self) -> AsyncIterable[str]:
-        """Iterate over all keys, without holding them all in memory."""
+        """Iterate over all keys in bounded memory."""
 
     @abstractmethod
     async def read(self, key: str) -> ResponseOrKey:
@@ -114,18 +119,18 @@ class BaseCache(metaclass=ABCMeta):
 
     @abstractmethod
     def values(self) -> AsyncIterable[ResponseOrKey]:
-        """Iterate over all items, without holding them all in memory."""
+        """Iterate over all items in bounded memory."""
 
     @abstractmethod
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store *item* under *key*, replacing what was there."""
+        """Store *item* under *key*, replacing an earlier one."""
 
     async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
-        """Read several items, as `read` does or as the bytes that are stored; what is missing may be left out."""
+        """Read several items, each as `read` returns it or as stored bytes; missing ones may be left out."""
         return {key: await self.read(key) for key in keys}
 
     async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
-        """Store several items under their keys; an error means that none of them counts as stored."""
+        """Store several items; after an error, none of them is taken to be stored."""
         for key, item in items.items():
             await self.write(key, item)
 
@@ -142,14 +147,14 @@ class BaseCache(metaclass=ABCMeta):
         await self.delete(key)
         return item
 
-    async def close(self) -> None:  # noqa: B027  # a storage without connections has nothing to do
-        """Release connections, if there are any; may be called twice."""
+    async def close(self) -> None:  # noqa: B027  # a storage without connections does nothing
+        """Release connections; may be called twice."""
 
     def serialize(self, item: ResponseOrKey, key: str | None = None) -> bytes | None:
-        """Turn a response or an alias into the bytes that are stored; None stays None.
+        """Turn a response or an alias into the bytes to store; return None and bytes as they are.
 
         Args:
-            key: the key to bind the bytes to; that of the response itself when not given.
+            key: the key to bind the bytes to; by default the response's own.
         """
         if item is None or isinstance(item, bytes):
             return item
@@ -162,13 +167,14 @@ class BaseCache(metaclass=ABCMeta):
         return self.codec.encode_alias(item, key or "")
 
     def deserialize(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
-        """Turn stored bytes into a response or an alias; what is neither bytes nor stored by us comes back as it is.
+        """Turn stored bytes into a response or an alias; return anything other than bytes as it is.
 
         Args:
-            key: when given, bytes that were stored under another key are refused.
+            key: if given, bytes that were stored under another key are an error.
 
         Raises:
-            UnreadableEntryError: the bytes are damaged, foreign, wrongly signed or of another version.
+            UnreadableEntryError: the bytes are damaged, not written by this library, wrongly signed or of another
+                version.
         """
         if not isinstance(item, bytes):
             return item
@@ -178,36 +184,36 @@ class BaseCache(metaclass=ABCMeta):
                 raise UnreadableEntryError("the entry was written with a serializer, and none is configured")
             try:
                 loaded: CachedResponse | str = self._serializer.loads(decoded.payload)
-            except Exception as exc:  # whatever it raises: the entry is of no more use
+            except Exception as exc:  # any error of the user's code: the entry is unusable
                 raise UnreadableEntryError("the user's serializer cannot read the entry") from exc
             return loaded
         if not isinstance(decoded, StoredResponse):
             return decoded
         try:
             return CachedResponse.from_stored(decoded)
-        except Exception as exc:  # whatever lies in the store
-            raise UnreadableEntryError("no response can be made of the entry") from exc
+        except Exception as exc:  # the store may contain anything
+            raise UnreadableEntryError("the entry contains no valid response") from exc
 
     def readable(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
-        """As `deserialize`, with None for what is unreadable, which is counted."""
+        """Like `deserialize`, but count an unreadable item and return None for it."""
         try:
             return self.deserialize(item, key)
         except UnreadableEntryError:
             self.on_unreadable(1)
             return None
 
-    # ---- entries, as the engine sees them
+    # ---- entries, for the engine
 
     def peek(self, key: str) -> StoredResponse | None:
-        """Return an entry if it is at hand at once; never blocks. None means "not known"."""
+        """Return an entry from memory, without waiting; None if it is not in memory."""
         return None
 
     async def read_entry(self, key: str) -> StoredResponse | None:
-        """Read the response kept under *key*, following one alias; None when missing or unreadable."""
+        """Read the response stored under *key*, following one alias; None when missing or unreadable."""
         item = self.readable(await self.read(key), key)
         if isinstance(item, str):
             item = self.readable(await self.read(item), item)
-        stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+        stored = getattr(item, "stored", None)  # an object of the user's may have none, or something else
         return stored if isinstance(stored, StoredResponse) else None
 
     async def write_entry(self, entry: StoredResponse) -> None:
@@ -215,7 +221,7 @@ class BaseCache(metaclass=ABCMeta):
         await self.write(entry.key, CachedResponse.from_stored(entry))
 
     async def delete_expired(self, now: float) -> int:
-        """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
+        """Delete entries whose ``store_until`` has passed at *now* (POSIX time); return how many."""
         expired: set[str] = set()
         async for key in self.keys():
             entry = await self.read_entry(key)
@@ -225,19 +231,19 @@ class BaseCache(metaclass=ABCMeta):
         return len(expired)
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:  # noqa: B027  # as `close`
-        """Call *listener* in the running loop with keys that others have changed; None: any may have been."""
+        """Call *listener* in the running loop with keys that others have changed; None if any key may have changed."""
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
-        """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where no other could be."""
+        """Try to become the only process that fetches *key* for *ttl_s* seconds; granted if there are no leases."""
         return Lease.GRANTED
 
     async def renew_lease(self, key: str, ttl_s: float) -> bool:
-        """Hold a lease for *ttl_s* seconds from now; False where that cannot be done, or it is held no more."""
+        """Extend a lease to *ttl_s* seconds from now; False if that is not supported or the lease is lost."""
         return False
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
-        """Give a lease back before its time."""
+        """Release a lease before it expires."""
 
 
 BaseStorage = BaseCache
-"""The older name of `BaseCache`."""
+"""Older name of `BaseCache`."""

@@ -1,5 +1,5 @@
-"""What stores on a disk share: files that are ours alone, and locks on them.
+"""Shared by stores on a disk: private files, and locks on them.
 
-`owned` tells which files are believed and makes those that no other user of the machine can touch; `byte_locks` are
-locks of the kernel on single bytes, and `leases` what is made of them. May import errors only.
+`owned` checks which files are trusted, and creates files that no other user of the machine can touch; `byte_locks` are
+kernel locks on single bytes of a file, and `leases` are leases made of such locks. May import errors only.
 """

@@ -1,9 +1,9 @@
-"""Locks on single bytes of a file, which the kernel drops with the last descriptor of the open file that has them.
+"""Locks on single bytes of a file; the kernel releases them with the last descriptor of the open file that holds them.
 
-They belong to the *open file* (an open file description, hence ``OFD``), not to the process: two stores of one process
-are as much apart as two processes, a forked child has what its parent has, and no other descriptor of the same file
-drops them when it is closed. The bytes need not exist. Nothing here waits for a lock; but a network file system asks
-its server, so that all of it belongs into a thread.
+They belong to the *open file description* (hence ``OFD``), not to the process. So two stores in one process exclude
+each other like two processes, a forked child shares the locks of its parent, and closing another descriptor of the same
+file does not release them. The bytes need not exist. Nothing here waits for a lock; but a network file system asks its
+server, so call all of this in a thread.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ def _fcntl() -> Any:
 
 
 FCNTL: Final = _fcntl()
-"""The module ``fcntl``; None where the platform has none."""
+"""The module ``fcntl``; None if the platform has none."""
 
-_IS_KNOWN: Final = sys.platform in ("linux", "darwin")  # how a lock is packed there
+_IS_KNOWN: Final = sys.platform in ("linux", "darwin")  # the layout of struct flock is known
 _SET: Final[int | None] = getattr(FCNTL, "F_OFD_SETLK", None) if _IS_KNOWN else None
 _GET: Final[int | None] = getattr(FCNTL, "F_OFD_GETLK", None) if _IS_KNOWN else None
 
 ARE_THERE: Final = _SET is not None
-"""Whether the platform has them; a file system may have none all the same."""
+"""Whether the platform has such locks; a file system may lack them all the same."""
 
 _IS_DARWIN: Final = sys.platform == "darwin"
-_FLOCK: Final = struct.Struct("qqihh") if _IS_DARWIN else struct.Struct("hhqqi0q")  # as <fcntl.h> has it
+_FLOCK: Final = struct.Struct("qqihh") if _IS_DARWIN else struct.Struct("hhqqi0q")  # struct flock of <fcntl.h>
 _LOCK: Final[int] = getattr(FCNTL, "F_WRLCK", 0)
 _UNLOCK: Final[int] = getattr(FCNTL, "F_UNLCK", 0)
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
-_NONE: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class NoLocksError(OSError):
-    """The platform, or the file system, has no such locks."""
+    """The platform or the file system has no such locks."""
 
 
 def take(fd: int, offset: int) -> bool:
-    """Lock the byte at *offset*; False while another open file has it. One that has it already has it still.
+    """Lock the byte at *offset*; False if another open file holds it. Locking it again is no error.
 
     Raises:
-        NoLocksError: there are none here.
-        OSError: the file system does not work.
+        NoLocksError: the platform or the file system has no such locks.
+        OSError: the file system fails.
     """
     try:
-        _ask(fd, _SET, offset, _LOCK)
+        _fcntl_lock(fd, _SET, offset, _LOCK)
     except OSError as exc:
         if exc.errno in _HELD:
             return False
@@ -63,24 +63,24 @@ def take(fd: int, offset: int) -> bool:
 
 
 def give_back(fd: int, offset: int) -> None:
-    """Unlock the byte at *offset*; one that is not locked is no error."""
-    _ask(fd, _SET, offset, _UNLOCK)
+    """Unlock the byte at *offset*; it is no error if it is not locked."""
+    _fcntl_lock(fd, _SET, offset, _UNLOCK)
 
 
 def is_free(fd: int, offset: int) -> bool:
-    """Whether no other open file has the byte at *offset* right now."""
-    fields = _FLOCK.unpack(_ask(fd, _GET, offset, _LOCK))
+    """Whether no other open file holds the lock on the byte at *offset* now."""
+    fields = _FLOCK.unpack(_fcntl_lock(fd, _GET, offset, _LOCK))
     return bool(fields[3 if _IS_DARWIN else 0] == _UNLOCK)
 
 
-def _ask(fd: int, command: int | None, offset: int, kind: int) -> bytes:
+def _fcntl_lock(fd: int, command: int | None, offset: int, kind: int) -> bytes:
     if command is None:
         raise NoLocksError(errno.ENOSYS, "the platform has no locks of open files")
     lock = _FLOCK.pack(offset, 1, 0, kind, 0) if _IS_DARWIN else _FLOCK.pack(kind, 0, offset, 1, 0)
     try:
         answer: bytes = FCNTL.fcntl(fd, command, lock)
     except OSError as exc:
-        if exc.errno in _NONE:
+        if exc.errno in _UNSUPPORTED:
             raise NoLocksError(exc.errno, exc.strerror) from exc
         raise
     return answer

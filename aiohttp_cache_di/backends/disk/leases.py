@@ -1,9 +1,10 @@
-"""Leases by locks on the bytes of a file: what costs nothing, and ends with its process.
+"""Leases by locks on the bytes of a file: they are cheap, and end with the process that holds them.
 
-A lease is a lock on one byte, at an offset from the digest of its key; two keys that share one would wait for each
-other, and be answered right. The kernel frees what a dead process held. Of a process that stands still no lock tells:
-so the file has times besides, until which the leases at an offset are vouched for. Who finds a byte locked for longer
-than that asks for the next one of the same lease, its *heir's*.
+A lease is a lock on one byte, at an offset made from the digest of its key. Two keys with the same offset would only
+wait for each other. The kernel releases the locks of a dead process, but not of one that is blocked. So the file also
+has times, until which the holder of the lease at an offset *vouches* for it (it extends that time by renewing the
+lease). A process that finds a byte locked after that time locks the next byte for the same lease instead: there are
+`RANKS` of them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from aiohttp_cache_di.backends.disk import byte_locks
 
 __all__ = ["OFFSET_DIGITS", "SLOTS", "LeaseFile", "LockedLeases", "Times"]
 
-OFFSET_DIGITS: Final = 14  # hexadecimal ones; above those, an offset has the rank of a holder
-SLOTS: Final = 512  # times; that of an offset is the latest of all that share its slot
-RANKS: Final = 8  # holders of one lease that may stand still
-SOUND_S: Final = 3600.0  # a time that is further ahead is from a damaged file
+OFFSET_DIGITS: Final = 14  # hexadecimal digits; a digit above them is the rank of a holder
+SLOTS: Final = 512  # of times; offsets that share a slot share the latest time
+RANKS: Final = 8  # bytes of one lease, since its holders may be blocked one after the other
+SOUND_S: Final = 3600.0  # a time further in the future is from a damaged file
 
 
 class Times(Protocol):
-    """As many times as there are `SLOTS`, which the processes share; 0 where none has vouched yet."""
+    """The times of the `SLOTS`, shared by all processes; 0 if no holder has vouched yet."""
 
     def __getitem__(self, slot: int, /) -> float: ...
 
@@ -33,16 +34,16 @@ class Times(Protocol):
 
 
 class LeaseFile(Protocol):
-    """The open file; it is closed, and its locks are dropped, with the last reference to it."""
+    """The open file; with the last reference to it, it is closed and its locks are released."""
 
     @property
     def fd(self) -> int:
-        """The descriptor."""
+        """The file descriptor."""
         ...
 
     @property
     def times(self) -> Times:
-        """By the clock of `LockedLeases.now`."""
+        """The times until which leases are vouched for, by the clock of `LockedLeases.now`."""
         ...
 
 
@@ -56,7 +57,7 @@ class _Held(Generic[File]):
     until: float = 0.0
 
     def vouch(self, offset: int, now: float, ttl_s: float) -> None:
-        """Vouch for the lease at *offset*, and for those that share its slot, for *ttl_s* seconds at least."""
+        """Vouch for the lease at *offset* (and others with the same slot) for at least *ttl_s* seconds."""
         self.until = until = now + ttl_s
         times, slot = self.file.times, offset % SLOTS
         if not until <= times[slot] < now + SOUND_S:
@@ -64,7 +65,7 @@ class _Held(Generic[File]):
 
 
 class LockedLeases(ABC, Generic[File]):
-    """The leases of one store, for its threads."""
+    """The leases of one store; used by its threads."""
 
     def __init__(self) -> None:
         self._file: File | None = None
@@ -72,22 +73,22 @@ class LockedLeases(ABC, Generic[File]):
 
     @abstractmethod
     def offset_of(self, key: str) -> int:
-        """Where the lease on *key* is: a number of `OFFSET_DIGITS` at most."""
+        """The offset of the lease on *key*: a number of `OFFSET_DIGITS` hexadecimal digits at most."""
 
     @abstractmethod
     def opened(self, file: File | None) -> File:
-        """*file*, if it is the one that others find; else that one. Raises as `acquire` does."""
+        """*file*, if it is still the one at the path that others open; else that one, opened. Raises like `acquire`."""
 
     def now(self) -> float:
-        """The time, by a clock that all who share the file have."""
+        """The time, by a clock that all processes which share the file have in common."""
         return time.monotonic()
 
     def acquire(self, key: str, ttl_s: float) -> bool:
-        """Ask for the lease on *key*, vouched for by its holder for *ttl_s* seconds.
+        """Ask for the lease on *key* for *ttl_s* seconds.
 
         Raises:
-            NoLocksError: there are none.
-            OSError: the file system does not work.
+            NoLocksError: the platform or the file system has no locks on bytes.
+            OSError: the file system fails.
         """
         offset, now = self.offset_of(key), self.now()
         with self._guard:
@@ -104,7 +105,7 @@ class LockedLeases(ABC, Generic[File]):
             return True
 
     def renew(self, key: str, ttl_s: float) -> bool:
-        """Vouch for the lease on *key* for *ttl_s* seconds from now, if it is held here; waits for no other thread."""
+        """Extend the lease on *key* to *ttl_s* seconds from now, if it is held here; takes no lock of this process."""
         offset = self.offset_of(key)
         held = self._held.get(offset)
         if held is None:
@@ -113,21 +114,21 @@ class LockedLeases(ABC, Generic[File]):
         return True
 
     def release(self, key: str) -> bool:
-        """Give the lease on *key* back; tell whether it was held here."""
+        """Release the lease on *key*; return whether it was held here."""
         offset = self.offset_of(key)
         if offset not in self._held:
             return False
         with self._guard:
             held = self._held.pop(offset, None)
             if held is not None:
-                try:  # noqa: SIM105  # suppress() takes a microsecond, for each response that is stored
+                try:  # noqa: SIM105  # suppress() would cost each stored response a microsecond
                     byte_locks.give_back(held.file.fd, held.byte)
                 except OSError:
                     pass
         return held is not None
 
     def may_be_had(self, key: str) -> bool:
-        """Whether it is worth asking for the lease on *key* again."""
+        """Whether another request for the lease on *key* may be granted."""
         offset, now = self.offset_of(key), self.now()
         with self._guard:
             held, file = self._held.get(offset), self._file
@@ -140,24 +141,24 @@ class LockedLeases(ABC, Generic[File]):
 
     @property
     def are_open(self) -> bool:
-        """Whether the file is open, and may have leases."""
+        """Whether the file is open, so that leases may be held."""
         return self._file is not None
 
     def close(self) -> None:
-        """Give all back."""
+        """Release all leases."""
         with self._guard:
             self._held.clear()
-            self._file = None  # and with it, all locks
+            self._file = None  # this also releases all locks
 
     def forget(self) -> None:
-        """Be without any: in a forked child they are its parent's, which has the same open file."""
-        self._guard = threading.Lock()  # a thread of the parent's may have had the other one
+        """Forget all leases without releasing them, in a forked child: its parent has them, by the same open file."""
+        self._guard = threading.Lock()  # the old one may have been held by a thread of the parent
         self._held: dict[int, _Held[File]] = {}
         self._file = None
 
 
 def _lock(file: LeaseFile, offset: int, now: float) -> int | None:
-    """Lock a byte of the lease at *offset*, and return which; None while it is held, and vouched for."""
+    """Lock a byte of the lease at *offset*, and return its offset; None if the lease is held and vouched for."""
     for rank in range(RANKS):
         byte = offset | rank << 4 * OFFSET_DIGITS
         if byte_locks.take(file.fd, byte):
@@ -168,5 +169,5 @@ def _lock(file: LeaseFile, offset: int, now: float) -> int | None:
 
 
 def _is_overdue(file: LeaseFile, offset: int, now: float) -> bool:
-    """Whether someone has vouched for the leases at *offset*, and none until *now*."""
+    """Whether the holder of the lease at *offset* has vouched for it, but only until before *now*."""
     return 0 < file.times[offset % SLOTS] < now

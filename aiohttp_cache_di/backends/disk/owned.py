@@ -1,13 +1,13 @@
-"""Files that are ours alone: which ones are believed, and how they are made so that no other user can touch them.
+"""Private files: which files are trusted, and how files are created so that no other user can touch them.
 
-A file is believed if it belongs to the user who runs the program, or to root. What belongs to any other user is
-refused, links too: they can be put where a cache is expected, or be changed while it is in use. What is ours is made
-private, whatever the umask was when it was made. On a system without user ids there is nothing to look at.
+A file is trusted if it belongs to the user who runs the program, or to root. Files and symbolic links of any other user
+are refused: that user may have put them where a cache is expected, and may change them while it is in use. Our own
+files are made private, whatever the umask was when they were created. A system without user ids needs no checks.
 
-A network file system may give what we make to another user (NFS: ``root_squash``, ``all_squash``). There, that user's
-files are ours: which user that is, a file tells that is made for it.
+A network file system may give files that we create to another user (NFS: ``root_squash``, ``all_squash``). There, that
+user's files count as ours; a temporary file shows which user that is.
 
-All of it asks the file system, so that it belongs into a thread.
+All of this accesses the file system, so call it in a thread.
 """
 
 from __future__ import annotations
@@ -35,48 +35,50 @@ __all__ = [
 ]
 
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
-MAX_LINKS: Final = 40  # as Linux has it
+MAX_LINKS: Final = 40  # as in Linux
 OTHERS: Final = 0o077  # the permissions of the group and of all others
 OTHERS_WRITE: Final = 0o022
 _HAS_USERS: Final = hasattr(os, "geteuid")
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _users_there: Final[dict[tuple[int, int], int]] = {}
-"""Whose the files are that we make: by file system, and by the user that we are."""
+"""The owner of files that we create, by file system and by our user id."""
 
 
 def is_believed(owner: int) -> bool:
-    """Whether files of the user *owner* are believed: our own and root's."""
+    """Whether files of the user *owner* are trusted: our own and root's."""
     return not hasattr(os, "geteuid") or owner in (0, os.geteuid())
 
 
 def is_ours_alone(descriptor: int, status: os.stat_result, directory: int) -> bool:
-    """Whether the open file or directory of that *status* is believed; what is ours is made private.
+    """Whether the open file or directory is trusted; it is made private if it is ours.
 
     Args:
-        directory: the descriptor of the directory that it is in.
+        descriptor: its descriptor.
+        status: its status.
+        directory: the descriptor of the directory that contains it.
     """
     if not _HAS_USERS:
         return True
     owner, mode = status.st_uid, status.st_mode
     if owner != os.geteuid():
-        if owner == 0:  # a directory of root's may be for all, as those are that a container is given
+        if owner == 0:  # root's directory may be open to all, as volumes of containers are
             return not (mode & OTHERS_WRITE and stat.S_ISREG(mode))
-        if not _is_us_there(status, directory):
+        if not _is_our_user_there(status, directory):
             return False
     if mode & OTHERS:
-        with suppress(OSError):  # of a file system that is read-only, or knows no modes
+        with suppress(OSError):  # the file system may be read-only, or have no modes
             os.fchmod(descriptor, stat.S_IMODE(mode) & ~OTHERS)
     return True
 
 
-def _is_us_there(status: os.stat_result, directory: int) -> bool:
-    """Whether the file system gives what we make to the owner in *status*, who is none that is believed elsewhere."""
+def _is_our_user_there(status: os.stat_result, directory: int) -> bool:
+    """Whether the file system gives files that we create to the owner in *status*, who is neither us nor root."""
     here = status.st_dev, os.geteuid()
     if here not in _users_there:
         name = f"owner.{os.urandom(8).hex()}.tmp"
         try:
             descriptor = os.open(name, _MAKE, 0o600, dir_fd=directory)
-        except OSError:  # we may not write there: then nothing there is ours
+        except OSError:  # we may not write there, so nothing there is ours
             return False
         try:
             made = os.fstat(descriptor)
@@ -91,9 +93,9 @@ def _is_us_there(status: os.stat_result, directory: int) -> bool:
 
 
 def make_directories(path: str) -> None:
-    """Make the directory *path* and those above it that are missing, each for its owner alone.
+    """Create the directory *path* and missing parents, all private.
 
-    ``os.makedirs`` asks the umask for all but the last.
+    ``os.makedirs`` would apply its mode only to the last one.
     """
     if os.path.isdir(path):
         return
@@ -111,7 +113,8 @@ def own(path: str) -> None:
     """Make the file at *path* private, if there is one.
 
     Raises:
-        StorageError: it is another user's, a link or no file at all, or others can write it and that cannot be changed.
+        StorageError: it belongs to another user, is a link or not a regular file, or is writable by others and that
+            cannot be changed.
     """
     try:
         status = os.lstat(path)
@@ -120,7 +123,7 @@ def own(path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no file'}: it is not used")
     if not is_believed(status.st_uid):
-        raise StorageError(_anothers(path, status.st_uid))
+        raise StorageError(_refusal(path, status.st_uid))
     if hasattr(os, "geteuid") and status.st_mode & OTHERS:
         _make_private(path, status)
 
@@ -130,39 +133,40 @@ def _make_private(path: str, status: os.stat_result) -> None:
         if status.st_uid == os.geteuid():
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~OTHERS)
             return
-    except OSError:  # a file system that is read-only, or knows no modes
+    except OSError:  # the file system may be read-only, or have no modes
         pass
     if status.st_mode & OTHERS_WRITE:
         raise StorageError(f"{path} can be written by other users, and that cannot be changed: it is not used")
 
 
 def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
-    """See that no other user can write to the open directory at *path*, as far as it is ours.
+    """Make sure that no other user can write to the open directory at *path*, if it is ours.
 
     Args:
-        is_temporary: it is where every user may make directories: it has to be ours, and is made private.
+        descriptor: its descriptor.
+        is_temporary: its parent is writable by every user: so it has to be ours, and is made private.
 
     Raises:
-        StorageError: it is another user's; root's, too, where it has to be ours.
+        StorageError: it belongs to another user; with *is_temporary*, also if to root.
     """
     if not hasattr(os, "geteuid"):
         return
     status = os.fstat(descriptor)
     is_ours = status.st_uid == os.geteuid()
-    is_refused = is_temporary if is_believed(status.st_uid) else not _is_us_there(status, descriptor)
+    is_refused = is_temporary if is_believed(status.st_uid) else not _is_our_user_there(status, descriptor)
     if is_refused and not is_ours:
-        raise StorageError(_anothers(path, status.st_uid))
+        raise StorageError(_refusal(path, status.st_uid))
     loose = status.st_mode & (OTHERS if is_temporary else OTHERS_WRITE)
     if loose and is_ours:
-        with suppress(OSError):  # of a file system that is read-only, or knows no modes
+        with suppress(OSError):  # the file system may be read-only, or have no modes
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~loose)
 
 
 def real_path(path: str) -> str:
-    """The absolute *path* without links; what does not exist need not.
+    """The absolute *path* with all links resolved; parts of it may be missing.
 
     Raises:
-        StorageError: a link on the way is another user's.
+        StorageError: a link in it belongs to another user.
     """
     if not hasattr(os, "geteuid"):
         return os.path.realpath(path)
@@ -185,7 +189,9 @@ def real_path(path: str) -> str:
             continue
         links += 1
         if links > MAX_LINKS or not is_believed(status.st_uid):
-            raise StorageError(_anothers(here, status.st_uid) if links <= MAX_LINKS else f"{path}: links in a circle")
+            raise StorageError(
+                _refusal(here, status.st_uid) if links <= MAX_LINKS else f"{path}: the links form a loop"
+            )
         target = os.readlink(here)
         done = "/" if target.startswith("/") else done
         todo += target.split("/")[::-1]
@@ -193,16 +199,16 @@ def real_path(path: str) -> str:
 
 
 def temporary_directory_path() -> str:
-    """Where this user's directory for temporary files is; its name can be foreseen, so that processes share it."""
+    """The path of this user's directory for temporary files; it is always the same, so that processes share it."""
     user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
     return os.path.join(tempfile.gettempdir(), f"aiohttp-cache-di{user}")
 
 
 def temporary_directory() -> str:
-    """This user's directory for temporary files, made if there is none.
+    """This user's directory for temporary files, created if it is missing.
 
     Raises:
-        StorageError: another user has made something of that name, or it cannot be made.
+        StorageError: another user has created something with that name, or it cannot be created.
     """
     path = temporary_directory_path()
     try:
@@ -220,7 +226,7 @@ def temporary_directory() -> str:
     return path
 
 
-def _anothers(path: str, owner: int) -> str:
+def _refusal(path: str, owner: int) -> str:
     return (
         f"{path} belongs to the user {owner}, and this program runs as {os.geteuid()}: it is not used; "
         "delete it, or give the cache another place"
@@ -228,10 +234,11 @@ def _anothers(path: str, owner: int) -> str:
 
 
 def whole_path(name: str) -> str:
-    """*name* as an absolute path, ``~`` being a home; a name that is absolute needs no working directory.
+    """*name* as an absolute path, with ``~`` expanded; if it is absolute, the working directory need not exist.
 
     Raises:
-        StorageError: there is no such home, as of a user whom the system does not know where HOME is not set.
+        StorageError: the home directory is unknown, for example because HOME is not set and the system has no entry for
+            the user.
     """
     if name[:1] == "~":
         name, given = os.path.expanduser(name), name

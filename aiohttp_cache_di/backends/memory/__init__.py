@@ -1,8 +1,8 @@
-"""Storage in this process's memory: a store that answers at once, and the face of it that is a dict too.
+"""Storage in this process's memory: a store that answers without waiting, and a storage that is also a dict.
 
-``store`` keeps entries packed (``packed``), and open for a while once they are asked for, within bounds of number and
-bytes. It is `Immediate`: what is not at hand is not there, so nothing about it is awaited, batched or leased. ``face``
-shows it to users as items by key. The room may import the contract and `backends.wrap`, and no driver.
+``store`` has entries in a packed form (``packed``), and unpacked for a while after they were used, within limits of
+number and bytes. It is `Immediate`: it always knows whether a key exists, so nothing about it is awaited, batched or
+leased. ``face`` is the storage for users: items by key. May import the contract and `backends.wrap`, and no driver.
 """
 
 from __future__ import annotations

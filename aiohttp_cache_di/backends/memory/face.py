@@ -1,4 +1,4 @@
-"""The storage in memory as its users see it: items by key, and a dict too."""
+"""`DictCache`, the storage in memory: items by key, and also a dict."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["DictCache"]
 
 
 class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the seeds' API has it both
-    """Entries in a dict of this process, shared by all who share the object; gone when the process ends.
+    """Entries in a dict of this process; all users of the object share them, and they are lost when the process ends.
 
-    They are packed as they come; those that were asked for lately are kept open too.
+    Entries are stored in a packed form; those that were used lately are kept unpacked, too.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:StorageOptions")
@@ -41,19 +41,19 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
         """Make an empty storage.
 
         Args:
-            secret_key: signs what `serialize` makes; entries never leave the process, so they are not signed.
-            salt: distinguishes uses of one key.
-            serializer: used by `serialize` and `deserialize` alone.
-            kwargs: ``max_entries``, None for no bound by default; ``max_bytes``, 64 MiB by default; those of a backend
-                that a storage does not need are passed over.
+            secret_key: signs the output of `serialize`; entries never leave the process, so they are not signed.
+            salt: separates different uses of one key.
+            serializer: used only by `serialize` and `deserialize`.
+            kwargs: ``max_entries``, by default None for no bound; ``max_bytes``, by default 64 MiB; options of a
+                backend that do not concern a storage are ignored.
 
         Raises:
-            TypeError: an option is not known.
+            TypeError: an option is unknown.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         store = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
         super().__init__(StoreStack(store, EntryCodec(secret_key, salt)))
-        self._serializer = serializer  # for `serialize`: what is kept here needs none
+        self._serializer = serializer  # for `serialize`; items in memory are not serialized
 
     @property
     def _store(self) -> MemoryStore:
@@ -64,24 +64,24 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     @property
     def total_bytes(self) -> int:
-        """What the store weighs against its bound."""
+        """The size of all entries, as it is compared with ``max_bytes``."""
         return self._store.total_bytes
 
     def peek(self, key: str) -> StoredResponse | None:
-        """Return the entry at once."""
+        """Return the response under *key*."""
         return self._store.peek(key)
 
     def put(self, entry: StoredResponse) -> None:
-        """Store *entry* at once, and let others go where a bound asks for it."""
+        """Store *entry*, and evict others if a bound is exceeded."""
         self[entry.key] = entry
 
     async def read_entry(self, key: str) -> StoredResponse | None:
-        """Return the entry, following one alias."""
+        """Return the response under *key*, following one alias."""
         item = self._store.data.get(key)
         return self._store.peek(item if type(item) is str else key)
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store *item* under *key*, whatever it is; a body that is in a file is read."""
+        """Store any *item* under *key*; a body that is in a file is read into memory."""
         if isinstance(item, CachedResponse):
             stored = await in_memory(item.stored)
             item = item if stored is item.stored else CachedResponse.from_stored(stored)
@@ -92,7 +92,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
         return self._seen(self._store.take(key)) if key in self else default
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
-        """Iterate over the items, with a pause for others now and then."""
+        """Iterate over the items, yielding to the event loop at intervals."""
         async with aclosing(self.keys()) as keys:
             async for key in keys:
                 if key in self and (item := await self._usable(key, self._store.item(key))) is not None:
@@ -105,16 +105,16 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     # ---- the mapping
 
-    @property  # type: ignore[override]  # a view: others may share the store
+    @property  # type: ignore[override]  # a view, since storages share the store
     def data(self) -> MutableMapping[str, Any]:
-        """What is shown, as a dict: `UserDict` does with it what is done with this object."""
+        """The items that are shown, as a dict, on which `UserDict` works."""
         return _Shown(self._store, self._leads_on)
 
     @data.setter
     def data(  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
         self, items: MutableMapping[str, Any]
     ) -> None:
-        if not items:  # UserDict begins with nothing, which is to change nothing
+        if not items:  # UserDict's initialiser sets an empty dict, which must not clear the store
             return
         for key in list(self.data):
             del self[key]
@@ -126,10 +126,10 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
 
 class _Shown(MutableMapping[str, Any]):
-    """The items of a store that a face shows.
+    """A dict of the items of a store that a storage shows.
 
     Args:
-        leads_on: as `StackCache` has it.
+        leads_on: see `StackCache`.
     """
 
     def __init__(self, store: MemoryStore, leads_on: bool | None) -> None:

@@ -1,4 +1,4 @@
-"""Responses at rest in memory."""
+"""The packed form of responses in memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 __all__ = ["CommonLines", "Packed"]
 
 MAX_LINES: Final = 256
-MAX_LINE_BYTES: Final = 1024  # as a content security policy may take; with MAX_LINES, all take half a MiB at most
-OF_FEW: Final = frozenset(
-    {b"etag", b"date", b"expires", b"age"}
-)  # of one response, or of many at a time and none later
+MAX_LINE_BYTES: Final = 1024  # enough for a content security policy; with MAX_LINES, half a MiB at most for all
+# Headers whose lines are in one response only, or in many at one time and in none later.
+OF_FEW: Final = frozenset({b"etag", b"date", b"expires", b"age"})
 
 Line: TypeAlias = tuple[bytes, bytes]
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
-    """An entry at rest: two pieces of bytes weigh half of what its objects do, and give the collector no work.
+    """A packed entry: two bytes objects take half the memory of its objects, and no work of the garbage collector.
 
     Args:
-        head: its header lines, and its other fields but the key, which the table has, and the body, as MessagePack.
-        body: as in `StoredResponse`: the same object.
+        head: the header lines and all other fields, except the key (which the table has) and the body, as MessagePack.
+        body: the same object as in the `StoredResponse`.
         store_until: as in `StoredResponse`.
         objects_bytes: as in `StoredResponse`.
     """
@@ -38,25 +37,25 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def open_bytes(self) -> int:
-        """What it weighs besides while it is open."""
+        """The additional size while the entry is also kept unpacked."""
         return len(self.head) + self.objects_bytes
 
 
 class CommonLines:
-    """Header lines that many responses have; in a packed entry, a number stands for each.
+    """Header lines that many responses share; packed entries have numbers instead of these lines.
 
-    Most of a head are lines that all responses of a service share. A line is numbered when it comes a second time, and
-    stays so: the first `MAX_LINES` are enough. Not thread-safe, but for `unpacked`.
+    Most header lines are the same in all responses of a service. A line gets a number when it occurs for the second
+    time, for good; `MAX_LINES` of them are enough. Not thread-safe, except `unpacked`.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[Line, int] = {}
         self._lines: list[Line] = []
-        self._seen: dict[Line, None] = {}  # once, lately
+        self._seen: dict[Line, None] = {}  # lines that have occurred once, lately
         self._decode = _decoder().decode
 
     def at_rest(self, entry: StoredResponse, key: str) -> Packed | StoredResponse:
-        """*entry* as it is kept under *key*: as it is, where it has no packed form."""
+        """The packed form of *entry* under *key*, or the entry itself if it cannot be packed."""
         lines, number_of = entry.raw_headers, self._numbers.get
         try:
             mixed = [
@@ -67,19 +66,19 @@ class CommonLines:
         except (TypeError, ValueError, OverflowError):
             return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
         until = entry.store_until
-        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
+        # A copy, since the encoder over-allocates the bytes that it returns. All entries share one infinity.
         head = bytes(memoryview(head))
         return Packed(head, entry.body, math.inf if until == math.inf else until, entry.objects_bytes)
 
     def unpacked(self, packed: Packed, key: str) -> StoredResponse:
-        """The entry that is kept under *key*."""
+        """The entry that was *packed* under *key*."""
         mixed, rest = self._decode(packed.head)
         common = self._lines
         lines: RawHeaders = tuple([line if isinstance(line, tuple) else common[line] for line in mixed])
         return msgspec.structs.replace(rest, key=key, body=packed.body, raw_headers=lines)
 
     def _noted(self, line: Line) -> int | Line:
-        """*line*, or the number that it has from now on."""
+        """*line*, or its number if it gets one now."""
         name, value = line
         if name.lower() in OF_FEW or len(self._lines) >= MAX_LINES:
             return line

@@ -1,4 +1,4 @@
-"""A store in this process's memory: bounded by entries and bytes; what has expired goes first."""
+"""The store in this process's memory, with bounds of entries and bytes; expired entries are evicted first."""
 
 from __future__ import annotations
 
@@ -24,31 +24,29 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DEFAULT_MAX_BYTES", "MemoryStore"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its bytes: objects, the table's slot and the expiry queue's
-CHUNK = 100  # entries dealt with before the loop gets its turn: a millisecond at the most
-SIFTED = 4  # places of the expiry queue that are looked at for each one that is added
-MAX_OPEN = 1024
-
-
-MAX_MARKS = 100_000  # records of purges; what the oldest is about is older still
+ENTRY_OVERHEAD_BYTES = 400  # of an entry besides its bytes: objects, slots in the table and in the expiry queue
+CHUNK = 100  # entries processed before yielding to the event loop: a millisecond at most
+SIFTED = 4  # items of the expiry queue that are checked for each one that is added
+MAX_OPEN = 1024  # entries that are kept unpacked, too
+MAX_MARKS = 100_000  # records of purges; the oldest concerns only responses that are older still
 
 
 class Due(msgspec.Struct, frozen=True, order=True, gc=False):
-    """When the entry under *key* may go (POSIX time): what is due first is the least."""
+    """When the entry under *key* expires (POSIX time); orders by time."""
 
     until: float
     key: str
 
 
 class MemoryStore:
-    """Items in a dict of this process; gone when the process ends.
+    """Items in a dict of this process; lost when the process ends.
 
-    Responses are packed as they come, while their bytes are in the processor's cache: many are never asked for. Those
-    that were asked for lately are kept open too. Users' tests may put any object in place of a response.
+    Responses are packed when they are stored, while their bytes are in the processor's cache; many are never used.
+    Those that were used lately are kept unpacked ("open"), too. Users' tests may store any object as a response.
 
     Args:
-        max_entries: how many items are kept at most; None for no bound.
-        max_bytes: how many bytes they may weigh together; None for no bound.
+        max_entries: most items; None for no bound.
+        max_bytes: most bytes of all items together; None for no bound.
     """
 
     limits: Limits = Limits(batch=1000)
@@ -60,21 +58,22 @@ class MemoryStore:
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
         self.marks: OrderedDict[str, Any] = OrderedDict()
-        """Records that tell of purges, apart: no bound drops one while there is what it is about."""
+        """Records of purges, apart from the items, so that none is evicted while it may concern a stored response."""
         self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
-        """Tells what is given in place of a response that has tags (`Judging`)."""
+        """Returns what to use in place of a response with tags (`Judging`)."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes: int = 0
         self._lines = CommonLines()
         self._lock = threading.RLock()  # event loops in several threads may share the store
-        self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
-        # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
+        self._others: set[str] = set()  # keys of items that are no `StoredResponse`: aliases, and objects of users
+        # Heaps by store_until, which may contain deleted or replaced entries; sifting drops these from the second heap.
         self._queue: list[Due] = []
         self._unsifted: list[Due] = []
-        self._open: OrderedDict[str, StoredResponse] = OrderedDict()  # the first opened first
+        # Entries that are kept unpacked, the first unpacked first.
+        self._open: OrderedDict[str, StoredResponse] = OrderedDict()
 
-    # ---- at once
+    # ---- without waiting
 
     def peek(self, key: str) -> StoredResponse | None:
         """Return the response under *key*."""
@@ -83,7 +82,7 @@ class MemoryStore:
             item = self.data.get(key)
             if item is None:
                 return self.marks.get(key) if self.marks else None
-            if (entry := self._opened(key, item)) is None:
+            if (entry := self._unpack(key, item)) is None:
                 return None
         self._order.used(key)
         return entry if entry.tagging is None else self.judge(entry)
@@ -94,33 +93,33 @@ class MemoryStore:
         return self.data.get(key) if item is None else item
 
     def keep(self, record: Record) -> bool:
-        """Keep a record, and let others go where a bound asks for it; False where it is too large for the bounds."""
+        """Store *record*, and evict others if a bound is exceeded; False if the record alone exceeds a bound."""
         with self._lock:
             self._put(record.key, record.item, None)
             return record.key in self.data or record.key in self.marks
 
     def item(self, key: str) -> Any:
-        """The item under *key*, which stays as packed as it is; KeyError where there is none."""
+        """The item under *key*, without keeping it unpacked; KeyError if it is missing."""
         item = self.data[key]
         return (self._open.get(key) or self._lines.unpacked(item, key)) if type(item) is Packed else item
 
     def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
-        """Have *item* under *key*.
+        """Store *item* under *key*.
 
         Args:
-            leads_on: whether it counts as a redirect or an alias; None to look at it.
+            leads_on: whether it counts as a redirect or an alias; None to decide by the item.
         """
         with self._lock:
             self._put(key, item, leads_on)
 
     def drop(self, key: str) -> None:
-        """Drop the item under *key*, if there is one."""
+        """Delete the item under *key*, if there is one."""
         with self._lock, contextlib.suppress(KeyError):
             if self.marks.pop(key, None) is None:
                 self._pop(key)
 
     def take(self, key: str) -> Any:
-        """Drop the item under *key* and return it; KeyError where there is none."""
+        """Delete the item under *key* and return it; KeyError if it is missing."""
         with self._lock:
             item = self.item(key)
             self._pop(key)
@@ -136,22 +135,22 @@ class MemoryStore:
         ]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys*."""
+        """Whether each of *keys* has a redirect or an alias; None if it is missing."""
         return [key in self.leading_on if key in self.data else None for key in keys]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*."""
+        """Store *records*."""
         for record in records:
             self.set(record.key, record.item)
         return [0] * len(records)
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*."""
+        """Delete *keys*."""
         for key in keys:
             self.drop(key)
 
     async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
-        """Make responses stale where they are, with a pause for others now and then."""
+        """Make responses stale, yielding to the event loop at intervals; return the keys of other objects."""
         left: list[str] = []
         for count, key in enumerate(keys, 1):
             with self._lock:
@@ -166,8 +165,10 @@ class MemoryStore:
         return left
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all items, with a pause for others after each page."""
-        keys = list(dict[str, Any].keys(self.data))  # not in the order of use, which takes ten times as long
+        """Iterate over all items, yielding to the event loop after each page."""
+        keys = list(
+            dict[str, Any].keys(self.data)
+        )  # in insertion order; the order of the OrderedDict takes ten times as long
         for first in range(0, len(keys), CHUNK):
             page: list[Row] = []
             for key in keys[first : first + CHUNK]:
@@ -178,15 +179,15 @@ class MemoryStore:
             await asyncio.sleep(0)
 
     async def usage(self) -> Usage:
-        """How much is held, and what it weighs."""
+        """The number and size of the items."""
         return Usage(len(self.data), self.total_bytes)
 
     async def count_marks(self) -> int:
-        """None of what is counted: they are kept apart."""
+        """0, since `usage` does not count marks, which are stored apart."""
         return 0
 
     async def clear(self) -> None:
-        """Drop everything: at once, but give the memory back with a pause for others now and then."""
+        """Delete everything at once, but free the memory in steps, yielding to the event loop."""
         with self._lock:
             old = self.data
             self.data = OrderedDict()
@@ -194,7 +195,7 @@ class MemoryStore:
             queues = self._queue, self._unsifted
             self._queue, self._unsifted = [], []
             self._open.clear()
-            self._foreign.clear()
+            self._others.clear()
             self.leading_on.clear()
             self.marks.clear()
             self.total_bytes = 0
@@ -206,16 +207,16 @@ class MemoryStore:
             await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Nothing is held that would have to be released."""
+        """Do nothing: there is nothing to release."""
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*, with a pause for others now and then."""
+        """Delete entries that have expired at *now*, yielding to the event loop at intervals; return how many."""
         count = 0
         while self._drop_expired(now):
             count += 1
             if count % CHUNK == 0:
                 await asyncio.sleep(0)
-        expired = {key for key in self._foreign if getattr(self.data[key], "is_expired", False)}
+        expired = {key for key in self._others if getattr(self.data[key], "is_expired", False)}
         await self.delete(expired)
         return count + len(expired)
 
@@ -237,7 +238,7 @@ class MemoryStore:
             until = item.store_until
             item = self._lines.at_rest(item, key)
         else:
-            self._foreign.add(key)
+            self._others.add(key)
         self.data[key] = item
         weight = _weight(item)
         self.total_bytes += weight
@@ -265,15 +266,15 @@ class MemoryStore:
         self._order.went(key)
 
     def _forget(self, key: str) -> None:
-        """What is known of the item under *key* holds no more."""
+        """Remove the item under *key* from all tables but `data`."""
         if key in self.data:
             self._close(key)
             self.total_bytes -= _weight(self.data[key])
-            self._foreign.discard(key)
+            self._others.discard(key)
             self.leading_on.discard(key)
 
-    def _opened(self, key: str, item: Any) -> StoredResponse | None:
-        """The entry that *item* is; it is kept open for a while."""
+    def _unpack(self, key: str, item: Any) -> StoredResponse | None:
+        """Unpack *item*, and keep the entry open for a while; None if it is no response."""
         if type(item) is not Packed:
             return item if type(item) is StoredResponse else None
         packed: Packed = item
@@ -290,24 +291,24 @@ class MemoryStore:
         return entry
 
     def _close(self, key: str) -> None:
-        """Keep the entry under *key* open no more, if it is."""
+        """Drop the unpacked entry of *key*, if there is one."""
         if self._open.pop(key, None) is not None:
-            self.total_bytes -= self.data[key].open_bytes  # nothing else is ever open
+            self.total_bytes -= self.data[key].open_bytes  # only packed items are ever open
 
     def _has_room(self) -> bool:
-        """Whether the bounds are far away, as they commonly are."""
+        """Whether no bound is nearly reached, which is the usual case."""
         return (self.max_bytes is None or self.total_bytes <= self.max_bytes * NEARLY_FULL) and (
             self.max_entries is None or len(self.data) <= self.max_entries * NEARLY_FULL
         )
 
     def _over_bounds(self) -> bool:
-        """Whether more is held than a bound allows."""
+        """Whether a bound is exceeded."""
         return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
             self.max_entries is not None and len(self.data) > self.max_entries
         )
 
     def _evict(self) -> None:
-        """Let entries go until the bounds hold; the lock is held."""
+        """Evict entries until no bound is exceeded; the caller holds the lock."""
         now = time.time()
         evicted = 0
         while self.data and self._over_bounds():
@@ -318,7 +319,7 @@ class MemoryStore:
             self.events.evicted(evicted)
 
     def _drop_expired(self, now: float) -> bool:
-        """Drop one entry that has expired, if there is one."""
+        """Delete one expired entry, if there is one."""
         with self._lock:
             return self._drop_first_expired(now)
 
@@ -332,11 +333,11 @@ class MemoryStore:
         return False
 
     def _sift_queue(self) -> None:
-        """The queue names most entries in vain: leave those out, a few at a time, for they may be many."""
+        """Remove outdated items from the expiry queue, a few at a time, since there may be many."""
         if not self._unsifted:
             self._queue, self._unsifted = [], self._queue
         for _ in range(min(SIFTED, len(self._unsifted))):
-            due = self._unsifted.pop()  # without its last place, a heap is one still
+            due = self._unsifted.pop()  # a heap without its last item is still a heap
             if self._is_kept_until(due):
                 heapq.heappush(self._queue, due)
 
@@ -350,7 +351,7 @@ def _as_it_is(entry: StoredResponse) -> StoredResponse | None:
 
 
 def _weight(item: object) -> int:
-    """What *item* weighs against the bound, in bytes."""
+    """The size of *item*, in bytes, as it is compared with ``max_bytes``."""
     if type(item) is Packed:
         return len(item.head) + len(item.body) + ENTRY_OVERHEAD_BYTES
     if isinstance(item, StoredResponse):

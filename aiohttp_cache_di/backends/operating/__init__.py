@@ -1,12 +1,12 @@
-"""What operators ask of a backend: what is in there, why, and to have some of it gone.
+"""For operators: list what is stored, explain a decision, and delete or purge entries.
 
-Four classes hold the methods that users call, each on top of the next; what the methods do is in the other modules, so
-that a user's subclass of `CacheBackend` shares few names with us::
+Four classes have the methods that users call, each a base of the one above it; the work is done in functions of the
+other modules, so that few of our names can collide with those of a user's subclass of `CacheBackend`::
 
-    explaining   `explain`: makes an `explanation` of what `searching` finds and decides by a `store_view`
-    operated     `entries`, `purge`, `usage`: what a `selection` says, in a user's `terms`; `purging` drops it
-    urls         `has_url`, `delete_url`, `get_urls`: what is kept for one URL
-    deleting     `bulk_delete`, `invalidate`: what goes with a response that is deleted
+    explaining   `explain`: an `explanation`, made by `searching`, which looks the request up in a `store_view`
+    operated     `entries`, `purge`, `usage`: a `selection` of entries, by a user's `terms`; `purging` deletes them
+    urls         `has_url`, `delete_url`, `get_urls`: the entries of one URL
+    deleting     `bulk_delete`, `invalidate`: delete responses together with related entries
 
 May import the settings of a backend (`configured`), `stacked`, `storage`, `wrap` and `store`; no store of its own.
 """

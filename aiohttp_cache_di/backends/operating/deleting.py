@@ -1,4 +1,4 @@
-"""What goes with a response that is deleted: its variants, the redirects that lead to it, and what it leads to."""
+"""Deletes responses with their variants, the redirects that lead to them, and what they redirect to."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Deleting", "next_key", "related"]
 
 _FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
-"""Whether what is deleted takes along what it leads to: where a user deletes it, not where a response does."""
+"""Whether a deletion includes the targets of redirects: yes if a user deletes, no if a response invalidates."""
 
 
 _DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
-"""How many entries have gone since what is outdated began to be deleted."""
+"""The number of entries that the current invalidation has deleted."""
 
 
 class Deleting(Stacked):
-    """Deletes responses with what belongs to them."""
+    """Deletes responses with related entries."""
 
     @abstractmethod
     def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
@@ -35,7 +35,7 @@ class Deleting(Stacked):
         """See `CacheBackend`."""
 
     async def bulk_delete(self, keys: set[str]) -> None:
-        """Delete several responses with what belongs to them; missing ones are no error."""
+        """Delete several responses with related entries; missing ones are no error."""
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
         if _FOLLOWS_ONWARD.get():
             await self.stack.delete(await related(self, keys))
@@ -45,13 +45,13 @@ class Deleting(Stacked):
             _DROPPED.set(_DROPPED.get() + there)
 
     async def invalidate(self, keys: set[str]) -> int:
-        """Delete what responses of these *keys* have made outdated: with variants and redirects that lead to it.
+        """Delete the entries under *keys*, which a response has made outdated, with variants and redirects to them.
 
-        What it leads to stays: that is of another resource, perhaps of another origin, of which such a response has
-        nothing to say (RFC 9111 §4.4). A `delete` of the user's is asked.
+        The targets of redirects are not deleted: they are other resources, perhaps of another origin, and such a
+        response must not invalidate them (RFC 9111 §4.4). A `delete` that the user has overridden is called.
 
         Returns:
-            How many entries went, as far as the library's own methods have deleted them.
+            The number of deleted entries, without those that a user's own `delete` has deleted.
         """
         token, count = _FOLLOWS_ONWARD.set(False), _DROPPED.set(0)
         try:
@@ -67,7 +67,7 @@ class Deleting(Stacked):
 
 
 async def related(backend: Deleting, keys: Collection[str]) -> set[str]:
-    """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
+    """*keys* with their variants, the redirects that lead to them and the targets of redirects; reads each once."""
     found, wanted = set[str](), set(keys)
     while wanted:
         found |= wanted
@@ -84,7 +84,7 @@ async def related(backend: Deleting, keys: Collection[str]) -> set[str]:
 
 
 async def _related_backwards(backend: Deleting, keys: Collection[str]) -> tuple[set[str], int]:
-    """*keys* themselves, their variants, and the redirects before them; and how many of them are there."""
+    """*keys* with their variants and the redirects that lead to them; and how many of them are stored."""
     variants, before = set[str](), set[str]()
     items = await backend.stack.items(keys)
     for item in items:
@@ -94,7 +94,7 @@ async def _related_backwards(backend: Deleting, keys: Collection[str]) -> tuple[
             variants.update(ref.key for ref in entry.variants)
         if loaded is not None and not isinstance(loaded, str) and not item_leads_on(item):
             before.update(_belonging_to(backend, loaded))
-    # What once led here may be a response by now.
+    # An earlier redirect to this response may have been replaced by a response, which is not deleted.
     variants -= set(keys)
     kinds = await backend.stack.kinds((before | variants) - set(keys))
     going = variants | {key for key, leads_on in kinds.items() if leads_on}
@@ -102,7 +102,7 @@ async def _related_backwards(backend: Deleting, keys: Collection[str]) -> tuple[
 
 
 def _belonging_to(backend: Deleting, response: Any) -> Iterable[str]:
-    """The keys of what is stored for the sake of *response*."""
+    """The keys of the variants of *response*, and of the redirects that lead to it."""
     stored = getattr(response, "stored", response)
     if isinstance(stored, StoredResponse):
         return (*(ref.key for ref in stored.variants), *stored.history)
@@ -110,7 +110,7 @@ def _belonging_to(backend: Deleting, response: Any) -> Iterable[str]:
 
 
 def next_key(hop: Any) -> str | None:
-    """The key of what a stored redirect leads to, where it is known."""
+    """The key of the target of a stored redirect or alias, if it is known."""
     if hop is None or isinstance(hop, str):
         return hop
     stored = getattr(hop, "stored", hop)

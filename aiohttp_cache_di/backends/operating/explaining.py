@@ -1,4 +1,4 @@
-"""What the cache would do with a request now, and why; found out without the network, and without changing anything."""
+"""`explain`: what the cache would do with a request now, and why; without asking the origin or changing anything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed 
 
 
 class Explained(Operated, Configured):
-    """Explains what it would do."""
+    """Explains what the cache would do with a request."""
 
     async def explain(
         self,
@@ -48,10 +48,10 @@ class Explained(Operated, Configured):
         principal: Principal = None,
         **kwargs: Any,
     ) -> Explanation:
-        """Tell what the cache would do with a request now, and why, without asking the origin.
+        """Explain what the cache would do with a request now, and why, without asking the origin.
 
-        A session adds headers, cookies and credentials of its own to its requests: `CachedSession.explain` knows them.
-        A store that fails is no error here: what a request would do then is told, and why the store does not answer.
+        A session adds its own headers, cookies and credentials to requests: use `CachedSession.explain` for them.
+        A store that fails is no error: the explanation then has what a request would do, and why the store fails.
 
         Args:
             kwargs: the other arguments of the request.
@@ -87,13 +87,13 @@ class Explained(Operated, Configured):
         follows: bool = True,
         passed_by: str = "",
     ) -> Explanation:
-        """As `explain`, of a request that has become a question.
+        """Like `explain`, for a request that has been turned into a `FullQuestion`.
 
         Args:
-            get_key: the key of the same request to GET.
-            wishes: those of the request for itself.
-            follows: it goes on where a redirect leads.
-            passed_by: why the cache is not asked; "" where it is.
+            get_key: the key of the same request with the method GET.
+            wishes: the caching options of the request itself.
+            follows: whether the request follows redirects.
+            passed_by: why the request bypasses the cache; "" if it does not.
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
         view = StoreView(self, self.entries)
@@ -124,10 +124,10 @@ class Explained(Operated, Configured):
 def _hint(
     trace: Trace, view: StoreView, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
 ) -> None:
-    """Let *trace* say what is known of why nothing is selected.
+    """Add to *trace* why no stored response is selected, as far as that is known.
 
     Args:
-        own: the keys of what the request may be answered with.
+        own: the keys under which a response to the request would be stored.
     """
     if view.is_incomplete:
         trace.hints["selected"] = view.error
@@ -157,33 +157,33 @@ def _partition(
 
 
 def _settings(backend: Configured, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
-    """The settings that apply to a request, and what says so."""
+    """The settings that apply to a request, each with its source."""
     pattern, found = backend.url_rules.pattern_of(url), backend.url_rules.match(url)
     by_pattern = f"urls_expire_after[{pattern!r}]"
-    said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
+    settings = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
     is_by_pattern = found is not None and (found.value is not None or not found.says_more)
     source = by_pattern if is_by_pattern else "the backend"
     source = source if wishes.get("expire_after") is None else "the request"
     lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
     insisted = ", which overrides the origin" if rules.override_origin else ""
-    said.append(f"expire_after says {lifetime}{insisted}, by {source}")
+    settings.append(f"expire_after says {lifetime}{insisted}, by {source}")
     for name in ("stale_if_error", "stale_while_revalidate"):
         window_s: float | None = getattr(rules, f"{name}_s")
         if window_s is not None:
             by = "the request" if wishes.get(name) is not None else "the backend"
             by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
             window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
-            said.append(f"{name}={window}, by {by}")
-    said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
-    said += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
-    return said
+            settings.append(f"{name}={window}, by {by}")
+    settings += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+    settings += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
+    return settings
 
 
 def _status_of(decision: RequestDecision, tag: str) -> str:
-    """What a response would say.
+    """The Cache-Status of the response.
 
     Args:
-        tag: for which what is stored is not used as it is.
+        tag: the tag whose purge affects the stored response; "" for none.
     """
     if isinstance(decision, Bypass):
         return forwarded(decision.reason)

@@ -1,4 +1,4 @@
-"""An explanation, as a value, as text and as JSON."""
+"""`Explanation`: the result of `explain`, as a value, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """What the cache would do with a request, and why.
 
     Attributes:
-        method, url: of the request; the URL as it may be stored and shown.
-        key: under which its response is kept; "" where it never is.
-        partition: a short id of the principal or the credentials that it is for; "" for everyone.
-        decision: the name of the decision, as docs/caching.md has it.
-        cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
-        steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
-        settings: those that apply, and what says so.
-        stored: all that is kept for the URL, by any method, for anyone, in any variant; as far as the store answers.
-        store_error: why the store does not answer, with its place and without secrets; "" where it does.
+        method: the method of the request.
+        url: its URL, with secrets and ignored values replaced.
+        key: the key of its response; "" if that is never stored.
+        partition: a short id of the principal or the credentials of the request; "" for everyone.
+        decision: the name of the decision, as in docs/caching.md.
+        cache_status: the Cache-Status of the response (RFC 9211), as far as it is known without asking the origin.
+        steps: the questions of docs/caching.md that led to the decision, each with the values that decided it.
+        settings: the settings that apply, each with its source.
+        stored: the entries for the URL, of any method, principal and variant, as far as the store answers.
+        store_error: why the store does not answer, with its place and without secrets; "" if it does.
     """
 
     method: str
@@ -39,10 +40,10 @@ class Explanation(Struct, frozen=True, kw_only=True):
     store_error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        told: dict[str, Any] = to_builtins(self)
-        told["stored"] = [info.as_dict() for info in self.stored]
-        return told
+        """The explanation as a dict of JSON types."""
+        found: dict[str, Any] = to_builtins(self)
+        found["stored"] = [info.as_dict() for info in self.stored]
+        return found
 
     def __str__(self) -> str:
         lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
@@ -58,7 +59,7 @@ def _and(because: str) -> str:
 
 
 def _line(info: EntryInfo) -> str:
-    told = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
-    told += [f"varies on {info.variant}"] if info.variant else []
-    told += [f"for principal {info.partition}"] if info.partition else []
-    return ", ".join(told)
+    parts = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
+    parts += [f"varies on {info.variant}"] if info.variant else []
+    parts += [f"for principal {info.partition}"] if info.partition else []
+    return ", ".join(parts)

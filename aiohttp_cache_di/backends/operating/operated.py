@@ -1,4 +1,4 @@
-"""What operators ask of a cache: what is in there, how much that is, and to have some of it gone."""
+"""`entries`, `purge` and `usage`: list, purge and measure what is stored."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["Operated"]
 
-COUNTED_WITHIN_S: Final = 1.0
+COUNTED_WITHIN_S: Final = 1.0  # how long a purge by tags waits for its count
 
 
 class Operated(Addressed):
-    """Shows what is stored, and purges it, by what is told of entries without their bodies."""
+    """Lists and purges entries by their infos, without reading their bodies."""
 
     @abstractmethod
     async def clear(self) -> None:
         """See `CacheBackend`."""
 
     async def entries(self, **selectors: Unpack[Selectors]) -> AsyncGenerator[EntryInfo]:
-        """Iterate over what is told of the entries that meet all of *selectors*; of all without any.
+        """Iterate over the infos of the entries that meet all *selectors*, or of all entries if there are none.
 
-        Redirects are among them, and what has expired and is kept to be validated. In bounded memory; an entry that is
-        stored or dropped meanwhile may be met or not. Close it where you leave it early (`contextlib.aclosing`).
+        They include redirects, and expired entries that are stored to be validated. Memory is bounded. Entries that are
+        written or deleted meanwhile may be included or not. If you leave the loop early, close the iterator
+        (`contextlib.aclosing`).
 
         Args:
             selectors: see `Selectors`.
 
         Raises:
-            ConfigurationError: a selector has a value that cannot be used.
+            ConfigurationError: a selector has an invalid value.
         """
         async with aclosing(self._selected(selectors)) as pages:
             async for page in pages:
@@ -49,32 +50,32 @@ class Operated(Addressed):
     async def purge(
         self,
         *,
-        all: bool = False,  # as people say it
+        all: bool = False,  # shadows the builtin, but is the clearest name
         soft: bool = False,
         dry_run: bool = False,
         count_within_s: float = COUNTED_WITHIN_S,
         **selectors: Unpack[Selectors],
     ) -> Purged:
-        """Drop the entries that meet all of *selectors*: of all methods, variants and principals.
+        """Delete the entries that meet all *selectors*, of any method, variant and principal.
 
-        Every process that uses the store sees the effect with its next request. A purge by *tags* alone has it at once,
-        however many entries have them: a response that is on its way counts as purged, too, and what is concerned is
-        counted and dropped afterwards.
+        Every process that uses the store sees the effect with its next request. A purge by *tags* alone takes effect at
+        once, however many entries have them, and also concerns responses that are still arriving; the entries are
+        counted and deleted afterwards.
 
         Args:
-            all: every entry, and no selector; without it there has to be one.
-            soft: those that are fresh are stale from now on rather than gone, and so are validated, or stand in for an
-                error where that is allowed.
-            dry_run: drop nothing, and tell what would be.
+            all: purge every entry; without it, at least one selector is required, and with it none is allowed.
+            soft: make fresh entries stale instead of deleting them, so that they are validated, or used instead of an
+                error if that is allowed.
+            dry_run: delete nothing, and return what would be deleted.
             count_within_s: seconds for which a purge by *tags* alone waits for the count; ``inf`` for as long as it
                 takes.
             selectors: see `Selectors`.
 
         Returns:
-            How many entries are concerned, and how large their bodies are.
+            The number of entries, and the total size of their bodies.
 
         Raises:
-            ConfigurationError: nothing is selected, or all and a part, or a selector has a value that cannot be used.
+            ConfigurationError: there is no selector, there is one besides *all*, or one has an invalid value.
         """
         if not all and not _names(selectors):
             raise ConfigurationError("purge(): select what is to go (url=, host=, match= …), or say all=True")
@@ -98,17 +99,17 @@ class Operated(Addressed):
         return Purged(totals.entries, totals.bytes)
 
     async def usage(self) -> Usage:
-        """How much is stored, by all processes that use the store."""
+        """How much is stored, by all processes that share the store."""
         return await upkeep.usage(self.stack)
 
     def _selected(self, selectors: Selectors, *, fresh_at: float = -math.inf) -> AsyncGenerator[Sequence[EntryInfo]]:
         wanted = selection(selectors, ignored_params=self.ignored_params, ordered=self.is_ordered)
         if fresh_at == -math.inf:
             return upkeep.infos(self.stack, wanted)
-        # What has been made stale is written anew, and may be met again.
+        # An entry that was made stale is written again, and so may be listed twice.
         return upkeep.infos(self.stack, wanted.having(lambda info: info.fresh_until > fresh_at))
 
 
 def _names(selectors: Selectors) -> set[str]:
-    """The names of those that select anything."""
+    """The names of the selectors that are set."""
     return {name for name, value in selectors.items() if value is not None and value is not False}

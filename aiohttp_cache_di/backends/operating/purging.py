@@ -1,4 +1,4 @@
-"""How a purge goes: what it has concerned so far, and how the entries that it concerns are dropped or made stale."""
+"""The work of a purge: counting entries, and deleting them or making them stale."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from aiohttp_cache_di.telemetry import CacheStats
 __all__ = ["PurgeTotals", "TagPurge", "drop_all", "in_batches", "soften"]
 
 PURGED_AT_A_TIME: Final = 256
-SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
+SOFTENED_AT_A_TIME: Final = 32  # fewer, since their bodies are read
 
 
 class PurgeTotals:
-    """What a purge has concerned so far.
+    """The number and size of the entries that a purge has found so far.
 
     Args:
-        stats: what counts it too, if anything does.
+        stats: counters that are increased, too; None for none.
     """
 
     def __init__(self, stats: CacheStats | None = None) -> None:
@@ -37,7 +37,7 @@ class PurgeTotals:
         self.bytes: int = 0
 
     def add(self, infos: Collection[EntryInfo]) -> None:
-        """Count *infos*, too."""
+        """Add *infos*."""
         self.entries += len(infos)
         if self._stats is not None:
             self._stats.purged += len(infos)
@@ -45,11 +45,11 @@ class PurgeTotals:
 
 
 class TagPurge:
-    """Has what has one of some tags gone at once; it is counted, and dropped, for a moment and then in the background.
+    """A purge by tags: takes effect at once; entries are counted and deleted afterwards, partly in the background.
 
     Args:
-        backend: whose entries they are.
-        selectors: of nothing but tags.
+        backend: the backend.
+        selectors: selectors by tags only.
     """
 
     def __init__(self, backend: Deleting, selectors: Selectors) -> None:
@@ -61,9 +61,9 @@ class TagPurge:
         self._error: Exception | None = None
 
     async def run(self, *, soft: bool, within_s: float) -> Purged:
-        """Purge; what is told is what was counted in *within_s*."""
+        """Purge; return what was counted within *within_s* seconds."""
         stack = self._backend.stack
-        if soft:  # which are counted first, as they are not to be told from others that are stale
+        if soft:  # counted first, since later they look like all other stale entries
             await self._in_time(self._count(), within_s)
             await upkeep.purge_tags(stack, self._tags, soft=True)
         else:
@@ -72,7 +72,7 @@ class TagPurge:
         return Purged(self._totals.entries, self._totals.bytes, self._done.is_set())
 
     async def _in_time(self, counting: Coroutine[Any, Any, None], within_s: float) -> None:
-        """Wait for *counting*, which goes on in the background after *within_s*."""
+        """Wait *within_s* seconds for *counting*, which continues in the background after that."""
         self._backend.stack.here().tasks.spawn(self._noted(counting), owner=self._backend)
         if within_s <= 0:
             return
@@ -96,11 +96,11 @@ class TagPurge:
             async for found in batches:
                 self._totals.add(found.values())
                 unmarked = [key for key, info in found.items() if info.tagging is None]
-                if unmarked:  # stored before there were marks
+                if unmarked:  # stored by a version without marks
                     await soften(self._backend, unmarked, now)
 
     async def _sweep(self, number: int) -> None:
-        """Drop what the purge of that *number* has made unusable."""
+        """Delete the entries that the purge *number* has made unusable."""
         stack = self._backend.stack
         purges = stack.here().purges
 
@@ -114,11 +114,11 @@ class TagPurge:
                 for key, info in found.items():
                     purges.remember(key, next(tag for tag in info.tags if tag in self._tags))
                 await drop_all(self._backend, list(found))
-                await asyncio.sleep(0)  # a store in memory gives others no turn
+                await asyncio.sleep(0)  # a store in memory never yields to the event loop
 
 
 async def drop_all(backend: Deleting, keys: Sequence[str]) -> None:
-    """Drop what is stored under *keys*; a `delete` of the user's is asked."""
+    """Delete the entries under *keys*; a `delete` that the user has overridden is called."""
     for first in range(0, len(keys), PURGED_AT_A_TIME):
         part = keys[first : first + PURGED_AT_A_TIME]
         if "delete" in backend.overridden:
@@ -129,7 +129,7 @@ async def drop_all(backend: Deleting, keys: Sequence[str]) -> None:
 
 
 async def soften(backend: Deleting, keys: Sequence[str], now: float) -> None:
-    """Make those responses under *keys* stale that are fresh at *now*."""
+    """Make the responses under *keys* stale that are fresh at *now* (POSIX time)."""
     stack = backend.stack
     left = list(await upkeep.soften(stack, keys, now))
     for first in range(0, len(left), SOFTENED_AT_A_TIME):
@@ -140,7 +140,7 @@ async def soften(backend: Deleting, keys: Sequence[str], now: float) -> None:
 
 
 async def in_batches(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
-    """What *pages* tell, by key, so many at a time that what is done to them in one go is worth it."""
+    """The infos of *pages*, by key, in batches that are large enough for one call to the store."""
     batch: dict[str, EntryInfo] = {}
     async with aclosing(pages):
         async for page in pages:

@@ -1,4 +1,4 @@
-"""What one request would find, and what the cache would do with it; looked for without a trace."""
+"""What a request would find, and what the cache would do with it; nothing is changed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
 __all__ = ["Search"]
 
-MAX_HOPS = 10  # as aiohttp goes by default
+MAX_HOPS = 10  # aiohttp's default
 
 
 class Search:
-    """What one request would find, and why it finds no more; as `engine.keeping.lookup.Lookup` looks for it.
+    """Looks a request up in the same way as `engine.keeping.lookup.Lookup`, and records the reasons.
 
     Args:
+        trace: records each step and its reason.
         now: POSIX time, UTC.
     """
 
@@ -34,15 +35,15 @@ class Search:
         self.trace = trace
         self.now = now
         self.purged: str = ""
-        """The tag for which what is stored is not used as it is."""
-        self._is_refused = False  # by a filter
+        """The tag whose purge affects the stored response; "" for none."""
+        self._is_refused = False  # by filter_fn
         self._backend = backend
 
     async def find(self, get_key: str) -> tuple[StoredResponse | None, StoredResponse | None]:
-        """What is stored under the key of the request, and of that what it selects.
+        """The primary response under the key of the request, and the variant that the request selects.
 
         Args:
-            get_key: the key of the same request to GET.
+            get_key: the key of the same request with the method GET.
         """
         is_head = self.question.method == hdrs.METH_HEAD and self._backend.cache_control
         primary: StoredResponse | None = None
@@ -55,23 +56,23 @@ class Search:
     async def decide(
         self, primary: StoredResponse | None, entry: StoredResponse | None, *, follows: bool
     ) -> RequestDecision:
-        """What is done with what `find` has found.
+        """The decision on the responses that `find` has returned.
 
         Args:
-            follows: the request goes on where a redirect leads.
+            follows: whether the request follows redirects.
         """
         candidates: tuple[StoredResponse | VariantRef, ...] = ()
         if primary is not None:
             candidates = (primary, *primary.variants)
         found = policy.decide(self.question, entry, self.now, candidates, self.trace)
-        decision = cast("RequestDecision", found)  # no plain hit, as traced
+        decision = cast("RequestDecision", found)  # with a trace, there is no short cut for plain hits
         if isinstance(decision, Serve) and follows and not await self._may_use(decision.stored):
             decision = policy.hop_anew(decision.stored, self.question.rules)
             self.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
         return policy.not_at_hand(decision) if self.view.is_incomplete or self._is_refused else decision
 
     async def _may_use(self, hop: StoredResponse) -> bool:
-        """Whether *hop* is no redirect, or may be used, or leads to what is at hand."""
+        """Whether *hop* is no redirect, may be used by itself, or leads to a response that may be used."""
         rules = self.question.rules
         for _ in range(MAX_HOPS):
             if hop.status == 200 or policy.may_be_used_alone(hop, rules, now=self.now):
@@ -85,7 +86,7 @@ class Search:
         return False
 
     async def _select(self, key: str, *, of_any: bool = False) -> tuple[StoredResponse | None, StoredResponse | None]:
-        """What is stored under *key*, and the variant of it that the request selects."""
+        """The primary response under *key*, and the variant of it that the request selects."""
         primary = entry = await self._read(key, of_any=of_any)
         if primary is not None and (primary.vary_fields or primary.variants):
             chosen = policy.select_variant(self.question.request, primary, self.question.rules.digest_key)
@@ -124,7 +125,7 @@ class Search:
             if await self._backend.passes_filter(CachedResponse.from_stored(entry)):
                 return True
             self.trace.hints["selected"] = "filter_fn refuses what is stored"
-        except Exception as error:  # of the user's function
+        except Exception as error:  # raised by the user's function
             self.trace.hints["selected"] = f"filter_fn fails on what is stored: {type(error).__name__}"
         self._is_refused = True
         return False

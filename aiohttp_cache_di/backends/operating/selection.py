@@ -1,4 +1,4 @@
-"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as operators say it."""
+"""Selects entries by URL, host, pattern, tag, age, size or state."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from aiohttp_cache_di.units import parse_duration, parse_size
 __all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
 
 Age: TypeAlias = float | str | timedelta
-"""Seconds, a text such as ``"1h30m"``, or a timedelta."""
+"""Seconds, a string such as ``"1h30m"``, or a timedelta."""
 
 Size: TypeAlias = int | str
-"""Bytes, or a text such as ``"64KiB"``."""
+"""Bytes, or a string such as ``"64KiB"``."""
 
-# A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
+# A pattern with a literal host and a path, without anything that has several spellings: a port, IDNA, escapes.
 _WHOLE_HOST: Final = compiled_later(
     r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
 )
 
 
 class Selectors(TypedDict, total=False):
-    """What entries are selected by; of several, an entry has to meet each.
+    """Criteria for entries; an entry has to meet all that are given.
 
     Args:
-        url: that it is the response to, by any method, for anyone, in any variant.
-        host: of its URL, in any case; with a port where it has one of its own.
-        match: a pattern of URLs, or several of which one is enough, as ``urls_expire_after`` has them.
-        tags: one tag, or several of which one is enough.
-        older_than: how long ago its body was stored, at least.
-        larger_than: the size of its body is more than this.
-        expired: its lifetime is over, though it may be kept to be validated.
+        url: the URL of the response, of any method, principal and variant.
+        host: the host of the URL, in upper or lower case, with the port unless that is the scheme's default.
+        match: a URL pattern as in ``urls_expire_after``, or several, one of which has to match.
+        tags: a tag, or several, one of which the entry has to have.
+        older_than: least time since the body was stored.
+        larger_than: the body is larger than this.
+        expired: the lifetime is over; the entry may still be stored to be validated.
     """
 
     url: str | URL
@@ -58,16 +58,20 @@ class Selectors(TypedDict, total=False):
 
 
 def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False) -> Selection:
-    """What tells whether an entry meets all of *selectors*.
+    """The selection of the entries that meet all *selectors*.
+
+    Args:
+        ignored_params: parameters that are not part of the key.
+        ordered: whether the order of parameters is part of the key.
 
     Raises:
-        TypeError: there is a selector of another name.
-        ConfigurationError: one has a value that cannot be used.
+        TypeError: a selector is unknown.
+        ConfigurationError: a selector has an invalid value.
     """
     unknown = selectors.keys() - Selectors.__annotations__.keys()
     if unknown:
         known = ", ".join(sorted(Selectors.__annotations__))
-        raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
+        raise TypeError(f"unknown selectors: {', '.join(sorted(unknown))}; use {known}")
     now = time.time()
     tests: list[Wanted] = []
     clues: list[Clue] = []
@@ -92,14 +96,14 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         tests.append(lambda info: not named.isdisjoint(info.tags))
         clues += _clue(named)
     if (match := selectors.get("match")) is not None:
-        patterns = _texts("match", match)
+        patterns = _strings("match", match)
         tests.append(_matching(patterns))
         clues += _clue([_host_in(pattern) for pattern in patterns], any_case=True)
     return Selection(_all_of(tests), tuple(clues))
 
 
 def _clue(texts: Collection[str], *, any_case: bool = False) -> list[Clue]:
-    """What the packed info of an entry has that has one of *texts*; none where that cannot be said."""
+    """A clue for entries whose packed info contains one of *texts*; none if the texts may be spelt otherwise there."""
     if not all(texts) or (any_case and not all(map(str.isascii, texts))):
         return []
     try:
@@ -109,8 +113,8 @@ def _clue(texts: Collection[str], *, any_case: bool = False) -> list[Clue]:
 
 
 def tags_in(selectors: Selectors) -> list[str]:
-    """The tags that are selected by, as they are kept."""
-    return [as_shown(tag) for tag in _texts("tags", selectors.get("tags"))]
+    """The tags in *selectors*, as they are stored."""
+    return [as_shown(tag) for tag in _strings("tags", selectors.get("tags"))]
 
 
 def _all_of(tests: list[Wanted]) -> Wanted:
@@ -133,7 +137,7 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> S
 
 
 def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordered: bool) -> Selection:
-    """What tells a response to one of *spellings*, as it is shown: by any method, for anyone, in any variant."""
+    """The selection of the responses to a URL with several *spellings*, of any method, principal and variant."""
 
     def shown(of: str | URL) -> URL:
         return URL(keys.redact_url(of, ignored_params), encoded=True)
@@ -148,7 +152,7 @@ def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordere
     def test(info: EntryInfo) -> bool:
         try:
             return any(path in info.url for path in paths) and target(shown(info.url)) in targets
-        except ValueError:  # a URL that is none
+        except ValueError:  # not a valid URL
             return False
 
     return Selection(test, tuple(_clue(paths)))
@@ -168,21 +172,21 @@ def _matching(patterns: Iterable[str]) -> Wanted:
 
 
 def _host_in(pattern: str) -> str:
-    """The host of *pattern*, which the URLs have that match it; "" where that cannot be said for certain."""
+    """The host of all URLs that match *pattern*, in lower case; "" if it is not certain."""
     found = _WHOLE_HOST.match(pattern.strip())
     return found["host"].lower() if found else ""
 
 
-def _text(name: str, value: object) -> str:
+def _string(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name}={value!r}: use text that is not blank")
     return value
 
 
-def _texts(name: str, value: object) -> list[str]:
+def _strings(name: str, value: object) -> list[str]:
     if isinstance(value, str):
-        return [_text(name, value)]
-    found = [_text(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
+        return [_string(name, value)]
+    found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
     if not found:
         raise ConfigurationError(f"{name}={value!r}: use a text, or a collection of at least one")
     return found

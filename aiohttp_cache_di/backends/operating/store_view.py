@@ -1,4 +1,4 @@
-"""What a request would find if it was made now: looked for as it would look, and without a word of it to others."""
+"""A view of the store as a request would find it now, without the guard, so that its circuit is not affected."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ __all__ = ["StoreView"]
 
 
 class StoreView:
-    """One look at what *backend* keeps. A store that fails is asked once, and is no error.
+    """The store of *backend*, for one explanation. If the store fails, it is not asked again; that is no error.
 
     Args:
-        backend: whose store is looked at.
-        entries: iterates over what is told of what it keeps (`Operated.entries`).
+        backend: the backend.
+        entries: `Operated.entries` of the backend.
     """
 
     error: str = ""
-    """Why the store does not answer, with its place; "" where it does."""
+    """Why the store does not answer, with its place; "" if it does."""
     is_incomplete: bool = False
-    """Whether something was looked for in vain, since the store does not answer."""
+    """Whether a look-up had no result because the store does not answer."""
 
     def __init__(self, backend: Configured, entries: Callable[..., AsyncGenerator[EntryInfo]]) -> None:
         self._backend = backend
         self._entries = entries
 
     async def get(self, key: str) -> StoredResponse | None:
-        """What is under *key*, whether it may be used or not; None too where the store does not answer."""
+        """The response under *key*, whether it may be used or not; None also if the store does not answer."""
         backend, stack = self._backend, self._backend.stack
         here = stack.here()
         waiting = here.pending.entries.get(key)
@@ -59,14 +59,14 @@ class StoreView:
             return None
 
     async def infos(self, url: str) -> list[EntryInfo]:
-        """What is told of all that is kept for *url*, as far as the store answers."""
+        """The infos of all entries for *url*, as far as the store answers."""
         if self.error:
             return []
         found: list[EntryInfo] = []
         try:
             async with aclosing(self._entries(url=URL(url, encoded=True))) as infos:
                 found.extend([info async for info in infos])
-        except ConfigurationError:  # of the URL
+        except ConfigurationError:  # the URL is invalid
             raise
         except Exception as error:
             self._note(error)
@@ -77,7 +77,7 @@ class StoreView:
         return None if within_s == math.inf else within_s
 
     def _is_left_alone(self) -> bool:
-        """Whether a request would not ask the store now: it has failed too often, or has just done so here."""
+        """Whether a request would not ask the store now: its circuit is open, or it has just failed here."""
         guard = self._backend.guard
         rest_s = guard.probe_in_s(READ)
         if not self.error and rest_s:

@@ -1,7 +1,7 @@
-"""The words in which people say which entries they mean, checked before anything is looked for.
+"""Checks the hosts, patterns and URLs by which people select entries.
 
-What is no host, pattern or URL would select nothing, and read as if nothing were stored. So it is refused, with the
-value and the way out: by one rule for calls, the command and the page.
+An invalid one would select nothing, as if nothing were stored. So it is an error, which names the value and says what
+is accepted; the rules are the same for calls, the command and the admin page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["Host", "expect_pattern", "expect_scheme", "is_key_beginning", "named_host"]
 
-SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})  # that aiohttp sends requests to
+SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})  # to which aiohttp sends requests
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _KEY_BEGINNING: Final = compiled_later("[0-9a-f]{1,40}", re.ASCII)
 _NO_HOST: Final = compiled_later(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
@@ -26,18 +26,18 @@ _ADDRESS: Final = compiled_later(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII 
 
 
 class Host(Struct, frozen=True):
-    """A host as URLs have it.
+    """A host in the form that URLs have.
 
     Args:
-        name: in small letters, without IDNA's other form, in brackets if it is an address of IPv6.
-        port: "" where none was named.
+        name: in lower case, encoded by IDNA, in brackets if it is an IPv6 address.
+        port: "" if none was given.
     """
 
     name: str
     port: str
 
     def is_of(self, url: str) -> bool:
-        """Whether *url* is one of this host; without a port, where the URL has none."""
+        """Whether *url* has this host and port; if no port was given, the URL must have none."""
         scheme, _, rest = url.partition("://")
         end = rest.find("/")
         found = (rest[:end] if end >= 0 else rest.partition("?")[0]).lower()
@@ -47,10 +47,10 @@ class Host(Struct, frozen=True):
 
 
 def named_host(text: object) -> Host:
-    """The host that *text* is, with its port if that is named.
+    """Parse *text*, a host with or without a port.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a host.
     """
     if not isinstance(text, str) or not text.strip():
         raise ConfigurationError(f"host={text!r}: use a host, such as 'api.example.org' or 'api.example.org:8443'")
@@ -85,13 +85,13 @@ def _way_out(given: str) -> str:
 
 
 def expect_scheme(url: URL, given: object) -> None:
-    """Raise ConfigurationError unless *url*, *given* by a user, may have been requested."""
+    """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
     if not url.is_absolute() or not url.raw_host or url.scheme not in SCHEMES:
         raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
 
 
 def expect_pattern(pattern: str) -> None:
-    """Raise ConfigurationError for a *pattern* that no URL can meet."""
+    """Raise ConfigurationError for a *pattern* that matches no URL."""
     scheme, separator, rest = pattern.strip().partition("://")
     if not separator or "/" in scheme:
         scheme, rest = "", pattern.strip()
@@ -102,7 +102,7 @@ def expect_pattern(pattern: str) -> None:
         raise ConfigurationError(f"match={pattern!r}: a pattern begins with a host; for any host use {'*' + rest!r}")
     host = rest.partition("/")[0].partition("?")[0]
     if "#" in rest:
-        raise ConfigurationError(f"match={pattern!r}: what is stored has no fragment; leave out what follows the #")
+        raise ConfigurationError(f"match={pattern!r}: stored URLs have no fragment; leave out what follows the #")
     if re.search(r"[\s\\]", host):
         raise ConfigurationError(f"match={pattern!r}: a host has no spaces; use a pattern such as '*.example.org/v1/*'")
     if host.rfind("[") > host.rfind("]"):
@@ -110,5 +110,5 @@ def expect_pattern(pattern: str) -> None:
 
 
 def is_key_beginning(text: str) -> bool:
-    """Whether *text* may be a key that the cache has made, or its first digits."""
+    """Whether *text* may be the beginning of a key, or a whole key, of this library."""
     return _KEY_BEGINNING.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""What is kept for a URL: looked for, and dropped."""
+"""`has_url`, `delete_url` and `get_urls`: find and delete the entries of a URL."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ __all__ = ["Addressed", "item_of"]
 
 
 class Addressed(Deleting):
-    """Finds what is kept by URLs, or by the keys that a session makes of its requests."""
+    """Finds and deletes entries by URL, or by the keys that a session makes of its requests."""
 
     ignored_params: frozenset[str]
 
     @property
     @abstractmethod
     def is_ordered(self) -> bool:
-        """Whether the order of different names in a query makes a difference."""
+        """Whether the order of different names in a query is part of the key."""
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
-        """Tell whether the response to this request is cached; *kwargs* are the request's arguments.
+        """Return whether the response to this request is cached; *kwargs* are the request's arguments.
 
-        A URL in which `get_urls` has put ``REDACTED`` stands for all that are listed as it is.
-        A session adds headers, cookies and credentials of its own to its requests: `CachedSession.has_url` knows them.
+        A URL with ``REDACTED``, as `get_urls` returns it, stands for all URLs that are listed in this form.
+        A session adds its own headers, cookies and credentials to requests: use `CachedSession.has_url` for them.
         """
         await self.learn_secret()
         named = _keys_of(self, url, method, kwargs)
         return await self.is_kept(named) or bool(await self.listed_as(url, method, kwargs.get("params")))
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", *, everywhere: bool = False, **kwargs: Any) -> int:
-        """Delete the cached response to this request; return how many entries went, variants and redirects included.
+        """Delete the cached response to this request; return how many entries, including variants and redirects.
 
-        A URL in which `get_urls` has put ``REDACTED`` stands for all that are listed as it is: they all go.
+        A URL with ``REDACTED``, as `get_urls` returns it, deletes all URLs that are listed in this form.
 
         Args:
-            everywhere: delete what is kept for the URL by any method and for anyone, whatever was sent with it; only
-                ``params`` may be given besides. It walks over all that is stored.
+            everywhere: delete all entries of the URL, of any method, principal and request body; then only ``params``
+                is accepted besides. Lists all that is stored.
             kwargs: the request's arguments.
         """
         if not everywhere:
@@ -61,29 +61,29 @@ class Addressed(Deleting):
         return await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
 
     async def get_urls(self) -> AsyncIterator[str]:
-        """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
+        """Iterate over the cached URLs, including redirects; secrets and ignored values are replaced."""
         await self.settle()
         for storage in (self.responses, self.redirects):
             async for item in _items_of(storage):
                 if item is not None and not isinstance(item, str):
                     stored = getattr(item, "stored", None)
                     url = stored.url if isinstance(stored, StoredResponse) else str(item.url)
-                    yield keys.redact_url(url, self.ignored_params)  # which users' programs may have put there as it is
+                    yield keys.redact_url(url, self.ignored_params)  # a user's program may have stored it unredacted
 
     async def listed_as(self, url: StrOrURL, method: str = "GET", params: Any = None) -> set[str]:
-        """The keys of all that `get_urls` lists as *url*, where that lacks a value; none for a URL that is whole.
+        """The keys of all entries that `get_urls` lists as *url*, if that is redacted; none for any other URL.
 
-        It walks over all that is stored.
+        Lists all that is stored.
         """
         return await _all_keys_of(self, url, params, method.upper()) if keys.is_redacted(url) else set()
 
     async def is_kept(self, named: Collection[str]) -> bool:
-        """Tell whether there is something under one of the keys *named*."""
+        """Whether one of the keys *named* has an entry that is not purged."""
         found = await self.stack.kinds(named)
         return bool(found and (not await upkeep.knows_purges(self.stack) or await self.stack.items(found)))
 
     async def drop(self, named: Iterable[str]) -> int:
-        """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""
+        """Delete the entries under the keys *named*, with related entries; return how many."""
         wanted = set(named)
         await self.settle(wanted)
         before = await self.stack.kinds(await related(self, wanted))
@@ -99,7 +99,7 @@ def _keys_of(backend: Addressed, url: StrOrURL, method: str, arguments: dict[str
 
 
 async def _all_keys_of(backend: Addressed, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
-    """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
+    """The keys of all entries of *url*, of *method* (None: any), of all variants and principals, with redirects."""
     spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
     wanted = of_urls(spelt, backend.ignored_params, ordered=backend.is_ordered)
     if method is not None:
@@ -109,19 +109,19 @@ async def _all_keys_of(backend: Addressed, url: StrOrURL, params: Any, method: s
 
 
 async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
-    """What *storage* has under *key*, if it can be read."""
+    """The item of *storage* under *key*; None if it is missing or unreadable."""
     try:
         return storage.readable(await storage.read(key), key)
-    except UnreadableEntryError:  # a storage of the user's tells it so
+    except UnreadableEntryError:  # raised by a user's own storage
         storage.on_unreadable(1)
         return None
 
 
 async def _items_of(storage: BaseCache) -> AsyncIterator[CachedResponse | str | None]:
-    """All that *storage* has, and None for what cannot be read."""
+    """All items of *storage*; None for those that are unreadable."""
     if isinstance(storage, StackCache):
         async for item in storage.values():
             yield storage.readable(item)
         return
-    async for key in storage.keys():  # its `values` may end with the first that cannot be read
+    async for key in storage.keys():  # its `values` may end at the first unreadable item
         yield await item_of(storage, key)

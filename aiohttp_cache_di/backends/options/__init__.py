@@ -1,7 +1,7 @@
-"""What may be set: the options of backends and storages.
+"""The options of backends and storages.
 
-`typed` lists them as type checkers and editors see them, `values` refuses a wrong value where it is given, and `near`
-says what copies in memory may be. `naming` has the options that say whom requests are for. `revision` notices each
-change of a setting, and raises the number by which others see that what they remember is outdated. May import policy,
-entries and what is below them; what is made of options is `configured`'s.
+`typed` declares them for type checkers and editors, `values` refuses invalid values, `near` has the options of copies
+in memory, and `naming` those for principals. `revision` notices each change of a setting, and raises a number by which
+others see that what they have derived from the settings is outdated. May import policy, entries and what is below them;
+`configured` turns options into settings.
 """

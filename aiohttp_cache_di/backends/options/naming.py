@@ -1,4 +1,4 @@
-"""Whom the requests to a backend are for, and whose credentials set no one apart."""
+"""Principals: for whom a request is made, and where all credentials are equivalent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Naming"]
 
 
 class Naming:
-    """The settings of a backend that say whom requests are for; for their meaning see `CacheBackend`."""
+    """The settings of a backend for principals; `BackendOptions` explains them."""
 
     principal: Principal
     principals: Mapping[str, str] | None
@@ -26,33 +26,34 @@ class Naming:
 
     @cached_property
     def principal_patterns(self) -> PrincipalPatterns:
-        """Names by URL pattern."""
+        """The names of principals by URL pattern."""
         return PrincipalPatterns(self.principals or {})
 
     @cached_property
     def shared_patterns(self) -> UrlPatterns:
-        """Patterns of the URLs where credentials set no one apart."""
+        """Patterns of the URLs for which all credentials are equivalent."""
         return UrlPatterns(self.shared_credentials, option="shared_credentials", by_host=True)
 
     @cached_property
     def names_principals(self) -> bool:
-        """Whether any request has a principal without saying so itself."""
+        """Whether the settings may name a principal for a request."""
         return self.principal is not None or bool(self.principal_patterns)
 
     def principal_of(self, request: Request) -> str | None:
-        """The name of whom *request* is for; None where its credentials say so.
+        """The name of the principal of *request*; None if its credentials identify it.
 
         Raises:
-            ConfigurationError: a function gives something else than a name; it may raise what it likes.
+            ConfigurationError: the user's function returns something other than a name.
+            Exception: whatever the user's function raises.
         """
         name = self.principal_patterns.match(request.url)
         return named_by(self.principal, request) if name is None else name
 
     def whose(self, method: str, url: StrOrURL, headers: LooseHeaders | None, principal: Principal) -> dict[str, Any]:
-        """The arguments of a key that say whom a request is for.
+        """The arguments of `keys.create_key` for the principal of a request.
 
         Args:
-            principal: as the request says, or its session.
+            principal: the principal that is given with the request or its session, which takes precedence.
         """
         if principal is not None or self.names_principals:
             request = Request(method.upper(), str(url), CIMultiDict(headers or ()))
@@ -60,7 +61,7 @@ class Naming:
                 name = named_by(principal, request)
                 if name is None:
                     name = self.principal_of(request)
-            except Exception:  # without a name nothing may be stored for the request
+            except Exception:  # without a name, the request must not share a response: a random name has none
                 name = f"unknown {secrets.token_hex(16)}"
             if name is not None:
                 return {"principal": name}

@@ -1,4 +1,4 @@
-"""The options of copies in memory, in front of a store on a server."""
+"""The options of the near tier: copies in memory, in front of a store on a server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NEAR_OPTIONS: Final = frozenset({"near_tier_s", "near_tier_bytes"})
 
 
 class NearArguments(TypedDict):
-    """What a `StoreStack` is told of them."""
+    """The arguments of a `StoreStack` for the near tier."""
 
     near_bytes: int
     near_lifetime_s: float
 
 
 def near_arguments(options: Mapping[str, Any]) -> NearArguments:
-    """What *options* say of copies: none without ``near_tier_s``.
+    """The arguments of a stack for *options*; without ``near_tier_s`` there is no near tier.
 
     Raises:
         ConfigurationError: the seconds or bytes are not above 0.

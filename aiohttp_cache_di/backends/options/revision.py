@@ -1,4 +1,4 @@
-"""Settings that may change at any time, and the number that tells those who remember what they led to."""
+"""Settings that may change at any time, and a revision number that shows when derived values are outdated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DERIVED = (
     "shared_patterns",
     "url_rules",
 )
-"""Cached properties that are made of the settings."""
+"""Cached properties that are derived from the settings."""
 
 
 class Revised:
@@ -31,25 +31,25 @@ class Revised:
     revision: int = 0
     """Raised whenever a setting changes, or a hook is replaced."""
     hooks: ClassVar[frozenset[str]] = frozenset()
-    """Names of the methods that users may put others in place of."""
+    """Names of the methods that users may override or replace."""
 
     @cached_property
     def overridden(self) -> frozenset[str]:
-        """Names of the hooks that are the user's: overridden in a subclass, or replaced on the object."""
+        """Names of the hooks that the user has overridden in a subclass or replaced on the object."""
         ours = {name for name in self.hooks if isinstance(getattr_static(type(self), name), _Hook)}
         return self.hooks - ours | (self.hooks & self.__dict__.keys())
 
     def revise(self) -> None:
-        """Forget what was made of the settings."""
+        """Forget values that are derived from the settings, and raise the revision."""
         for name in _DERIVED:
             self.__dict__.pop(name, None)
         self.revision += 1
 
 
 class _Setting:
-    """An attribute of the object whose change is noticed.
+    """An attribute whose change raises the revision.
 
-    It has no ``__get__``, so that reading it is reading the object's own dictionary.
+    It has no ``__get__``, so that reading it is a plain look-up in the object's dictionary.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -61,10 +61,10 @@ class _Setting:
 
 
 class _Hook:
-    """A method that users may override in a subclass or replace on an object, which is noticed."""
+    """A method that users may override in a subclass or replace on an object; replacing it raises the revision."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = self.__wrapped__ = function  # what the stand-ins of `unittest.mock` look at
+        self.function = self.__wrapped__ = function  # for `unittest.mock`, which reads the signature there
 
     def __set_name__(self, owner: type[Revised], name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""What the values of options must be: a wrong one is refused where it is given. `typed` lists the options."""
+"""The accepted values of options; invalid ones are refused where they are given. `typed` declares the options."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = [
 
 
 MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
-"""What the copies of bodies under way may take together in one process: eight of the largest kept by default."""
+"""Most bytes of all bodies being copied in one process: eight of the default ``max_body_bytes``."""
 
 
 STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningOptions.__annotations__)
 BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "autoclose"}
 
 _OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
-_NAME_ACCEPTED: Final = "a name; the address of a server is said by address= for Redis, and by host= for MongoDB"
+_NAME_ACCEPTED: Final = "a name; the address of a server is given as address= for Redis, and as host= for MongoDB"
 
 Check: TypeAlias = Callable[[Any], bool]
 
@@ -53,26 +53,26 @@ def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, 
     """Those of *options* that are meant for a store's driver.
 
     Args:
-        own: names of those that are the store's.
+        own: names of the store's own options.
     """
     return {name: options[name] for name in options.keys() - BACKEND_OPTIONS - set(own)}
 
 
 def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
-    """The codec that *options* ask for, of entries that belong to what *names* tell."""
+    """The codec for *options*; entries that were signed for other *names* are unreadable."""
     return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
 
 
 def refuse_unusable(options: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for the first value of *options* that cannot be used, saying what can."""
+    """Raise ConfigurationError for the first invalid value of *options*; the message says what is accepted."""
     for name, value in options.items():
         rule = _RULES.get(name)
         if rule is not None and not rule.check(value):
-            raise ConfigurationError(f"{name}={_shown(value)}: use {rule.accepted}")
+            raise ConfigurationError(f"{name}={_for_message(value)}: use {rule.accepted}")
 
 
-def _shown(value: object) -> str:
-    """The value, but of an address no more than its scheme: there may be a password in it."""
+def _for_message(value: object) -> str:
+    """*value* for a message; of a URL only the scheme, since it may contain a password."""
     scheme, is_address, _ = value.partition("://") if isinstance(value, str) else ("", "", "")
     return f"'{scheme}://…'" if is_address else repr(value)
 
@@ -84,7 +84,7 @@ def _are_codes(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    # Text is iterable too, and its letters are no names.
+    # A string is iterable too, but a string of one name is a mistake.
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
@@ -117,7 +117,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_switch(value: Any) -> bool:
-    # "false" would count as true, and so would the names of some header fields.
+    # A bool or 0 or 1: any other value, such as the string "false", would count as true.
     return isinstance(value, int) and value in (0, 1)
 
 
@@ -146,7 +146,7 @@ _RULES: Mapping[str, _Rule] = {
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
     "tag_fn": _Rule(_or_none(callable), "a function or coroutine function of a response, or None"),
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
-    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
+    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for the default of the mode"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "principal": _Rule(_is_principal, "a name of at least one character, a function of a request, or None"),
     "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),

@@ -1,9 +1,9 @@
-"""The contract of a store, and what a store may be able to do besides.
+"""The contract of a store, and its optional capabilities.
 
-`contract` has what each store must do, its promises and its words. `capabilities` are protocols, looked for once when
-the stack is built (`wrap.abilities`); two of them have modules of their own: `spooling` keeps bodies of any size,
-`inspecting` tells of records without their bodies. `partly` is an answer of which some is missing, `sizes` what a
-record may weigh. May import `entries` and what is below it; no store, and nothing that is wrapped around one.
+`contract` states what each store must do, and defines the types. `capabilities` are protocols, checked once when the
+stack is built (`wrap.abilities`); some have modules of their own: `spooling` stores large bodies without having them in
+memory, `inspecting` lists records without their bodies. `partly` is a read of which a part has failed, `sizes` has the
+limits of records. May import `entries` and what is below it; no store, and nothing that is wrapped around one.
 """
 
 from __future__ import annotations

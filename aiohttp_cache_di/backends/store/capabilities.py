@@ -1,6 +1,6 @@
-"""What a store may be able to do besides: optional capabilities, told by the protocols that it satisfies.
+"""The optional capabilities of a store: protocols that it may satisfy, besides `Store`.
 
-The stack looks for them once, when it is built (`wrap/abilities.py`).
+The stack checks for them once, when it is built (`wrap/abilities.py`).
 """
 
 from __future__ import annotations
@@ -39,89 +39,89 @@ __all__ = [
 
 @runtime_checkable
 class Checking(Protocol):
-    """Is on several servers, of which a record of any key tries only one."""
+    """A store on several servers, of which the test with one record would reach only one."""
 
     async def check(self) -> None:
-        """Try all of them.
+        """Test all servers.
 
         Raises:
-            StorageError, or what the driver raises: one of them cannot be used.
+            StorageError, or an error of the driver: one of them cannot be used.
         """
 
 
 @runtime_checkable
 class Telling(Protocol):
-    """Drops records to make room, or may lose them all, and tells of it."""
+    """A store that reports events: that it evicts records, or has lost all."""
 
     @property
     def events(self) -> StoreEvents:
-        """Where it tells of it."""
+        """The events."""
         ...
 
 
 @runtime_checkable
 class Sorting(Protocol):
-    """Tells responses from what leads on to others without reading them whole. Other stores are read for that."""
+    """Distinguishes responses from redirects and aliases without reading the items. Other stores read them for that."""
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Whether what is under each of *keys*, `Limits.batch` of them at most, leads on; None for nothing.
+        """Whether each of *keys*, `Limits.batch` of them at most, has a redirect or an alias; None if it is missing.
 
-        What cannot be read is of one kind or the other, and may be told from nothing or not.
+        An unreadable item may get any of the three answers.
         """
         ...
 
 
 @runtime_checkable
 class Peeking(Protocol):
-    """Has some responses at hand at once; what it does not have at hand may be there all the same."""
+    """Has some responses in memory; others may be stored all the same."""
 
     def peek(self, key: str) -> StoredResponse | None:
-        """The response under *key*, if it is at hand."""
+        """The response under *key*, if it is in memory; never waits."""
         ...
 
 
 @runtime_checkable
 class Immediate(Protocol):
-    """A store in this process's memory: it answers without waiting, and what it does not have is not there."""
+    """A store in this process's memory: it answers without waiting, and always knows whether a key exists."""
 
     def look(self, key: str) -> Item | None:
-        """As `Store.get`, at once."""
+        """Like `Store.get`, without waiting."""
         ...
 
     def keep(self, record: Record) -> bool:
-        """As `Store.put`, at once; False where it is too large for the store's bounds."""
+        """Like `Store.put`, without waiting; False if the record is too large for the store's bounds."""
         ...
 
     def drop(self, key: str) -> None:
-        """As `Store.delete`, at once."""
+        """Like `Store.delete`, without waiting."""
 
 
 @runtime_checkable
 class Judging(Protocol):
-    """Has responses at hand at once, and asks whether one that has tags may be given."""
+    """Has responses in memory, and checks the tags of a response before it returns it."""
 
     judge: Callable[[StoredResponse], StoredResponse | None]
-    """What is to be given in its place; set by the stack around the store."""
+    """Returns what to use in place of a response with tags; set by the stack around the store."""
 
 
 @runtime_checkable
 class Leasing(Protocol):
-    """Lets one process fetch a key while others wait. Without this, each process fetches for itself."""
+    """Has leases, by which one process fetches a key while others wait. Without them, each fetches for itself."""
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
-        """Ask to be the only process that fetches *key* for *ttl_s* seconds; cancelled, nothing stays held."""
+        """Ask for the lease on *key* for *ttl_s* seconds; if the call is cancelled, no lease remains held."""
         ...
 
     async def release(self, key: str) -> None:
-        """Give a lease back before its time, unless it has passed to another process."""
+        """Release a lease before it expires, unless it has passed to another process."""
 
 
 @runtime_checkable
 class Renewing(Protocol):
-    """A `Leasing` store whose leases can be held for longer than they were asked for."""
+    """A `Leasing` store whose leases can be extended."""
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is lost."""
         ...
 
 
@@ -130,65 +130,66 @@ class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+        """The record under *key*; if it is missing, the answer to a request for its lease, as by `Leasing.acquire`.
 
-        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        None: the record is missing, and the lease has to be asked for separately. If the call is cancelled, no lease
+        remains held.
         """
         ...
 
 
 @runtime_checkable
 class Awaiting(Protocol):
-    """A `Leasing` store that tells when a lease which was refused is worth asking for again."""
+    """A `Leasing` store that notices when a refused lease may be worth asking for again."""
 
     async def until_free(self, key: str, within_s: float) -> None:
-        """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most.
+        """Wait until the lease on *key* is free or a record is stored there, for *within_s* seconds at most.
 
-        Raises nothing: that the store fails is told to who asks for the lease.
+        Raises nothing: if the store fails, the next request for the lease raises the error.
         """
         ...
 
 
 @runtime_checkable
 class Versioned(Protocol):
-    """Tells from memory whether a copy is still what is stored, whichever process has written since."""
+    """Tells from memory whether a copy is current, whichever process has written since."""
 
     def version(self, key: str) -> int | None:
-        """The highest version that *key* may have by now. A copy of that or a later version is good.
+        """The highest version that *key* may have by now; a copy with that or a greater version is current.
 
-        Never waits. None while it is not known: then no copy is believed.
+        Never waits. None if it is not known: then no copy may be used.
         """
         ...
 
 
 @runtime_checkable
 class Changing(Protocol):
-    """Tells of changes that others make to keys that were got here."""
+    """Notifies of changes by others to keys that were read here."""
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
-        """Call *listener* in the running loop with keys that have changed; None: any may have."""
+        """Call *listener* in the running loop with changed keys; None if any key may have changed."""
 
 
 @runtime_checkable
 class Expiring(Protocol):
-    """Finds what has expired without a walk over everything."""
+    """Finds expired records without reading all records."""
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now* (POSIX time); return how many records went."""
+        """Delete records that have expired at *now* (POSIX time); return how many."""
         ...
 
 
 @runtime_checkable
 class Touching(Protocol):
-    """Keeps an order of use, and so has to hear of uses that it does not see."""
+    """Evicts by use, and so has to know of uses of copies."""
 
     def touch(self, key: str) -> None:
-        """Note that a copy of *key* was used; at once, written down whenever it suits the store."""
+        """Note, without waiting, that a copy of *key* was used; the store may save that later."""
 
 
 @runtime_checkable
 class Placed(Protocol):
-    """Tells operators where it is."""
+    """Has a place that operators can recognise."""
 
     @property
     def where(self) -> str:
@@ -198,39 +199,39 @@ class Placed(Protocol):
 
 @runtime_checkable
 class Restrained(Protocol):
-    """Changes something even when it is only read: makes what is missing, or puts what is damaged aside."""
+    """Changes something even when it is only read: creates missing files, or moves damaged ones aside."""
 
     def only_read(self) -> None:
-        """Change nothing from now on; called before the first use."""
+        """Change nothing from now on; call it before the first use."""
 
 
 @runtime_checkable
 class Discreet(Protocol):
-    """Knows what the words of its driver may not repeat; without this, no words of its driver are told."""
+    """Knows its secrets, so that messages of its driver can be shown; those of other stores never are."""
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """What its driver was given and no message may repeat; None where that is not known."""
+        """Secrets that its driver was given, and that no message may contain; None if they are not known."""
         ...
 
 
 @runtime_checkable
 class Describing(Protocol):
-    """Knows what may be told of an error beside its kind, however secret the words of its driver are."""
+    """Knows a part of an error that contains no secret, such as a code of the server."""
 
     def told_of(self, error: BaseException) -> str:
-        """What its server calls *error*, or words that repeat nothing that was given; "" where there are none."""
+        """The server's name for *error*, or a message without secrets; "" if there is none."""
         ...
 
 
 @runtime_checkable
 class Keeping(Protocol):
-    """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
+    """Keeps a secret apart from its records: it is not listed, and `Store.clear` does not delete it."""
 
     async def kept_secret(self) -> bytes | None:
-        """The secret that is kept; None where none is, or what is no secret."""
+        """The stored secret; None if there is none, or if it is invalid."""
         ...
 
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """Keep *proposed* unless there is one by now; return the one that is kept."""
+        """Store *proposed* unless there is a secret by now; return the stored one."""
         ...

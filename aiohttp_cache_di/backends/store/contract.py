@@ -1,22 +1,22 @@
-"""The contract of a store: the little that memory, SQLite, Redis and each later store do in a way of their own.
+"""The contract of a store: the part that memory, SQLite, Redis and others each implement.
 
-A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
-or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
-told by the protocols of `capabilities` that it satisfies (`Leasing`, `Versioned`, `Spooling` …).
+A store keeps *records*: an item under a key, until it expires. It knows nothing of requests, freshness, deadlines or
+other stores; `backends/wrap` adds all of that. `Store` is what every store must do. The protocols in `capabilities`
+(`Leasing`, `Versioned`, `Spooling` …) are optional.
 
 Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
-1. What was put is what is got: all of an item, or nothing. Bytes that are damaged, foreign, wrongly signed or stored
-   under another key are `UNREADABLE`, never an error and never an item.
+1. A `get` returns the item exactly as it was put, or nothing. Bytes that are damaged, not ours, wrongly signed or
+   stored under another key are `UNREADABLE`, never an error and never an item.
 2. A `get` that begins after a `put`, `delete` or `clear` has returned sees its effect, from any process.
-3. Nothing waits in the event loop: not for a file, a lock or a database.
-4. A call that is cancelled takes no other call with it. A `put` that was cancelled may have happened, or not.
-5. Whatever a driver raises may be raised, best as a `StorageError`; the guard counts it.
-6. A store belongs to no event loop. Each loop that uses it has connections of its own, and so has a forked child.
-7. `close` may be called twice; a store that is used again opens again.
+3. The event loop is never blocked: not by a file, a lock or a database.
+4. A call that is cancelled affects no other call. A `put` that was cancelled may or may not have happened.
+5. Errors of a driver may be raised as they are, preferably as a `StorageError`; the guard counts them.
+6. A store belongs to no event loop. Each loop that uses it has its own connections, and so has a forked child.
+7. `close` may be called twice; a store that is used after that opens again.
 
-Items travel decoded: a store encodes and decodes by the `EntryCodec` that it is given, where its bytes are (SQLite's
-thread, a pool's), so that the loop does not.
+Items are passed decoded: a store encodes and decodes them by the `EntryCodec` that it is given, in the thread where it
+handles the bytes (SQLite's, or one of a pool), so that this does not block the loop.
 """
 
 from __future__ import annotations
@@ -50,41 +50,40 @@ __all__ = [
 
 
 MARK_PREFIX: Final = "aiohttp-cache-di:tag:"
-"""Keys that begin like this are of records that tell of purges by tag (`wrap.marks`), and so of no response."""
+"""The beginning of the keys of records of purges by tag (`wrap.marks`), which are no responses."""
 
 
 def is_mark(key: str) -> bool:
-    """Whether *key* is one of a record that tells of purges; it is shown to no one, and not counted."""
+    """Whether *key* is the key of a record of a purge; these are not shown to users, and not counted."""
     return key.startswith(MARK_PREFIX)
 
 
 SECRET_BYTES: Final = 32
-"""How long a secret is that a store keeps (`Keeping`); what is not as long is none, and is replaced."""
+"""The length of a secret that a store keeps (`Keeping`); anything of another length is replaced."""
 
 
 class Lease(enum.IntEnum):
-    """The answer to a request to be the only process that fetches a key; a plain bool will do."""
+    """The answer to a request for a lease; a bool is accepted, too."""
 
     REFUSED = 0
     GRANTED = 1
     GRANTED_LATE = 2
-    """Granted, and something is stored under the key: perhaps since the process that asks has looked."""
+    """Granted, and a record is stored under the key, perhaps since the caller has looked it up."""
 
 
 class Limits(Struct, frozen=True):
-    """What the stack has to know of a store.
+    """The limits of a store, which the stack observes.
 
     Args:
-        value_bytes: the largest encoded item that fits under one key; larger ones are split. None for any size.
-        batch: how many keys one call may have.
-        reads: how many keys a call of `get` has at most of those that come together; 0 for as many as it may have.
-        parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
-            batches.
-        linger_s: seconds for which a write that none waits for may wait for others, where one call for many costs the
-            store much less.
-        doubts: how many looks in a row have to find nothing, after one that has found something, before the next one
-            leases too (`LookingOrLeasing`): the more, the dearer such a look is that finds something.
-        drops_expired: the store drops a record by itself when its time has come, and shows it no more until then.
+        value_bytes: size of the largest encoded item under one key; larger items are split. None for no limit.
+        batch: most keys in one call.
+        reads: most keys in one call of `get` when reads are batched; 0 for *batch*.
+        parallel: most concurrent calls of `get`, and of `put`; further keys queue, and so make larger batches.
+        linger_s: seconds for which a write may be delayed to gather a batch, while no caller waits for it; useful if a
+            call for many keys costs the store much less than many calls.
+        doubts: misses in a row after which a look-up also asks for the lease (`LookingOrLeasing`), once one has found
+            an unknown key; greater for stores where such a look-up is expensive if it finds a record.
+        drops_expired: the store deletes expired records by itself, and does not return them any more.
     """
 
     value_bytes: int | None = None
@@ -97,10 +96,10 @@ class Limits(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True, gc=False):
-    """What a store has under a key.
+    """A record that was found.
 
     Args:
-        version: a number that grows with the changes of the key; 0 where the store has none (see `Versioned`).
+        version: a number that grows with each change of the key; 0 if the store has no versions (see `Versioned`).
     """
 
     item: Item | Unreadable
@@ -108,12 +107,12 @@ class Found(Struct, frozen=True, gc=False):
 
 
 class Record(Struct, frozen=True):
-    """An item to be kept.
+    """An item to store under a key.
 
     Args:
-        until: POSIX time from which it may be dropped; ``inf`` for never.
-        leased: give the lease on the key back with the write, at once or (no lease known) not at all.
-        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
+        until: POSIX time at which it expires and may be deleted; ``inf`` for never.
+        leased: release the lease on the key together with the write, if this process holds it.
+        info: the packed info for listings, if it cannot be made from the item; see `inspecting`.
     """
 
     key: str
@@ -124,15 +123,15 @@ class Record(Struct, frozen=True):
 
 
 Written: TypeAlias = int | StorageError
-"""The version that a record got (0 where the store has none), or why this one could not be written."""
+"""The version of a written record (0 if the store has none), or the error if it could not be written."""
 
 
 class Row(Struct, frozen=True):
-    """One record met on a walk.
+    """A record in a listing.
 
     Args:
-        leads_on: whether it is a redirect or an alias, rather than a response that is an end in itself.
-        item: None on a walk over keys alone.
+        leads_on: whether it is a redirect or an alias, rather than another response.
+        item: None if the listing is without items.
     """
 
     key: str
@@ -141,17 +140,17 @@ class Row(Struct, frozen=True):
 
 
 class Counter(Protocol):
-    """Counts what happens in a store; `CacheStats` does."""
+    """Counts events of a store, as `CacheStats` does."""
 
     def count_evicted(self, count: int) -> None:
-        """Count records that were dropped to make room."""
+        """Count evicted records."""
 
     def count_unreadable(self, count: int = 1) -> None:
         """Count records that could not be read."""
 
 
 class StoreEvents:
-    """What happens in a store besides what it answers, told to all who share it; see `Telling`."""
+    """Events of a store, reported to all users of it; see `Telling`."""
 
     __slots__ = ("_counters", "_when_lost")
 
@@ -160,68 +159,68 @@ class StoreEvents:
         self._when_lost: list[Callable[[], None]] = []
 
     def count_into(self, counter: Counter) -> None:
-        """Let *counter* count from now on, too."""
+        """Add *counter*."""
         if all(each is not counter for each in self._counters):
             self._counters.append(counter)
 
     def when_lost(self, listener: Callable[[], None]) -> None:
-        """Call *listener* when all that was stored is gone."""
+        """Call *listener* when all records are lost."""
         self._when_lost.append(listener)
 
     def evicted(self, count: int) -> None:
-        """*count* records were dropped to make room."""
+        """Report that *count* records were evicted."""
         for counter in self._counters:
             counter.count_evicted(count)
 
     def unreadable(self, count: int = 1) -> None:
-        """*count* records could not be read."""
+        """Report that *count* records could not be read."""
         for counter in self._counters:
             counter.count_unreadable(count)
 
     def lost(self) -> None:
-        """All is gone, as with a file that is damaged or replaced; it counts as one record."""
+        """Report that all records are lost, as with a damaged or replaced file; counted as one unreadable record."""
         self.unreadable()
         for listener in self._when_lost:
             listener()
 
 
 class Store(Protocol):
-    """A place where records are kept."""
+    """Stores records."""
 
     limits: Limits
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
+        """Look *keys* up, `Limits.batch` of them at most; the answers are in the same order, None if missing.
 
         Raises:
-            PartlyReadError (`backends.store.partly`): some could be looked up, and have their answers in it.
-            StorageError, or what the driver raises: none of them could be.
+            PartlyReadError (`backends.store.partly`): some could not be looked up; it has the answers of the others.
+            StorageError, or an error of the driver: none could be looked up.
         """
         ...
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*, `Limits.batch` of them at most; a later one of a key replaces an earlier one.
+        """Write *records*, `Limits.batch` of them at most; a later one of a key replaces an earlier one.
 
         Raises:
-            StorageError, or what the driver raises: none of them could be written.
+            StorageError, or an error of the driver: none could be written.
         """
         ...
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*, `Limits.batch` of them at most; missing ones are no error."""
+        """Delete *keys*, `Limits.batch` of them at most; missing ones are no error."""
 
     def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records, a page at a time: in bounded memory, and without holding others up.
+        """Iterate over all records, a page at a time, in bounded memory, and without blocking other calls.
 
-        A record that is put or dropped meanwhile may be met or not; all others are met, some perhaps twice.
+        Records that are written or deleted meanwhile may be included or not; all others are, some perhaps twice.
 
         Args:
-            items: with their items; else keys alone.
+            items: whether the rows have items.
         """
         ...
 
     async def clear(self) -> None:
-        """Drop all that was put before."""
+        """Delete all records that were put before."""
 
     async def close(self) -> None:
-        """Finish what was begun and release the running loop's connections."""
+        """Finish calls under way, and release the running loop's connections."""

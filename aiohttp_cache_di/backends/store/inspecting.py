@@ -1,6 +1,6 @@
-"""What a store may be able to tell of its records without their bodies, for operators.
+"""Capabilities of a store for operators: listing and measuring records without reading their bodies.
 
-Of a store that has neither protocol, all records are read, a page at a time.
+If a store does not have them, all records are read, a page at a time.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ __all__ = [
 ]
 
 MAX_INFO_BYTES: Final = 4096
-"""How much a store keeps beside a record; of one that tells more, the item is read."""
+"""Size of the largest packed info that is stored beside a record; without it, a listing reads the item."""
 
 Wanted: TypeAlias = Callable[[EntryInfo], bool]
-"""Tells whether an entry is one that is looked for; called in any thread."""
+"""Returns whether an entry is selected; may be called in any thread."""
 
 
 class Clue(Struct, frozen=True):
-    """Bytes that the packed info (`entries.info.pack_info`) of each entry has that is looked for: one of *texts*.
+    """A necessary condition: the packed info (`entries.info.pack_info`) of each selected entry contains one of *texts*.
 
     Args:
-        any_case: an ASCII letter may be a capital or a small one; *texts* have small ones.
+        any_case: ignore the case of ASCII letters; *texts* are in lower case.
     """
 
     texts: tuple[bytes, ...]
@@ -48,11 +48,11 @@ class Clue(Struct, frozen=True):
 
 
 class Selection:
-    """What tells whether an entry is looked for, with clues by which a store can pass most others over.
+    """A test for entries, with clues by which a store can exclude most others without decoding them.
 
     Args:
-        test: decides.
-        clues: all of which the packed info of each entry has that passes *test*; others may have them too.
+        test: decides whether an entry is selected.
+        clues: conditions that the packed info of each selected entry meets; others may meet them, too.
     """
 
     __slots__ = ("clues", "test")
@@ -65,16 +65,16 @@ class Selection:
         return self.test(info)
 
     def having(self, also: Wanted) -> Selection:
-        """Those of which *also* tells that it wants them."""
+        """The selection of the entries that also pass *also*."""
         test = self.test
         return Selection(lambda info: also(info) and test(info), self.clues)
 
 
 class InfoRow(NamedTuple):
-    """One record met on a walk without bodies.
+    """A record in a listing without bodies.
 
     Args:
-        info: None for a record of which only its item tells anything.
+        info: None if the record has no packed info, so that its item has to be read.
     """
 
     key: str
@@ -82,12 +82,13 @@ class InfoRow(NamedTuple):
 
 
 class Purged(Struct, frozen=True):
-    """What a purge has dropped, or made stale, or would.
+    """What a purge has deleted or made stale, or would.
 
     Attributes:
-        bytes: of the bodies.
-        is_whole: whether that is all of them. Purges by tag count for a moment, while they drop what they have made
-            unusable already; what they have not met by then they drop in the background.
+        entries: number of entries.
+        bytes: total size of their bodies.
+        is_whole: whether all entries have been counted. Purges by tag make entries unusable at once, then count and
+            delete them for a limited time, and delete the rest in the background.
     """
 
     entries: int = 0
@@ -99,10 +100,9 @@ class Usage(Struct, frozen=True):
     """How much is stored.
 
     Attributes:
-        entries: responses, redirects included; no records of the cache's own, such as those of purges.
-        bytes_in_use: what is stored takes, such records included, as far as the store can tell; else what the bodies of
-            the entries take.
-        bytes_on_disk: of the files, those that others share included; None where there are none to be seen from here.
+        entries: number of responses, including redirects, without internal records such as those of purges.
+        bytes_in_use: size of all records, including internal ones, if the store can tell; else of the entries' bodies.
+        bytes_on_disk: size of the files, including those that others share; None if there are no local files.
     """
 
     entries: int
@@ -112,49 +112,49 @@ class Usage(Struct, frozen=True):
 
 @runtime_checkable
 class Selecting(Protocol):
-    """Finds records by what is told of them, without a look at their bodies."""
+    """Finds records by their info, without reading their bodies."""
 
     def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
-        """Walk over the records that are *wanted*, and those of which nothing is known without their items.
+        """Iterate over the records that are *wanted*, and over those without info, a page at a time.
 
-        A page at a time, as `Store.pages` does. Of a `Selection`, the clues may be looked at first.
+        Like `Store.pages`. If *wanted* is a `Selection`, its clues may be used first.
         """
         ...
 
 
 @runtime_checkable
 class Softening(Protocol):
-    """Makes responses stale where they are, so that no body comes to the loop and goes back."""
+    """Makes responses stale in place, without reading and writing their bodies."""
 
     async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
-        """Have the responses under *keys* fresh until *at* (POSIX time) at most; what is missing stays so.
+        """Limit the freshness of the responses under *keys* to *at* (POSIX time); missing ones are no error.
 
         Returns:
-            Those of *keys* under which there is something that only its user can read.
+            Those of *keys* whose items the store cannot change, since only the user's code can read them.
         """
         ...
 
 
 @runtime_checkable
 class Measuring(Protocol):
-    """Knows how much it holds."""
+    """Knows the size of its contents."""
 
     async def usage(self) -> Usage:
-        """How much that is, records that tell of purges included."""
+        """How much is stored, including records of purges."""
         ...
 
 
 @runtime_checkable
 class CountingMarks(Protocol):
-    """Knows how many of its records tell of purges, without a walk over all."""
+    """Counts its records of purges without reading all records."""
 
     async def count_marks(self) -> int:
-        """How many keys are those of `is_mark`."""
+        """The number of keys for which `is_mark` is true."""
         ...
 
 
 def packed_info(record: Record) -> bytes | None:
-    """What a store keeps beside *record*, so that it can be told of without its item; None where only that tells."""
+    """The packed info to store beside *record*, for listings; None if its item has to be read for them."""
     if record.info is not None:
         return record.info
     if not isinstance(record.item, StoredResponse):

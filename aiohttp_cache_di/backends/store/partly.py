@@ -1,4 +1,4 @@
-"""Answers of a store of which some are missing."""
+"""`PartlyReadError`: a read of which a part has failed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["PartlyReadError"]
 
 
 class PartlyReadError(StorageError):
-    """Some of the servers of a store have not answered a `get`; what the others have said is not lost by it.
+    """Some servers of a store have not answered a `get`; this error has the answers of the others.
 
     Args:
-        answers: in the order of the keys; why there is none for those that were not looked up.
+        answers: in the order of the keys; an error for each key that could not be looked up.
     """
 
     def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:

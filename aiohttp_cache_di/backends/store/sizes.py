@@ -1,4 +1,7 @@
-"""What a record may weigh, which bounds what is read of a store that others may write to; and what a disk may hold."""
+"""Default limits of the size of records and of stores on disk.
+
+The size of a record is limited for reads, too, since others may write to the store.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,21 @@ from typing import Any, Final
 
 __all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "record_bytes"]
 
-DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of SQLite files, and of files
-VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes, whatever responses may have
-BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # of a record: headers, names of variants, a signature
-SERIALIZED_GROWTH: Final = 4  # what a serializer of the user's may make of a body
+DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of a SQLite database, or of a directory of files
+VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes directly, whatever the limit of responses
+BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # for headers, names of variants and a signature
+SERIALIZED_GROWTH: Final = 4  # factor by which a user's serializer may enlarge a body
 
 
 def record_bytes(
     serializer: Any = None, body_bytes: Callable[[], int] | None = None, *, by_users: bool = True
 ) -> Callable[[], int]:
-    """What tells the size beyond which no record is written, and none is read.
+    """A function that returns the size of the largest record that is written or read.
 
     Args:
-        serializer: of the user's, or None.
-        body_bytes: tells how large the body of a response may be that is stored; None where it is not known.
-        by_users: what users write by themselves may be larger.
+        serializer: the user's serializer, or None.
+        body_bytes: returns the size of the largest body of a response that is stored; None if it is not known.
+        by_users: whether users may write items directly, which may be larger.
     """
     growth = 1 if serializer is None else SERIALIZED_GROWTH
 

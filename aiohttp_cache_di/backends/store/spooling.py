@@ -1,4 +1,4 @@
-"""What a store may be able to do besides (`store`): keep bodies of any size without having them in memory."""
+"""A capability of a store: writing bodies of any size piece by piece, without having them in memory."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ __all__ = ["Spool", "Spooling"]
 
 
 class Spool(Protocol):
-    """A body on its way into a store, piece by piece; used in one event loop, which it never holds up.
+    """A body that is being written into a store, piece by piece; used in one event loop, which it never blocks.
 
-    What is neither finished nor abandoned is abandoned when it is dropped.
+    If it is neither finished nor abandoned, it is abandoned when it is garbage-collected.
     """
 
     @property
     def waiting_bytes(self) -> int:
-        """What was appended and is still in memory, because it is not written yet."""
+        """Bytes that were appended and are not written yet, so they are still in memory."""
         ...
 
     @property
     def error(self) -> Exception | None:
-        """Why nothing more can be written; what is appended from then on is let go."""
+        """Why nothing more can be written; after an error, appended data is discarded."""
         ...
 
     def append(self, data: bytes) -> None:
-        """Have *data* written after what was appended before. Raises nothing."""
+        """Write *data* in the background, after the data appended before. Raises nothing."""
 
     async def drain(self, to_bytes: int) -> None:
-        """Wait until no more than *to_bytes* are waiting, or there is an error."""
+        """Wait until at most *to_bytes* are not written yet, or there is an error."""
 
     async def finish(self) -> FiledBody:
-        """Write what is left, and give the body; to be kept, it is put as that of a `FiledResponse`.
+        """Write what is left, and return the body; to be stored, it is put as the body of a `FiledResponse`.
 
         Raises:
             StorageError, OSError: it could not be written.
@@ -40,26 +40,26 @@ class Spool(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Let go of what was written, in the background. Raises nothing; what was finished stays."""
+        """Delete what was written, in the background, unless it is finished. Raises nothing."""
 
 
 @runtime_checkable
 class Spooling(Protocol):
-    """Keeps bodies of any size without having them in memory: it takes them as they arrive.
+    """Writes bodies of any size as they arrive, without having them in memory.
 
-    A record whose item is a `FiledResponse` with such a body is put and got as any other; its `FiledBody` stays
-    readable when it has been replaced or dropped.
+    A record whose item is a `FiledResponse` with such a body is put and read like any other; its `FiledBody` remains
+    readable after the record was replaced or deleted.
     """
 
     @property
     def largest_body_bytes(self) -> int | None:
-        """The size of the largest body that may be kept; None for any."""
+        """Size of the largest body that may be stored; None for no limit."""
         ...
 
     def spool(self, key: str) -> Spool:
-        """Begin a body that will be put under *key*, or another one; nothing is waited for."""
+        """Begin a body that will be put under *key* or another key; never waits."""
         ...
 
     def holds(self, body: FiledBody) -> bool:
-        """Whether *body* is one that this store can put: a whole one of its own."""
+        """Whether this store can put *body*: it is complete, and was written into this store."""
         ...

@@ -1,52 +1,58 @@
-"""What every store gets, written once and wrapped around it.
+"""The stack: what every store gets around it, written once.
 
-Modules here know the contract of a store (`backends.store`) and the API of an item face (`backends.storage`), and no
-store. A stack has one part in each event loop that uses it; nothing that belongs to a loop is shared between loops.
+Modules here know the contract of a store (`backends.store`) and the storage API (`backends.storage`), and no particular
+store. A stack has one part for each event loop that uses it; loops share no futures, tasks or timers.
 
 ::
 
     engine                     users
       │ peek, fetch, store       │ read, write, delete, keys …
       ▼                          ▼
-    loop.LoopStack            items.StackCache          one per loop                 one per face
+    loop.LoopStack            items.StackCache          one per loop                 one per storage
       │                          │
-      ├─ writing/ ◄──────────────┤  pending: writes on their way, read from here, tried until they are written
-      │                          │  tombstones: keys whose deletion failed: nothing under them is used
-      ├─ near                    │  copies in memory, believed while the store vouches for them
-      ├─ looking/ ◄──────────────┤  batching: concurrent reads go together; leases: one process fetches
-      │                          │  first_looks: what is not likely to be there is looked for and leased at once
-      ├─ guarding/                  what a caller waits for ends in time; a dead store is left alone
-      │    chunks                   large items in pieces, where the store has a limit
-      └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
+      ├─ writing/ ◄──────────────┤  pending: writes not yet in the store; read from here, retried until written
+      │                          │  tombstones: keys whose deletion failed; what is stored under them is not used
+      ├─ near                    │  the near tier: copies in memory, used while the store says that they are current
+      ├─ looking/ ◄──────────────┤  batching: concurrent reads share a call; leases: one process fetches a key
+      │                          │  first_looks: look-up and lease in one call, when a miss is likely
+      ├─ guarding/                  a deadline for each operation, and a circuit breaker for a store that fails
+      │    chunks                   splits large items, if the store limits their size
+      └──► Store                    memory, SQLite, Redis …, or `foreign`: two storages of a user's own
 
-Beside them: `abilities` looks once for what a store can do besides; `packing` makes items of entries, with a user's own
-serializer if there is one; `purges` is what each loop knows of purges by tag, and `marks` the records that tell of
-them; `upkeep` is what operators ask of a stack: what is in
-the store, how much that is, and to have some of it gone; `ping` tries a store before a request needs it; `secret` makes
-digests with a secret that the store keeps; `tasks` are those that no caller waits for, and `alarms` timers that hardly
-ever ring.
+Beside them:
 
-**A hit** from memory: `peek` finds the entry among the pending writes, or, unless a tombstone forbids it, at hand: in a
-store that answers at once, or in the near tier, whose copy is good while ``store.version(key)`` has not grown, or while
-no change was heard. One call, no await, no guard.
+- `stack` holds the store, the parts of all loops and what they share; `abilities` is what the store can do (its
+  optional capabilities), asked once;
+- `packing` turns entries into items and back, with the user's serializer if there is one;
+- `purges` is what each loop knows of purges by tag, and `marks` are the records of purges;
+- `upkeep` serves operators: lists entries, measures the store, deletes expired entries;
+- `ping` tests a store before a request needs it;
+- `secret` is the secret of the digests in keys, which the store keeps;
+- `tasks` runs background tasks, and `alarms` many timers that are usually cancelled.
 
-**A hit** from the store: `peek` has nothing; `fetch` takes a token from the near tier and asks `batching`. A lone read
-goes to the store at once; those that come meanwhile make the next batch. Each goes through the guard, so that its
-deadline begins when it is sent; who waits for a turn does so while the store answers others.
-The item comes back decoded; a copy stays in the near tier if the token still holds, that is, if nothing was heard of
-the key meanwhile. What cannot be read is counted and is a miss.
+**A hit from memory.** `peek` is one call without await or guard. It finds the entry among the pending writes, or else,
+unless the key has a tombstone, in a store in memory or in the near tier. A copy in the near tier is current while
+``store.version(key)`` is not greater than its version, or while no change of the key has been reported.
 
-**A miss** is a `fetch` that brings nothing. The lease may have come with it, if the engine asked for that and the key
-was not known to be stored (`first_looks`); it is given back when the request comes to an end without using it. Else the
-engine may then ask `leases` to be the one process that fetches; while another holds the lease it looks again now and
-then. When the body is whole, `store` puts the entry among the pending writes, from where it is read at once; a batch
-takes it to the store, the lease goes back with it, and the outcome is told to those who asked to hear it. A try that
-fails is repeated after a rest, in the rhythm of the circuit where the store is down, until it succeeds or the memory
-set aside for pending writes is needed; then the oldest that failed goes first. `close` tries for a second more, and
-counts what it has to drop.
+**A hit from the store.** `peek` finds nothing, so `fetch` begins a read in the near tier (which hands out a token) and
+asks `batching`. A read is sent at once while fewer calls than the store allows are under way; the others form the next
+batch. Each call passes the guard, and its deadline begins when it is sent: a read may queue for as long as the store
+answers others. The store returns the item decoded. The near tier keeps a copy if the token is still valid, that is,
+if no change of the key was reported during the read. An item that cannot be read is counted, and is a miss.
 
-**A validation** ends in a `store` of the freshened entry, as a miss does. **A deletion** (`StoreStack.delete`, `clear`)
-first tells every loop: fetches under way must not store what they get, pending writes are dropped, copies and the
-tokens of reads under way are void. It waits a moment for puts under way, deletes, and has a put that outlives it
-deleted again when it ends. A deletion that fails within a request leaves a tombstone.
+**A miss.** `fetch` returns nothing. The lease may already be granted, if the engine asked for it and the key was
+unlikely to be stored (`first_looks`); if the request ends without using it, it is released. Otherwise the engine may
+ask `leases` to be the one process that fetches the key; while another process holds the lease, it looks up and asks
+again at intervals. When the body is complete, `store` adds the entry to the pending writes, from where it can be read
+at once. A batch puts it into the store; the same call releases the lease, and callbacks learn the outcome. After a
+failure the write rests and is tried again (while the circuit is open, when the circuit allows it), until it succeeds
+or its memory is needed for newer writes; the oldest failed write is dropped first. `close` keeps trying for one more
+second, and counts the writes that it drops.
+
+**A validation** ends in a `store` of the refreshed entry, like a miss.
+
+**A deletion** (`StoreStack.delete`, `clear`) first tells every loop: requests under way for the keys may not store
+their responses, pending writes are dropped, copies and the tokens of reads under way become invalid. Then it waits
+briefly for puts under way, and deletes. If a put takes longer, its key is deleted again when it ends. A key gets a
+tombstone if that deletion fails, or one that a request has caused.
 """

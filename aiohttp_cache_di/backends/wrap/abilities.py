@@ -1,9 +1,9 @@
-"""What a store can do besides, looked for once: when the stack around it is built."""
+"""The optional capabilities of a store, determined once, when the stack around it is built."""
 
 from __future__ import annotations
 
 # mypy: disable-error-code="type-abstract"
-# Each ability is a protocol that can be asked for at run time.
+# Each capability is a protocol that can be checked at run time.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self, TypeAlias, TypeVar
 
@@ -35,11 +35,11 @@ Kinds: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[bool | None]]]
 
 
 class Abilities(Struct, frozen=True, eq=False):
-    """The store, as each of the protocols that it satisfies; None where it does not.
+    """The store as each of the capability protocols that it satisfies; None for the others.
 
     Args:
-        kinds: as `Sorting.kinds`, of every store.
-        events: where it tells of what happens in it; nothing is told there by a store that is not `Telling`.
+        kinds: `Sorting.kinds` of the store, or a substitute that reads the items.
+        events: the events of the store; a store that is not `Telling` reports none.
     """
 
     leasing: Leasing | None
@@ -62,35 +62,38 @@ class Abilities(Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, store: Store) -> Self:
-        """Look for what *store* can do."""
+        """Determine the capabilities of *store*."""
         return cls(
-            leasing=_as(Leasing, store),
-            looking_or_leasing=_as(LookingOrLeasing, store),
-            immediate=_as(Immediate, store),
-            judging=_as(Judging, store),
-            peeking=_as(Peeking, store),
-            versioned=_as(Versioned, store),
-            touching=_as(Touching, store),
-            changing=_as(Changing, store),
-            expiring=_as(Expiring, store),
-            keeping=_as(Keeping, store),
-            selecting=_as(Selecting, store),
-            measuring=_as(Measuring, store),
-            counting_marks=_as(CountingMarks, store),
-            softening=_as(Softening, store),
-            spooling=_as(Spooling, store),
+            leasing=_if_able(Leasing, store),
+            looking_or_leasing=_if_able(LookingOrLeasing, store),
+            immediate=_if_able(Immediate, store),
+            judging=_if_able(Judging, store),
+            peeking=_if_able(Peeking, store),
+            versioned=_if_able(Versioned, store),
+            touching=_if_able(Touching, store),
+            changing=_if_able(Changing, store),
+            expiring=_if_able(Expiring, store),
+            keeping=_if_able(Keeping, store),
+            selecting=_if_able(Selecting, store),
+            measuring=_if_able(Measuring, store),
+            counting_marks=_if_able(CountingMarks, store),
+            softening=_if_able(Softening, store),
+            spooling=_if_able(Spooling, store),
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
 
 
-def _as(ability: type[T], store: object) -> T | None:
-    """*store*, if it has the *ability*; in a function, as type checkers combine what one name is asked in a row."""
+def _if_able(ability: type[T], store: object) -> T | None:
+    """*store*, if it has the *ability*.
+
+    A function, since type checkers would combine consecutive `isinstance` checks of one name.
+    """
     return store if isinstance(store, ability) else None
 
 
 def _by_reading(store: Store) -> Kinds:
-    """How the kinds are told of a store that has no cheaper way."""
+    """A substitute for `Sorting.kinds` that reads the items."""
 
     async def kinds(keys: Sequence[str]) -> Sequence[bool | None]:
         return [

@@ -1,7 +1,7 @@
-"""Alarms that hardly ever ring: one timer for all of them, where `call_later` takes one each.
+"""Many timers that are usually cancelled, by one timer of the event loop.
 
-A timer that is cancelled stays in the loop's heap for a while, and every other one is compared with it. All alarms here
-have the same time, so that they would ring in the order in which they were set.
+A cancelled timer of asyncio stays in the loop's heap for a while, where others are compared with it. All alarms here
+have the same delay, so they are due in the order in which they are set, and one timer for the first is enough.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Alarms(Generic[K]):
     """The alarms of one event loop.
 
     Args:
-        delay_s: after which an alarm rings.
-        ring: called with what it was set for.
+        delay_s: seconds until an alarm rings.
+        ring: called with the key of the alarm.
     """
 
     __slots__ = ("_due", "_ring", "_timer", "delay_s")
@@ -32,7 +32,7 @@ class Alarms(Generic[K]):
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, key: K) -> None:
-        """Set the alarm for *key*, anew if it is set."""
+        """Set the alarm for *key*; if it is set already, its delay begins again."""
         loop = asyncio.get_running_loop()
         due_at = loop.time() + self.delay_s
         self._due.pop(key, None)
@@ -41,11 +41,11 @@ class Alarms(Generic[K]):
             self._timer = loop.call_at(due_at, self._look)
 
     def unset(self, key: K) -> bool:
-        """Let the alarm for *key* ring no more; tell whether it was set."""
+        """Cancel the alarm for *key*; return whether it was set."""
         return self._due.pop(key, None) is not None
 
     def clear(self) -> None:
-        """Let none ring any more."""
+        """Cancel all alarms."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -62,5 +62,5 @@ class Alarms(Generic[K]):
                 break
             over.append(key)
         for key in over:
-            if self.unset(key):  # not by one that rang before
+            if self.unset(key):  # unless an alarm that rang before has cancelled it
                 self._ring(key)

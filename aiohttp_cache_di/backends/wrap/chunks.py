@@ -1,9 +1,9 @@
-"""Items that are larger than what a store takes under one key: a head that says how many chunks there are, and these.
+"""Splits items that are too large for one key of a store into chunks, and a head with the number of chunks.
 
-Head and chunks name the generation that they belong to. Chunks are written before their head, under keys that are the
-same for each generation; while another generation is being written, what is read does not fit together and is a miss.
-Those that a smaller generation leaves over go where this process has met them, as it has when it looked the entry up
-before replacing it; else they expire with their own generation.
+Head and chunks contain a random generation. Chunks are written before their head, under keys that are the same for each
+generation; a read while another generation is being written finds chunks that do not match the head, and is a miss.
+If a new generation has fewer chunks, the surplus old ones are deleted if this process knows of them (it does if it has
+looked the entry up before it replaces it); else they expire with their own generation.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ChunkedStore"]
 
-FRAME_BYTES: Final = 256  # more than a frame and its MAC add to a chunk
-MAX_REMEMBERED: Final = 4096  # keys of which it is known how many chunks they have
+FRAME_BYTES: Final = 256  # at least what a frame and its MAC add to a chunk
+MAX_REMEMBERED: Final = 4096  # keys whose number of chunks is remembered
 _MARK: Final = b"\x00aiohttp-cache-di chunks\x00"
-_CHUNK: Final = "\x00chunk "  # in the key of a chunk: no key of a request has a zero in it
+_CHUNK: Final = "\x00chunk "  # part of the key of a chunk; the keys of requests contain no zero byte
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
@@ -60,12 +60,12 @@ def _decoder() -> msgspec.msgpack.Decoder[_Head]:
 
 
 class ChunkedStore:
-    """A store that takes items of any size, over one that does not.
+    """A store for items of any size, on top of a store that limits their size.
 
     Args:
-        store: the store; its `Limits.value_bytes` is the bound.
-        codec: makes the bytes that are split.
-        value_bytes: tells the size beyond which no item is written, and none is read.
+        store: the store; its `Limits.value_bytes` is the size of a chunk.
+        codec: encodes the items that are split.
+        value_bytes: returns the size of the largest item that is written or read.
     """
 
     def __init__(self, store: Store, codec: EntryCodec, value_bytes: Callable[[], int] | None = None) -> None:
@@ -74,15 +74,17 @@ class ChunkedStore:
         self._codec = codec
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
-        self._counts: OrderedDict[str, int] = OrderedDict()  # of chunks, by keys that were lately met
+        self._counts: OrderedDict[str, int] = (
+            OrderedDict()
+        )  # numbers of chunks, by keys that were read or written lately
         self.limits: Limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, and the chunks of those that have any."""
+        """Look *keys* up, with the chunks of split items."""
         return [await self._whole(key, found) for key, found in zip(keys, await self._store.get(keys), strict=True)]
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """As `LookingOrLeasing`, of a store that is one: a look-up alone of others."""
+        """See `LookingOrLeasing`; if the store is none, this only looks the key up."""
         if self._looking is None:
             (found,) = await self.get((key,))
             return found
@@ -90,7 +92,7 @@ class ChunkedStore:
         return await self._whole(key, answer) if isinstance(answer, Found) else answer
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*, the large ones in chunks."""
+        """Write *records*, the large ones in chunks."""
         heads: list[Record] = []
         failed: dict[int, StorageError] = {}
         for number, record in enumerate(records):
@@ -106,14 +108,14 @@ class ChunkedStore:
         return [failed[number] if number in failed else next(written) for number in range(len(records))]
 
     async def _drop_left_over(self, heads: Sequence[Record]) -> None:
-        """Drop the chunks that were there before *heads* were written, and are theirs no more."""
+        """Delete surplus chunks of the items that *heads* have replaced."""
         left_over: list[str] = []
         for record in heads:
             head = _head(record.item)
             count = 0 if head is None else head.count
-            left_over += [_name(record.key, number) for number in range(count, self._counts.pop(record.key, 0))]
+            left_over += [_chunk_key(record.key, number) for number in range(count, self._counts.pop(record.key, 0))]
             self._note(record.key, count)
-        with suppress(Exception):  # they cost room until they expire, and are believed by none
+        with suppress(Exception):  # if that fails, they only take space until they expire
             await self._delete_chunks(left_over)
 
     def _note(self, key: str, count: int) -> None:
@@ -127,29 +129,29 @@ class ChunkedStore:
             await self._store.delete(names[first : first + self.limits.batch])
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys* with their chunks."""
+        """Delete *keys* with their chunks."""
         asked = list(keys)
         chunks: list[str] = []
         for key, found in zip(asked, await self._store.get(asked), strict=True):
             head = None if found is None else _head(found.item)
             if head is not None and self._is_possible(head):
-                chunks += [_name(key, number) for number in range(head.count)]
+                chunks += [_chunk_key(key, number) for number in range(head.count)]
         await self._store.delete(keys)
         await self._delete_chunks(chunks)
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records; chunks are none."""
+        """Iterate over all records, without the chunks."""
         async for page in self._store.pages(items=items):
             rows = [row for row in page if self.is_record(row.key)]
             yield [await self._row(row) for row in rows] if items else rows
 
     @staticmethod
     def is_record(key: str) -> bool:
-        """Whether *key* is one of a record, rather than of a chunk."""
+        """Whether *key* is the key of a record, not of a chunk."""
         return _CHUNK not in key
 
     async def clear(self) -> None:
-        """Drop all that was put before."""
+        """Delete everything."""
         await self._store.clear()
 
     async def close(self) -> None:
@@ -164,7 +166,7 @@ class ChunkedStore:
 
     async def _split(self, record: Record) -> Record:
         item, key = record.item, record.key
-        if 2 * _weight(item) < self._piece_bytes:  # what is near the bound may be larger than it weighs
+        if 2 * _weight(item) < self._piece_bytes:  # the weight is an estimate, so larger items are encoded to be sure
             return record
         data = self._codec.pack(item, key)
         if len(data) <= self._piece_bytes:
@@ -176,7 +178,7 @@ class ChunkedStore:
         chunks = [
             Record(name, Opaque(name, generation + piece), record.until)
             for number, piece in enumerate(pieces)
-            for name in (_name(key, number),)
+            for name in (_chunk_key(key, number),)
         ]
         for first in range(0, len(chunks), self.limits.batch):
             for written in await self._store.put(chunks[first : first + self.limits.batch]):
@@ -192,7 +194,7 @@ class ChunkedStore:
         if not self._is_possible(head):
             return Found(UNREADABLE, found.version)
         self._note(key, head.count)
-        names = [_name(key, number) for number in range(head.count)]
+        names = [_chunk_key(key, number) for number in range(head.count)]
         pieces: list[bytes] = []
         for first in range(0, len(names), self.limits.batch):
             for chunk in await self._store.get(names[first : first + self.limits.batch]):
@@ -204,7 +206,7 @@ class ChunkedStore:
         return Found(item, found.version)
 
     def _is_possible(self, head: _Head) -> bool:
-        """Whether there can be as many chunks: the last one alone may be small."""
+        """Whether the number of chunks is plausible for the largest item; all chunks but the last are full."""
         return 0 <= (head.count - 1) * self._piece_bytes <= self._value_bytes()
 
 
@@ -223,5 +225,5 @@ def _weight(item: Item) -> int:
     return len(item if isinstance(item, str) else item.payload)
 
 
-def _name(key: str, number: int) -> str:
+def _chunk_key(key: str, number: int) -> str:
     return f"{key}{_CHUNK}{number}"

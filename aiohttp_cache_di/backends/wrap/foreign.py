@@ -1,4 +1,4 @@
-"""Two storages of a user's own, one for responses and one for redirects, as one store."""
+"""One store on top of two storages that a user has set, one for responses and one for redirects."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ForeignPair", "pair_of"]
 
-PARALLEL: Final = 64  # calls of a user's methods at a time: what takes no batches is asked side by side
-PARALLEL_BATCHES: Final = 4
-MAX_REMEMBERED: Final = 10_000
+PARALLEL: Final = 64  # concurrent calls of a storage that has no bulk methods
+PARALLEL_BATCHES: Final = 4  # concurrent calls of `bulk_read`
+MAX_REMEMBERED: Final = 10_000  # keys of redirects
 
 
 def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
-    """The store that two storages make together, with what they can do besides."""
+    """The store on top of two storages, with the capabilities that they allow."""
     if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
         return ImmediatePair(responses, redirects)
     can_lease = (
         responses.stack.leasing is not None
         if isinstance(responses, StackCache)
-        else _is_own(responses.acquire_lease, BaseCache.acquire_lease)
+        else _is_overridden(responses.acquire_lease, BaseCache.acquire_lease)
     )
     return (LeasingPair if can_lease else ForeignPair)(responses, redirects)
 
@@ -49,38 +49,40 @@ def _are_immediate(*faces: StackCache) -> bool:
     return all(face.stack.abilities.immediate is not None for face in faces)
 
 
-def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
-    """Whether a user has put *method* in the place of *ours*, in a subclass or on an object."""
+def _is_overridden(method: Callable[..., object], ours: Callable[..., object]) -> bool:
+    """Whether *method* overrides *ours*, in a subclass or on an object."""
     return getattr(method, "__func__", None) is not ours
 
 
 class ForeignPair:
-    """Responses are kept in one storage, redirects and aliases in the other.
+    """A store of two storages: one has the responses, the other redirects and aliases.
 
-    A key has one or the other; where its kind changes, what was known to be in the other storage is deleted. What both
-    storages take many of at a time is asked for together, and what the storage of responses can do besides, this can.
+    A key is in one of them; when its kind changes, it is deleted in the other if it may be there. Bulk methods
+    are used if both storages have them; other capabilities are those of the storage of responses.
     """
 
     def __init__(self, responses: BaseCache, redirects: BaseCache) -> None:
         self.responses = responses
         self.redirects = redirects
         both = responses, redirects
-        self._reads_many = all(_is_own(each.bulk_read, BaseCache.bulk_read) for each in both)
-        self._writes_many = all(_is_own(each.bulk_write, BaseCache.bulk_write) for each in both)
+        self._reads_many = all(_is_overridden(each.bulk_read, BaseCache.bulk_read) for each in both)
+        self._writes_many = all(_is_overridden(each.bulk_write, BaseCache.bulk_write) for each in both)
         takes_many = self._reads_many or self._writes_many
         batch = max(1, min(each.bulk_size for each in both)) if takes_many else 1
         self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
-        if _is_own(responses.on_change, BaseCache.on_change):
+        if _is_overridden(responses.on_change, BaseCache.on_change):
             self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
-        self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
+        self._redirect_keys: OrderedDict[str, None] = (
+            OrderedDict()
+        )  # keys that were found in the storage of redirects lately
 
     @property
     def where(self) -> str:
-        """What a person may know them by; where they keep things is theirs to tell."""
+        """The names of their classes, since the storages do not tell where they are."""
         return " and ".join(dict.fromkeys((type(self.responses).__name__, type(self.redirects).__name__)))
 
     def peek(self, key: str) -> StoredResponse | None:
-        """What one of them has at hand."""
+        """The response under *key*, if one of them has it in memory."""
         entry = self.responses.peek(key)
         if entry is None:
             entry = self.redirects.peek(key)
@@ -92,14 +94,14 @@ class ForeignPair:
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         redirects = await self._read_all(self.redirects, missing) if missing else {}
         for key in redirects:
-            self._lead_on[key] = None
-            if len(self._lead_on) > MAX_REMEMBERED:
-                self._lead_on.popitem(last=False)
+            self._redirect_keys[key] = None
+            if len(self._redirect_keys) > MAX_REMEMBERED:
+                self._redirect_keys.popitem(last=False)
         found |= redirects
         return [Found(found[key]) if key in found else None for key in keys]
 
     async def _read_all(self, storage: BaseCache, keys: Sequence[str]) -> dict[str, Item | Unreadable]:
-        """What *storage* has under *keys*."""
+        """The items of *storage* under *keys*; missing ones are left out."""
         items: dict[str, Item | Unreadable | None]
         if self._reads_many and len(keys) > 1:
             read = await storage.bulk_read(keys)
@@ -109,14 +111,14 @@ class ForeignPair:
         return {key: item for key, item in items.items() if item is not None}
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Ask which of them has each of *keys*."""
+        """Whether each of *keys* has a redirect or an alias; None if neither storage has it."""
         return [
             False if await self.responses.contains(key) else True if await self.redirects.contains(key) else None
             for key in keys
         ]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records* where they belong."""
+        """Write *records*, each to its storage."""
         if not self._writes_many or len(records) == 1 or any(isinstance(record.item, Opaque) for record in records):
             return [await self._put(record) for record in records]
         parts: tuple[dict[str, Record], dict[str, Record]] = ({}, {})
@@ -126,12 +128,12 @@ class ForeignPair:
             (self.responses, self.redirects), (self.redirects, self.responses), parts, strict=True
         ):
             if part:
-                await storage.bulk_write({key: _shown(record.item) for key, record in part.items()})
-                stale = part.keys() if storage is self.redirects else part.keys() & self._lead_on.keys()
+                await storage.bulk_write({key: _for_user(record.item) for key, record in part.items()})
+                stale = part.keys() if storage is self.redirects else part.keys() & self._redirect_keys.keys()
                 if stale:
                     await other.bulk_delete(set(stale))
                 for key in stale:
-                    self._lead_on.pop(key, None)
+                    self._redirect_keys.pop(key, None)
         for record in records:
             if record.leased:
                 await self.responses.release_lease(record.key)
@@ -141,24 +143,24 @@ class ForeignPair:
         leads_on, key, item = item_leads_on(record.item), record.key, record.item
         storage, other = (self.redirects, self.responses) if leads_on else (self.responses, self.redirects)
         if isinstance(item, Opaque):
-            return StorageError("a storage with a serializer of its own takes no item of another serializer")
+            return StorageError("a storage with its own serializer cannot store the output of another serializer")
         if isinstance(item, str):
             await storage.write(key, item)
         else:
             await storage.write_entry(item)
             if record.leased:
                 await self.responses.release_lease(key)
-        if leads_on or self._lead_on.pop(key, self) is None:
+        if leads_on or self._redirect_keys.pop(key, self) is None:
             await other.delete(key)
         return 0
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys* in both."""
+        """Delete *keys* in both."""
         await self.responses.bulk_delete(set(keys))
         await self.redirects.bulk_delete(set(keys))
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over both, one item at a time."""
+        """Iterate over both, one item at a time."""
         for storage in (self.responses, self.redirects):
             keys: Any = storage.keys()
             async with aclosing(keys):
@@ -177,39 +179,39 @@ class ForeignPair:
         await self.redirects.close()
 
     async def delete_expired(self, now: float) -> int:
-        """Let both drop what may be dropped at *now* (POSIX time)."""
+        """Delete expired items in both; return how many."""
         return await self.responses.delete_expired(now) + await self.redirects.delete_expired(now)
 
 
 class LeasingPair(ForeignPair):
-    """A pair of which the storage of responses has leases."""
+    """A pair whose storage of responses has leases."""
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
-        """Ask to be the only process that fetches *key*."""
+        """Ask for the lease on *key*."""
         return Lease(await self.responses.acquire_lease(key, ttl_s))
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease for longer, where the storage can."""
+        """Extend the lease, if the storage can."""
         return await self.responses.renew_lease(key, ttl_s)
 
     async def release(self, key: str) -> None:
-        """Give the lease back."""
+        """Release the lease on *key*."""
         await self.responses.release_lease(key)
 
 
 class ImmediatePair(ForeignPair):
-    """A pair in this process's memory."""
+    """A pair of storages in this process's memory."""
 
     def __init__(self, responses: StackCache, redirects: StackCache) -> None:
         super().__init__(responses, redirects)
         self._stores: tuple[Any, Any] = (responses.stack.store, redirects.stack.store)
 
     def look(self, key: str) -> Item | None:
-        """What one of them has."""
+        """The item under *key*."""
         return self.peek(key)
 
     def keep(self, record: Record) -> bool:
-        """Keep *record* where it belongs."""
+        """Write *record* to its storage, at once."""
         leads_on = item_leads_on(record.item)
         is_kept: bool = self._stores[leads_on].keep(record)
         self._stores[not leads_on].drop(record.key)
@@ -217,10 +219,10 @@ class ImmediatePair(ForeignPair):
 
 
 async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
-    """What *storage* has under *key*: by the way for entries that it has of its own, or else as an item."""
+    """The item of *storage* under *key*: by its own `read_entry` if it has one, else by `read`."""
     if isinstance(storage, StackCache):
         return await storage.stack.get(key)
-    if _is_own(storage.read_entry, BaseCache.read_entry):
+    if _is_overridden(storage.read_entry, BaseCache.read_entry):
         entry = await storage.read_entry(key)
         return entry if entry is None or entry.key == key else entry.key
     try:
@@ -231,19 +233,19 @@ async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
 
 
 def _decoded(storage: BaseCache, read: ResponseOrKey, key: str) -> Item | Unreadable | None:
-    """The item that was *read* under *key*, perhaps as the bytes that are stored."""
+    """The item that was *read* under *key*, decoded if it is bytes."""
     try:
         item = storage.deserialize(read, key)
     except UnreadableEntryError:
         return UNREADABLE
     if isinstance(item, str):
         return item
-    stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+    stored = getattr(item, "stored", None)  # an object of the user's may have none, or something else
     return stored if isinstance(stored, StoredResponse) and stored.key == key else None
 
 
-def _shown(item: Item) -> ResponseOrKey:
-    """*item* as a user's storage is given it."""
+def _for_user(item: Item) -> ResponseOrKey:
+    """*item* as it is passed to a user's storage."""
     if isinstance(item, StoredResponse):
         return CachedResponse.from_stored(item)
     return item if isinstance(item, str) else item.payload

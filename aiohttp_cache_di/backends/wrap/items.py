@@ -1,4 +1,4 @@
-"""The face that users see of our own stores: items by key, as the API of `BaseCache` has them, written once."""
+"""`StackCache`: the storage API (`BaseCache`) for all of our own stores."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["StackCache"]
 
 
 class StackCache(BaseCache):
-    """Items of a stack.
+    """A storage that shows the items of a stack.
 
     Args:
-        stack: where they are kept.
-        leads_on: show only redirects and aliases (True), or only what is neither (False); None shows everything.
+        stack: the stack.
+        leads_on: True shows only redirects and aliases, False only other items, None all items.
     """
 
     def __init__(self, stack: StoreStack, *, leads_on: bool | None = None) -> None:
@@ -41,13 +41,13 @@ class StackCache(BaseCache):
 
     @classmethod
     def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:
-        """A face on a stack that it shares with others."""
+        """A storage on a stack that it shares with other storages."""
         face = cls.__new__(cls)
         StackCache.__init__(face, stack, leads_on=leads_on)
         return face
 
     def count_into(self, stats: CacheStats) -> None:
-        """Count what is evicted and what is unreadable here in *stats*, too."""
+        """Count evicted and unreadable entries in *stats*, too."""
         self.stack.count_into(stats)
 
     # ---- items
@@ -63,9 +63,9 @@ class StackCache(BaseCache):
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
 
-        None, and bytes that cannot be read, delete what is there.
+        None, and bytes that cannot be decoded, delete the item under *key*.
         """
-        made = self._made(key, item)
+        made = self._to_item(key, item)
         if made is None:
             await self.stack.delete({key})
         else:
@@ -99,7 +99,7 @@ class StackCache(BaseCache):
         await self.stack.delete({key})
         try:
             return self._seen(item)
-        except Exception:  # of what is gone now
+        except Exception:  # the item is unreadable, and deleted already
             self.stack.events.unreadable()
             return default
 
@@ -129,7 +129,7 @@ class StackCache(BaseCache):
         return count
 
     async def clear(self) -> None:
-        """Delete everything that is shown here."""
+        """Delete all items that are shown here."""
         if self._leads_on is None:
             await self.stack.clear()
             return
@@ -139,17 +139,17 @@ class StackCache(BaseCache):
                 await self.stack.delete(shown)
 
     async def close(self) -> None:
-        """Finish what is being written and release connections; what is used again opens again."""
+        """Finish pending writes and release connections; later calls connect again."""
         await self.stack.close()
 
     # ---- entries
 
     def peek(self, key: str) -> StoredResponse | None:
-        """Return a response if it is at hand at once."""
+        """Return a response if it is in memory."""
         return self.stack.here().peek(key)
 
     async def read_entry(self, key: str) -> StoredResponse | None:
-        """Read the response kept under *key*, following one alias; None when missing or unreadable."""
+        """Read the response stored under *key*, following one alias; None when missing or unreadable."""
         item = await self._item(key)
         if isinstance(item, Opaque):
             item = self.stack.packing.loaded(item)
@@ -162,21 +162,21 @@ class StackCache(BaseCache):
         await self.stack.put(Record(entry.key, self.stack.packing.packed(entry), entry.store_until))
 
     async def delete_expired(self, now: float) -> int:
-        """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
+        """Delete entries whose ``store_until`` has passed at *now* (POSIX time); return how many."""
         return await upkeep.delete_expired(self.stack, now)
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
-        """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
+        """Try to become the only process that fetches *key* for *ttl_s* seconds."""
         leasing = self.stack.leasing
         return Lease.GRANTED if leasing is None else await leasing.acquire(key, ttl_s)
 
     async def renew_lease(self, key: str, ttl_s: float) -> bool:
-        """Hold a lease for *ttl_s* seconds from now; False where it is held no more."""
+        """Extend a lease to *ttl_s* seconds from now; False if it is lost."""
         leasing = self.stack.leasing
         return isinstance(leasing, Renewing) and await leasing.renew(key, ttl_s)
 
     async def release_lease(self, key: str) -> None:
-        """Give a lease back before its time."""
+        """Release a lease before it expires."""
         if self.stack.leasing is not None:
             await self.stack.leasing.release(key)
 
@@ -202,21 +202,21 @@ class StackCache(BaseCache):
                         yield row
 
     async def _usable(self, key: str, item: Item | None) -> ResponseOrKey:
-        """*item* as its users see it; what cannot be shown to them is dropped."""
+        """*item* as users see it; an unreadable one is counted and deleted."""
         try:
             return self._seen(item)
-        except Exception:  # whatever lies in the store
+        except Exception:  # the store may contain anything
             self.stack.events.unreadable()
             await self.stack.delete({key})
             return None
 
     def _seen(self, item: Item | None) -> ResponseOrKey:
-        """*item* as its users see it."""
+        """*item* as users see it."""
         loaded: Any = self.stack.packing.loaded(item)
         return CachedResponse.from_stored(loaded) if isinstance(loaded, StoredResponse) else loaded
 
-    def _made(self, key: str, item: ResponseOrKey) -> Item | None:
-        """What is stored of *item*."""
+    def _to_item(self, key: str, item: ResponseOrKey) -> Item | None:
+        """The item to store for *item* of a user; None if its bytes cannot be decoded."""
         if isinstance(item, bytes):
             try:
                 return self.codec.decode(item, key)

@@ -1,4 +1,4 @@
-"""What one event loop has of a stack: what a request asks, and what it leaves to be done."""
+"""`LoopStack`: the part of a stack in one event loop, with the calls that a request makes."""
 
 from __future__ import annotations
 
@@ -28,24 +28,27 @@ __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
 
 
 class UnderWay(Protocol):
-    """The requests of one event loop that are on their way to the origin, and will store what they get."""
+    """The requests of one event loop that wait for the origin, and will store their responses."""
 
     async def drain_bodies(self, keys: Collection[str] | None) -> None:
-        """Wait a moment for bodies on their way that will be stored under *keys* (None: all)."""
+        """Wait briefly for bodies that are arriving and will be stored under *keys* (None: all)."""
 
     def invalidate(self, keys: Collection[str] | None) -> None:
-        """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""
+        """Do not store responses to requests under way for *keys* (None: all): they may be older than a change."""
 
 
 class LoopStack:
-    """The part of a stack in one event loop: what is pending there, its near tier, and its reads.
+    """The part of a stack in one event loop: pending writes, the near tier, reads, leases and purges.
 
     Args:
-        whole: where records are kept, for items of any size.
-        abilities: what the store can do besides.
-        near_bytes: what copies in memory may weigh; 0 keeps none.
-        near_lifetime_s: seconds for which such a copy is believed at most.
-        purge_count: of the purges by tag that this process has begun.
+        whole: the store, for items of any size.
+        abilities: the optional capabilities of the store.
+        guard: limits the time of operations; shared by all loops.
+        tombstones: shared by all loops.
+        packing: turns entries into items and back.
+        near_bytes: size of the near tier; 0 for none.
+        near_lifetime_s: most seconds for which a copy in the near tier is used.
+        purge_count: counts the purges by tag of this process; shared by all loops.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class LoopStack:
         self.leases: Leases | None = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
-        """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
+        """Keys of writes for which callers wait, by futures that end with them; a deletion of the key waits, too."""
         self.pending: PendingWrites = PendingWrites(
             whole,
             guard,
@@ -75,13 +78,13 @@ class LoopStack:
             release=self._release_later,
         )
         self.tells_all: bool = abilities.immediate is not None
-        """Whether what is not at hand is not there."""
+        """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
-        self.largest_spooled_bytes: float | None = _largest(self._spooling)
-        """The size of the largest body that the store takes as it arrives; None where it takes none so."""
+        self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
+        """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
-        self._look = _looking(abilities)
+        self._look = _look_function(abilities)
         self._pending = self.pending.entries
         self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
@@ -89,14 +92,14 @@ class LoopStack:
             else None
         )
         self.purges: Purges = Purges(self, purge_count)
-        """What is known of purges by tag."""
+        """What this loop knows of purges by tag."""
         is_all = self.tells_all or self.near is not None
-        self._at_hand = _at_hand(abilities, self.near, self.purges)
-        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if is_all else self._peek
-        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
+        self._in_memory = _in_memory(abilities, self.near, self.purges)
+        self.peek: Callable[[str], StoredResponse | None] = self._in_memory if is_all else self._peek
+        """Returns the response under a key if it is in memory, pending writes included; never waits."""
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None
-        """Looks that bring a lease, if the store has them."""
+        """Looks up and leases in one call, if the store can."""
         if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):
             self.first_looks = FirstLooks(whole, guard, self.leases, doubts=whole.limits.doubts)
         self._patient_reads = BatchedReads(whole)
@@ -106,27 +109,28 @@ class LoopStack:
     def _peek(self, key: str) -> StoredResponse | None:
         entry = self._pending.get(key)
         if entry is None and key not in self.tombstones:
-            entry = self._at_hand(key)
-        return entry if entry is None or entry.tagging is None else None  # which takes a look at what is stored
+            entry = self._in_memory(key)
+        return entry if entry is None or entry.tagging is None else None  # checking its tags may take a read
 
-    def _unsure(self, key: str) -> StoredResponse | None:
-        """What is at hand under *key*, if it was not given for its tags."""
+    def _withheld(self, key: str) -> StoredResponse | None:
+        """The response in memory under *key* that `peek` has withheld since its tags have to be checked."""
         entry = self._pending.get(key)
         if entry is None and self.near is not None:
             entry = self.near.unsure(key)
         return None if entry is None or entry.tagging is None else entry
 
     async def fetch(self, key: str, *, lease_s: float = 0.0) -> StoredResponse | Failed | None:
-        """The response that the store has under *key*, asked within a deadline that begins when it is sent.
+        """The response in the store under *key*; FAILED if the store fails or misses its deadline.
 
         Args:
-            lease_s: if nothing is there, ask for the lease on it for so many seconds, where *first_looks* are due. What
-                may have come must be used (`Leases.obtain`), or dropped by `drop_early_lease`.
+            lease_s: if positive and the store can do both in one call, also ask for the lease on *key*, for that many
+                seconds, if nothing is stored. The caller must use the lease (`Leases.obtain`) or release it
+                (`drop_early_lease`). Call it so only if `first_looks` says that it is due.
         """
         if self.tells_all:
             return self.peek(key)
         if self._pending or self.near is not None:
-            unsure = self._unsure(key)
+            unsure = self._withheld(key)
             if unsure is not None:
                 return await self.purges.judged(unsure)
         near, first_looks = self.near, self.first_looks
@@ -149,20 +153,21 @@ class LoopStack:
         return entry if entry is None or entry.tagging is None else await self.purges.judged(entry)
 
     async def get(self, key: str) -> Found | None:
-        """What the store has under *key*, without a deadline."""
+        """The record in the store under *key*, without a deadline."""
         return await self._patient_reads.get(key)
 
     # ---- writing
 
     def store(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
-        """Write *entry*: at once where that takes no waiting, else in the background.
+        """Write *entry*: at once into a store in memory, else in the background.
 
         Args:
-            counts: it is a response that has come, rather than a record of a purge, or one that is stored already and
-                is written anew for what else has changed, such as the list of its variants.
+            outcome: called with whether it was written; see `OnWritten`.
+            counts: count it as a stored response; not for records of purges, or for an update of a stored entry, such
+                as a change in its list of variants.
         """
         if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
-            if outcome is not None:  # its body is in a file of another store
+            if outcome is not None:  # the body is in a file of another store, which cannot be moved here
                 outcome(False)
             return
         if entry.tagging is not None:
@@ -178,13 +183,13 @@ class LoopStack:
             outcome(is_written)
 
     def spool(self, key: str) -> Spool | None:
-        """Begin a body that will be stored under *key*; None where the store is left alone, or takes none."""
+        """Begin to write a body for *key* piece by piece; None if the store cannot do that or its circuit is open."""
         if self._spooling is None or self.guard.probe_in_s("write") is not None:
             return None
         return self._spooling.spool(key)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
-        """*keys* (None: all) are being deleted: nothing older is to be stored or read any more."""
+        """*keys* (None: all) are being deleted: store or use nothing older in this loop."""
         if self.under_way is not None:
             self.under_way.invalidate(keys)
         self.pending.forget(keys)
@@ -195,16 +200,17 @@ class LoopStack:
                 self.near.drop(keys)
 
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
-        """As `invalidate`, by another loop, which cannot wait for what is being put here."""
+        """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
     def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
-        """Give the lease on *key* back, once what is being written under it is there to be seen.
+        """Release the lease on *key* in the background, after the pending write of the response.
 
         Args:
-            written: another key under which it may have been written.
-            spare: tell those who wait for it that it is in vain, so that they need not go one after the other.
+            owner: owner of the background task.
+            written: another key under which the response is being written.
+            spare: the response is of no use to others; tell the processes that wait, so that all can go on at once.
         """
         leases = self.leases
         if leases is None:
@@ -216,17 +222,17 @@ class LoopStack:
             self.tasks.spawn(self._release(key, written or key), owner=owner)
 
     def drop_early_lease(self, key: str, *, owner: object) -> None:
-        """Give the lease on *key* back that came with a look and was not used, if there is one."""
+        """Release the lease on *key* that a look-up has brought and that was not used, if there is one."""
         if self.leases is not None and self.leases.take_early(key):
             self.give_back(key, owner=owner)
 
     async def close(self) -> None:
-        """Write what is left, for a moment."""
+        """Finish pending writes and release leases, for a second each at most."""
         await self.pending.finish(FINISH_WITHIN_S)
         await self.pending.give_up()
         if self.leases is not None:
             self.leases.close()
-            await self.tasks.finish()  # leases that are given back
+            await self.tasks.finish()  # tasks that release leases
         if self.near is not None:
             self.near.clear()
 
@@ -245,7 +251,7 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
-def _largest(spooling: Spooling | None) -> float | None:
+def _largest_body(spooling: Spooling | None) -> float | None:
     if spooling is None:
         return None
     largest = spooling.largest_body_bytes
@@ -253,12 +259,12 @@ def _largest(spooling: Spooling | None) -> float | None:
 
 
 def _nothing(key: str) -> StoredResponse | None:
-    """What is at hand where all has to be asked for."""
+    """The `peek` of a store that has nothing in memory."""
     return None
 
 
-def _looking(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
-    """How a response is had at once from a store that can give one, whatever its tags are."""
+def _look_function(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
+    """The function that returns a response from the store's own memory, without a check of its tags."""
     if abilities.peeking is not None:
         return abilities.peeking.peek
     immediate = abilities.immediate
@@ -272,12 +278,12 @@ def _looking(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
     return look
 
 
-def _at_hand(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
-    """How a response is had at once."""
+def _in_memory(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
+    """The function that returns a response from memory at once."""
     if near is not None:
         near.is_current = purges.is_current
         return near.peek
-    look = _looking(abilities)
+    look = _look_function(abilities)
     if abilities.immediate is None:
         return look
     if abilities.judging is not None:

@@ -1,6 +1,6 @@
-"""The records that tell of purges by tag, and what they say of a response; `purges` tells how they are used.
+"""Marks: the records of purges by tag, and what they mean for a response; `purges` explains how they are used.
 
-A record is an ordinary entry under a key that begins with `MARK_PREFIX`, and holds a number in the place of a body.
+A mark is an ordinary entry under a key that begins with `MARK_PREFIX`, with the number of the purge as its body.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ __all__ = [
 ]
 
 LAST_PURGE_KEY: Final = f"{MARK_PREFIX}purges"
-"""The key of the record of the last purge, of whatever it was: it changes with each."""
+"""The key of the record of the latest purge of any tag; it changes with each purge."""
 
 LONG_LIVED_KEY: Final = f"{MARK_PREFIX}long"
-"""The key of the record that says that there are tagged responses which are kept for longer than `KEPT_S`."""
+"""The key of the record which says that some tagged responses are stored for longer than `KEPT_S`."""
 
 KEPT_S: Final = 31 * 86_400.0
-"""For how long a purge is remembered where all tagged responses are gone by then; else it is for ever."""
+"""Seconds for which a mark is kept if no tagged response is stored for longer; otherwise it is kept for ever."""
 
-_URL: Final = "http://tag.invalid/"  # a record has one
+_URL: Final = "http://tag.invalid/"  # an entry must have a URL
 _SOFTENED: Final = "_softened"
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """What the record of a purge holds, in the place of a body.
+    """The body of the record of a purge.
 
     Args:
-        number: of the purge.
-        id: random, so that two records are never taken for each other.
+        number: the number of the purge.
+        id: random, so that the bodies of two records are never equal.
     """
 
     number: Annotated[int, msgspec.Meta(ge=0, lt=MAX_PURGES)]
@@ -64,7 +64,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MarkedTag(msgspec.Struct, frozen=True):
-    """A tag of a response that has been purged since that was asked for."""
+    """A tag of a response that has been purged since the response was requested."""
 
     tag: str
     is_soft: bool
@@ -74,51 +74,58 @@ class MarkedTag(msgspec.Struct, frozen=True):
 def purge_records(
     tags: Iterable[str], number: int, until: float, *, soft: bool = False, origin: str = ""
 ) -> tuple[list[StoredResponse], StoredResponse]:
-    """The records of a purge, and the one that is to be written after them.
+    """The records of a purge, and the record of the latest purge, which is to be written after them.
 
     Args:
-        number: of the purge.
-        until: when they may be dropped (POSIX time).
-        soft: what is fresh is stale from now on, rather than gone.
-        origin: the tags are groups of that origin's.
+        tags: the tags that are purged.
+        number: the number of the purge.
+        until: POSIX time at which the records expire.
+        soft: responses become stale, rather than unusable.
+        origin: if given, the tags are cache groups of this origin (RFC 9875).
     """
     marks = [record_of(key_of(tag, soft=soft, origin=origin), number, until) for tag in dict.fromkeys(tags)]
     return marks, record_of(LAST_PURGE_KEY, number, math.inf)
 
 
 def softened(entry: StoredResponse, marked: MarkedTag) -> StoredResponse:
-    """*entry*, which is stale since a tag of it was purged softly."""
+    """*entry*, made stale by the soft purge of one of its tags."""
     stale = replace(entry, fresh_until=min(entry.fresh_until, marked.at, time.time()))
     vars(stale)[_SOFTENED] = marked.tag
     return stale
 
 
 def softened_by(entry: StoredResponse) -> str:
-    """The tag whose soft purge has made *entry* stale; "" for none."""
+    """The tag whose soft purge has made *entry* stale; "" if none has."""
     tag: str = vars(entry).get(_SOFTENED, "")
     return tag
 
 
 def keys_for(entry: StoredResponse | EntryInfo) -> list[str]:
-    """The keys of the records that tell whether *entry* has been purged: of its groups, its tags, and softly."""
+    """The keys of the marks for *entry*: of its groups, of its tags, and of soft purges of its tags."""
     tagging = tagging_in(entry)
     return [] if tagging is None else [*hard_keys(tagging), *(key_of(name, soft=True) for name in tagging.names)]
 
 
 def hard_keys(tagging: Tagging) -> list[str]:
-    """As `keys_for`, without those of soft purges."""
+    """Like `keys_for`, without the keys for soft purges."""
     groups = [key_of(name, origin=tagging.origin) for name in tagging.names[: tagging.groups]]
     return [*groups, *map(key_of, tagging.names)]
 
 
 def tagging_in(entry: StoredResponse | EntryInfo) -> Tagging | None:
-    """The tags of *entry*, whose names what is told of it has elsewhere."""
+    """The tags of *entry*; an `EntryInfo` has their names in ``tags``."""
     tagging = entry.tagging
     return tagging if tagging is None or isinstance(entry, StoredResponse) else replace(tagging, names=entry.tags)
 
 
 def marked_tag(tagging: Tagging | None, found: Sequence[StoredResponse | Failed | None]) -> MarkedTag | None:
-    """The tag that was purged after the response was asked for, by the records under `keys_for`; rather for good."""
+    """The tag that was purged after the response was requested; None if none was.
+
+    Soft purges come last, so a tag that was purged for good is found first.
+
+    Args:
+        found: the records under the keys of `keys_for`, in their order.
+    """
     if tagging is None:
         return None
     names = (*tagging.names[: tagging.groups], *tagging.names, *tagging.names)
@@ -130,7 +137,7 @@ def marked_tag(tagging: Tagging | None, found: Sequence[StoredResponse | Failed 
 
 
 def key_of(tag: str, *, soft: bool = False, origin: str = "") -> str:
-    """The key of the record of *tag*, or of a group of *origin*'s."""
+    """The key of the mark for *tag*, or for a group of *origin*."""
     digest = blake2b(digest_size=20, person=b"soft" if soft else b"group" if origin else b"hard")
     for text in (origin, tag):
         packed = text.encode("utf-8", "surrogatepass")
@@ -147,7 +154,7 @@ def _decoder() -> msgspec.msgpack.Decoder[Mark]:
 
 
 def record_of(key: str, number: int, until: float) -> StoredResponse:
-    """A record under *key* that tells of the purge of that *number*, kept until then (POSIX time)."""
+    """The record of the purge *number* under *key*; it expires at *until* (POSIX time)."""
     now = time.time()
     return StoredResponse(
         key=key,
@@ -165,7 +172,7 @@ def record_of(key: str, number: int, until: float) -> StoredResponse:
 
 
 def number_of(mark: StoredResponse | Failed | None) -> int:
-    """The number of a purge that *mark* tells; what is no such record tells none."""
+    """The number of the purge in *mark*; 0 if *mark* is not such a record."""
     if not isinstance(mark, StoredResponse):
         return 0
     try:

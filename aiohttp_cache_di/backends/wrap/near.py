@@ -1,9 +1,10 @@
-"""The near tier: copies in this process's memory of what a store has, in front of a store that others write to.
+"""The near tier: copies in this process's memory of stored responses, in front of a store that others write to, too.
 
-A copy is believed as long as the store can tell that it is still what is stored. A *versioned* store tells it by a
-number that it keeps in memory: a copy is good until the number of its key grows. A *changing* store tells when keys
-change; between a change and its news lies no more than ``lifetime_s``. A change that is heard while its key is being
-read voids that read's copy: each read begins with a token for its key, and a drop takes the token away.
+A copy is used while the store can tell that it is current. A *versioned* store keeps a number in memory for each key: a
+copy is current until that number is greater than the copy's version. A *changing* store notifies the near tier of
+changed keys; if a notification is lost or late, the copy is used for ``lifetime_s`` at most. If a key changes while it
+is being read, the result of the read is not kept: each read begins with a token for its key, and a change of the key
+invalidates the token.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["NearTier", "Token"]
 
-ENTRY_OVERHEAD_BYTES: Final = 512  # objects and the table's slot
-LARGEST_SHARE: Final = 8  # of the tier's bytes: one large body does not push out all the others
+ENTRY_OVERHEAD_BYTES: Final = 512  # of a copy, for its objects and its slot in the table
+LARGEST_SHARE: Final = 8  # no copy takes more than 1/LARGEST_SHARE of the bytes, so that it evicts few others
 
 NO_ENTRIES: Final[Mapping[str, StoredResponse]] = {}
 
 Token: TypeAlias = object
-"""Proves that nothing has been heard of a key since its read began."""
+"""Shows that no change of a key was reported since a read of it began."""
 
 
 def _is_current(entry: StoredResponse) -> bool:
-    """What is known of tags where nothing is."""
+    """No tags are known to be current: the default until the stack sets `NearTier.is_current`."""
     return False
 
 
 class Copy(Struct, frozen=True, gc=False):
-    """A copy, and how far it is believed."""
+    """A copy, its version and the monotonic time until which it may be used."""
 
     entry: StoredResponse
     version: float
@@ -48,14 +49,14 @@ class Copy(Struct, frozen=True, gc=False):
 
 
 class NearTier:
-    """A bounded table of copies for one event loop; what is asked for once goes before what is asked for often.
+    """A bounded table of copies for one event loop; `EvictionOrder` decides which copy is evicted.
 
     Args:
-        abilities: of the store that they are copies from; `Versioned` or `Changing`.
-        max_bytes: what the copies may weigh together.
-        lifetime_s: seconds for which a copy is believed at most, whatever the store says or fails to say.
-        pending: what is on its way into the store, and so goes before all copies.
-        doubted: keys of which no copy is believed.
+        abilities: the capabilities of the store: `Versioned` or `Changing`.
+        max_bytes: most bytes of all copies together.
+        lifetime_s: most seconds for which a copy is used.
+        pending: the pending writes, which take precedence over copies.
+        doubted: keys whose copies are not used (tombstones).
     """
 
     def __init__(
@@ -81,20 +82,20 @@ class NearTier:
         if abilities.changing is not None:
             abilities.changing.on_change(self._note_change)
         self.is_current: Callable[[StoredResponse], bool] = _is_current
-        """Tells whether no tag of a response has been purged, as far as that is known at once."""
-        self._unsure: StoredResponse | None = None
+        """Returns whether it is known without waiting that no tag of a response has been purged."""
+        self._withheld: StoredResponse | None = None
 
     def __len__(self) -> int:
         return len(self._copies)
 
     def peek(self, key: str) -> StoredResponse | None:
-        """What is on its way under *key*, or else the copy, if it may still be believed.
+        """The pending write of *key*, or else its copy, if it is current.
 
-        None also where a tag of it may have been purged; `unsure` has it then.
+        None also if one of its tags may have been purged; then `unsure` returns it.
         """
         entry = self._pending.get(key)
         if entry is not None:
-            return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
+            return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
         copy = self._copies.get(key)
         if copy is None or key in self._doubted:
             return None
@@ -112,25 +113,25 @@ class NearTier:
         if self._touch is not None:
             self._touch(key)
         entry = copy.entry
-        return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
+        return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
-        """What the latest `peek` had under *key*, and did not give for its tags; at once after that."""
-        entry, self._unsure = self._unsure, None
+        """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
+        entry, self._withheld = self._withheld, None
         return entry if entry is not None and entry.key == key else None
 
-    def _doubt(self, entry: StoredResponse) -> StoredResponse | None:
-        self._unsure = entry
+    def _withhold(self, entry: StoredResponse) -> StoredResponse | None:
+        self._withheld = entry
         return None
 
     # ---- reads
 
     def begin(self, key: str) -> Token:
-        """A read of *key* begins; `end` must follow."""
+        """Begin a read of *key*; `end` must follow."""
         return self._reading.setdefault(key, object())
 
     def end(self, key: str, token: Token, entry: StoredResponse | None = None, version: int = 0) -> None:
-        """The read is over: keep a copy of what it found, if *token* still holds."""
+        """End the read, and keep a copy of *entry* if *token* is still valid."""
         if self._reading.get(key) is not token:
             return
         del self._reading[key]
@@ -140,19 +141,19 @@ class NearTier:
     # ---- changes
 
     def wrote(self, entry: StoredResponse, version: int) -> None:
-        """*entry* has just been written here; a store that has no versions cannot tell whether another came after."""
+        """*entry* was written by this loop; keep a copy if its version can show whether others write after it."""
         self.drop((entry.key,))
         if version and self._version is not None:
             self._put(entry.key, entry, version)
 
     def drop(self, keys: Collection[str]) -> None:
-        """Forget *keys*, and what is being read of them."""
+        """Forget the copies of *keys*, and invalidate the tokens of their reads."""
         for key in keys:
             self._reading.pop(key, None)
-            self._let_go(key)
+            self._remove(key)
 
     def clear(self) -> None:
-        """Forget everything, and what is being read."""
+        """Forget all copies, and invalidate all tokens."""
         copies, self._copies = self._copies, OrderedDict()
         self._order.clear(self._copies)
         dismantle(copies)
@@ -166,7 +167,7 @@ class NearTier:
             self.drop(keys)
 
     def _put(self, key: str, entry: StoredResponse, version: int) -> None:
-        self._let_go(key)
+        self._remove(key)
         weight = entry.held_bytes + ENTRY_OVERHEAD_BYTES
         if weight > self.max_bytes // LARGEST_SHARE or isinstance(entry, FiledResponse):
             return
@@ -176,9 +177,9 @@ class NearTier:
         has_room = self.total_bytes < self.max_bytes * NEARLY_FULL
         self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         while self.total_bytes > self.max_bytes:
-            self._let_go(self._order.next_to_go(self.total_bytes))
+            self._remove(self._order.next_to_go(self.total_bytes))
 
-    def _let_go(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         copy = self._copies.pop(key, None)
         if copy is not None:
             self.total_bytes -= copy.weight

@@ -1,4 +1,4 @@
-"""Items as stores keep them, and as their users see them: with a user's own serializer, if there is one."""
+"""Conversion between items as stores have them and as users see them, with a user's serializer if there is one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Packing"]
 
 Loaded: TypeAlias = Any
-"""An item as its users see it: a stored response, the key of another item, or what a user's serializer has made."""
+"""An item as users see it: a stored response, the key of another item, or the result of a user's ``loads``."""
 
 
 class Packing:
-    """Makes items of what users see, and back; in the loop's thread, which is the one that a serializer knows.
+    """Converts to and from items, in the loop's thread, since a user's serializer need not be thread-safe.
 
     Args:
         serializer: an object with ``dumps`` and ``loads``, or None.
-        events: told of what cannot be read.
+        events: counts unreadable items.
     """
 
     def __init__(self, serializer: Any, events: StoreEvents) -> None:
@@ -29,21 +29,21 @@ class Packing:
         self._events = events
 
     def packed(self, entry: StoredResponse) -> Item:
-        """What is stored of *entry*."""
+        """The item to store for *entry*."""
         if self.serializer is None:
             return entry
         return self.opaque(CachedResponse.from_stored(entry), entry.key, leads_on=item_leads_on(entry))
 
     def opaque(self, item: object, key: str, *, leads_on: bool) -> Opaque:
-        """What the user's serializer makes of *item*."""
+        """*item*, serialized by the user's serializer."""
         payload: str | bytes = self.serializer.dumps(item)
         return Opaque(key, payload.encode() if isinstance(payload, str) else payload, leads_on)
 
     def loaded(self, item: Item | None) -> Loaded:
-        """*item* as its users see it; None where it cannot be read, which is counted."""
+        """*item* as users see it; None if it is unreadable, which is counted."""
         if not isinstance(item, Opaque):
             return item
-        with contextlib.suppress(Exception):  # whatever it raises: the entry is of no more use
+        with contextlib.suppress(Exception):  # any error of the user's code: the entry is unusable
             return self.serializer.loads(item.payload)
         self._events.unreadable()
         return None
@@ -58,6 +58,6 @@ class Packing:
             self._events.unreadable()
             return None
         stored: object = None
-        with contextlib.suppress(Exception):  # an object of the user's
+        with contextlib.suppress(Exception):  # an object of the user's may raise
             stored = getattr(self.loaded(item), "stored", None)
         return stored if isinstance(stored, StoredResponse) and stored.key == key else None

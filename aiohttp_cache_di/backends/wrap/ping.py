@@ -1,4 +1,4 @@
-"""Whether a store can be opened, written and read: tried with a record of our own, before any request needs it."""
+"""Tests whether a store can be opened, written and read, before a request needs it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from aiohttp_cache_di.telemetry import Health
 
 __all__ = ["ping", "reach"]
 
-KEPT_S: Final = 60.0  # of a record that was written and could not be dropped again
+KEPT_S: Final = 60.0  # lifetime of the test record, if it cannot be deleted
 CONTENT: Final = "ping"
 
 
 async def ping(store: Store, guard: StoreGuard) -> Health:
-    """Read from *store*, write a record to it, read that and drop it again; say what is wrong, if anything.
+    """Read from *store*, then write, read and delete a test record; return a fault, if there is one.
 
-    Each step may take as long as a write in the background does, and is tried though the store is left alone for now.
+    Each step may take as long as a write in the background, and is tried even while its circuit is open.
     """
     if isinstance(store, Immediate):
         stand_in = guard.stats.stand_in
         return Health("degraded", stand_in) if stand_in else Health("ok")
-    key = secrets.token_hex(20)  # as a request has one, for stores that know of no other kind
+    key = secrets.token_hex(20)  # in the form of a request's key, as some stores accept no other
 
     async def read() -> None:
         if isinstance(store, Checking):
@@ -42,33 +42,33 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     async def read_again() -> None:
         (found,) = await store.get((key,))
         if found is None or found.item != CONTENT:
-            raise StorageError("what was written is not there")
+            raise StorageError("the record that was written is missing")
 
     async def delete() -> None:
         await store.delete((key,))
 
     reason = (
-        await _tried(guard, "read", read)
-        or await _tried(guard, "write", write)
-        or await _tried(guard, "read", read_again)
-        or await _tried(guard, "delete", delete)
+        await _failure_of(guard, "read", read)
+        or await _failure_of(guard, "write", write)
+        or await _failure_of(guard, "read", read_again)
+        or await _failure_of(guard, "delete", delete)
     )
     return Health("degraded", reason) if reason else Health("ok")
 
 
 async def reach(store: Store, guard: StoreGuard) -> Health:
-    """Read from *store*, and change nothing there; say what is wrong, if anything."""
+    """Read from *store* without changing anything there; return a fault, if there is one."""
     key = secrets.token_hex(20)
 
     async def read() -> None:
         await store.get((key,))
 
-    reason = await _tried(guard, "read", read)
+    reason = await _failure_of(guard, "read", read)
     return Health("degraded", reason) if reason else Health("ok")
 
 
-async def _tried(guard: StoreGuard, operation: str, call: Callable[[], Awaitable[None]]) -> str:
-    """What is wrong with *operation*, "" for nothing; the counters then show it until it works again."""
+async def _failure_of(guard: StoreGuard, operation: str, call: Callable[[], Awaitable[None]]) -> str:
+    """Run *call*; return a message if it fails, else "". The counters show a fault until *operation* succeeds."""
     guard.retry_now(operation)
     failed = object()
     if await guard.run(operation, call, failed, patient=True) is not failed:

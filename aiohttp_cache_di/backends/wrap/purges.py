@@ -1,21 +1,22 @@
-"""Purges by tag, which take as long for a million responses as for one: what is written is a record of the tag.
+"""Purges by tag, which take as long for a million responses as for one: a purge only writes a record for each tag.
 
-**Numbers.** Each purge has a number, greater than those of all purges that had ended when it began: the greatest that
-is known and one, or the time in microseconds if that is more. A response says which purge had begun when it was asked
-for (`Tagging.purges`), as far as this process had heard of it. So a response that was asked for before a purge and
-stored after it counts as purged, and no two clocks are compared: a number is only compared with one that was read.
+**Numbers.** Each purge has a number that is greater than the number of any purge that ended before it began: one more
+than the greatest known number, or the time in microseconds if that is greater. A response is stored with the number of
+the latest purge that was known when it was requested (`Tagging.purges`). It is purged if one of its tags has a purge
+with a greater number; so a response that was requested before a purge and stored after it counts as purged. No clocks
+are compared: a number is only compared with numbers that were read from the store.
 
-**Records.** Under a key that is made of a tag there is the number of its latest purge, if there was one; under another
-one that of its latest soft purge, and for a group of an origin's (RFC 9875) there is a third. What is under
-`LAST_PURGE_KEY` is written after each of them. They are ordinary records (`marks`), which take the way of all others
-through the stack: batches, near tier, pending writes, and what each store knows of changes by other processes. So a
-purge is seen as soon as any other change is, and never later than a copy of the response may be believed.
+**Records** (`marks`). For each tag there is one record with the number of its latest purge, and another for its latest
+soft purge; cache groups of an origin (RFC 9875) have records of their own. The record under `LAST_PURGE_KEY` is written
+after those of each purge. They are ordinary entries, which pass through the stack like all others: batching, near tier,
+pending writes, and the store's notifications of changes by other processes. So a purge is seen as soon as any other
+change would be, and at the latest when a copy of the response would expire.
 
-**A look** at a response that is at hand compares one record, that of the last purge, with the one that was there when
-the tags of that very object were looked at the last time. Only if it is another one, there was a purge, of whatever:
-then its tags are looked at, once. What has no tags is never looked at.
+**Checks.** A response in memory remembers the record of the latest purge at the time when its tags were last checked.
+While that record is the same, one comparison is enough. When it differs, there was a purge of some tag, and the tags of
+the response are checked once. Responses without tags are never checked.
 
-A record of a purge is kept for as long as a response can be that it is about: see `KEPT_S`.
+The record of a purge is kept for as long as a response to which it applies can be stored; see `KEPT_S`.
 """
 
 from __future__ import annotations
@@ -50,26 +51,27 @@ from aiohttp_cache_di.rfc9111.messages import MAX_PURGES, StoredResponse, Taggin
 
 __all__ = ["PurgeCount", "Purges"]
 
-MAX_REASONS: Final = 1000  # and as many of whatever else is remembered
+MAX_REASONS: Final = 1000  # and the bound of the other tables here
 ASKED_AT_A_TIME: Final = 500
 _CHECKED: Final = "_checked"
 
 
 class PurgeCount:
-    """How many purges a process has begun: what was looked at before is looked at again, though nothing is written yet.
+    """The purges that this process has begun; their tags are checked again even before their records are written.
 
-    Shared by all parts of a stack.
+    Shared by the parts of a stack in all loops.
     """
 
     __slots__ = ("number", "recent")
 
     def __init__(self) -> None:
         self.number: int = 0
+        """How many they are."""
         self.recent: OrderedDict[str, int] = OrderedDict()
-        """The numbers of the latest purges for good, by the keys of their records."""
+        """The numbers of the latest purges that were not soft, by the keys of their records."""
 
     def add(self, marks: Sequence[StoredResponse], number: int) -> None:
-        """A purge of that *number* is about to write *marks*."""
+        """Note that the purge *number* is about to write *marks*."""
         self.number += 1
         self.recent.update({mark.key: number for mark in marks})
         while len(self.recent) > MAX_REASONS:
@@ -77,7 +79,7 @@ class PurgeCount:
 
 
 class Part(Protocol):
-    """The part of a stack in one loop, as far as it is needed here."""
+    """The part of a stack in one loop, as far as it is used here."""
 
     tells_all: bool
 
@@ -95,32 +97,32 @@ class Part(Protocol):
 
 
 class Purges:
-    """What one event loop knows of purges by tag."""
+    """What one event loop knows of purges by tag; it checks responses, and begins purges."""
 
     def __init__(self, part: Part, count: PurgeCount) -> None:
         self._part = part
         self._count = count
         self.latest: int = 0
-        """The number of the latest purge that was heard of."""
+        """The number of the latest known purge."""
         self.is_used: bool = False
-        """Whether there was anything tagged yet."""
+        """Whether this loop has seen a tagged response, or a purge, yet."""
         self.is_open: bool = True
-        """Whether `observe` takes more than a look at `latest`."""
+        """Whether `observe` has to read the record of the latest purge, rather than return `latest`."""
         self._says_long = False
         self._verified: OrderedDict[Tagging, tuple[bytes, int]] = OrderedDict()
-        """Tags that none was purged of when they were looked at, by the last purge of then; the latest ones."""
+        """Tags that were not purged when they were last checked, with the record of the latest purge at that time."""
         self.reasons: OrderedDict[str, str] = OrderedDict()
-        """The tags for which what was stored under some keys is not used, by these keys; the latest ones."""
+        """By key of a response that is not used: the tag whose purge is the reason. The latest ones."""
 
-    # ---- looking
+    # ---- checking responses
 
     def is_current(self, entry: StoredResponse) -> bool:
-        """Whether it is known at once that no tag of *entry* has been purged since it was looked at."""
+        """Whether it is known without waiting that no tag of *entry* has been purged since they were checked."""
         last = self._part.peek(LAST_PURGE_KEY)
         return last is not None and vars(entry).get(_CHECKED) == (last.body, self._count.number)
 
     def judge_at_once(self, entry: StoredResponse) -> StoredResponse | None:
-        """As `judge`, where all is at hand."""
+        """Like `judge`, for a store in memory, where all records can be read without waiting."""
         peek = self._part.peek
         last = peek(LAST_PURGE_KEY)
         if last is not None:
@@ -130,18 +132,18 @@ class Purges:
         return self._judged(entry, last, [peek(key) for key in keys_for(entry)])
 
     async def judge(self, entry: StoredResponse) -> StoredResponse | None:
-        """*entry* as it is, stale if one of its tags was purged softly, or None if one was purged.
+        """*entry*; made stale if one of its tags was purged softly; None if one was purged.
 
-        None also where the store does not tell.
+        None also if the store fails, so that it is not known.
         """
         judged = await self.judged(entry)
         return None if isinstance(judged, Failed) else judged
 
     async def judged(self, entry: StoredResponse) -> StoredResponse | Failed | None:
-        """As `judge`; FAILED where the store does not tell."""
+        """Like `judge`, but FAILED if the store fails."""
         if entry.tagging is None or self.is_current(entry):
             return entry
-        last = await self._read(LAST_PURGE_KEY)  # before the tags, whose purges write it after them
+        last = await self._read(LAST_PURGE_KEY)  # read before the tags, since a purge writes it after them
         if isinstance(last, StoredResponse) and self._verified.get(entry.tagging) == (last.body, self._count.number):
             vars(entry)[_CHECKED] = last.body, self._count.number
             return entry
@@ -154,28 +156,28 @@ class Purges:
         return self._judged(entry, last, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
-        """*infos* without those that were purged; of those that were so softly, the ones that are still *wanted*."""
+        """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
         tagged = [info for info in infos if info.tagging is not None]
         if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.tells_all):
-            return list(infos)  # there was no purge yet
+            return list(infos)  # nothing has been purged yet
         keys = {info.key: keys_for(info) for info in tagged}
         asked = list(dict.fromkeys(key for each in keys.values() for key in each))
         found: dict[str, StoredResponse | Failed | None] = {}
         for first in range(0, len(asked), ASKED_AT_A_TIME):
             part = asked[first : first + ASKED_AT_A_TIME]
             found |= zip(part, await asyncio.gather(*map(self._read, part)), strict=True)
-        told: list[EntryInfo] = []
+        unpurged: list[EntryInfo] = []
         for info in infos:
             marked = marked_tag(tagging_in(info), [found[key] for key in keys.get(info.key, ())])
             if marked is None:
-                told.append(info)
+                unpurged.append(info)
             elif marked.is_soft:
                 stale = replace(info, fresh_until=min(info.fresh_until, marked.at, time.time()))
-                told += [stale] if wanted(stale) else []
-        return told
+                unpurged += [stale] if wanted(stale) else []
+        return unpurged
 
     async def observe(self) -> int:
-        """The number of the latest purge, for what is about to be asked for; as of now, once anything has tags."""
+        """The number of the latest purge, for a response about to be requested; up to date once anything has tags."""
         if self.is_open:
             last = await self._read(LAST_PURGE_KEY)
             self.is_open = self.is_used or last is FAILED
@@ -187,7 +189,7 @@ class Purges:
         return await self._part.fetch(key) if mark is None and not self._part.tells_all else mark
 
     def _hear(self, mark: StoredResponse | Failed | None) -> int:
-        """The number in *mark*, which becomes known; 0 for none."""
+        """Note the number in *mark*, and return it; 0 for none."""
         number = number_of(mark)
         self.latest = max(self.latest, number)
         return number
@@ -219,7 +221,7 @@ class Purges:
         return softened(entry, marked) if marked.is_soft else None
 
     def remember(self, key: str, tag: str) -> None:
-        """What is stored under *key* is not used because of *tag*."""
+        """Remember that the response under *key* is not used because of *tag*."""
         self.reasons[key] = tag
         if len(self.reasons) > MAX_REASONS:
             self.reasons.popitem(last=False)
@@ -227,13 +229,13 @@ class Purges:
     # ---- storing
 
     def has_purged(self, tagging: Tagging) -> bool:
-        """Whether a purge for good of one of these tags is known at once, of which *tagging* does not know."""
+        """Whether it is known without waiting that one of these tags was purged, not softly, after *tagging*."""
         peek, recent = self._part.peek, self._count.recent
         keys = hard_keys(tagging)
         return any(max(number_of(peek(key)), recent.get(key, 0)) > tagging.purges for key in keys)
 
     def note_stored(self, entry: StoredResponse) -> None:
-        """*entry*, which has tags, is about to be stored."""
+        """Note that *entry*, which has tags, is about to be stored."""
         self.is_used = self.is_open = True
         if not self._says_long and entry.store_until - entry.received_at > KEPT_S:
             self._says_long = True
@@ -243,7 +245,7 @@ class Purges:
     # ---- purging
 
     async def begin(self, tags: Collection[str]) -> tuple[int, float]:
-        """The number of a purge of *tags* that begins now, and until when its records are kept (POSIX time)."""
+        """Begin a purge of *tags*; return its number, and until when its records are kept (POSIX time)."""
         self.is_used = self.is_open = True
         long = await self._read(LONG_LIVED_KEY)
         for mark in await asyncio.gather(self._read(LAST_PURGE_KEY), *(self._read(key_of(tag)) for tag in tags)):
@@ -252,10 +254,10 @@ class Purges:
         return self.latest, time.time() + KEPT_S if long is None and not self._says_long else math.inf
 
     async def purge_groups(self, groups: Collection[str], origin: str) -> tuple[Collection[str], ...]:
-        """Have all members of the *groups* of *origin* gone: at once in this loop, and elsewhere once that is written.
+        """Purge all responses in the *groups* of *origin*: at once in this loop, elsewhere when that is written.
 
         Returns:
-            The keys that are being written, one after the other.
+            The keys of the pending records: those of the groups, and the one that is written after them.
         """
         number, until = await self.begin(groups)
         marks, last = purge_records(groups, number, until, origin=origin)

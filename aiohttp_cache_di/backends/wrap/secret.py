@@ -1,11 +1,12 @@
-"""The random secret that digests are made with where users give none: one for each store, kept by the store itself.
+"""The random secret of the digests in keys, if users configure none: one for each store, kept in the store itself.
 
-Two processes with one store have to come to the same digests. So the first that opens the store makes a secret up, and
-all others find it there. Until it is known, digests are made with the one that is proposed: what they lead to is known
-to this process alone, and nothing that others have stored is found by them.
+Processes that share a store must compute the same digests. So the first that opens the store generates a secret, and
+the others read it from there. Until a process knows the stored secret it uses the one that it would propose: then its
+keys with digests differ from those of other processes, so that it does not find what they have stored under such keys.
 
-A store that is `Keeping` keeps it apart from the records. In others it is a record under a key that no request has, put
-there by the one process that holds the lease on it. Two storages of a user's own keep none: their digests have no key.
+A `Keeping` store keeps the secret apart from the records. In other stores it is a record under a key that no request
+has, written by the process that holds the lease on that key. Two storages of a user's own keep no secret: their digests
+are made without a key.
 """
 
 from __future__ import annotations
@@ -38,33 +39,33 @@ class StoreSecret:
     """The secret of one store, as far as this process knows it.
 
     Args:
-        store: which keeps it.
+        store: the store that keeps the secret.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = _keeper(store)
+        self._store = _keeper_of(store)
         self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
         self.is_known: bool = True
-        """Whether it is the one that the store keeps."""
+        """Whether `key` is the secret that the store keeps."""
         self.key: DigestKey = DigestKey()
-        """The key of digests: of the secret, or of the one that is proposed."""
+        """The key of digests: the stored secret, or until that is known, the proposed one."""
         if isinstance(self._store, Immediate):
             self.key = _OF_PROCESS
         elif self._store is not None:
             self.key, self.is_known = DigestKey(secrets.token_bytes(SECRET_BYTES)), False
 
     def forget(self) -> None:
-        """What the store kept may be gone: ask again, and propose what was kept."""
+        """The store may have lost the secret: ask again, and propose the same secret."""
         if self._store is not None and not isinstance(self._store, Immediate):
             self.is_known = False
 
     def propose(self, key: bytes) -> None:
-        """Let the store keep *key*, if it keeps none yet and is asked after this."""
+        """Propose *key* to the store, unless the stored secret is known already."""
         if not self.is_known:
             self.key = DigestKey(key)
 
     async def learn(self, guard: StoreGuard) -> bool:
-        """Ask the store, within a deadline, for all in this loop who want to know; return whether it answers at all."""
+        """Read the secret, once for all callers in this loop, within a deadline; return whether the store answers."""
         if self.is_known:
             return True
         loop = asyncio.get_running_loop()
@@ -78,7 +79,7 @@ class StoreSecret:
         found = await guard.run("read", self._look, failed)
         if found is failed:
             return False
-        if found is None:  # a store that takes no writes may well answer reads
+        if found is None:  # a second operation, since a store that refuses writes may answer reads
             found = await guard.run("write", self._keep, None)
         if isinstance(found, bytes):
             self.key, self.is_known = DigestKey(found), True
@@ -93,21 +94,21 @@ class StoreSecret:
 
     async def _keep(self) -> bytes:
         store: Any = self._store
-        found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _kept_in(store, self.key))
+        found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _agreed_secret(store, self.key))
         if len(found) != SECRET_BYTES:
-            raise StorageError("the secret that is kept is none")
+            raise StorageError("the stored secret is invalid")
         return found
 
 
-def _keeper(store: Store) -> Store | None:
-    """What keeps the secret of *store*; None where nothing does."""
+def _keeper_of(store: Store) -> Store | None:
+    """The store that keeps the secret of *store*; None if none does."""
     if isinstance(store, ForeignPair) and not isinstance(store, Immediate):
         return store.responses.stack.store if isinstance(store.responses, StackCache) else None
     return store
 
 
-async def _kept_in(store: Store, proposed: bytes) -> bytes:
-    """The secret among the records of *store*, of which only the process with the lease on it puts one there."""
+async def _agreed_secret(store: Store, proposed: bytes) -> bytes:
+    """The secret among the records of *store*; if there is none, the process with the lease writes *proposed*."""
     for _ in range(ATTEMPTS):
         (found,) = await store.get((SECRET_KEY,))
         if (kept := _secret_in(found)) is not None:
@@ -118,7 +119,7 @@ async def _kept_in(store: Store, proposed: bytes) -> bytes:
     (written,) = await store.put((Record(SECRET_KEY, proposed.hex(), math.inf, leased=True),))
     if isinstance(written, StorageError):
         raise written
-    (found,) = await store.get((SECRET_KEY,))  # without leases, another process may have come later
+    (found,) = await store.get((SECRET_KEY,))  # without leases, another process may have written its own since
     return _secret_in(found) or b""
 
 

@@ -1,4 +1,4 @@
-"""One store with all that every store gets around it; `aiohttp_cache_di.backends.wrap` tells how its parts move."""
+"""`StoreStack`: one store with all that is wrapped around it; `aiohttp_cache_di.backends.wrap` explains the parts."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from aiohttp_cache_di.telemetry import CacheStats
 __all__ = ["SECRET_KEY", "StoreStack", "in_batches"]
 
 SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
-"""The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
+"""The key of the record with the digest secret, in a store that has no other place for it (`secret`)."""
 
-READ_AT_A_TIME: Final = 200  # the batches of a store may have less
+READ_AT_A_TIME: Final = 200  # concurrent reads, which the store's batches may divide further
 
 
 class StoreStack:
-    """A store, and what is around it in each event loop that uses it.
+    """A store, and its `LoopStack` in each event loop that uses it.
 
     Args:
-        store: where records are kept.
-        codec: splits what is too large for the store, and reads bytes that users hand in.
-        serializer: an object with ``dumps`` and ``loads`` that makes the bytes of items in place of ours.
-        near_bytes: what copies in memory may weigh in each loop; 0 keeps none.
-        near_lifetime_s: seconds for which such a copy is believed at most.
-        value_bytes: tells the size beyond which no record is written, and none is read.
-        guard: bounds what callers wait for, and counts what fails; it stays the same one.
+        store: stores the records.
+        codec: encodes items that are too large for the store and so are split; decodes bytes that users write.
+        serializer: an object with ``dumps`` and ``loads``, used instead of the built-in format.
+        near_bytes: size of the near tier of each loop; 0 for none.
+        near_lifetime_s: most seconds for which a copy in the near tier is used.
+        value_bytes: returns the size of the largest record that is written or read.
+        guard: limits the time of operations, and counts failures.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class StoreStack:
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
         self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, value_bytes)
-        """The store, for items of any size."""
+        """The store, which takes items of any size: it is wrapped if its own items have a limit."""
         self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones: Tombstones = Tombstones()
         self.purge_count: PurgeCount = PurgeCount()
@@ -79,20 +79,20 @@ class StoreStack:
 
     @property
     def stats(self) -> CacheStats:
-        """Where operations are counted."""
+        """The counters of operations."""
         return self.guard.stats
 
     @property
     def events(self) -> StoreEvents:
-        """Where it is told what happens in the store."""
+        """The events of the store, such as evictions."""
         return self.abilities.events
 
     def count_into(self, counter: Counter) -> None:
-        """Let *counter* count what is evicted and what is unreadable here, too: a store may have several users."""
+        """Add *counter* for evicted and unreadable entries; a store may have several users, each with a counter."""
         self.events.count_into(counter)
 
     def here(self) -> LoopStack:
-        """The part of the running loop, made when there is none."""
+        """The part of the running loop, created on first use."""
         loop = asyncio.get_running_loop()
         of_loop, latest = self._latest
         if latest is None or of_loop() is not loop:
@@ -101,7 +101,7 @@ class StoreStack:
         return latest
 
     def part_in(self, loop: asyncio.AbstractEventLoop) -> LoopStack:
-        """The part of *loop*, made when there is none."""
+        """The part of *loop*, created on first use."""
         part = self._loops.get(loop)
         if part is None:
             for other in [other for other in list(self._loops) if other.is_closed()]:
@@ -111,13 +111,13 @@ class StoreStack:
         return part
 
     def shows(self, key: str) -> bool:
-        """Whether *key* is of what users store: not of a purge, nor of the secret."""
+        """Whether the record under *key* is shown to users; records of purges and of the secret are not."""
         return not is_mark(key) and (self._keeps_apart or key != SECRET_KEY)
 
-    # ---- items, as users see them
+    # ---- items
 
     async def get(self, key: str) -> Item | None:
-        """What is stored under *key* or on its way there; what cannot be read is counted, what was purged is gone."""
+        """The item under *key*, pending or stored; None if it is missing, purged, or unreadable (which is counted)."""
         await self.settle({key})
         here = self.here()
         entry = here.pending.entries.get(key)
@@ -137,11 +137,11 @@ class StoreStack:
         return item if judged is shown else None if judged is None else self.packing.packed(judged)
 
     async def entry(self, key: str) -> StoredResponse | None:
-        """The stored response under *key*, as `get` finds it; None for anything else."""
+        """Like `get`, but None for anything other than a response."""
         return self.packing.entry_of(await self.get(key), key)
 
     async def items(self, keys: Collection[str]) -> list[Item]:
-        """As `get`, of many keys: what there is."""
+        """Like `get` for many keys; only the items that exist."""
         asked, found = list(keys), list[Item]()
         for first in range(0, len(asked), READ_AT_A_TIME):
             part = await asyncio.gather(*map(self.get, asked[first : first + READ_AT_A_TIME]))
@@ -149,7 +149,7 @@ class StoreStack:
         return found
 
     async def kinds(self, keys: Collection[str]) -> dict[str, bool]:
-        """Whether those of *keys* that are stored, or on their way, lead on to others."""
+        """Whether each of *keys* has a redirect or an alias; keys without an item are left out."""
         await self.settle(keys)
         pending, limits = self.here().pending.entries, self.store.limits
         kinds = {key: item_leads_on(pending[key]) for key in keys if key in pending}
@@ -162,7 +162,7 @@ class StoreStack:
         return kinds
 
     async def put(self, record: Record) -> None:
-        """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
+        """Store *record* in place of a pending write of its key; return when it is stored, or raise."""
         item, spooling = record.item, self.abilities.spooling
         if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
             record = replace(record, item=await in_memory(item))
@@ -189,8 +189,8 @@ class StoreStack:
             here.near.drop({key})
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*, and what is on its way there."""
-        await self._void(keys)
+        """Delete *keys*, including pending writes."""
+        await self._prevent_older(keys)
         for batch in in_batches(list(keys), self.store.limits.batch):
             await self.whole.delete(batch)
         here = self.here()
@@ -200,8 +200,8 @@ class StoreStack:
             self.tombstones.pop(key, None)
 
     async def clear(self) -> None:
-        """Drop everything, and what is on its way."""
-        await self._void(None)
+        """Delete everything, including pending writes."""
+        await self._prevent_older(None)
         await self.whole.clear()
         here = self.here()
         if here.near is not None:
@@ -209,7 +209,7 @@ class StoreStack:
         self.tombstones.clear()
 
     async def pages(self, *, items: bool) -> AsyncGenerator[Sequence[Row]]:
-        """Walk over all records, what is on its way included if it is written soon."""
+        """Iterate over all records, a page at a time, after waiting for pending writes."""
         await self.settle(None)
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=items))
         async with aclosing(pages):
@@ -217,21 +217,22 @@ class StoreStack:
                 yield [row for row in page if self.shows(row.key)]
 
     async def close(self) -> None:
-        """Write what is left, for a moment, and close the store; may be called twice."""
+        """Finish pending writes, for a second at most, and close the store; may be called twice."""
         part = self._loops.get(asyncio.get_running_loop())
         if part is not None:
             await part.close()
         await self.whole.close()
 
-    # ---- what is on its way
+    # ---- pending writes and deletions
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
-        """Wait until what is on its way in this loop, under *keys* or at all, is written, or a try has failed.
+        """Wait until the pending writes of this loop are written or have failed once.
 
-        Responses whose bodies have not been read yet are waited for too, if only for a moment.
+        It also waits briefly for bodies that are still arriving.
 
         Args:
-            within_s: seconds, if the writes may not take longer.
+            keys: only the writes of these keys; None for all.
+            within_s: most seconds to wait for the writes; None for no limit.
         """
         part = self._loops.get(asyncio.get_running_loop())
         if part is not None:
@@ -240,7 +241,7 @@ class StoreStack:
             await part.pending.settle(keys, within_s)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
-        """*keys* (None: all) are being deleted: nothing older is to be stored or read any more, in no loop."""
+        """Tell every loop that *keys* (None: all) are being deleted: it may not store or use anything older."""
         running = asyncio.get_running_loop()
         for loop, part in list(self._loops.items()):
             if loop is running:
@@ -248,11 +249,13 @@ class StoreStack:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(part.invalidate_from_afar, keys)
 
-    async def _void(self, keys: Collection[str] | None) -> None:
-        """See to it that no write that has begun outlives the deletion of *keys* (None: all)."""
+    async def _prevent_older(self, keys: Collection[str] | None) -> None:
+        """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
         self.invalidate(keys)
         here = self.here()
-        await here.pending.settle(keys, within_s=self.guard.deadline_s / 4)  # it may be part of a guarded deletion
+        await here.pending.settle(
+            keys, within_s=self.guard.deadline_s / 4
+        )  # a part of the deadline of a guarded deletion
         here.pending.delete_again(keys)
         direct = [write for write, key in here.direct.items() if keys is None or key in keys]
         if direct:
@@ -260,6 +263,6 @@ class StoreStack:
 
 
 def in_batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """*keys*, so many at a time."""
+    """*keys* in batches of *size*."""
     for first in range(0, len(keys), size):
         yield keys[first : first + size]

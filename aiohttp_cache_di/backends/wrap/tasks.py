@@ -1,4 +1,4 @@
-"""Tasks that no caller waits for, and futures whose failure concerns no caller."""
+"""Background tasks, and futures whose result nothing awaits."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ __all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error",
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-FREED_AT_A_TIME = 500
-FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
+FREED_AT_A_TIME = 500  # entries, in one turn of the loop
+FINISH_WITHIN_S = 1.0  # several deadlines of the store; only a user's own code takes longer
 
 
 def background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task that is dropped in silence when a program drops its loop: only what is cached may be lost."""
+    """A task without asyncio's warning if the program drops its loop: only cached responses may be lost."""
     task = asyncio.get_running_loop().create_task(coroutine)
     inner: Any = task
-    try:  # noqa: SIM105  # suppress() takes a microsecond, on the way of each write
+    try:  # noqa: SIM105  # suppress() would cost each write a microsecond
         inner._log_destroy_pending = False
-    except AttributeError:  # of a task of another make
+    except AttributeError:  # not asyncio's own class of tasks
         pass
     return task
 
 
 def abandon(future: asyncio.Future[Any]) -> None:
-    """Cancel *future*, whose result and failure are of no more interest."""
+    """Cancel *future*, and ignore its result or error."""
     if not future.cancel() and not future.cancelled():
         future.exception()
 
 
 def consume_error(future: asyncio.Future[Any]) -> None:
-    """As the callback of a future that is not awaited: take its failure, so that asyncio does not report it."""
+    """Done callback for a future that is not awaited: retrieve its error, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
 
 
 def dismantle(table: OrderedDict[str, Any]) -> None:
-    """Empty *table*, which nothing else uses any more, a few entries in each turn of the loop.
+    """Empty *table*, which nothing else uses any more, some entries in each turn of the loop.
 
-    To free an entry takes a microsecond or two, and there may be many thousands.
+    Freeing an entry takes a microsecond or two, and there may be many thousands.
     """
     for _ in range(min(FREED_AT_A_TIME, len(table))):
         table.popitem()
     if table:
-        with suppress(RuntimeError):  # no loop runs, which could be held up
+        with suppress(RuntimeError):  # no loop is running that could be blocked, so the rest is freed at once
             asyncio.get_running_loop().call_soon(dismantle, table)
 
 
 class Tasks:
-    """The tasks in the background of one event loop, by owner."""
+    """The background tasks of one event loop, by owner."""
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[None], object] = {}
@@ -79,13 +79,13 @@ class Tasks:
         return True
 
     async def finish(self, owner: object = None) -> None:
-        """Wait a moment for what runs for *owner* (None: for any), such as a lease that is given back."""
+        """Wait for the tasks of *owner* (None: all), such as the release of a lease, for a second at most."""
         tasks = [task for task, whose in self._tasks.items() if owner is None or whose is owner]
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_WITHIN_S)
 
     async def cancel(self, owner: object) -> None:
-        """Cancel what runs for *owner* and wait until it has ended."""
+        """Cancel the tasks of *owner*, and wait until they have ended."""
         tasks = [task for task, whose in self._tasks.items() if whose is owner]
         for task in tasks:
             task.cancel()

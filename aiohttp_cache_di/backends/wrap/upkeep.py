@@ -1,6 +1,6 @@
-"""What operators ask of a store: what is in there, how much that is, and to have some of it gone or stale.
+"""For operators: list the entries of a stack, measure it, and delete entries or make them stale.
 
-A store that can do better than a walk over its items says so by its capabilities (`abilities`).
+Each function uses the store's capability for its task (`abilities`), or else reads all items.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["count_marks", "delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
 
-UNKNOWN_AT_A_TIME: Final = 32
-TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
-DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
-WRITTEN_AT_A_TIME: Final = 200  # the batches of a store may have less
+UNKNOWN_AT_A_TIME: Final = 32  # records without info, whose items are read
+DESCRIBED_AT_A_TIME: Final = 100  # entries that are described in one turn of the loop
+DELETED_AT_A_TIME: Final = 500  # expired entries
+WRITTEN_AT_A_TIME: Final = 200  # concurrent writes, which the store's batches may divide further
 
 
 async def infos(stack: StoreStack, wanted: Wanted, *, purged: bool = False) -> AsyncGenerator[Sequence[EntryInfo]]:
-    """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can.
+    """Iterate over the infos of responses that are *wanted*, a page at a time; bodies are not read if the store can.
 
     Args:
-        purged: those too that were purged by a tag, and not dropped yet.
+        purged: include responses that were purged by tag and are not deleted yet.
     """
     purges = stack.here().purges
     async with aclosing(_all_infos(stack, wanted)) as pages:
@@ -42,11 +42,11 @@ async def infos(stack: StoreStack, wanted: Wanted, *, purged: bool = False) -> A
 
 
 async def usage(stack: StoreStack) -> Usage:
-    """How much is stored."""
+    """How many entries are stored, and how large they are."""
     await stack.settle(None)
     if stack.abilities.measuring is not None:
-        told = await stack.abilities.measuring.usage()
-        return replace(told, entries=max(0, told.entries - await count_marks(stack)))
+        measured = await stack.abilities.measuring.usage()
+        return replace(measured, entries=max(0, measured.entries - await count_marks(stack)))
     entries = total = 0
     async with aclosing(infos(stack, _all)) as pages:
         async for page in pages:
@@ -56,12 +56,12 @@ async def usage(stack: StoreStack) -> Usage:
 
 
 async def knows_purges(stack: StoreStack) -> bool:
-    """Whether there may be records that tell of purges."""
+    """Whether there may be records of purges."""
     return await stack.get(LAST_PURGE_KEY) is not None or await stack.get(LONG_LIVED_KEY) is not None
 
 
 async def count_marks(stack: StoreStack) -> int:
-    """How many records tell of purges; it takes a walk over all keys where the store has no shorter way."""
+    """The number of records of purges; it reads all keys unless the store can count them."""
     if stack.abilities.counting_marks is not None:
         return await stack.abilities.counting_marks.count_marks()
     if not await knows_purges(stack):
@@ -75,7 +75,7 @@ async def count_marks(stack: StoreStack) -> int:
 
 
 async def delete_expired(stack: StoreStack, now: float) -> int:
-    """Drop what may be dropped at *now* (POSIX time); return how many records went."""
+    """Delete records that have expired at *now* (POSIX time); return how many."""
     here, expiring = stack.here(), stack.abilities.expiring
     if expiring is not None:
         count = await expiring.delete_expired(now)
@@ -99,10 +99,10 @@ async def delete_expired(stack: StoreStack, now: float) -> int:
 
 
 async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collection[str]:
-    """Make the responses under *keys* stale from *at* (POSIX time) on, where the store does that by itself.
+    """Make the responses under *keys* stale from *at* (POSIX time) on, as far as the store can do that in place.
 
     Returns:
-        The keys of those that have to be read and written for it.
+        The keys whose responses the caller has to read, change and write.
     """
     softening, size = stack.abilities.softening, stack.store.limits.batch
     if softening is None or stack.packing.serializer is not None:
@@ -118,10 +118,13 @@ async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collect
 
 
 async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = False) -> int:
-    """Have all responses gone that have one of *tags*, or stale: those stored by now, and those asked for by now.
+    """Purge all responses with one of *tags* that are stored, or whose requests have been sent, by now.
+
+    Args:
+        soft: make them stale, rather than unusable.
 
     Returns:
-        The number of the purge: what has outlived it is not concerned (`Tagging.purges`).
+        The number of the purge; it does not apply to responses requested later (`Tagging.purges`).
     """
     purges = stack.here().purges
     number, until = await purges.begin(tags)
@@ -139,9 +142,9 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
     if selecting is None:
         async with aclosing(stack.pages(items=True)) as pages:
             async for page in pages:
-                for first in range(0, len(page), TOLD_AT_A_TIME):
-                    rows = page[first : first + TOLD_AT_A_TIME]
-                    yield _told(stack, [(row.key, row.item) for row in rows], wanted)
+                for first in range(0, len(page), DESCRIBED_AT_A_TIME):
+                    rows = page[first : first + DESCRIBED_AT_A_TIME]
+                    yield _infos_of(stack, [(row.key, row.item) for row in rows], wanted)
         return
     await stack.settle(None)
     info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", selecting.infos(wanted))
@@ -151,10 +154,12 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
             unknown = [key for key, info in found if info is None and _is_record(stack, key)]
             for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
                 part = unknown[first : first + UNKNOWN_AT_A_TIME]
-                yield _told(stack, [(key, await stack.get(key)) for key in part], wanted)
+                yield _infos_of(stack, [(key, await stack.get(key)) for key in part], wanted)
 
 
-def _told(stack: StoreStack, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
+def _infos_of(
+    stack: StoreStack, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted
+) -> list[EntryInfo]:
     entries = [stack.packing.entry_of(item, key) for key, item in items]
     return [info for entry in entries if entry is not None and wanted(info := info_of(entry))]
 

@@ -1,4 +1,4 @@
-"""A circuit breaker: leaves alone what keeps failing, and tries it again one caller at a time."""
+"""A circuit breaker: stops an operation that keeps failing, and lets one caller at a time try it again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ THRESHOLD: Final = 3
 """Failures in a row that open a circuit."""
 
 FIRST_BACKOFF_S: Final = 0.5
-"""How long a circuit stays open before the first probe; it doubles with each probe that fails."""
+"""Seconds for which a circuit stays open before the first probe; doubled by each probe that fails."""
 
 MAX_BACKOFF_S: Final = 2.0
-"""The longest time between two probes: a storage that comes back is used again within it and a deadline."""
+"""Longest time between two probes: a store that has recovered is used again after this and a deadline at most."""
 
 
 class Circuit:
@@ -24,7 +24,7 @@ class Circuit:
 
     Args:
         clock: seconds of a clock that never goes back.
-        on_change: told of each new state.
+        on_change: called with each new state.
     """
 
     __slots__ = ("_backoff_s", "_clock", "_on_change", "_probing", "_retry_at", "failures", "given_up_at", "is_open")
@@ -37,19 +37,19 @@ class Circuit:
         self._probing = False
         self.failures: int = 0
         self.given_up_at: float | None = None
-        """When callers gave up on the storage last, if it has answered none since."""
+        """When a caller last gave up waiting, if the store has not answered since."""
         self.is_open: bool = False
 
     def probe_in_s(self) -> float | None:
-        """Seconds until the next caller may try an open circuit; None for a closed one."""
+        """Seconds until the next caller may probe an open circuit; None for a closed one."""
         return max(0.0, self._retry_at - self._clock()) if self.is_open else None
 
     def retry_now(self) -> None:
-        """Let the next caller try, however lately it was tried."""
+        """Let the next caller probe at once."""
         self._retry_at = self._clock()
 
     def begin_probe(self) -> bool:
-        """Whether the caller may try an open circuit; who is told so must end with `end_probe`."""
+        """Whether the caller may probe an open circuit; if so, it must call `end_probe` afterwards."""
         if self._probing or self._clock() < self._retry_at:
             return False
         self._probing = True
@@ -57,13 +57,13 @@ class Circuit:
         return True
 
     def end_probe(self) -> None:
-        """The probe is over, however it ended; one that was cancelled lets the next caller try."""
+        """The probe has ended, in success, failure or cancellation; the next one may begin."""
         self._probing = False
         if self.is_open:
             self._on_change("open")
 
     def succeeded(self, *, probe: bool) -> None:
-        """An operation succeeded; a late one, begun before the circuit opened, proves nothing."""
+        """Note a success; while the circuit is open, only a probe's counts, as others began before it opened."""
         if self.is_open and not probe:
             return
         self.failures = 0
@@ -74,10 +74,10 @@ class Circuit:
             self._on_change("closed")
 
     def given_up(self, *, begun_at: float, now: float) -> bool:
-        """A caller gives up on an operation at *now*; whether that tells of a storage that does not answer.
+        """Note that a caller has given up at *now*, before its deadline; return whether that counts as a failure.
 
-        Once it does not: the machine may have been busy for a moment, or many operations have waited for their turn
-        whose callers leave all at once. It does when others give up on what began later, and none was answered.
+        The first time does not count: the machine may have been busy for a moment, or many callers that queue may give
+        up together. It counts if the operation began after the last give-up, and nothing was answered in between.
         """
         earlier = self.given_up_at
         if earlier is not None and begun_at < earlier:
@@ -86,7 +86,7 @@ class Circuit:
         return earlier is not None
 
     def failed(self, *, probe: bool) -> None:
-        """An operation failed; those begun before the circuit opened do not prolong it."""
+        """Note a failure; while the circuit is open, only a probe's prolongs it, as others began before it opened."""
         self.failures += 1
         if self.is_open:
             if probe:

@@ -1,7 +1,7 @@
-"""The guard between requests and storages: whatever a storage does, a request gets its answer, and soon.
+"""The guard between requests and stores: whatever a store does, a request is answered in time.
 
-A storage that fails, hangs or is gone costs its callers a deadline at most, and after a few failures nothing: its
-circuit is open, and one operation in a while tries whether it is back.
+A store that fails or hangs costs a caller one deadline at most. After a few failures it costs nothing: its circuit is
+open, and only an occasional probe tries whether it has recovered.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 DEFAULT_DEADLINE_S: Final = 0.25
-"""How long a storage operation may take."""
+"""Seconds that an operation on the store may take."""
 
 READ: Final = "read"
-"""The operation that each request begins with, and so the one that tells whether a storage is there at all."""
+"""The operation that each request begins with; while it fails, the store counts as unavailable."""
 
 PATIENCE: Final = 8
-"""Deadlines that an operation may take for which no caller waits."""
+"""Deadlines that an operation may take if no caller waits for it."""
 
 ABANDONED: Final = "abandoned"
-"""Callers gave up on operations that had already taken suspiciously long, and the storage has answered no other."""
+"""Callers gave up on operations that had taken suspiciously long, and the store answered no other meanwhile."""
 CANCELLED: Final = "cancelled"
-"""The storage cancelled an operation by itself, as one that is being closed does."""
+"""The store cancelled the operation, for example because it is being closed."""
 
-# One entry or one answer is at fault: the storage is well, and its circuit stays closed.
+# Errors about one entry or one answer: the store is healthy, and its circuit stays closed.
 OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
 
 
 class Failed(enum.Enum):
-    """What a store operation gives when the store does not."""
+    """The result of an operation on a store that fails."""
 
     FAILED = enum.auto()
 
 
 FAILED: Final = Failed.FAILED
 
-_SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
+_SUSPECT: Final = 0.2  # of the deadline; a caller that gives up after this long may have done so because of the store
 
 
-class _OfLoop:
-    """The operations under way in one event loop: those for which a caller waits, and the others."""
+class _LoopDeadlines:
+    """The deadlines of one event loop: for operations that a caller waits for (`usual`), and others (`patient`)."""
 
     __slots__ = ("patient", "usual")
 
@@ -65,18 +65,18 @@ class _OfLoop:
 
 
 class StoreGuard:
-    """Runs storage operations so that none fails a request, or holds one up for longer than a deadline.
+    """Runs operations on a store so that none makes a request fail, or delays it for longer than a deadline.
 
-    Each operation has a circuit of its own, so that a storage that refuses writes still answers reads. While reads
-    find no storage there, nothing else is tried for a caller.
+    Each kind of operation has its own circuit, so that a store that refuses writes still answers reads. While reads
+    fail, no other operation is tried for a caller.
 
-    A deadline cancels the operation, as a caller who is cancelled does: a storage in which several callers wait for
-    one future must shield it. An operation that takes long to end after its cancellation holds its caller up.
+    A deadline cancels the operation, just as cancelling the caller does: if several callers wait for one future, it
+    must be shielded. An operation that does not end soon after its cancellation delays its caller.
 
     Args:
-        stats: counts errors and shows circuits.
-        deadline_s: how long an operation may take, in seconds; ``inf`` for ever.
-        clock: seconds of a clock that never goes back, for circuits and for the rate of log messages.
+        stats: counts errors and shows the state of circuits.
+        deadline_s: seconds that an operation may take; ``inf`` for no limit.
+        clock: monotonic seconds, for circuits and for the rate of log messages.
 
     Raises:
         ConfigurationError: ``deadline_s`` is not positive.
@@ -97,25 +97,27 @@ class StoreGuard:
         self._circuits: dict[str, Circuit] = {}
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
-        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
-        self._latest: tuple[Callable[[], object], _OfLoop] = (lambda: None, _OfLoop(deadline_s))
+        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopDeadlines] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._latest: tuple[Callable[[], object], _LoopDeadlines] = (lambda: None, _LoopDeadlines(deadline_s))
         self.outages: Outages = Outages(clock)
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
-        """Count in *stats* from now on, and let operations that begin from now on take *deadline_s* seconds."""
+        """From now on count in *stats*, and give operations that begin *deadline_s* seconds."""
         self.stats = stats
         if deadline_s != self.deadline_s:
             self.deadline_s = deadline_s
             self._deadlines.clear()
-            self._latest = (lambda: None, _OfLoop(deadline_s))
+            self._latest = (lambda: None, _LoopDeadlines(deadline_s))
 
     @property
     def is_open(self) -> bool:
-        """Whether the storage is left alone for now."""
+        """Whether the circuit for reads is open."""
         return self._reads.is_open
 
     def is_failing(self, operation: str) -> bool:
-        """Whether *operation* failed the last time it was tried, or would not be tried now."""
+        """Whether *operation* failed the last time it was tried, or reads fail so that it is not tried."""
         circuit = self._circuits.get(operation)
         return (
             (circuit is not None and circuit.failures > 0)
@@ -132,16 +134,16 @@ class StoreGuard:
         patient: bool = False,
         failed: Callable[[BaseException], object] | None = None,
     ) -> T | D:
-        """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
+        """The result of ``await call()``, or *default* if it fails, takes too long, or is not tried.
 
         Args:
-            operation: what is done ("read", "write" …), a word of a small set.
-            call: begins the operation; not called at all while the storage is left alone.
-            patient: no caller waits for it: it may take several deadlines, and is tried though reads fail.
-            failed: told of the error that it ends in.
+            operation: the kind of operation: "read", "write", "delete", "lease" ….
+            call: begins the operation; not called while the circuit is open, except as a probe.
+            patient: no caller waits for it, so it may take `PATIENCE` deadlines, and is tried even while reads fail.
+            failed: called with the error, if it fails.
 
         Raises:
-            CancelledError: the caller was cancelled; at once.
+            CancelledError: the caller was cancelled.
         """
         circuit = self._circuits.get(operation) or self._circuit(operation)
         probe, reads_may_fail = circuit.is_open, self._reads.is_open or self._reads_hang_until
@@ -175,18 +177,18 @@ class StoreGuard:
         return result
 
     def probe_in_s(self, operation: str) -> float | None:
-        """Seconds until *operation* may be tried, one caller at a time; None where nothing keeps it from being."""
+        """Seconds until *operation* may be probed, by one caller at a time; None if its circuit is closed."""
         circuit = self._circuits.get(operation)
         return None if circuit is None or not circuit.is_open else circuit.probe_in_s()
 
     def retry_now(self, operation: str) -> None:
-        """Let *operation* be tried once more, as there will be no later time for it."""
+        """Let *operation* be probed at once, even if its circuit is open."""
         circuit = self._circuits.get(operation)
         if circuit is not None:
             circuit.retry_now()
 
     def note_failure(self, operation: str, exc: BaseException) -> None:
-        """Count and log the failure of one record, or of a step that concerns no storage's health."""
+        """Count and log a failure that does not concern the health of the store, such as that of one record."""
         kind = kind_of(exc)
         self.stats.count_error(operation, kind)
         self.outages.failed(operation, kind, exc)
@@ -194,7 +196,7 @@ class StoreGuard:
     def _note_end(
         self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool
     ) -> None:
-        """Count the failure that *exc* is, or raise it when it is the caller's own cancellation."""
+        """Count *exc* as a failure of the store, or raise it if the caller itself was cancelled."""
         is_cancelled = isinstance(exc, asyncio.CancelledError)
         if deadline.was_cancelled_by_others() or (is_cancelled and not deadline.expired and deadline.task.cancelling()):
             took_s, begun_at = deadline.elapsed_s(), deadline.begun_at
@@ -202,12 +204,12 @@ class StoreGuard:
                 self._failed(operation, circuit, ABANDONED, probe=probe)
             if is_cancelled:
                 raise exc
-            raise asyncio.CancelledError from exc  # The storage made an error of it, which it is not.
+            raise asyncio.CancelledError from exc  # the store has turned the cancellation into an error
         kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else kind_of(exc)
         self._failed(operation, circuit, kind, None if is_cancelled else exc, probe=probe)
 
     def _reads_fail(self) -> bool:
-        """Whether reads find no storage there: the circuit is open, or the last one took all its time."""
+        """Whether reads fail: their circuit is open, or one has timed out or been given up lately."""
         if not self._reads.is_open and self._clock() >= self._reads_hang_until:
             self._reads_hang_until = 0.0
             return False
@@ -244,7 +246,7 @@ class StoreGuard:
         if of_loop() is not loop:
             found = self._deadlines.get(loop)
             if found is None:
-                found = self._deadlines[loop] = _OfLoop(self.deadline_s)
+                found = self._deadlines[loop] = _LoopDeadlines(self.deadline_s)
             both = found
             self._latest = (weakref.ref(loop), both)
         return both.patient if patient else both.usual

@@ -1,7 +1,7 @@
-"""What people are told of a store that fails: where it is, why it fails, and that it is back; never a secret.
+"""Reports failures of a store to people: where it is, why it fails, and when it has recovered; never a secret.
 
-A driver's words may repeat what it was given, a password among it: they are told only where the store knows its
-secrets and none of them is in there. Otherwise the kind of the error has to do.
+A driver's message may repeat its arguments, such as a password. So it is shown only if the store knows its secrets and
+the message contains none of them; otherwise only the kind of the error is.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ logger: logging.Logger = logging.getLogger(__name__)
 TIMEOUT: Final = "timeout"
 
 LOG_INTERVAL_S: Final = 60.0
-MAX_WORDS_CHARS: Final = 300
-# What Redis and its like say of a command that they do not know is followed by what it was given.
+MAX_MESSAGE_CHARS: Final = 300
+# Redis and compatible servers repeat the arguments of an unknown command after these words.
 ECHO: Final = "with args beginning with"
-USERINFO: Final = compiled_later(r"//[^/\s]*@")  # of an address, ours or not
+USERINFO: Final = compiled_later(r"//[^/\s]*@")  # credentials in any URL
 
 
 class Outages:
-    """Logs the first failure of a kind and the recovery from it, and knows the latest cause of each failure.
+    """Logs the first failure of each kind and the recovery from it, and knows the cause of each present failure.
 
     Args:
-        clock: seconds of a clock that never goes back.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.store: object = None
-        """Which store it is about; it tells its place if it is `Placed`."""
+        """The store, whose place is shown if it is `Placed`."""
         self.causes: dict[str, str] = {}
-        """Why the operations fail that failed when they were tried last."""
+        """The cause, by operation, for operations whose last try failed."""
         self._clock = clock
         self._logged: dict[str, tuple[float, int]] = {}
-        self._begun: dict[str, tuple[float, int]] = {}  # by operation: when its failures began, and how many they are
-        self._told: set[str] = set()
+        self._begun: dict[str, tuple[float, int]] = {}  # by operation: time of the first failure, and their number
+        self._reported: set[str] = set()
 
     @property
     def place(self) -> str:
-        """Where the store is, if it tells that."""
+        """The place of the store; "" if it is not `Placed`."""
         try:
             return self.store.where if isinstance(self.store, Placed) else ""
-        except Exception:  # while the interpreter ends, a driver cannot be imported any more to read an address
+        except Exception:  # during interpreter shutdown, a driver that parses the address cannot be imported
             return ""
 
     @property
     def where(self) -> str:
-        """What to call the store: with its place, if it tells that."""
+        """The store as the subject of a sentence, with its place if known."""
         place = self.place
         return f"The store {place}" if place else "The store"
 
     def failed(self, operation: str, kind: str, error: BaseException | None) -> None:
-        """Note that *operation* failed, and log it unless its like was logged lately.
+        """Note that *operation* failed, and log it unless a failure of that kind was logged in the last minute.
 
         Args:
-            error: what was raised; None for what took too long.
+            error: the exception; None after a timeout.
         """
         now = self._clock()
         begun_at, count = self._begun.get(operation, (now, 0))
@@ -74,53 +74,53 @@ class Outages:
             self._logged[kind] = (logged_at, unlogged + 1)
             return
         self._logged[kind] = (now, 0)
-        self._told.add(operation)
+        self._reported.add(operation)
         more = f"; {unlogged} more of this kind since the last message" if unlogged else ""
         logger.warning(
             "%s has failed (%s: %s); %s%s. No more of this kind is logged for %d s",
             self.where,
             operation,
             cause,
-            "requests go to the origin meanwhile" if operation == "read" else "no request fails for it",
+            "requests go to the origin meanwhile" if operation == "read" else "no request fails because of it",
             more,
             LOG_INTERVAL_S,
         )
 
     def recovered(self, operation: str) -> None:
-        """Note that *operation* has succeeded, and log it if its failure was."""
+        """Note that *operation* has succeeded, and log it if its failure was logged."""
         self.causes.pop(operation, None)
         begun_at, count = self._begun.pop(operation, (0.0, 0))
-        if operation not in self._told:
+        if operation not in self._reported:
             return
-        self._told.discard(operation)
+        self._reported.discard(operation)
         after_s = self._clock() - begun_at
         logger.info("%s works again (%s), after %d failures in %.1f s", self.where, operation, count, after_s)
 
 
 def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:
-    """The kind of a failure, its server's name for it and, where they hold no secret, the driver's words."""
+    """The kind of a failure, and the server's name for it or the driver's message if that contains no secret."""
     if error is None:
         return kind
     cause = _cause(error)
-    words = " ".join(str(cause).split())
+    message = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
-    told = store.told_of(cause) if isinstance(store, Describing) else ""
-    if told and told != name:
-        return f"{name}: {told}"
-    if isinstance(cause, OSError) and cause.errno is None:  # the words of a program, not of the system
+    code = store.told_of(cause) if isinstance(store, Describing) else ""
+    if code and code != name:
+        return f"{name}: {code}"
+    if isinstance(cause, OSError) and cause.errno is None:  # not a message of the operating system
         return name
-    if not words or not isinstance(store, Discreet) or store.secrets is None:
+    if not message or not isinstance(store, Discreet) or store.secrets is None:
         return name
     forms = {
         form for secret in store.secrets if secret for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
     }
-    if ECHO in words or USERINFO.search(words) or any(form in words for form in forms):
+    if ECHO in message or USERINFO.search(message) or any(form in message for form in forms):
         return name
-    return f"{name}: {words[:MAX_WORDS_CHARS]}"
+    return f"{name}: {message[:MAX_MESSAGE_CHARS]}"
 
 
 def kind_of(exc: BaseException) -> str:
-    """The kind of a failure: the name of the driver's error, or that of ours when it has no other cause."""
+    """The kind of a failure: the class name of the driver's error, or of our own if it has no cause."""
     cause = _cause(exc)
     if isinstance(exc, TimeoutError) or isinstance(cause, TimeoutError) or type(cause).__name__ == "TimeoutError":
         return TIMEOUT

@@ -1,5 +1,5 @@
-"""Looking into the store: many looks at a time, and the lease for what is not there.
+"""Reads from the store, and leases on keys that are not stored.
 
-`batching` lets looks that come while others are under way go together, `leases` makes one process fetch what is
-missing, and `first_looks` does both at once where the store can. May import `guarding`, `alarms` and `tasks`.
+`batching` combines reads that arrive while others are under way; `leases` lets one process fetch a missing key;
+`first_looks` reads and leases in one call, if the store can. May import `guarding`, `alarms` and `tasks`.
 """

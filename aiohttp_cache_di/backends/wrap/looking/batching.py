@@ -1,10 +1,10 @@
-"""Reading in batches: a lone read goes at once, and those that come while others are under way go together.
+"""Reads in batches: a lone read is sent at once; reads that arrive while others are under way share the next call.
 
-Each batch lasts as long as one of its readers waits. A reader who is cancelled, by a deadline for example, takes no
-other with it; when all of them are gone the batch is cancelled, so that a store that hangs is asked anew.
+A batch lasts for as long as one of its readers waits. Cancelling one reader, for example by a deadline, does not affect
+the others; when all readers are cancelled, so is the batch, so that a store that hangs is asked anew.
 
-The deadline of guarded reads begins when their batch is sent: those who wait for their turn wait as long as the store
-answers others. Once a batch has failed and none was answered for a deadline, nothing is waited for any more.
+The deadline of guarded reads begins when their batch is sent: a read may queue for as long as the store answers others.
+When a batch fails and none was answered for the time of a deadline, all reads that queue fail.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Waiting = dict[str, list[asyncio.Future[Found | None]]]
 
 
 class UnansweredError(StorageError):
-    """The guard has no answer: the store has failed, takes too long, or is left alone."""
+    """The guard has no answer: the store has failed or timed out, or its circuit is open."""
 
 
 class BatchedReads:
     """The reads of one event loop from one store.
 
     Args:
-        guard: bounds how long each batch takes; without one, what the store raises is raised.
+        guard: limits the time of each batch; without it there is no limit, and errors of the store are raised.
     """
 
     def __init__(self, store: Store, guard: StoreGuard | None = None) -> None:
@@ -50,10 +50,10 @@ class BatchedReads:
         self._waiting: Waiting = {}
         self._batches: dict[asyncio.Task[None], Waiting] = {}
         self._is_scheduled = False
-        self._is_crowded = False  # the last batch had several keys, so that others are likely to follow in this tick
+        self._is_crowded = False  # the last batch had several keys: more reads are likely in this turn of the loop
 
     async def get(self, key: str) -> Found | None:
-        """What the store has under *key*, asked for now or later than now."""
+        """The record under *key*, read now or later, but not from a read that is under way."""
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
             guard, ask = self._guard, partial(self._store.get, (key,))
             self._under_way += 1
@@ -71,11 +71,11 @@ class BatchedReads:
         try:
             return await future
         except asyncio.CancelledError:
-            self._left(key)
+            self._leave(key)
             raise
 
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
-        """As `Store.get`, with the failures of some among the answers of others."""
+        """Like `Store.get`, but if only some keys fail, their errors are among the answers."""
         try:
             return await self._store.get(keys)
         except PartlyReadError as exc:
@@ -91,7 +91,7 @@ class BatchedReads:
         return self._answered(await self._guard.run(READ, partial(self._get, keys), None))
 
     def _answered(self, found: Sequence[T] | None) -> Sequence[T]:
-        """*found*; where that is None the guard has no answer, which is raised."""
+        """Return *found*, or raise UnansweredError if it is None, which means that the guard has no answer."""
         if found is None:
             self._fail_waiting()
             raise UnansweredError("the store has not answered")
@@ -99,24 +99,24 @@ class BatchedReads:
         return found
 
     def _fail_waiting(self) -> None:
-        """End the wait of those whose turn has not come, if the store has answered none for a deadline."""
+        """Fail all reads that queue, if the store has answered none for the time of a deadline."""
         deadline_s = math.inf if self._guard is None else self._guard.deadline_s
         if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
             return
-        for future in _open(self._waiting):
-            future.set_exception(UnansweredError("the store answers none"))
+        for future in _unfinished(self._waiting):
+            future.set_exception(UnansweredError("the store answers no reads"))
         self._waiting = {}
 
-    def _left(self, key: str) -> None:
-        """A reader of *key* does not wait any more: end what none is left to wait for."""
+    def _leave(self, key: str) -> None:
+        """A reader of *key* was cancelled: cancel a batch that has no readers left."""
         if key in self._waiting and all(future.done() for future in self._waiting[key]):
             del self._waiting[key]
         for task, batch in self._batches.items():
-            if key in batch and not _open(batch):
+            if key in batch and not _unfinished(batch):
                 task.cancel()
 
     def _flush_soon(self) -> None:
-        """Send the next batch after those who run in this tick of the loop, and may ask for more."""
+        """Send the next batch at the end of this turn of the loop, in which more reads may arrive."""
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -133,14 +133,14 @@ class BatchedReads:
             self._is_crowded = self._batch > 1 and len(keys) > 1
             self._under_way += 1
             task = background(self._ask(keys, batch))
-            task.add_done_callback(partial(self._end, batch))  # also of one that is cancelled before it begins
+            task.add_done_callback(partial(self._end, batch))  # also called if the task is cancelled before it begins
             self._batches[task] = batch
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:
             found = await self._get_guarded(keys)
         except Exception as exc:
-            for future in _open(batch):
+            for future in _unfinished(batch):
                 future.set_exception(exc)
         else:
             for futures, one in zip(batch.values(), found, strict=True):
@@ -155,12 +155,12 @@ class BatchedReads:
     def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
         del self._batches[task]
         if task.cancelled() or task.exception() is not None:
-            for future in _open(batch):  # the store has cancelled the batch by itself
+            for future in _unfinished(batch):  # the store itself has cancelled the batch
                 future.cancel()
         self._under_way -= 1
         if self._waiting:
             self._flush_soon()
 
 
-def _open(batch: Waiting) -> list[asyncio.Future[Found | None]]:
+def _unfinished(batch: Waiting) -> list[asyncio.Future[Found | None]]:
     return [future for futures in batch.values() for future in futures if not future.done()]

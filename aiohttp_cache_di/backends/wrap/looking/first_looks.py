@@ -1,8 +1,8 @@
-"""Looking for what the store is not known to have: where nothing is there, the lease comes with the answer.
+"""Look-up and lease in one call, for keys that are unlikely to be stored.
 
-A cold miss so waits for the store once before the origin is asked. Such a look costs a store more than a plain one, so
-that it is not taken for a key that the store has shown lately; nor while other keys, unknown as this one, are found
-there, as a process finds that begins with what others have stored.
+So a cold miss waits for the store only once before the origin is asked. Such a look-up costs the store more than a
+plain one. It is not used for a key that the store is known to have; nor while other unknown keys are found there, as
+happens in a new process whose store has been filled by others.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FirstLooks"]
 
-MAX_SHOWN: Final = 10_000  # keys, a megabyte or two
-MAX_UNDER_WAY: Final = 256  # more are looked for together, and lease one by one
+MAX_SHOWN: Final = 10_000  # keys known to be stored; one or two megabytes
+MAX_UNDER_WAY: Final = 256  # above that, look-ups are batched, and leases asked for one by one
 
 
 class FirstLooks:
-    """The looks of one event loop for what is likely not to be there.
+    """The look-ups of one event loop that also ask for the lease.
 
     Args:
-        leases: told of what was granted.
+        leases: informed of each lease that is granted.
         doubts: see `Limits`.
     """
 
@@ -37,19 +37,19 @@ class FirstLooks:
         self._store = store
         self._guard = guard
         self._leases = leases
-        self._shown: OrderedDict[str, float] = OrderedDict()  # until when it lasts, by POSIX time
+        self._shown: OrderedDict[str, float] = OrderedDict()  # keys known to be stored, and until when (POSIX time)
         self._doubts = doubts
-        self._left = min(doubts - 1, 1)  # looks that have to find nothing yet, since a key that was not shown was there
+        self._misses_needed = min(doubts - 1, 1)  # misses still needed, since an unknown key was found
         self._under_way: set[str] = set()
 
     def is_due(self, key: str) -> bool:
-        """Whether nothing is likely to be under *key*, and no look is under way that leases it."""
+        """Whether *key* is unlikely to be stored, and no such look-up for it is under way."""
         until = self._shown.get(key)
-        is_unlikely = self._left <= 0 if until is None else time.time() >= until
+        is_unlikely = self._misses_needed <= 0 if until is None else time.time() >= until
         return is_unlikely and key not in self._under_way and len(self._under_way) < MAX_UNDER_WAY
 
     async def get(self, key: str, lease_s: float) -> Found | None:
-        """What the store has under *key*; the lease may be granted where that is nothing.
+        """The record under *key*; if there is none, the lease may be granted (`Leases.note_early`).
 
         Raises:
             UnansweredError: the guard has no answer.
@@ -69,18 +69,18 @@ class FirstLooks:
         return None
 
     def note(self, key: str, entry: StoredResponse | None) -> None:
-        """*entry* was found under *key*, by whichever look."""
+        """Note that a look-up of any kind has found *entry* under *key*, or nothing (None)."""
         if entry is None:
             if self._shown.pop(key, None) is None:
-                self._left -= 1
+                self._misses_needed -= 1
             return
         if self._shown.get(key) != entry.store_until:
             if key not in self._shown:
-                self._left = self._doubts
+                self._misses_needed = self._doubts
             self.wrote(entry)
 
     def wrote(self, entry: StoredResponse) -> None:
-        """*entry* is in the store."""
+        """Note that *entry* is in the store."""
         self._shown[entry.key] = entry.store_until
         if len(self._shown) > MAX_SHOWN:
             self._shown.popitem(last=False)

@@ -1,10 +1,12 @@
-"""Being the one process that fetches a key, or finding what another one has fetched meanwhile.
+"""Leases: one process fetches a key from the origin, while others wait for its response.
 
-A lease is held for a while, and kept for as long as its holder lives: the loop that holds it renews it, so that a
-process which dies, or whose loop stands still, frees the others soon. Those who wait ask again and again, sooner where
-the store tells when (`Awaiting`), and look what is stored by now. A holder whose response is of no use to others leaves
-a *mark* when it lets go, which is a lease on another key: so those who wait learn that they need not wait for each
-other either.
+A lease expires after a short time unless its holder, an event loop, renews it. So if that process dies or its loop is
+blocked, the others do not wait for long. Processes that wait look up the key and ask for the lease at intervals, or
+when the store notifies them (`Awaiting`).
+
+If the holder's response is of no use to others, it leaves a *mark* when it releases the lease: a short lease on a
+second key (unrelated to the records of `wrap.marks`). Processes that wait see that this key is leased, and go on at
+once, rather than hold the lease one after the other.
 """
 
 from __future__ import annotations
@@ -28,18 +30,18 @@ __all__ = ["SPARED", "Leases", "Spared", "obtain"]
 
 T = TypeVar("T")
 
-POLL_S: Final = 0.01  # at first; it doubles up to POLL_MAX_S
+POLL_S: Final = 0.01  # the first interval; it doubles up to POLL_MAX_S
 POLL_MAX_S: Final = 0.08
-RENEWALS: Final = 3  # within the time that a lease holds, so that one may fail
-MARK_S: Final = 1.0  # for which all that wait have asked again, also on a busy machine
-PROBE_S: Final = 0.001
-_MARK: Final = ":of-one"
+RENEWALS: Final = 3  # per lifetime of a lease, so that one of them may fail
+MARK_S: Final = 1.0  # lifetime of a mark: all that wait have asked again by then, even on a busy machine
+PROBE_S: Final = 0.001  # lifetime of a lease that only tests for a mark
+_MARK: Final = ":of-one"  # added to a key, the key of its mark
 
 
 class Spared(enum.Enum):
-    """What there is to be had by waiting for another process."""
+    """The result of waiting for a process whose response is of no use to others."""
 
-    SPARED = "its response is for itself alone, so that each may go at once"
+    SPARED = "its response is of no use to others, so that all may go on at once"
 
 
 SPARED: Final = Spared.SPARED
@@ -54,17 +56,18 @@ async def obtain(
     until: float | None,
     look: Callable[[], Awaitable[T | None]],
 ) -> tuple[bool, T | Spared | None]:
-    """Ask for the lease on *key* until it is granted, or until another process's response is there to be used.
+    """Ask for the lease on *key* until it is granted, or until another process has stored a response to use.
 
-    A store that fails grants it: then each process fetches for itself.
+    If the store fails, the lease counts as granted: each process then fetches for itself.
 
     Args:
-        ttl_s: how long it holds, in seconds.
-        until: loop time after which to go without one; None for never.
-        look: looks what is stored by now, and whether it is of use.
+        ttl_s: lifetime of the lease, in seconds.
+        until: loop time after which to stop waiting and go on without the lease; None for never.
+        look: looks up the key; returns None if nothing usable is stored.
 
     Returns:
-        Whether the lease is held now, which then must be released, and what *look* has found.
+        Whether the lease is held (the caller must release it then), and the result of *look*, or SPARED if the last
+        holder has left a mark.
     """
     loop, pause_s, waited = asyncio.get_running_loop(), POLL_S, False
     ask = partial(store.acquire, key, ttl_s)
@@ -74,7 +77,7 @@ async def obtain(
             waited = True
             await (store.until_free(key, pause_s) if isinstance(store, Awaiting) else asyncio.sleep(pause_s))
             pause_s = min(2 * pause_s, POLL_MAX_S)
-        # The process that held the lease may have stored its response before it let go.
+        # The last holder may have stored its response before it released the lease.
         if waited or lease is Lease.GRANTED_LATE:
             found = await look()
             if found is not None:
@@ -93,17 +96,17 @@ async def _is_marked(store: Leasing, guard: StoreGuard, key: str) -> bool:
     return False
 
 
-class _Kept(Struct, frozen=True):
-    """A lease that is renewed for as long as it is held; another one on the same key is another object."""
+class _RenewedLease(Struct, frozen=True):
+    """A lease that is being renewed; a later lease on the same key is another object."""
 
     ttl_s: float
 
 
 class Leases:
-    """The leases that are held in one event loop.
+    """The leases that one event loop holds.
 
     Args:
-        tasks: those of the loop.
+        tasks: the background tasks of the loop.
     """
 
     def __init__(self, store: Leasing, guard: StoreGuard, tasks: Tasks) -> None:
@@ -111,70 +114,70 @@ class Leases:
         self._renewing = store if isinstance(store, Renewing) else None
         self._guard = guard
         self._tasks = tasks
-        self._early: dict[str, float] = {}  # loop time at which it came
-        self._kept: dict[str, _Kept] = {}
+        self._granted_early: dict[str, float] = {}  # by key: loop time when it was granted
+        self._renewed: dict[str, _RenewedLease] = {}
         self._renewals = Alarms[str](math.inf, self._renew_later)
         self._marks: dict[str, asyncio.TimerHandle] = {}
 
     async def obtain(
         self, key: str, ttl_s: float, *, until: float | None, look: Callable[[], Awaitable[T | None]]
     ) -> tuple[bool, T | Spared | None]:
-        """As `obtain`; what is granted is kept until it is released."""
+        """Like the function `obtain`; a lease that is granted is renewed until it is released."""
         is_held, found = True, None
         if not self.take_early(key, within_s=ttl_s / RENEWALS):
             is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
         if is_held and self._renewing is not None:
-            self._keep(key, ttl_s)
+            self._renew_until_released(key, ttl_s)
         return is_held, found
 
     def note_early(self, key: str) -> None:
-        """The lease on *key* has come with a look that has found nothing: who fetches it in this loop has it."""
-        self._early[key] = asyncio.get_running_loop().time()
+        """Remember that the lease on *key* was granted together with a look-up that has found nothing."""
+        self._granted_early[key] = asyncio.get_running_loop().time()
 
     def take_early(self, key: str, *, within_s: float = math.inf) -> bool:
-        """Whether there is such a lease, which is the caller's then; one that came longer ago may have ended."""
-        if not self._early:
+        """Take such a lease; False if there is none, or if it was granted more than *within_s* seconds ago."""
+        if not self._granted_early:
             return False
-        came_at = self._early.pop(key, None)
+        came_at = self._granted_early.pop(key, None)
         return came_at is not None and asyncio.get_running_loop().time() - came_at < within_s
 
-    def _keep(self, key: str, ttl_s: float) -> None:
-        self._kept[key] = _Kept(ttl_s)
-        if self._renewals.delay_s != ttl_s / RENEWALS:  # of those before, each is renewed once more
+    def _renew_until_released(self, key: str, ttl_s: float) -> None:
+        self._renewed[key] = _RenewedLease(ttl_s)
+        if self._renewals.delay_s != ttl_s / RENEWALS:  # the old alarms ring once more
             self._renewals = Alarms(ttl_s / RENEWALS, self._renew_later)
         self._renewals.set(key)
 
     def keep_no_longer(self, key: str) -> None:
-        """Let the lease on *key* end in its time, if it is not given back before."""
-        if self._kept.pop(key, None) is not None:
+        """Stop renewing the lease on *key*."""
+        if self._renewed.pop(key, None) is not None:
             self._renewals.unset(key)
 
     def _renew_later(self, key: str) -> None:
-        if key in self._kept:
+        if key in self._renewed:
             self._tasks.spawn(self._renew(key), owner=self)
 
     async def _renew(self, key: str) -> None:
-        kept, store = self._kept.get(key), self._renewing
+        kept, store = self._renewed.get(key), self._renewing
         if kept is None or store is None:
             return
-        # One that could not be asked for may still be held.
+        # If the store fails, the lease may still be held, and is renewed again later.
         is_held = await self._guard.run("lease", partial(store.renew, key, kept.ttl_s), True)
-        if self._kept.get(key) is not kept:  # given back meanwhile
+        if self._renewed.get(key) is not kept:  # released meanwhile
             return
         if is_held:
-            self._keep(key, kept.ttl_s)
+            self._renew_until_released(key, kept.ttl_s)
         else:
-            del self._kept[key]
+            del self._renewed[key]
 
     async def release(self, key: str) -> None:
-        """Give the lease on *key* back."""
+        """Release the lease on *key*."""
         await self._guard.run("lease", partial(self._store.release, key), None)
 
     async def spare(self, key: str) -> None:
-        """As `release`, telling those who wait that there is nothing to wait for."""
+        """Like `release`, and leave a mark for those that wait: there is nothing to wait for."""
         mark = key + _MARK
         if await self._guard.run("lease", partial(self._store.acquire, mark, MARK_S), Lease.REFUSED):
-            earlier = self._marks.pop(mark, None)  # whose time is over for the store, and not yet for a busy loop
+            earlier = self._marks.pop(mark, None)  # expired in the store, but the timer of a busy loop is late
             if earlier is not None:
                 earlier.cancel()
             loop = asyncio.get_running_loop()
@@ -186,9 +189,9 @@ class Leases:
         self._tasks.spawn(self.release(mark), owner=self)
 
     def close(self) -> None:
-        """Renew nothing any more, and leave what is marked to its time."""
+        """Stop all renewals, and let marks expire by themselves."""
         for timer in self._marks.values():
             timer.cancel()
         self._renewals.clear()
-        self._kept.clear()
+        self._renewed.clear()
         self._marks.clear()

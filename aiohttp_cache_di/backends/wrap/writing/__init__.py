@@ -1,5 +1,6 @@
-"""Writes on their way: off their callers' path, read from here meanwhile, and tried until they are written.
+"""Write-behind: callers do not wait for writes, which can be read from here until they are in the store.
 
-`pending` has them, each a `write`; `gathering` waits a moment for others where the store's limits ask for it, `puts`
-tells how much goes into one put, and `tombstones` are keys whose deletion failed. May import `guarding` and `tasks`.
+`pending` holds them and retries failed ones, each a `write`; `gathering` delays a batch briefly to make it larger, if
+the store's limits say so; `puts` decides how many go into one put, and `tombstones` are keys whose deletion failed. May
+import `guarding` and `tasks`.
 """

@@ -1,4 +1,4 @@
-"""A moment in which writes gather, so that one batch takes what comes together; where the store's limits ask for it."""
+"""A short delay in which writes gather for one batch, if the store's limits say so."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Gathering"]
 
 
 class Gathering:
-    """Whether what is ready to be written waits for more.
+    """Decides whether writes that are ready wait for more.
 
     Args:
-        limits: those of the store, whose ``linger_s`` is how long it may wait.
-        over: called when the moment is over.
+        limits: the limits of the store; ``linger_s`` is the delay.
+        over: called when the delay is over.
     """
 
     __slots__ = ("_limits", "_over", "_timer")
@@ -28,11 +28,11 @@ class Gathering:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the moment has begun and is not over."""
+        """Whether the delay has begun and is not over."""
         return self._timer is not None
 
     def takes(self, ready: int, size: int) -> bool:
-        """Whether so many writes that are *ready* wait for more; all that are on their way weigh *size* bytes."""
+        """Whether *ready* writes wait for more, while all pending writes have *size* bytes; begins the delay if so."""
         limits = self._limits
         if ready >= limits.batch or size >= MAX_BATCH_BYTES:
             return False
@@ -41,13 +41,13 @@ class Gathering:
         return self._timer is not None
 
     def stop(self) -> None:
-        """End the moment, if it has begun."""
+        """End the delay, if it has begun."""
         if self._timer is not None:
             self.cancel()
             self._over()
 
     def cancel(self) -> None:
-        """As `stop`, and tell no one."""
+        """Like `stop`, without calling *over*."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

@@ -1,9 +1,9 @@
-"""Writes on their way: off their callers' path, read from here meanwhile, and tried until they are written.
+"""Pending writes: callers do not wait for them, reads are answered from them, and failed ones are tried again.
 
-A write is *ready* until a batch takes it, *busy* while the store is asked to put it, and *resting* after a try that
-failed. It leaves when it is written, deleted, replaced by a later one of its key, or when the memory set aside for all
-of them is needed: then those that have failed go first, the oldest of them before the others. While the store's circuit
-is open, one batch in a while tries whether it is back, as the guard allows.
+A write is *ready* until a batch takes it, *busy* during its put, and *resting* after a failure, until it is ready
+again. It ends when it is written, deleted, or replaced by a later write of its key, or when the memory for all pending
+writes is needed: then failed writes are dropped, the oldest first, or if none is left, the new write. While the store's
+circuit is open, one batch at a time probes whether the store has recovered, when the guard allows it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["MAX_PENDING_BYTES", "PendingWrites"]
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
-"""Of entries that wait to be written; more is not stored."""
+"""Most bytes of pending writes in one event loop; further entries are not stored."""
 
 RETRY_AT_CLOSE_S: Final = 0.1
 
@@ -38,10 +38,10 @@ class PendingWrites:
     """The writes of one event loop into one store.
 
     Args:
-        tombstones: keys whose stored items must not be used; one that is written is one no more.
-        pack: makes the item that is stored of an entry.
-        written: told of an entry that is in the store, and of its version.
-        release: gives the lease on a key back, in the background.
+        tombstones: keys whose stored items must not be used; a successful write removes its key.
+        pack: converts an entry to the item to store.
+        written: called with each entry that has been written, and its version.
+        release: releases the lease on a key, in the background.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PendingWrites:
         release: Callable[[str], None],
     ) -> None:
         self.entries: dict[str, StoredResponse] = {}
-        """What to read in place of what is stored; never replaced by another dict."""
+        """By key, the entries to read instead of what is stored. Others keep references to this dict."""
         self._store = store
         self._guard = guard
         self._tombstones = tombstones
@@ -64,27 +64,28 @@ class PendingWrites:
         self._release = release
         self._put_size = PutSize(store.limits.batch)
         self._bytes = 0
-        self._newest: dict[str, Write] = {}  # those that are read from, the oldest first
+        self._newest: dict[str, Write] = {}  # the writes in `entries`, the oldest first
         self._ready: dict[str, Write] = {}
         self._busy: dict[str, Write] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._starting: set[object] = set()  # workers that have not begun
+        self._starting: set[object] = set()  # one for each worker that has not begun
         self._pause: asyncio.TimerHandle | None = None
-        self._gathering = Gathering(store.limits, self._kick)
-        self._waiting: list[asyncio.Future[None]] = []
+        self._gathering = Gathering(store.limits, self._start_workers)
+        self._waiters: list[asyncio.Future[None]] = []
 
-    # ---- what is written
+    # ---- adding
 
     def add(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
-        """Have *entry* written, in place of what is on its way under its key.
+        """Write *entry* in the background, in place of a pending write of its key.
 
         Args:
+            outcome: see `OnWritten`.
             counts: see `LoopStack.store`.
         """
         write, key = Write(entry, outcome, counts=counts), entry.key
         earlier = self._newest.get(key)
         if earlier is not None and self._busy.get(key) is not earlier:
-            self._take_back(earlier)
+            self._withdraw(earlier)
             write.stand_in_for(earlier)
             write.is_leased = earlier.is_leased
         if not self._make_room(write.size):
@@ -94,14 +95,14 @@ class PendingWrites:
             write.tell(False)
             return
         self._bytes += write.size
-        self._newest.pop(key, None)  # to the end, as the youngest
+        self._newest.pop(key, None)  # so that it is added at the end
         self._newest[key] = self._ready[key] = write
         self.entries[key] = entry
-        if not self._gathers():
-            self._kick()
+        if not self._is_gathering():
+            self._start_workers()
 
     def give_back_with(self, key: str) -> bool:
-        """Give the lease on *key* back with the write of that key; False where none is about to begin."""
+        """Have the write of *key* release the lease, too; False if none is about to begin."""
         write = self._ready.get(key)
         if write is None or write.has_failed or self._pause is not None:
             return False
@@ -112,16 +113,16 @@ class PendingWrites:
         if self._bytes + size > MAX_PENDING_BYTES:
             failing = [each for each in self._newest.values() if each.has_failed and each.entry.key not in self._busy]
             for write in failing:
-                self._take_back(write)
-                self._forget_newest(write)
+                self._withdraw(write)
+                self._stop_answering(write)
                 self._guard.stats.count_error("write", "backlog")
                 write.tell(False)
                 if self._bytes + size <= MAX_PENDING_BYTES:
                     break
         return self._bytes + size <= MAX_PENDING_BYTES
 
-    def _take_back(self, write: Write) -> None:
-        """Take out a write that is not busy."""
+    def _withdraw(self, write: Write) -> None:
+        """End a write that is not busy."""
         if self._ready.get(write.entry.key) is write:
             del self._ready[write.entry.key]
         write.stop_resting()
@@ -131,8 +132,8 @@ class PendingWrites:
         write.is_over = True
         self._bytes -= write.size
 
-    def _forget_newest(self, write: Write) -> bool:
-        """Read from *write* no more; tell whether it was read from."""
+    def _stop_answering(self, write: Write) -> bool:
+        """Stop answering reads from *write*; return whether they were."""
         key = write.entry.key
         if self._newest.get(key) is not write:
             return False
@@ -143,18 +144,18 @@ class PendingWrites:
     # ---- deletions
 
     def forget(self, keys: Collection[str] | None) -> None:
-        """What is on its way under *keys* (None: all) is not to be read any more, nor to be written if it can wait."""
+        """Drop the writes of *keys* (None: all); busy ones only stop answering reads."""
         for key in list(self._newest) if keys is None else keys:
             write = self._newest.get(key)
             if write is None:
                 continue
-            self._forget_newest(write)
+            self._stop_answering(write)
             if self._busy.get(key) is not write:
-                self._take_back(write)
+                self._withdraw(write)
                 write.tell(False)
 
     def delete_again(self, keys: Collection[str] | None) -> None:
-        """Delete what is being put under *keys* (None: all) right now, once that has ended."""
+        """Delete those of *keys* (None: all) that are being put now, when that has ended."""
         for key, write in self._busy.items():
             if keys is None or key in keys:
                 write.is_deleted = True
@@ -162,10 +163,10 @@ class PendingWrites:
     # ---- waiting
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
-        """Wait until what is on its way under *keys* (None: all) is written, or until a try has failed.
+        """Wait until the pending writes of *keys* (None: all) are written, or have failed once.
 
         Args:
-            within_s: seconds, if it may not take longer.
+            within_s: most seconds to wait; None for no limit.
         """
         if not (self._newest or self._busy) or asyncio.current_task() in self._workers:
             return
@@ -181,7 +182,7 @@ class PendingWrites:
                 while any(self._is_under_way(write, tries) for write, tries in begun):
                     self._gathering.stop()
                     waiter: asyncio.Future[None] = loop.create_future()
-                    self._waiting.append(waiter)
+                    self._waiters.append(waiter)
                     await waiter
 
     def _is_under_way(self, write: Write, tries: int) -> bool:
@@ -191,7 +192,7 @@ class PendingWrites:
         return self._busy.get(key) is write or (self._ready.get(key) is write and self._pause is None)
 
     async def finish(self, within_s: float) -> None:
-        """Try what is left again and again for *within_s* seconds at most."""
+        """Retry all pending writes for *within_s* seconds at most."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while (self._newest or self._busy) and (left_s := until - loop.time()) > 0:
@@ -206,7 +207,7 @@ class PendingWrites:
                 await asyncio.sleep(min(RETRY_AT_CLOSE_S, left_s))
 
     async def give_up(self) -> None:
-        """Drop what is left, and count it."""
+        """Drop and count the writes that are left."""
         for write in list(self._newest.values()):
             self._guard.stats.count_error("write", "unwritten")
             write.tell(False)
@@ -221,29 +222,29 @@ class PendingWrites:
             self._pause.cancel()
             self._pause = None
 
-    # ---- trying
+    # ---- writing
 
-    def _gathers(self) -> bool:
-        """Whether what is ready waits a moment for more: none is waiting for it, and it is not much yet."""
-        may_linger = self._store.limits.linger_s > 0 and not self._waiting
+    def _is_gathering(self) -> bool:
+        """Whether ready writes wait briefly for more: no caller waits for them, and they are few yet."""
+        may_linger = self._store.limits.linger_s > 0 and not self._waiters
         return may_linger and self._gathering.takes(len(self._ready), self._bytes)
 
-    def _kick(self) -> None:
-        """See to it that what is ready is taken care of."""
+    def _start_workers(self) -> None:
+        """Start workers for ready writes, or a timer while the circuit is open."""
         limits = self._store.limits
         parallel, probe_in_s = limits.parallel, self._guard.probe_in_s("write")
         if probe_in_s is not None:
             if probe_in_s > 0:
                 if self._pause is None:
                     self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
-                    self._tell_waiting()
+                    self._wake_waiters()
                 return
             parallel = 1
         while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
             start = object()
             self._starting.add(start)
             worker = background(self._work(start))
-            if worker.done():  # with eager tasks it has begun by now, and may have done what there is to do
+            if worker.done():  # an eager task may have done all the work already
                 self._end_worker(start, worker)
                 return
             self._workers.add(worker)
@@ -252,7 +253,7 @@ class PendingWrites:
     def _resume(self) -> None:
         self._pause = None
         if self._ready:
-            self._kick()
+            self._start_workers()
 
     def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -267,14 +268,14 @@ class PendingWrites:
                 await self._try(batch)
             finally:
                 self._put_back(batch)
-            if self._guard.probe_in_s("write") is not None or self._gathers():
+            if self._guard.probe_in_s("write") is not None or self._is_gathering():
                 break
         self._workers.discard(worker)
         if self._ready and not self._gathering.is_under_way and self._ready.keys() - self._busy.keys():
-            self._kick()
+            self._start_workers()
 
     def _put_back(self, batch: list[Write]) -> None:
-        """*batch* is busy no more; what has neither ended nor begun to rest was cancelled."""
+        """End the busy state of *batch*; writes that neither ended nor rest were cancelled, and are ready again."""
         for write in batch:
             key = write.entry.key
             if self._busy.get(key) is write:
@@ -285,8 +286,8 @@ class PendingWrites:
                 self._ready[key] = write
             else:
                 self._end(write)
-        if self._waiting:
-            self._tell_waiting()
+        if self._waiters:
+            self._wake_waiters()
 
     def _take(self) -> list[Write]:
         batch = self._put_size.choose(self._ready, self._busy)
@@ -312,18 +313,18 @@ class PendingWrites:
             self._tombstones.add(deleted)
 
     def _packed(self, batch: list[Write]) -> tuple[list[Write], list[Record]]:
-        """Those writes that are still to be made, and their records."""
+        """The writes of *batch* that are still to be made, and their records."""
         writes: list[Write] = []
         records: list[Record] = []
         for write in batch:
             entry = write.entry
-            if write.has_failed and entry.store_until <= time.time():  # its time has come meanwhile
-                self._forget_newest(write)
+            if write.has_failed and entry.store_until <= time.time():  # it has expired meanwhile
+                self._stop_answering(write)
                 self._end(write)
                 continue
             try:
                 item = self._pack(entry)
-            except Exception as exc:  # whatever a user's serializer raises
+            except Exception as exc:  # a user's serializer may raise anything
                 self._refuse(write, exc)
                 continue
             writes.append(write)
@@ -348,19 +349,19 @@ class PendingWrites:
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
             self._guard.stats.stored += write.counts
-        if self._forget_newest(write) and not write.is_deleted:
+        if self._stop_answering(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
 
     def _refuse(self, write: Write, exc: Exception) -> None:
-        """The store is well, and does not take this entry."""
+        """Drop a write whose entry cannot be stored, although the store is healthy."""
         self._guard.note_failure("write", exc)
         self._drop(write)
 
     def _drop(self, write: Write) -> None:
-        self._forget_newest(write)
+        self._stop_answering(write)
         self._end(write)
-        self._let_lease_go(write)
+        self._release_lease(write)
         write.tell(False)
 
     def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
@@ -374,23 +375,23 @@ class PendingWrites:
                 self._drop(write)
                 continue
             write.rest(self._wake)
-            self._let_lease_go(write)
+            self._release_lease(write)
             write.tell(False)
 
-    def _let_lease_go(self, write: Write) -> None:
+    def _release_lease(self, write: Write) -> None:
         if write.is_leased:
             write.is_leased = False
             self._release(write.entry.key)
 
     def _wake(self, write: Write) -> None:
-        """Try a write again that has rested."""
+        """Make a write ready again after its rest."""
         key = write.entry.key
         if not write.is_over and self._newest.get(key) is write and write.stop_resting():
             self._ready[key] = write
-            self._kick()
+            self._start_workers()
 
-    def _tell_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _wake_waiters(self) -> None:
+        waiting, self._waiters = self._waiters, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""How much goes to the store in one put: half as much after one that failed, twice as much after one that did not."""
+"""How many writes go into one put: half as many after a failure, twice as many after a success."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within i
 
 
 class PutSize:
-    """How many writes the next put takes.
+    """The size of the next put.
 
     Args:
-        most: as the limits of the store say.
+        most: most writes in one put, by the limits of the store.
     """
 
     __slots__ = ("_count", "_most")
@@ -26,10 +26,10 @@ class PutSize:
         self._count = self._most = most
 
     def choose(self, ready: Mapping[str, Write], busy: Collection[str]) -> list[Write]:
-        """Choose of what is *ready*, the oldest first, what goes together; one that is too large goes alone.
+        """Choose the writes of the next put from *ready*, the oldest first; one that is too large goes alone.
 
         Args:
-            busy: the keys that are being put right now: two puts of one key could overtake each other.
+            busy: keys that are being put now, which are left out: two puts of one key could overtake each other.
         """
         batch: list[Write] = []
         total_bytes = 0
@@ -45,9 +45,9 @@ class PutSize:
         return batch
 
     def grow(self) -> None:
-        """The store has taken a put."""
+        """Note that a put has succeeded."""
         self._count = min(2 * self._count, self._most)
 
     def shrink(self, failed: int) -> None:
-        """A put of so many writes has *failed*: one that is at fault is to be alone soon."""
+        """Note that a put of *failed* writes has failed; halving isolates a write that is at fault."""
         self._count = max(1, failed // 2)
