@@ -1,8 +1,8 @@
-"""Whether a file has what we have put there, and nothing in its place: looked at before a statement of ours runs.
+"""Checks that a file has our tables, and nothing else under their names, before any other statement of ours runs.
 
-A SQLite file brings SQL with it. A view in place of a table, a trigger on it or a column that is computed runs whenever
-we read or write. So what the file says under our names, and what it says of our tables, must be word for word what
-SQLite has written down in a database of our own making. What other programs have in the file is their affair.
+A SQLite file contains SQL: a view in place of a table, a trigger or a computed column runs whenever we read or write.
+So the schema of everything that has one of our names or belongs to one of our tables must be, word for word, what
+SQLite records in a fresh database in which we have made these tables. Tables of other programs in the file are ignored.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -27,13 +27,13 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 
 __all__ = ["damage_in", "is_prepared", "prepare_tables"]
 
-MAX_TABLES: Final = 10_000  # of caches in one file
+MAX_TABLES: Final = 10_000  # caches in one file
 MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
 _SEQUENCES: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 
 
 class _Thing(NamedTuple):
-    """A table, index, view or trigger, as ``sqlite_master`` has it."""
+    """A table, index, view or trigger: a row of ``sqlite_master``."""
 
     type: str
     name: str
@@ -42,18 +42,18 @@ class _Thing(NamedTuple):
 
 
 def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
-    """Whether the file has the tables, of our version, and nothing else in their place.
+    """Whether the file has our tables, of this schema version.
 
     Raises:
-        DamagedError: what it has is not ours.
+        DamagedError: the file has something else under their names.
     """
     if connection.in_transaction:
         return _is_prepared(connection, table)
-    connection.execute("BEGIN")  # all that is read is of one moment
+    connection.execute("BEGIN")  # one snapshot for all that is read
     try:
         found = _is_prepared(connection, table)
     except BaseException:
-        with suppress(sqlite3.Error):  # after an error of the disk SQLite has rolled back by itself
+        with suppress(sqlite3.Error):  # after a disk error SQLite has rolled back by itself
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
@@ -61,7 +61,7 @@ def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
 
 
 def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
-    """Make what is missing, in a transaction; what another version has made is dropped."""
+    """Make the missing tables, and drop those of another schema version; call it in a transaction."""
     if _is_prepared(connection, table):
         return
     shared, own = _ours(table.name)
@@ -83,7 +83,7 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
 
 
 def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) -> Exception | None:
-    """The damage that *error* tells of; None where it tells of something else."""
+    """The damage of the file that *error* reports; None if it reports something else."""
     if is_corruption(error):
         return error
     if is_full(error):
@@ -94,7 +94,7 @@ def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) ->
 
 
 def _is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
-    """Whether there are no row ids left, which takes us longer than a machine lasts."""
+    """Whether there are no row ids left: another program's doing, since ours would need longer than a machine lasts."""
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
     own = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
     if own != (_SEQUENCES,):
@@ -142,7 +142,7 @@ def _versions(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def _found(connection: sqlite3.Connection) -> dict[str, list[_Thing]]:
-    """What the file has, by the table that it belongs to."""
+    """The file's schema, by the table that each row belongs to."""
     found: dict[str, list[_Thing]] = {}
     for row in connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master"):
         if not all(type(each) is str for each in row[:3]):
@@ -153,7 +153,7 @@ def _found(connection: sqlite3.Connection) -> dict[str, list[_Thing]]:
 
 
 def _expect(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
-    """See that the tables of *ours* are as they should be, and that nothing else belongs to them."""
+    """Check that the tables of *ours* are as we make them, and that nothing else belongs to them."""
     tables = {_folded(thing.table) for thing in ours.values()}
     there = [thing for name in tables for thing in found.get(name, ())]
     if len(there) != len(ours) or set(there) != set(ours.values()):
@@ -161,14 +161,14 @@ def _expect(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
 
 
 def _expect_nothing(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
-    """See that there is nothing under the names of *ours*."""
+    """Check that nothing has one of the names of *ours*."""
     names = set(ours)
     if any(_folded(thing.name) in names for things in found.values() for thing in things):
         raise DamagedError("the file has tables, views or triggers of its own where a cache makes some")
 
 
 def _drop(connection: sqlite3.Connection, found: dict[str, list[_Thing]], name: str) -> None:
-    """Drop the table *name* (quoted), with what belongs to it."""
+    """Drop the table *name* (quoted), with its indexes and triggers."""
     for thing in found.get(_folded(name), ()):
         if _folded(thing.name) == _folded(name):
             if thing.type != "table" or "VIRTUAL" in str(thing.sql).split("(")[0].upper():
@@ -177,7 +177,7 @@ def _drop(connection: sqlite3.Connection, found: dict[str, list[_Thing]], name: 
 
 
 def _folded(name: str) -> str:
-    """A name, quoted or not, as SQLite compares it: without regard to the case of ASCII letters."""
+    """A name, quoted or not, as SQLite compares it: ASCII letters in lower case."""
     if name.startswith('"'):
         name = name[1:-1].replace('""', '"')
     return name.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
@@ -185,7 +185,7 @@ def _folded(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
-    """What SQLite writes down of the tables of all caches, and of the one called *name*."""
+    """The schema that SQLite records for the tables of all caches, and for those of the cache *name*."""
     table = Table(name)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
