@@ -41,11 +41,11 @@ class ConnectOptions(TypedDict, total=False):
     cached_statements: int
     """The number of prepared statements that a connection caches. Default: 128."""
     isolation_level: Any
-    """Has no effect: the storage manages its transactions."""
+    """Of no effect: the storage manages its transactions."""
     check_same_thread: bool
-    """Has no effect: the storage manages its threads."""
+    """Of no effect: the storage manages its threads."""
     autocommit: Any
-    """Has no effect: the storage manages its transactions."""
+    """Of no effect: the storage manages its transactions."""
     near_tier: bool
     """Keep copies in memory of entries read, and use each until any process changes its entry. Default: True."""
     near_tier_bytes: int
