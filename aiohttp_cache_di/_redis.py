@@ -154,7 +154,7 @@ async def open_by_sentinels(pool: Any) -> Any:
     Args:
         pool: the pool of a client that ``Sentinel.master_for`` has made.
     """
-    fresh = await asyncio.to_thread(_fresh, pool)  # in a thread, since redis-py reads files for it
+    fresh = await asyncio.to_thread(_copy_of_pool, pool)  # in a thread, since redis-py reads files for it
     connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
     connection.kept_pool = fresh  # kept alive: the connection itself has only a weak reference
 
@@ -179,7 +179,7 @@ async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None
             await connection.connect()
         finally:
             if finish is not None:
-                await _insisted(finish())
+                await _awaited_to_the_end(finish())
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
@@ -189,10 +189,10 @@ async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None
 async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]) -> Any:
     if not is_tls(kind) and settings.keys() & {"driver_info", "lib_version"}:
         return make()
-    return await asyncio.to_thread(_made_aside, make)
+    return await asyncio.to_thread(_made_in_thread, make)
 
 
-def _made_aside(make: Callable[[], Any]) -> Any:
+def _made_in_thread(make: Callable[[], Any]) -> Any:
     connection: Any = make()
     context = getattr(connection, "ssl_context", None)
     if context is not None:
@@ -236,7 +236,7 @@ async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[st
         settings = {name: value for name, value in client.connection_kwargs.items() if name not in _OF_NODES}
         return ClusterMap([names.get(id(nodes)) for nodes in slots], servers, settings)
     finally:
-        await _insisted(_closed(manager))
+        await _awaited_to_the_end(_closed(manager))
 
 
 _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
@@ -252,7 +252,7 @@ def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, 
     )
 
 
-async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
+async def _awaited_to_the_end(closing: Coroutine[Any, Any, None]) -> None:
     """Await *closing* to its end even if the caller is cancelled, which is raised afterwards; ignore its errors.
 
     The driver closes connections one after the other: if that were cancelled, the remaining ones would stay open.
@@ -278,10 +278,10 @@ async def _closed(manager: Any) -> None:
             await manager.aclose(nodes)
 
 
-def _fresh(pool: Any) -> Any:
+def _copy_of_pool(pool: Any) -> Any:
     """A copy of *pool* with new clients to ask sentinels."""
     manager = copy.copy(pool.sentinel_manager)
-    manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
+    manager.sentinels = [_copy_of_client(each) for each in manager.sentinels]
     settings = {**pool.connection_kwargs, "retry": no_retry()}
     settings.pop("connection_pool", None)
     return type(pool)(
@@ -293,7 +293,7 @@ def _fresh(pool: Any) -> Any:
     )
 
 
-def _fresh_client(client: Any) -> Any:
+def _copy_of_client(client: Any) -> Any:
     pool = client.connection_pool
     return driver().Redis(
         connection_pool=driver().ConnectionPool(
@@ -310,13 +310,13 @@ def take_stream(connection: Any) -> tuple[asyncio.StreamWriter, bytes] | None:
     reader, writer = (getattr(connection, name, None) for name in TOUCHED)
     if not isinstance(reader, asyncio.StreamReader) or not hasattr(getattr(writer, "transport", None), "set_protocol"):
         return None
-    ahead = _at_hand(reader)
+    ahead = _received(reader)
     for name in TOUCHED:
         setattr(connection, name, None)
     return cast(asyncio.StreamWriter, writer), ahead
 
 
-def _at_hand(reader: asyncio.StreamReader) -> bytes:
+def _received(reader: asyncio.StreamReader) -> bytes:
     """The bytes that *reader* has received already, without letting the loop receive more."""
     found: list[bytes] = []
     while True:

@@ -77,8 +77,8 @@ async def write_items(
     failed: dict[str, StorageError] = {}
     for group, result in zip(groups, results, strict=True):
         if isinstance(result, BaseException):
-            told = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
-            failed |= dict.fromkeys(group, told)
+            failure = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
+            failed |= dict.fromkeys(group, failure)
     return failed
 
 

@@ -125,7 +125,7 @@ class _LeaseFiles:
                 write_file(leaf, file, [_END.pack(until)])
                 self._held[name] = until
                 return True
-            if not _is_over(leaf, file):
+            if not _has_expired(leaf, file):
                 break
             # Two processes that do this at once may both get the lease; then both fetch, and nothing worse happens.
             with suppress(FileNotFoundError):
@@ -162,7 +162,7 @@ class _LeaseFiles:
         self._held = {}
 
 
-def _is_over(leaf: Directory, file: str) -> bool:
+def _has_expired(leaf: Directory, file: str) -> bool:
     try:
         data, status = read_file(leaf, file, range(_END.size, _END.size + 1))
     except (FileNotFoundError, PermissionError):

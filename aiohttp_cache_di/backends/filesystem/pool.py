@@ -65,7 +65,7 @@ class Pool:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._unfinished: set[_Job] = set()
-        self._errands: deque[_Job] = deque()
+        self._posted: deque[_Job] = deque()
         self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
         self._guard = threading.Lock()
@@ -80,7 +80,7 @@ class Pool:
         if self._latest() is not loop:
             self._loops.add(loop)
             self._latest = weakref.ref(loop)
-        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._errands)):
+        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._posted)):
             with self._guard:
                 self._start(self.size)
         future: asyncio.Future[T] = loop.create_future()
@@ -99,14 +99,14 @@ class Pool:
             raise RuntimeError("no thread can be started while the interpreter ends")
         job = _Job(call)
         self._unfinished.add(job)
-        self._errands.append(job)
+        self._posted.append(job)
         try:  # not at once: the caller's next job may wake a thread, which would compete with the loop now
             asyncio.get_running_loop().call_soon(self._wake)
         except RuntimeError:  # there is no loop
             self._wake()
 
     def _wake(self) -> None:
-        if self._errands:
+        if self._posted:
             self._queue.put(_Job(bool))
         if not self._threads and self._guard.acquire(blocking=False):  # held if a destructor has interrupted a start
             try:
@@ -171,11 +171,11 @@ class Pool:
         while (job := queue.get()) is not None:
             with suppress(IndexError):
                 while True:
-                    self._do(self._errands.popleft())
-            self._do(job)
+                    self._run_job(self._posted.popleft())
+            self._run_job(job)
             del job  # else a body would stay in memory until the next job
 
-    def _do(self, job: _Job) -> None:
+    def _run_job(self, job: _Job) -> None:
         future, result, error = job.future, None, None
         if future is not None and future.cancelled():
             job.undo = None

@@ -107,7 +107,7 @@ class FileStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look all *keys* up in one job of a thread."""
         found = await self._readers.run(partial(self._look_up, keys))
-        self._tell_of_loss()
+        self._report_loss()
         return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
@@ -117,7 +117,7 @@ class FileStore:
             written = await self._writers.run(partial(self._keep_all, records))
         finally:  # also after an error: the disk may be full, and eviction makes room
             self._tidying.go_on()
-        self._tell_of_loss()
+        self._report_loss()
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
@@ -150,7 +150,7 @@ class FileStore:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
             return
-        self._readers.run(self._let_go)
+        self._readers.run(self._release_all)
         await self._readers.finish(FINISH_WITHIN_S)
         for pool in self._pools:
             pool.stop()
@@ -198,12 +198,12 @@ class FileStore:
         The lease ends after *ttl_s* seconds, or earlier if it is released or the process ends, or later if it is
         renewed.
         """
-        return await self._undone(key, lambda: self._lease(name_of(key), ttl_s))
+        return await self._released_if_cancelled(key, lambda: self._lease(name_of(key), ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and take its lease if nothing is found, in one job of a thread; None if leases fail."""
-        found = await self._undone(key, partial(self._look_or_lease, key, ttl_s))
-        self._tell_of_loss()
+        found = await self._released_if_cancelled(key, partial(self._look_or_lease, key, ttl_s))
+        self._report_loss()
         return found
 
     async def renew(self, key: str, ttl_s: float) -> bool:
@@ -214,7 +214,7 @@ class FileStore:
         """Release the lease on *key*."""
         await self._readers.run(partial(self._leases.release, name_of(key)))
 
-    async def _undone(self, key: str, ask: Callable[[], T]) -> T:
+    async def _released_if_cancelled(self, key: str, ask: Callable[[], T]) -> T:
         """Run *ask* in a thread; if the caller is cancelled, release the lease on *key* that it may have taken."""
 
         def undo(answer: T) -> None:
@@ -231,7 +231,7 @@ class FileStore:
 
     # ---- in the threads
 
-    def _let_go(self) -> None:
+    def _release_all(self) -> None:
         self._leases.close()
         self._tree.close()
 
@@ -330,7 +330,7 @@ class FileStore:
             self._leases.release(name)
         return Found(item)
 
-    def _tell_of_loss(self) -> None:
+    def _report_loss(self) -> None:
         if self._tree.losses != self._losses:
             self._losses = self._tree.losses
             self.events.lost()

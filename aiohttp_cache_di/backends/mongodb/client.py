@@ -95,7 +95,9 @@ class Server:
         self._options = options
         self._names = db_name, collection_name
         self.collection_name: str = f"{db_name}.{collection_name}"
-        self.where: str = "a client of the user's" if connection is not None else _shown(options.get("host"))
+        self.where: str = (
+            "a client of the user's" if connection is not None else _without_credentials(options.get("host"))
+        )
         _check_names(db_name, collection_name)
         _check(options)
 
@@ -116,11 +118,11 @@ class Server:
 
 def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `DEFAULTS` that neither *options* nor an address set."""
-    said = " ".join((*options, *_hosts(options.get("host")))).lower()
-    told = set(re.findall(r"\w*timeoutms|retrywrites", said))
-    if "timeoutms" in told:  # it replaces the other timeouts
-        told |= {"sockettimeoutms", "serverselectiontimeoutms"}
-    return {name: value for name, value in DEFAULTS.items() if name.lower() not in told}
+    text = " ".join((*options, *_hosts(options.get("host")))).lower()
+    given = set(re.findall(r"\w*timeoutms|retrywrites", text))
+    if "timeoutms" in given:  # it replaces the other timeouts
+        given |= {"sockettimeoutms", "serverselectiontimeoutms"}
+    return {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -164,6 +166,6 @@ def _hosts(host: object) -> list[str]:
     return list(map(str, hosts))
 
 
-def _shown(host: object) -> str:
+def _without_credentials(host: object) -> str:
     """The address without user, password and options."""
     return ",".join(re.sub(r"(?<=//)[^/?]*@|[?].*", "", each) for each in _hosts(host))

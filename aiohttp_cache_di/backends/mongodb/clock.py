@@ -55,13 +55,13 @@ class ServerClock:
 
     async def _ask(self) -> None:
         asked_at = time.monotonic()
-        told: object = None
+        local_time: object = None
         try:
             answer: Document = await self._database.command("hello", codec_options=self._database.codec_options)
-            told = answer.get("localTime")
+            local_time = answer.get("localTime")
         except OperationFailure:
             pass  # the server does not tell its time: use ours
         now = time.monotonic()
-        told_ms = float(int(told)) if isinstance(told, DatetimeMS) else time.time() * 1000
-        at = (asked_at + now) / 2 if isinstance(told, DatetimeMS) else now
-        self._ahead_ms = told_ms - at * 1000
+        server_ms = float(int(local_time)) if isinstance(local_time, DatetimeMS) else time.time() * 1000
+        at = (asked_at + now) / 2 if isinstance(local_time, DatetimeMS) else now
+        self._ahead_ms = server_ms - at * 1000

@@ -55,7 +55,7 @@ class DocumentLeases:
         except DuplicateKeyError:
             return Lease.REFUSED
         except AutoReconnect as exc:
-            row = await _after(exc, here, key)
+            row = await _document_after(exc, here, key)
             if row is None or row.get("o") != terms.token:
                 return Lease.REFUSED  # the caller asks again
             return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
@@ -86,7 +86,7 @@ class DocumentLeases:
         except (AutoReconnect, OperationFailure) as exc:
             if isinstance(exc, OperationFailure):
                 here.look_alone()
-            row = await _after(exc, here, key)
+            row = await _document_after(exc, here, key)
             return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
 
     async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
@@ -99,7 +99,7 @@ class DocumentLeases:
         await here.leasing.bulk_write(giving_back(key, token))
 
 
-async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
+async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
     """The document of *key*, read after a primary has gone that may have granted the lease.
 
     Raises:
@@ -126,11 +126,11 @@ async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> D
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
     before: Document | None = answer.get("value") or None
     if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
-        return await _there(here, key, terms)
+        return await _made_unreported(here, key, terms)
     return before
 
 
-async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
+async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
     """As `_made`, for servers that do not report the upsert; some report success but have made nothing."""
     row: Document | None = await here.collection.find_one({"_id": name_of(key)})
     owner = row and row.get("o")

@@ -193,7 +193,7 @@ class RedisStore:
         """Close the running loop's connections; a client that was handed in stays open."""
         await self.topology.close()
 
-    # ---- what it can do besides
+    # ---- optional capabilities
 
     async def check(self) -> None:
         """Send PING to each server that has records, and wait for the replies."""
@@ -274,7 +274,7 @@ class RedisStore:
             count += await self._unlink(expired)
         return count
 
-    # ---- inside
+    # ---- helpers
 
     def _found(self, data: bytes | Unreadable | None, key: str) -> Found | None:
         if isinstance(data, bytes):

@@ -87,7 +87,7 @@ class Connections:
         self._leases = leases
         self._connect = connect
         self._identity: Identity | None = None
-        self._sound_schema: int | None = None
+        self._checked_schema: int | None = None
         self._is_frozen = False
         self._checked_at = -math.inf
         self._is_checking = False
@@ -114,7 +114,7 @@ class Connections:
         if self.closed:
             return
         self.closed = True
-        self._let_go(replaced)
+        self._close_soon(replaced)
         if not self.loop.is_closed():
             self._stop_checking()
             self.writes.give_up(ConnectionsLostError("the connection to the cache file was given up"))
@@ -149,7 +149,7 @@ class Connections:
         """Forget the connections in a forked child: they belong to the parent."""
         self.closed = True
 
-    def _let_go(self, replaced: bool) -> None:
+    def _close_soon(self, replaced: bool) -> None:
         """Close the connections without waiting.
 
         The last writable connection that closes deletes the write-ahead log by name, and after a replacement that name
@@ -214,7 +214,7 @@ class Connections:
         self.closed = True
         if isinstance(error, ConnectionsLostError):
             self.lost = error.reason
-        self._let_go(replaced=isinstance(error, ConnectionsLostError) or is_damage(error))
+        self._close_soon(replaced=isinstance(error, ConnectionsLostError) or is_damage(error))
         if not self.opened.done():
             self.opened.set_exception(self._translated(error))
             self.opened.exception()  # marks it as retrieved: there may be no waiter
@@ -296,17 +296,17 @@ class Connections:
         if self.file.is_memory:
             return
         schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if schema == self._sound_schema:
+        if schema == self._checked_schema:
             return
         if is_prepared(connection, self._table):
-            self._sound_schema = schema
+            self._checked_schema = schema
         elif self.writable:
             raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
         else:
             why = "is opened to be read only" if self.file.read_only else "cannot be written"
             raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
 
-    # ---- what has failed
+    # ---- errors
 
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
         """Give the connections up and distrust the counters if *error* calls for it; return it as a `StorageError`."""

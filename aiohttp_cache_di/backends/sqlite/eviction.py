@@ -102,7 +102,7 @@ class Evictor:
     uses: Uses
     on_evicted: Callable[[int], None]
     _written_bytes: int = 0
-    _most: float = math.inf  # upper bound of the number of entries now
+    _count_at_most: float = math.inf  # upper bound of the number of entries now
     _counted_at: float = -math.inf
     _touches: list[str] = field(default_factory=list[str])
     _running: bool = False
@@ -111,7 +111,7 @@ class Evictor:
     def after_commit(self, rows: int, weight: int) -> None:
         """Begin a step if a bound may have been exceeded."""
         self._written_bytes += weight
-        self._most += rows
+        self._count_at_most += rows
         if rows and not self._running and self._is_due():
             self.run()
 
@@ -142,14 +142,14 @@ class Evictor:
             return True
         if max_entries is None:
             return False
-        return self._most > max_entries or self.connections.loop.time() - self._counted_at > RECOUNT_S
+        return self._count_at_most > max_entries or self.connections.loop.time() - self._counted_at > RECOUNT_S
 
     def _stepped(self, future: asyncio.Future[Step]) -> None:
         self._running = False
         if future.cancelled() or future.exception() is not None:
             return  # the next commit tries again
         step = future.result()
-        self._most = step.left
+        self._count_at_most = step.left
         self._counted_at = self.connections.loop.time()
         if step.evicted:
             self.on_evicted(step.evicted)

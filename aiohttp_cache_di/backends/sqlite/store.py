@@ -214,7 +214,7 @@ class SQLiteStore:
         """Finish pending writes and close the file; using the store again opens it again."""
         await self.database.close()
 
-    # ---- what it can do besides
+    # ---- optional capabilities
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
@@ -311,7 +311,7 @@ class SQLiteStore:
         """Open the file to read only from now on."""
         self.database.only_read()
 
-    # ---- what they share
+    # ---- helpers
 
     async def _ask(self, request: LeaseRequest) -> Answer:
         database = self.database

@@ -51,7 +51,7 @@ class BodyFile:
         fd: the open file, if no entry refers to it yet; None to open it when it is first read.
     """
 
-    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "is_placed", "name")
+    __slots__ = ("__weakref__", "_checked_identity", "_checked_pieces", "bodies", "fd", "filed", "is_placed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
         self.bodies: Bodies = bodies
@@ -59,8 +59,8 @@ class BodyFile:
         self.name: str = name
         self.fd = fd
         self.is_placed: bool = fd is None
-        self._stated: tuple[int, ...] = ()
-        self._seen: set[int] = set()
+        self._checked_identity: tuple[int, ...] = ()
+        self._checked_pieces: set[int] = set()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a body in a file of the cache cannot be pickled: read it first")
@@ -163,11 +163,11 @@ class BodyFile:
             return
         if not self.filed.is_piece(number, data):
             raise UnreadableEntryError("a stored body is not as it was written")
-        stated = identity(status)
-        if stated != self._stated:
-            self._stated, self._seen = stated, set()
-        self._seen.add(number)
-        if len(self._seen) == self.filed.pieces:
+        present = identity(status)
+        if present != self._checked_identity:
+            self._checked_identity, self._checked_pieces = present, set()
+        self._checked_pieces.add(number)
+        if len(self._checked_pieces) == self.filed.pieces:
             known.note_checked(self.filed, status)
 
 

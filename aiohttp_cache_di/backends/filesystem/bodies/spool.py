@@ -46,7 +46,7 @@ class Growing:
         self._length = 0
         self._digests: list[bytes] = []
         self._digest = Digest(digest_bytes)
-        self._is_over = False
+        self._has_ended = False
         self._guard = threading.Lock()
 
     def write(self, pieces: Iterable[bytes]) -> None:
@@ -56,7 +56,7 @@ class Growing:
             StorageError, OSError: they cannot be written.
         """
         with self._guard:
-            if self._is_over:
+            if self._has_ended:
                 return
             fd = self._opened()
             for block in _blocks(pieces):
@@ -72,19 +72,19 @@ class Growing:
                 self._digests.append(self._digest.value())
             if self._fsync:
                 os.fsync(fd)
-            self._is_over, self._fd = True, None
+            self._has_ended, self._fd = True, None
             return BodyFile(self._bodies, Filed(self._token, self._length, b"".join(self._digests)), self._name, fd)
 
     def discard(self) -> None:
         """Remove the file unless it was finished. Raises OSError."""
         with self._guard:
-            self._is_over = True
+            self._has_ended = True
             fd, self._fd = self._fd, None
             if fd is not None:
                 self._bodies.close(fd, self._name, self._token, is_placed=False)
 
     def _opened(self) -> int:
-        if self._is_over:
+        if self._has_ended:
             raise StorageError(GIVEN_UP)
         if self._fd is None:
             self._fd = self._bodies.begin(self._name, self._token)
@@ -119,14 +119,14 @@ class FileSpool:
         self._failed = failed
         self._queue: list[bytes] = []
         self._job: asyncio.Future[None] | None = None
-        self._is_over = False
+        self._has_ended = False
 
     def __del__(self) -> None:
         self.abandon()
 
     def append(self, data: bytes) -> None:
         """As `Spool.append`."""
-        if self._is_over or self.error is not None:
+        if self._has_ended or self.error is not None:
             return
         self._queue.append(data)
         self.waiting_bytes += len(data)
@@ -135,7 +135,7 @@ class FileSpool:
 
     async def drain(self, to_bytes: int) -> None:
         """As `Spool.drain`."""
-        while self.waiting_bytes > to_bytes and self.error is None and not self._is_over:
+        while self.waiting_bytes > to_bytes and self.error is None and not self._has_ended:
             await asyncio.wait([self._job or self._begin()])
 
     async def finish(self) -> BodyFile:
@@ -143,21 +143,21 @@ class FileSpool:
         await self.drain(0)
         if self.error is not None:
             raise self.error
-        if self._is_over:
+        if self._has_ended:
             raise StorageError(GIVEN_UP)
         try:
             body = await self._writers.run(self._growing.finish)
         except BaseException:
             self.abandon()
             raise
-        self._is_over = True
+        self._has_ended = True
         return body
 
     def abandon(self) -> None:
         """As `Spool.abandon`."""
-        if self._is_over:
+        if self._has_ended:
             return
-        self._is_over = True
+        self._has_ended = True
         self._queue.clear()
         self.waiting_bytes = 0
         with suppress(Exception):  # the interpreter is shutting down; a later sweep removes the file
@@ -171,7 +171,7 @@ class FileSpool:
 
     def _end(self, size: int, job: asyncio.Future[None]) -> None:
         self._job = None
-        if self._is_over:
+        if self._has_ended:
             if not job.cancelled():
                 job.exception()
             return

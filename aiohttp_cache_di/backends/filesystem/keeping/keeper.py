@@ -109,7 +109,7 @@ class Keeper:
     @property
     def is_due(self) -> bool:
         """Whether a step may be taken now."""
-        return self._is_over() or time.monotonic() >= self._rest_until
+        return self._exceeds_bounds() or time.monotonic() >= self._rest_until
 
     def step(self, now: float) -> tuple[int, bool]:
         """Count for `STEP_S`, and evict if necessary; *now* is POSIX time.
@@ -126,7 +126,7 @@ class Keeper:
 
     def _step(self, now: float) -> tuple[int, bool]:
         began_at = time.monotonic()
-        evicted = self._evict(now) if self._is_over() else 0
+        evicted = self._evict(now) if self._exceeds_bounds() else 0
         if self._is_full:
             self._is_full, self._full_again_at = False, began_at + FULL_EVERY_S
         while time.monotonic() < began_at + STEP_S:
@@ -136,11 +136,11 @@ class Keeper:
                 break
         ended_at = time.monotonic()
         self._rest_until = ended_at + max(MIN_REST_S, SHARE * (ended_at - began_at))
-        return evicted, len(self._counts) < len(LEAVES) or self._is_over()
+        return evicted, len(self._counts) < len(LEAVES) or self._exceeds_bounds()
 
     # ---- counting
 
-    def _is_over(self) -> bool:
+    def _exceeds_bounds(self) -> bool:
         max_bytes, max_entries = self._bounds
         if self._is_full:
             return True
@@ -186,8 +186,8 @@ class Keeper:
             return [], []
         entries, others = _files(leaf)
         known = {entry.name for entry in entries}
-        others = [other for other in others if not _swept(leaf, other, known, now)]
-        return entries, [other for other in others if _counts(other, known)]
+        others = [other for other in others if not _remove_if_old(leaf, other, known, now)]
+        return entries, [other for other in others if _is_counted(other, known)]
 
     # ---- evicting
 
@@ -202,7 +202,7 @@ class Keeper:
             leaf = self._tree.leaf(name)
             if leaf is not None:
                 candidates += (_candidate(leaf, entry, now) for entry in entries)
-        if not self._is_over():
+        if not self._exceeds_bounds():
             return 0
         candidates.sort()
         excess, most = self._excess(), max(1, len(candidates) // 4) if leaves else len(candidates)
@@ -211,7 +211,7 @@ class Keeper:
             is_enough = freed >= excess.bytes and evicted >= excess.entries
             if is_enough or (evicted >= most and candidate.is_of_use):
                 break
-            if self._total.entries == 1 and not self._is_over():
+            if self._total.entries == 1 and not self._exceeds_bounds():
                 break
             leaf = self._tree.leaf(candidate.name)
             if leaf is not None and drop(leaf, candidate.name) is not None:
@@ -242,7 +242,7 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
     return entries, others
 
 
-def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
+def _remove_if_old(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     """Remove *file* if it is old and belongs to no entry; return whether it is gone."""
     age_s = now - file.changed_at
     if age_s <= (LEASE_AFTER_S if file.name.endswith(".lease") else ORPHAN_AFTER_S):
@@ -254,7 +254,7 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     return True
 
 
-def _counts(file: _File, entries: set[str]) -> bool:
+def _is_counted(file: _File, entries: set[str]) -> bool:
     """Whether *file* counts towards the bounds.
 
     A body without its entry does not: it goes with its last reader, and no eviction can make room by it.

@@ -81,7 +81,7 @@ class Directory:
     __slots__ = ("_file", "_path", "fd", "status")
 
     def __init__(self, name: str, above: Directory | None = None) -> None:
-        self._path: str = name if above is None else above._of(name)
+        self._path: str = name if above is None else above._name_for(name)
         self._file: Descriptor | None = None
         self.fd: int | None = None
         """The descriptor; None on platforms where a directory is a path."""
@@ -114,12 +114,12 @@ class Directory:
 
     def make(self, name: str) -> None:
         """Make the directory *name*. Raises OSError."""
-        os.mkdir(self._of(name), _MODE, dir_fd=self.fd)
+        os.mkdir(self._name_for(name), _MODE, dir_fd=self.fd)
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open the file *name*, without following a link. Raises OSError."""
         if self.fd is None:
-            name = self._of(name)
+            name = self._name_for(name)
             if not flags & os.O_EXCL:
                 with suppress(FileNotFoundError):
                     _status_of_no_link(name)
@@ -127,7 +127,7 @@ class Directory:
 
     def status_of(self, name: str) -> os.stat_result:
         """The status of *name*, or of the link itself if it is one. Raises OSError."""
-        return os.stat(self._of(name), dir_fd=self.fd, follow_symlinks=False)
+        return os.stat(self._name_for(name), dir_fd=self.fd, follow_symlinks=False)
 
     def owns(self, fd: int, status: os.stat_result) -> bool:
         """Whether an open file in it, with that *status*, is trusted; see `is_ours_alone`.
@@ -149,17 +149,17 @@ class Directory:
     def move(self, name: str, target: str, into: Directory | None = None) -> None:
         """Rename *name* to *target*, here or in the directory *into*, replacing a file there. Raises OSError."""
         other = into or self
-        names = self._of(name), other._of(target)
-        self._patiently(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
+        names = self._name_for(name), other._name_for(target)
+        self._with_retries(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
 
     def link(self, name: str, target: str) -> None:
         """Make *target* a hard link to *name*; an existing *target* is an error. Raises OSError."""
-        names, follow = (self._of(name), self._of(target)), self.fd is None
+        names, follow = (self._name_for(name), self._name_for(target)), self.fd is None
         os.link(*names, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=follow)
 
     def unlink(self, name: str) -> None:
         """Remove the file *name*. Raises OSError."""
-        self._patiently(lambda: os.unlink(self._of(name), dir_fd=self.fd))
+        self._with_retries(lambda: os.unlink(self._name_for(name), dir_fd=self.fd))
 
     def touch(self, name: str, fd: int | None = None, *, at: float | None = None) -> None:
         """Set the access and modification times of *name*. Raises OSError.
@@ -170,7 +170,7 @@ class Directory:
         """
         times = None if at is None else (at, at)
         if self.fd is None:
-            os.utime(self._of(name), times)
+            os.utime(self._name_for(name), times)
         elif fd is None:
             os.utime(name, times, dir_fd=self.fd, follow_symlinks=False)
         else:
@@ -181,10 +181,10 @@ class Directory:
         if self.fd is not None:
             os.fsync(self.fd)
 
-    def _of(self, name: str) -> str:
+    def _name_for(self, name: str) -> str:
         return name if self.fd is not None else os.path.join(self._path, name)
 
-    def _patiently(self, call: Callable[[], object]) -> None:
+    def _with_retries(self, call: Callable[[], object]) -> None:
         for wait_s in _WAITS_S if self.fd is None else ():
             with suppress(PermissionError):
                 call()

@@ -57,11 +57,11 @@ __all__ = [
 OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
 """Opens the body of the entry *name* in a directory; returns None if the body is damaged."""
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # more than any entry without its body; larger files are not ours
-_OF_AN_ENTRY: Final = range(MAX_ENTRY_BYTES + 1)
+_ENTRY_SIZES: Final = range(MAX_ENTRY_BYTES + 1)
 HEAD_READ_BYTES: Final = 2048  # the head with most keys
 TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
-_NOT_OF_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+_SYSTEM_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 """Errors that concern the process or the file system, rather than one file."""
 
 
@@ -94,7 +94,7 @@ def read_item(
     try:
         for _ in range(TRIES):
             try:
-                data, _ = read_file(leaf, name, _OF_AN_ENTRY, known if is_use else None)
+                data, _ = read_file(leaf, name, _ENTRY_SIZES, known if is_use else None)
             except FileNotFoundError:
                 return None
             head = read_head(data)
@@ -104,9 +104,9 @@ def read_item(
             if head.token == NO_TOKEN or isinstance(item, Unreadable):
                 return item
             with suppress(FileNotFoundError):  # the entry was replaced meanwhile: read it again
-                return _whole(leaf, name, item, head, codec, known, open_body)
+                return _with_body_file(leaf, name, item, head, codec, known, open_body)
     except OSError as exc:
-        if exc.errno in _NOT_OF_THE_FILE:
+        if exc.errno in _SYSTEM_ERRORS:
             raise
     return UNREADABLE
 
@@ -119,10 +119,10 @@ def disk_bytes(size: int) -> int:
 def see(leaf: Directory, name: str) -> Seen | None:
     """The head of the entry in the file *name*; None if there is none that can be read."""
     try:
-        data, status = read_file(leaf, name, _OF_AN_ENTRY, most=HEAD_READ_BYTES)
+        data, status = read_file(leaf, name, _ENTRY_SIZES, most=HEAD_READ_BYTES)
         head = read_head(data)
         if head is None and len(data) == HEAD_READ_BYTES:  # the key may be longer
-            data, status = read_file(leaf, name, _OF_AN_ENTRY)
+            data, status = read_file(leaf, name, _ENTRY_SIZES)
             head = read_head(data)
     except OSError:
         return None
@@ -135,7 +135,7 @@ def see(leaf: Directory, name: str) -> Seen | None:
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
     """The entry in the file *name*, without a body that is in a file of its own; None if there is no entry."""
     try:
-        data, _ = read_file(leaf, name, _OF_AN_ENTRY)
+        data, _ = read_file(leaf, name, _ENTRY_SIZES)
     except OSError:
         return None
     head = read_head(data)
@@ -232,7 +232,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         os.close(fd)
 
 
-def _whole(
+def _with_body_file(
     leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
 ) -> Item | Unreadable:
     """*item* with its body from a file of its own. Raises OSError."""

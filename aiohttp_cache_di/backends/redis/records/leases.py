@@ -99,7 +99,7 @@ class Leases:
         token = secrets.token_bytes(16)
         most = b"%d" % max_bytes()
         ask = _GET_OR_ACQUIRE + rest(stored, self._name(key), token, _as_ms(ttl_s), most)
-        asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
+        asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged, max_bytes=max_bytes)
         try:
             found = await asked
         except asyncio.CancelledError:
@@ -113,7 +113,7 @@ class Leases:
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
         if type(found) is ServerError:
-            self._heard(connection, found)
+            self._script_failed(connection, found)
             return found
         return Lease.REFUSED if found == REFUSED else None
 
@@ -143,7 +143,7 @@ class Leases:
 
         def answered(reply: Reply) -> None:
             if type(reply) is ServerError:
-                self._heard(connection, reply)
+                self._script_failed(connection, reply)
 
         connection.tell(_UNLINK_IF_OURS + rest(name, token, b"UNLINK"), answered)
 
@@ -155,11 +155,11 @@ class Leases:
         """Run the command *verb* on the lease *name*; False if it has passed to another process."""
         if self.has_scripts:
             ask = command(b"EVAL", IF_OURS, b"1", name, token, verb, *more)
-            asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is)
+            asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged)
             answer = await asked
             if type(answer) is not ServerError:
                 return bool(answer == 1)
-            self._heard(connection, answer)
+            self._script_failed(connection, answer)
         # Between these two commands the lease can pass to another process only if it expires just then; then the origin
         # is asked twice, and nothing worse happens.
         if await connection.submit(command(b"GET", name)) != token:
@@ -171,7 +171,7 @@ class Leases:
         self._tokens.pop(key, None)
         self._begin_release(connection, self._name(key), token)
 
-    def _heard(self, connection: Connection, error: ServerError) -> None:
+    def _script_failed(self, connection: Connection, error: ServerError) -> None:
         """Note that a script has ended in *error*; stop using scripts if they are forbidden."""
         if self.has_scripts and error.code in FORBIDDEN:
             self.has_scripts = False
@@ -182,5 +182,5 @@ def _as_ms(ttl_s: float) -> bytes:
     return b"%d" % max(1, int(ttl_s * 1000))
 
 
-def _as_it_is(reply: Reply) -> Reply:
+def _unchanged(reply: Reply) -> Reply:
     return reply

@@ -87,8 +87,8 @@ class Cluster:
         self._endpoints: dict[Address, Endpoint] = {}
         self._fresh_until = 0.0
         self._shift = 0
-        self._finding: SharedTask[None] = SharedTask(known.where)
-        self._errands: set[asyncio.Task[None]] = set()
+        self._reading_map: SharedTask[None] = SharedTask(known.where)
+        self._redirecting: set[asyncio.Task[None]] = set()
         self._prepare: Callable[[Connection], None] | None = None
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = WeakKeyDictionary()
 
@@ -118,7 +118,7 @@ class Cluster:
         endpoint = self._slots[slot]
         if endpoint is None or endpoint.connection_now() is None:
             try:
-                await self._find_out(doubted=endpoint)
+                await self._refresh_map(doubted=endpoint)
             except StorageError:
                 if endpoint is None:
                     raise
@@ -152,7 +152,7 @@ class Cluster:
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """All primaries that have slots, after reading the map."""
-        await self._find_out(now=True)
+        await self._refresh_map(now=True)
         return [endpoint for endpoint in dict.fromkeys(self._slots) if endpoint is not None]
 
     def shift(self) -> int:
@@ -184,7 +184,7 @@ class Cluster:
     def _under_way(self) -> list[asyncio.Task[None]]:
         """The background tasks of the running loop."""
         loop = asyncio.get_running_loop()
-        return [task for task in (*self._errands, self._finding.here()) if task and task.get_loop() is loop]
+        return [task for task in (*self._redirecting, self._reading_map.here()) if task and task.get_loop() is loop]
 
     # ---- the map
 
@@ -192,13 +192,13 @@ class Cluster:
         """The server that has *slot* by the map; None if none has."""
         return self._slots[slot]
 
-    async def _find_out(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
+    async def _refresh_map(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
         """Read the map unless it is fresh; all callers share one read."""
         if not now and monotonic() < self._fresh_until:
             return
-        await self._finding.run(partial(self._ask, doubted))
+        await self._reading_map.run(partial(self._read_map, doubted))
 
-    async def _ask(self, doubted: Endpoint | None = None) -> None:
+    async def _read_map(self, doubted: Endpoint | None = None) -> None:
         """Read the map from servers with an open connection, or else from any known server."""
         others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
         healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
@@ -206,14 +206,14 @@ class Cluster:
         for servers in (healthy, list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))):
             if servers:
                 try:
-                    self._learn(await read_cluster(servers, self.known.arguments))
+                    self._use_map(await read_cluster(servers, self.known.arguments))
                 except Exception as exc:
                     failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
                 else:
                     return
         raise StorageError(f"{self.where} cannot be used: {type(failure).__name__}") from failure
 
-    def _learn(self, found: ClusterMap) -> None:
+    def _use_map(self, found: ClusterMap) -> None:
         self._fresh_until = monotonic() + FRESH_S
         endpoints = {each: self._endpoints.setdefault(each, self._new(each, found)) for each in found.servers}
         slots = [None if address is None else endpoints[address] for address in found.primaries]
@@ -265,20 +265,20 @@ class Cluster:
             _send(connection, onward, is_asking=is_asking)
         else:
             task = background(self._send_later(onward, int(slot), named, is_asking=is_asking))
-            self._errands.add(task)
-            task.add_done_callback(self._errands.discard)
+            self._redirecting.add(task)
+            task.add_done_callback(self._redirecting.discard)
         return True
 
     def _doubt(self) -> None:
         """Read the map in the background, unless it is fresh."""
         if monotonic() >= self._fresh_until:
-            self._finding.begin(self._ask)
+            self._reading_map.begin(self._read_map)
 
     async def _send_later(self, sent: Sent, slot: int, named: Address, *, is_asking: bool) -> None:
         try:
             endpoint = self._endpoints.get(named)
             if endpoint is None:
-                await self._find_out(now=True)
+                await self._refresh_map(now=True)
                 endpoint = self._endpoints.get(named) or self._slots[slot]
             if endpoint is None:
                 raise self._uncovered(slot)

@@ -25,7 +25,7 @@ def _no_preparation(connection: Connection) -> None:
     """Prepare nothing."""
 
 
-class _Open(dict[asyncio.AbstractEventLoop, Connection]):
+class _Connections(dict[asyncio.AbstractEventLoop, Connection]):
     """The connections of one endpoint, by their loops.
 
     They do not refer to the endpoint, so that they still exist when it is finalised and can be closed then. Otherwise
@@ -66,7 +66,7 @@ class Endpoint:
     """
 
     def __init__(self, way: Way) -> None:
-        self._connections = _Open()
+        self._connections = _Connections()
         weakref.finalize(self, self._connections.end).atexit = False
         self._way = way
         self._opening: SharedTask[Connection] = SharedTask(way.where)

@@ -32,7 +32,7 @@ MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
 _SEQUENCES: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 
 
-class _Thing(NamedTuple):
+class _SchemaItem(NamedTuple):
     """A table, index, view or trigger: a row of ``sqlite_master``."""
 
     type: str
@@ -64,8 +64,8 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
     """Make the missing tables, and drop those of another schema version; call it in a transaction."""
     if _is_prepared(connection, table):
         return
-    shared, own = _ours(table.name)
-    found = _found(connection)
+    shared, own = _expected_schema(table.name)
+    found = _read_schema(connection)
     versions = _versions(connection) if _folded(META) in found else {}
     if versions.get("") != SCHEMA_VERSION:
         tables = [Table(name) for name in versions if name and "\0" not in name]
@@ -75,10 +75,10 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
         old = [table.sql, table.marks] if table.name in versions else []
     for name in old:
         _drop(connection, found, name)
-    left = _found(connection)
+    left = _read_schema(connection)
     if versions:
-        _expect(left, shared)
-    _expect_nothing(left, {**own, **({} if versions else shared)})
+        _require_exactly(left, shared)
+    _require_absent(left, {**own, **({} if versions else shared)})
     fill_schema(connection, table, is_new=not versions)
 
 
@@ -110,23 +110,23 @@ def _exceeds(number: object) -> bool:
 
 
 def _is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
-    shared, own = _ours(table.name)
-    found = _found(connection)
+    shared, own = _expected_schema(table.name)
+    found = _read_schema(connection)
     if _folded(META) not in found:
-        _expect_nothing(found, {**shared, **own})
+        _require_absent(found, {**shared, **own})
         return False
-    _expect(found, {name: thing for name, thing in shared.items() if _folded(thing.table) == _folded(META)})
+    _require_exactly(found, {name: item for name, item in shared.items() if _folded(item.table) == _folded(META)})
     versions = _versions(connection)
     if versions.get("") != SCHEMA_VERSION:
         return False
-    _expect(found, shared)
+    _require_exactly(found, shared)
     checked_state(connection)
     if table.name not in versions:
-        _expect_nothing(found, own)
+        _require_absent(found, own)
         return False
     if versions[table.name] != SCHEMA_VERSION:
         return False
-    _expect(found, own)
+    _require_exactly(found, own)
     if _is_used_up(connection, table):
         raise DamagedError("there are no row ids left")
     return True
@@ -141,37 +141,37 @@ def _versions(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(rows)
 
 
-def _found(connection: sqlite3.Connection) -> dict[str, list[_Thing]]:
+def _read_schema(connection: sqlite3.Connection) -> dict[str, list[_SchemaItem]]:
     """The file's schema, by the table that each row belongs to."""
-    found: dict[str, list[_Thing]] = {}
+    found: dict[str, list[_SchemaItem]] = {}
     for row in connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master"):
         if not all(type(each) is str for each in row[:3]):
             raise DamagedError("the schema holds something else")
-        thing = _Thing(*row)
-        found.setdefault(_folded(thing.table), []).append(thing)
+        item = _SchemaItem(*row)
+        found.setdefault(_folded(item.table), []).append(item)
     return found
 
 
-def _expect(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
+def _require_exactly(found: dict[str, list[_SchemaItem]], ours: dict[str, _SchemaItem]) -> None:
     """Check that the tables of *ours* are as we make them, and that nothing else belongs to them."""
-    tables = {_folded(thing.table) for thing in ours.values()}
-    there = [thing for name in tables for thing in found.get(name, ())]
+    tables = {_folded(item.table) for item in ours.values()}
+    there = [item for name in tables for item in found.get(name, ())]
     if len(there) != len(ours) or set(there) != set(ours.values()):
         raise DamagedError("the file has other tables, views or triggers than a cache makes")
 
 
-def _expect_nothing(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
+def _require_absent(found: dict[str, list[_SchemaItem]], ours: dict[str, _SchemaItem]) -> None:
     """Check that nothing has one of the names of *ours*."""
     names = set(ours)
-    if any(_folded(thing.name) in names for things in found.values() for thing in things):
+    if any(_folded(item.name) in names for items in found.values() for item in items):
         raise DamagedError("the file has tables, views or triggers of its own where a cache makes some")
 
 
-def _drop(connection: sqlite3.Connection, found: dict[str, list[_Thing]], name: str) -> None:
+def _drop(connection: sqlite3.Connection, found: dict[str, list[_SchemaItem]], name: str) -> None:
     """Drop the table *name* (quoted), with its indexes and triggers."""
-    for thing in found.get(_folded(name), ()):
-        if _folded(thing.name) == _folded(name):
-            if thing.type != "table" or "VIRTUAL" in str(thing.sql).split("(")[0].upper():
+    for item in found.get(_folded(name), ()):
+        if _folded(item.name) == _folded(name):
+            if item.type != "table" or "VIRTUAL" in str(item.sql).split("(")[0].upper():
                 raise DamagedError("the file has something else where a cache makes a table")
             connection.execute(f"DROP TABLE {name}")
 
@@ -184,12 +184,12 @@ def _folded(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
+def _expected_schema(name: str) -> tuple[dict[str, _SchemaItem], dict[str, _SchemaItem]]:
     """The schema that SQLite records for the tables of all caches, and for those of the cache *name*."""
     table = Table(name)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
-        found = _found(connection)
-    own = {_folded(thing.name): thing for name in (table.sql, table.marks) for thing in found[_folded(name)]}
+        found = _read_schema(connection)
+    own = {_folded(item.name): item for name in (table.sql, table.marks) for item in found[_folded(name)]}
     shared = [_folded(each) for each in (META, LEASES, GENERATION)]
-    return {_folded(thing.name): thing for each in shared for thing in found[each]}, own
+    return {_folded(item.name): item for each in shared for item in found[each]}, own

@@ -105,7 +105,7 @@ class JobConnection(sqlite3.Connection):
     def abandon(self) -> None:
         """Never close the connection, and never let it be finalised."""
         self.is_abandoned = True
-        _keep_for_ever(self)
+        _never_finalise(self)
 
 
 @lru_cache(maxsize=8)
@@ -193,7 +193,7 @@ class Worker:
         self._stopping = False
         self._jobs = _Jobs(loop)
         self._keeper = threading.Thread(
-            target=_keep, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
+            target=_run_keeper, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
         )
         _live.add(self)
         self._keeper.start()
@@ -260,13 +260,13 @@ class Worker:
         """
         self.abandon()
         self._stopping = True
-        _keep_for_ever(self._loop)
+        _never_finalise(self._loop)
 
     def __del__(self) -> None:
         self.stop()  # without aiosqlite's warning: forgetting to close a cache loses nothing
 
 
-def _keep(connect: Connect, jobs: _Jobs) -> None:
+def _run_keeper(connect: Connect, jobs: _Jobs) -> None:
     """Hold the connection open until its jobs end; the keeper thread's main function."""
     # Not a loop of the application's policy: this one needs no speed, and has to work in a thread.
     threads: list[threading.Thread] = []
@@ -310,7 +310,7 @@ async def _hold_open(connect: Connect, jobs: _Jobs, threads: list[threading.Thre
     jobs.connection = None
 
 
-def _keep_for_ever(thing: object) -> None:
+def _never_finalise(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
