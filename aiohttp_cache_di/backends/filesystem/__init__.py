@@ -31,10 +31,11 @@ it is renamed into place; the old body is unlinked after that. Batches are not a
 itself. With ``fsync``, files and names are on the disk before a record counts as written; without it a power cut may
 lose or damage recent records, which are misses then.
 
-**Processes** agree by these renames alone, and keep no copies in memory. Leases are locks that the kernel releases
-with the process; without such locks they are files that are created exclusively and expire. Each process counts files
-and evicts by itself, directory by directory, so ``max_bytes`` and ``max_entries`` are kept approximately. What a
-process leaves behind when it dies (temporary files, bodies without an entry) is removed once it is five minutes old.
+**How processes agree.** By these renames alone; copies in memory are not kept. Leases are locks that the kernel
+releases with the process, and that others may take over when their time has passed; without such locks they are files
+that are created exclusively and expire. Each process counts files and evicts by itself, directory by directory, so
+``max_bytes`` and ``max_entries`` are kept approximately. What a process leaves behind when it dies (temporary files,
+bodies without an entry) is removed once it is five minutes old.
 
 **What happens on a failure**::
 

@@ -31,8 +31,8 @@ After a power cut the last commits may be missing; with ``fast_save`` the file m
 
 **How processes agree.** SQLite's write lock serialises writers. A copy in memory of an entry is valid while the mapped
 counter of its key has not grown, which takes one comparison and no statement; copies are not used if the counters have
-not been checked for half a second. A lease is a lock on one byte, which the kernel releases when its process dies; on
-platforms without such locks it is a row that expires.
+not been checked for half a second. A lease is a lock on a byte of a file, which the kernel releases when its process
+dies, and which others may take over when its time has passed; where there are no such locks, it is a row that expires.
 
 **What happens on a failure**::
 
@@ -47,7 +47,7 @@ platforms without such locks it is a row that expires.
 
 Operations on connections that are lost fail with `ConnectionsLostError`, and are repeated once on new ones.
 
-This package may import the contract of stores and `entries`; `cache` and `backend` also import `backends.wrap`.
+This package may import the contract of stores, `disk` and `entries`; `cache` and `backend` also import `backends.wrap`.
 """
 
 from __future__ import annotations
