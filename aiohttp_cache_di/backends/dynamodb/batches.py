@@ -77,7 +77,7 @@ async def write_items(
     failed: dict[str, StorageError] = {}
     for group, result in zip(groups, results, strict=True):
         if isinstance(result, BaseException):
-            failure = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
+            failure = StorageError(f"DynamoDB has not written an item: {error_code(result) or type(result).__name__}")
             failed |= dict.fromkeys(group, failure)
     return failed
 

@@ -113,7 +113,7 @@ class Service:
                     await connection.close()
                     raise
                 self._creates = False
-                logger.warning("the table %s is used as it is: we may not describe or create it", self._layout.table)
+                logger.warning("the table %s is used as it is: describing or creating it is denied", self._layout.table)
             self._is_to_create = False
         return connection
 

@@ -47,11 +47,11 @@ class _OwnOptions(NearOptions, total=False):
 
 
 class DynamoDbCacheOptions(StorageOptions, SigningOptions, _OwnOptions, DynamoDBDriverOptions, total=False):
-    """Options of `DynamoDbCache` beside those that it names."""
+    """Options of `DynamoDbCache` in addition to its named arguments."""
 
 
 class DynamoDBBackendOptions(CacheOptions, _OwnOptions, DynamoDBDriverOptions, total=False):
-    """Options of `DynamoDBBackend` beside those that it names."""
+    """Options of `DynamoDBBackend` in addition to its named arguments."""
 
     autoclose: bool
     """Close the connections when a session that uses the backend is closed. Default: False."""

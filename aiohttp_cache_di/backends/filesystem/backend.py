@@ -26,7 +26,7 @@ OWN_OPTIONS: Final = frozenset({"fsync"})
 
 
 class FileOptions(StorageOptions, SigningOptions, total=False):
-    """Options of `FileCache` beside those that it names."""
+    """Options of `FileCache` in addition to its named arguments."""
 
     fsync: bool
     """Call fsync for each entry before it counts as written; without it a power cut may lose recent entries, which are
@@ -34,7 +34,7 @@ class FileOptions(StorageOptions, SigningOptions, total=False):
 
 
 class FileBackendOptions(CacheOptions, total=False):
-    """Options of `FileBackend` beside those that it names."""
+    """Options of `FileBackend` in addition to its named arguments."""
 
     fsync: bool
     """Call fsync for each response before it counts as stored; without it a power cut may lose recent responses, which

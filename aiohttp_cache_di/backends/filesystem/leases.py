@@ -109,7 +109,7 @@ class _Locks(LockedLeases[_LockFile]):
                     return file
             with suppress(FileNotFoundError):
                 root.unlink(LOCK_FILE)
-        raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")
+        raise PermissionError(errno.EACCES, f"{LOCK_FILE} is repeatedly made by another user")
 
 
 class _LeaseFiles:

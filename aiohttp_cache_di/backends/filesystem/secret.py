@@ -45,7 +45,7 @@ def keep_secret(tree: Tree, proposed: bytes) -> bytes:
                 return found
             with suppress(FileNotFoundError):
                 root.move(KEPT_IN, temporary_name(KEPT_IN, "aside"))
-        raise FileExistsError(f"{KEPT_IN} is replaced again and again")
+        raise FileExistsError(f"{KEPT_IN} is repeatedly replaced")
     finally:
         with suppress(OSError):
             root.unlink(name)

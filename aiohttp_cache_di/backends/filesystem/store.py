@@ -285,7 +285,7 @@ class FileStore:
         filed = None if body is None else body.filed
         packed = pack(item, record.key, record.until, self._codec, filed)
         if len(packed.body) > self._known.value_bytes():
-            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
+            raise StorageError(f"a body of {len(packed.body)} bytes is larger than this cache stores")
 
         def write(leaf: Directory) -> Seen | None:
             place = None if body is None else partial(self._bodies.place, body, leaf, name)

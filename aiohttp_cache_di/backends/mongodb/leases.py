@@ -35,7 +35,7 @@ __all__ = ["DocumentLeases"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-NO_LEASES: Final = "%s: this server's findAndModify makes no document (upsert): each process fetches for itself"
+NO_LEASES: Final = "%s: this server's findAndModify does not upsert: without leases, each process fetches for itself"
 
 
 class DocumentLeases:

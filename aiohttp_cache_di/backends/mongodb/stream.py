@@ -61,7 +61,7 @@ async def watch(collection: AsyncCollection[Document], where: str, tell: Listene
                     await stream.close()
         except PyMongoError as exc:
             if isinstance(exc, OperationFailure) and (exc.code in NO_STREAMS or failures >= len(PAUSES_S)):
-                logger.info("%s has no change streams; copies of entries live for their time", where)
+                logger.info("%s has no change streams; copies are used for their lifetime", where)
                 return
             logger.info("%s: the change stream was lost (%s)", where, type(exc).__name__)
         tell(None)

@@ -166,11 +166,11 @@ class MongoDBDriverOptions(TypedDict, total=False):
 
 
 class MongoDBCacheOptions(StorageOptions, SigningOptions, NearOptions, MongoDBDriverOptions, total=False):
-    """Options of `MongoDBCache` beside those that it names."""
+    """Options of `MongoDBCache` in addition to its named arguments."""
 
 
 class MongoDBBackendOptions(CacheOptions, NearOptions, MongoDBDriverOptions, total=False):
-    """Options of `MongoDBBackend` beside those that it names."""
+    """Options of `MongoDBBackend` in addition to its named arguments."""
 
     autoclose: bool
     """Close the connections when a session that uses the backend is closed. Default: False."""

@@ -7,7 +7,7 @@ layers; imports point down this list::
     backend       the public classes: a stack (`backends.wrap`) around one store; their options (`typed`)
     clients       makes the topology of a store from an address or a client of redis-py
     store         the commands for each operation of the contract (`backends.store`), and what its replies mean
-    records/      names, commands, values of a bounded size, leases, and news of changes
+    records/      names, commands, values of a bounded size, leases, and invalidations
     servers/      which server has a name, and the connection to it in each event loop
     connections/  one open connection that any number of tasks share
 

@@ -190,7 +190,7 @@ class RedisStore:
             await self._unlink(names)
 
     async def close(self) -> None:
-        """Close the running loop's connections; a client that was handed in stays open."""
+        """Close the running loop's connections; a user's client stays open."""
         await self.topology.close()
 
     # ---- optional capabilities

@@ -129,11 +129,11 @@ class RedisDriverOptions(TypedDict, total=False):
 
 
 class RedisOptions(StorageOptions, SigningOptions, NearOptions, RedisDriverOptions, total=False):
-    """Options of `RedisCache` beside those that it names."""
+    """Options of `RedisCache` in addition to its named arguments."""
 
 
 class RedisBackendOptions(CacheOptions, NearOptions, RedisDriverOptions, total=False):
-    """Options of `RedisBackend` beside those that it names."""
+    """Options of `RedisBackend` in addition to its named arguments."""
 
     autoclose: bool
     """Close the connections when a session that uses the backend is closed. Default: False."""

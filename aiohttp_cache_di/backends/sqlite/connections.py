@@ -135,7 +135,7 @@ class Connections:
         try:
             await asyncio.wait_for(self.writes.drain(), DRAIN_S)
         except TimeoutError:
-            self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all was written"))
+            self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all entries were written"))
         self.closed = True
         self._stop_checking()
         if with_leases and self._reader is not None:

@@ -53,11 +53,11 @@ class ConnectOptions(TypedDict, total=False):
 
 
 class SQLiteOptions(StorageOptions, SigningOptions, ConnectOptions, total=False):
-    """Options of `SQLiteCache` beside those that it names."""
+    """Options of `SQLiteCache` in addition to its named arguments."""
 
 
 class SQLiteBackendOptions(CacheOptions, ConnectOptions, total=False):
-    """Options of `SQLiteBackend` beside those that it names."""
+    """Options of `SQLiteBackend` in addition to its named arguments."""
 
 
 OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)

@@ -302,7 +302,7 @@ class SQLiteStore:
         frame, body = self._codec.pack_apart(item, record.key)
         size = len(frame) if body is None else len(frame) + len(body)
         if size > min(self.database.value_bytes(), MAX_FRAME_BYTES):
-            raise StorageError(f"an entry of {size} bytes is more than this cache keeps in SQLite")
+            raise StorageError(f"an entry of {size} bytes is larger than this cache stores in SQLite")
         # A frame apart from its body serves as the record's info, unless the entry has tags in header fields alone.
         is_told = isinstance(item, StoredResponse) and body is not None and not has_tags_in_fields_alone(item)
         return item_leads_on(item), None if is_told else packed_info(record), frame, body

@@ -114,7 +114,7 @@ class BodyFile:
         data = read_at(fd, self.length, 0)
         if not (len(data) == self.length and known.is_checked(self.filed, status)):
             if not self.filed.is_whole(data):
-                raise UnreadableEntryError("a stored body is not as it was written")
+                raise UnreadableEntryError("a stored body is damaged")
             known.note_checked(self.filed, status)
         return data
 
@@ -129,7 +129,7 @@ class BodyFile:
             with suppress(FileNotFoundError):
                 if leaf is not None and self.open_in(leaf) and self.fd is not None:
                     return self.fd
-            raise UnreadableEntryError("a stored body is gone, or not as it was written")
+            raise UnreadableEntryError("a stored body is missing or damaged")
         return self.fd
 
     def open_in(self, leaf: Directory) -> bool:
@@ -162,7 +162,7 @@ class BodyFile:
         if len(data) == self.filed.size_of(number) and known.is_checked(self.filed, status):
             return
         if not self.filed.is_piece(number, data):
-            raise UnreadableEntryError("a stored body is not as it was written")
+            raise UnreadableEntryError("a stored body is damaged")
         present = identity(status)
         if present != self._checked_identity:
             self._checked_identity, self._checked_pieces = present, set()

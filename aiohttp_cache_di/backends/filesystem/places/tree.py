@@ -90,7 +90,7 @@ class Tree:
             root = self._checked(create=True)
             if root is not None:
                 return root
-        raise StorageError(f"{self.place.path} is removed again and again")
+        raise StorageError(f"{self.place.path} is repeatedly removed")
 
     def root(self) -> Directory | None:
         """The cache's directory; None if there is none.
@@ -137,7 +137,7 @@ class Tree:
             with suppress(FileNotFoundError):  # a parent was removed a moment ago
                 return _made(name[1], _made(name[0], root))
             self.forget()
-        raise StorageError(f"{self.place.path} is removed again and again")
+        raise StorageError(f"{self.place.path} is repeatedly removed")
 
     def in_leaf(self, name: str, work: Callable[[Directory], T]) -> T:
         """Run *work* with the directory of the file *name*, and once more if that was removed meanwhile.
@@ -235,4 +235,4 @@ def _made(name: str, above: Directory) -> Directory:
                 raise
         with suppress(FileNotFoundError):
             above.move(name, temporary_name(name, "aside"))
-    raise FileNotFoundError(errno.ENOENT, f"{name} is replaced again and again")
+    raise FileNotFoundError(errno.ENOENT, f"{name} is repeatedly replaced")

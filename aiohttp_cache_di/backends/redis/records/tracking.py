@@ -80,7 +80,7 @@ class Tracking:
         if not isinstance(names, list):
             return None
         keys: list[str] = []
-        for name in names:  # pyright: ignore[reportUnknownVariableType]  # whatever the server sends
+        for name in names:  # pyright: ignore[reportUnknownVariableType]  # the server may send anything
             if not isinstance(name, bytes):
                 return None
             key = self._names.key(name)

@@ -98,7 +98,7 @@ def _is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
     own = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
     if own != (_SEQUENCES,):
-        raise DamagedError("SQLite's own table of the ids that were used is another one")
+        raise DamagedError("sqlite_sequence is not SQLite's own table")
     sequence = connection.execute(
         "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table.stored_name,)
     ).fetchone()
@@ -137,7 +137,7 @@ def _versions(connection: sqlite3.Connection) -> dict[str, int]:
         f"SELECT name, version FROM {META} WHERE name IS NOT ? LIMIT {MAX_TABLES}", (KEPT,)
     ).fetchall()
     if len(rows) == MAX_TABLES or not all(type(name) is str and type(version) is int for name, version in rows):
-        raise DamagedError("the list of tables holds something else")
+        raise DamagedError("the list of tables has invalid rows")
     return dict(rows)
 
 
@@ -146,7 +146,7 @@ def _read_schema(connection: sqlite3.Connection) -> dict[str, list[_SchemaItem]]
     found: dict[str, list[_SchemaItem]] = {}
     for row in connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master"):
         if not all(type(each) is str for each in row[:3]):
-            raise DamagedError("the schema holds something else")
+            raise DamagedError("the schema has invalid rows")
         item = _SchemaItem(*row)
         found.setdefault(_folded(item.table), []).append(item)
     return found
@@ -157,14 +157,14 @@ def _require_exactly(found: dict[str, list[_SchemaItem]], ours: dict[str, _Schem
     tables = {_folded(item.table) for item in ours.values()}
     there = [item for name in tables for item in found.get(name, ())]
     if len(there) != len(ours) or set(there) != set(ours.values()):
-        raise DamagedError("the file has other tables, views or triggers than a cache makes")
+        raise DamagedError("the cache's tables, indexes or triggers have been altered")
 
 
 def _require_absent(found: dict[str, list[_SchemaItem]], ours: dict[str, _SchemaItem]) -> None:
     """Check that nothing has one of the names of *ours*."""
     names = set(ours)
     if any(_folded(item.name) in names for items in found.values() for item in items):
-        raise DamagedError("the file has tables, views or triggers of its own where a cache makes some")
+        raise DamagedError("other tables, views or triggers have the names of the cache's")
 
 
 def _drop(connection: sqlite3.Connection, found: dict[str, list[_SchemaItem]], name: str) -> None:
@@ -172,7 +172,7 @@ def _drop(connection: sqlite3.Connection, found: dict[str, list[_SchemaItem]], n
     for item in found.get(_folded(name), ()):
         if _folded(item.name) == _folded(name):
             if item.type != "table" or "VIRTUAL" in str(item.sql).split("(")[0].upper():
-                raise DamagedError("the file has something else where a cache makes a table")
+                raise DamagedError("something that is not a table has the name of a cache's table")
             connection.execute(f"DROP TABLE {name}")
 
 

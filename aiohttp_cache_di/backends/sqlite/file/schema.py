@@ -85,9 +85,9 @@ def column_key(key: str) -> Key:
         try:
             size = len(packed.encode())
         except UnicodeEncodeError as exc:
-            raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+            raise StorageError(f"the key {key!r} cannot be encoded in UTF-8") from exc
         if size > MAX_KEY_BYTES:
-            raise StorageError(f"a key of {size} bytes is longer than any that is stored")
+            raise StorageError(f"a key of {size} bytes exceeds the limit of {MAX_KEY_BYTES}")
     return packed
 
 
@@ -205,10 +205,10 @@ def checked_state(connection: sqlite3.Connection) -> tuple[int, int]:
     """
     row = connection.execute(f"SELECT number, tie FROM {GENERATION}").fetchone()
     if row is None:
-        raise DamagedError("the generation is gone")
+        raise DamagedError("the row of the generation is missing")
     number, tie = row
     if type(number) is not int or type(tie) is not int or not (0 <= number < MAX_NUMBER and 0 <= tie < MAX_TIE):
-        raise DamagedError("the generation is none")
+        raise DamagedError("the generation has invalid values")
     return number, tie
 
 

@@ -101,7 +101,7 @@ class Looks:
     ) -> None:
         self._is_busy = False
         if answers is None:
-            failure = self._connections.dealt_with(error or StorageError("there is no answer"))
+            failure = self._connections.dealt_with(error or StorageError("the reader's thread has not answered"))
             fail([future for _, future in (*reads, *asks)], failure)
         else:
             self._tell(reads, asks, *answers)

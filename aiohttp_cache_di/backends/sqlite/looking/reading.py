@@ -171,7 +171,7 @@ class Reading:
         finally:
             rows.close()  # else the connection keeps this snapshot for later statements
         if version < 0:  # another program has deleted the row of the generation
-            raise DamagedError("the generation is gone")
+            raise DamagedError("the row of the generation is missing")
         return found, version
 
     def _look_up_each(
@@ -190,7 +190,7 @@ class Reading:
 
 def _version(number: object, tie: object, view: CounterView | None) -> int:
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
-        raise DamagedError("the generation is none")
+        raise DamagedError("the generation has invalid values")
     return 0 if view is None else view.version_at(number, tie)
 
 

@@ -60,9 +60,9 @@ class CounterFile:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size < SIZE_BYTES:
-                raise ValueError("no file of counters: it is too short")
+                raise ValueError("not a file of counters: it is too short")
             if not is_believed(status.st_uid) or (status.st_mode & OTHERS_WRITE and not may_write):
-                raise ValueError("no file of counters: it is another user's, or others can write it")
+                raise ValueError("not a file of counters: it is another user's, or others can write it")
             if may_write and hasattr(os, "fchmod") and status.st_mode & OTHERS:
                 os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
             access = mmap.ACCESS_WRITE if may_write else mmap.ACCESS_READ  # shared in both cases
@@ -71,7 +71,7 @@ class CounterFile:
             os.close(descriptor)
         words = memoryview(self._map).cast("Q")
         if words[0] != MARK:
-            raise ValueError("no file of counters: it begins with something else")
+            raise ValueError("not a file of counters: it begins with something else")
         self.id: int = words[1]
         self.counters: memoryview[int] = words[FIRST:]
         self.identity: tuple[int, int] = status.st_dev, status.st_ino

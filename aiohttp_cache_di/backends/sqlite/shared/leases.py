@@ -130,7 +130,7 @@ def _open(path: str, like: str) -> _LockFile:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not is_believed(status.st_uid):
-            raise ValueError("it is no file, or another user's")
+            raise ValueError("it is not a regular file, or another user's")
         if status.st_size < SIZE_BYTES:
             # Written in full, to allocate its pages: on a full disk, writing to a mapped hole kills the process.
             os.write(descriptor, bytes(SIZE_BYTES))
