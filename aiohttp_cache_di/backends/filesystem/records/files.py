@@ -104,7 +104,7 @@ def read_item(
             if head.token == NO_TOKEN or isinstance(item, Unreadable):
                 return item
             with suppress(FileNotFoundError):  # the entry was replaced meanwhile: read it again
-                return _with_body_file(leaf, name, item, head, codec, known, open_body)
+                return _whole(leaf, name, item, head, codec, known, open_body)
     except OSError as exc:
         if exc.errno in _SYSTEM_ERRORS:
             raise
@@ -232,7 +232,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         os.close(fd)
 
 
-def _with_body_file(
+def _whole(
     leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
 ) -> Item | Unreadable:
     """*item* with its body from a file of its own. Raises OSError."""
