@@ -1,10 +1,10 @@
-"""What this package takes of redis-py and hiredis beyond the documented client, in one place; a test guards each part.
+"""All uses of redis-py and hiredis beyond their documented API; a test guards each of them.
 
-redis-py opens, encrypts and authenticates a connection, by its own options and credentials, and finds the server where
-sentinels know it. It lends a connection to one task at a time, so what is under way for a thousand tasks needs a
-thousand of them. Here one connection serves them all, so its stream is taken over when it is open. For the stream there
-is no public name: `TOUCHED` names the two attributes that hold it. Without them a connection is used by its public
-methods, which is slower (`backends.redis.connections.driven`).
+redis-py opens, encrypts and authenticates a connection, by its own options and credentials, and asks sentinels for the
+server. Its pools lend a connection to one task at a time, so a thousand concurrent tasks need a thousand connections.
+Here one connection serves them all, so its stream is taken over once it is open. The stream has no public name:
+`TOUCHED` has the two attributes that refer to it. Without them a connection is used by its public methods, which is
+slower (`backends.redis.connections.driven`).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = [
 ]
 
 SLOTS: Final = 16384
-"""Into how many parts a Redis Cluster divides all names."""
+"""The number of slots, into which a Redis Cluster divides all names."""
 
 TOUCHED: Final = ("_reader", "_writer")
 """Attributes of redis-py's connections without a public name: the two ends of its stream."""
 
 _AHEAD_BYTES: Final = 1 << 20
 CLOSED_WITHIN_S: Final = 1.0
-"""What closing may take once it is not waited for any more: TLS waits for the other side, which may be frozen."""
+"""How long closing may take once its caller is cancelled: TLS waits for the other side, which may be frozen."""
 
 
 def driver() -> Any:
@@ -67,9 +67,9 @@ def driver() -> Any:
 
 
 def introduction() -> dict[str, Any]:
-    """The argument by which a client introduces itself to the server.
+    """The arguments by which a client tells the server its name and version.
 
-    Without it redis-py 8 looks its version up in its files whenever a client is made, perhaps in a running loop.
+    Without them redis-py 8 reads its version from files whenever a client is made, perhaps in a running loop.
     """
     package: Any = importlib.import_module("redis")
     make = getattr(package, "DriverInfo", None)
@@ -77,7 +77,7 @@ def introduction() -> dict[str, Any]:
 
 
 def push_type() -> type[list[Any]]:
-    """The type by which hiredis tells a message that came unasked (RESP3) from an array."""
+    """The type that hiredis uses for pushes (RESP3), in place of that for arrays."""
     hiredis = importlib.import_module("hiredis")
     found: type[list[Any]] | None = getattr(hiredis, "PushNotification", None)
     if found is None:
@@ -91,12 +91,12 @@ def new_reader(
     """Make a parser of the Redis protocol.
 
     Args:
-        protocol_error: makes what is raised when the bytes are not the protocol.
-        reply_error: makes what stands for an error reply.
-        nothing: what is returned while no reply is complete.
+        protocol_error: makes the exception for bytes that are not the protocol.
+        reply_error: makes the value for an error reply.
+        nothing: the value that is returned while no reply is complete.
 
     Returns:
-        What takes bytes, and what returns the next reply.
+        A function that takes bytes, and one that returns the next reply.
     """
     hiredis: Any = importlib.import_module("hiredis")
     reader = hiredis.Reader(protocolError=protocol_error, replyError=reply_error, notEnoughData=nothing)
@@ -104,20 +104,20 @@ def new_reader(
 
 
 def error_named(name: str) -> type[Exception]:
-    """One of redis-py's exceptions."""
+    """The exception class of redis-py with that *name*."""
     found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
     return found
 
 
 def no_retry() -> Any:
-    """How often the driver tries again what has failed: the engine decides when a store is asked again."""
+    """The driver's setting never to repeat a failed command: the engine decides when a store is used again."""
     retry: Any = importlib.import_module("redis.asyncio.retry").Retry
     no_backoff: Any = importlib.import_module("redis.backoff").NoBackoff
     return retry(no_backoff(), 0)
 
 
 def slot_function() -> Callable[[bytes], int]:
-    """Tells the slot of a name."""
+    """The function that returns the slot of a name."""
     found: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
     return found
 
@@ -130,11 +130,11 @@ def is_tls(kind: type) -> bool:
 async def open_server(pool: Any) -> Any:
     """Open a connection by *pool*'s settings.
 
-    redis-py reads files for it: certificates for TLS, and its own metadata where the client was made without
+    redis-py may read files for it: certificates for TLS, and its own metadata if the client was made without
     `introduction`. That is done in a thread.
 
     Raises:
-        Exception: whatever the driver raises, here and below; nothing stays open.
+        Exception: any error of the driver, as in the functions below; nothing stays open.
     """
     return await _opened(await _made(pool.make_connection, pool.connection_class, pool.connection_kwargs))
 
@@ -147,16 +147,16 @@ async def open_node(host: str, port: int, settings: Mapping[str, Any]) -> Any:
 
 
 async def open_by_sentinels(pool: Any) -> Any:
-    """As `open_server`, to the primary of a service, found by asking sentinels anew.
+    """As `open_server`, to the primary of a service, after asking sentinels for it.
 
-    The clients that ask are made for each connection: redis-py's own belong to one event loop.
+    The clients that ask the sentinels are made for each connection, since redis-py's own belong to one event loop.
 
     Args:
-        pool: of a client that ``Sentinel.master_for`` has made.
+        pool: the pool of a client that ``Sentinel.master_for`` has made.
     """
-    fresh = await asyncio.to_thread(_fresh, pool)  # redis-py reads files for it
+    fresh = await asyncio.to_thread(_copy_of_pool, pool)  # in a thread, since redis-py reads files for it
     connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
-    connection.kept_pool = fresh  # of which the connection itself has a weak reference
+    connection.kept_pool = fresh  # kept alive: the connection itself has only a weak reference
 
     async def close() -> None:
         await asyncio.gather(*(each.connection_pool.disconnect() for each in fresh.sentinel_manager.sentinels))
@@ -170,16 +170,16 @@ def sentinel_settings(pool: Any) -> list[Mapping[str, Any]]:
 
 
 async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Any:
-    """*connection* when it is open; what was needed for that is closed by *finish*.
+    """Open *connection*, and then close by *finish* what was needed for that.
 
-    One who is cancelled after it has opened, while the rest is being closed, leaves nothing open either.
+    If the caller is cancelled, even while *finish* runs, nothing stays open.
     """
     try:
         try:
             await connection.connect()
         finally:
             if finish is not None:
-                await _insisted(finish())
+                await _awaited_to_the_end(finish())
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
@@ -189,25 +189,25 @@ async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None
 async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]) -> Any:
     if not is_tls(kind) and settings.keys() & {"driver_info", "lib_version"}:
         return make()
-    return await asyncio.to_thread(_made_aside, make)
+    return await asyncio.to_thread(_made_in_thread, make)
 
 
-def _made_aside(make: Callable[[], Any]) -> Any:
+def _made_in_thread(make: Callable[[], Any]) -> Any:
     connection: Any = make()
     context = getattr(connection, "ssl_context", None)
     if context is not None:
-        with contextlib.suppress(Exception):  # what is wrong with the certificates is told when it connects
+        with contextlib.suppress(Exception):  # errors in the certificates are raised again when it connects
             context.get()
     return connection
 
 
 class ClusterMap(NamedTuple):
-    """What redis-py has found out about a cluster.
+    """The state of a cluster, as read by redis-py.
 
     Args:
-        primaries: host and port of the server that has each of the `SLOTS`; None where none has it.
-        servers: host and port of all servers, replicas too.
-        settings: of connections to any of them.
+        primaries: host and port of the server that has each of the `SLOTS`; None if none has it.
+        servers: host and port of all servers, including replicas.
+        settings: arguments of connections to any of them.
     """
 
     primaries: Sequence[tuple[str, int] | None]
@@ -216,15 +216,16 @@ class ClusterMap(NamedTuple):
 
 
 async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> ClusterMap:
-    """Have redis-py find out the state of a cluster from one of *servers*; nothing stays open.
+    """Read the state of a cluster from one of *servers*, by redis-py; nothing stays open.
 
-    A client is made for it each time: one that is kept forgets the servers that it was given when they fail, belongs
-    to one event loop, and holds connections.
+    A new client is made each time: a client that is kept forgets servers that fail, belongs to one event loop, and
+    holds connections.
 
     Args:
-        arguments: of ``redis.asyncio.RedisCluster``.
+        servers: host and port of servers to ask.
+        arguments: arguments of ``redis.asyncio.RedisCluster``.
     """
-    client = await asyncio.to_thread(_cluster_client, servers, arguments)  # which may look a name up
+    client = await asyncio.to_thread(_cluster_client, servers, arguments)  # in a thread: it may resolve host names
     manager = client.nodes_manager
     try:
         await manager.initialize()
@@ -235,26 +236,26 @@ async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[st
         settings = {name: value for name, value in client.connection_kwargs.items() if name not in _OF_NODES}
         return ClusterMap([names.get(id(nodes)) for nodes in slots], servers, settings)
     finally:
-        await _insisted(_closed(manager))
+        await _awaited_to_the_end(_closed(manager))
 
 
 _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
-"""Settings that redis-py's nodes keep for themselves."""
+"""Settings of redis-py's nodes that are not arguments of connections."""
 
 
 def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> Any:
     node: Any = importlib.import_module("redis.asyncio.cluster").ClusterNode
     return driver().RedisCluster(
-        # In no order, so that one which hangs is not the first that each process asks.
+        # In random order, so that processes do not all begin with the same server, which may hang.
         startup_nodes=[node(host, port) for host, port in random.sample(servers, len(servers))],
         **{"require_full_coverage": False, **arguments, "retry": no_retry()},
     )
 
 
-async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
-    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards. What it raises is no failure.
+async def _awaited_to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Await *closing* to its end even if the caller is cancelled, which is raised afterwards; ignore its errors.
 
-    The driver closes connections one after the other and gives each a moment: what is left in the middle stays open.
+    The driver closes connections one after the other: if that were cancelled, the remaining ones would stay open.
     """
     task = asyncio.ensure_future(closing)
     cancelled: asyncio.CancelledError | None = None
@@ -264,7 +265,7 @@ async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
         except asyncio.CancelledError as exc:
             cancelled = exc
         else:
-            task.cancel()  # which is of no effect unless it has taken too long
+            task.cancel()  # has no effect unless the timeout has passed
     if not task.cancelled():
         task.exception()
     if cancelled is not None:
@@ -273,14 +274,14 @@ async def _insisted(closing: Coroutine[Any, Any, None]) -> None:
 
 async def _closed(manager: Any) -> None:
     for nodes in ("nodes_cache", "startup_nodes"):
-        with contextlib.suppress(Exception):  # of one that is closed too late, as to TLS
+        with contextlib.suppress(Exception):  # such as TLS errors of a connection that is already closed
             await manager.aclose(nodes)
 
 
-def _fresh(pool: Any) -> Any:
-    """As *pool*, with clients of its own to ask sentinels."""
+def _copy_of_pool(pool: Any) -> Any:
+    """A copy of *pool* with new clients to ask sentinels."""
     manager = copy.copy(pool.sentinel_manager)
-    manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
+    manager.sentinels = [_copy_of_client(each) for each in manager.sentinels]
     settings = {**pool.connection_kwargs, "retry": no_retry()}
     settings.pop("connection_pool", None)
     return type(pool)(
@@ -292,7 +293,7 @@ def _fresh(pool: Any) -> Any:
     )
 
 
-def _fresh_client(client: Any) -> Any:
+def _copy_of_client(client: Any) -> Any:
     pool = client.connection_pool
     return driver().Redis(
         connection_pool=driver().ConnectionPool(
@@ -302,21 +303,21 @@ def _fresh_client(client: Any) -> Any:
 
 
 def take_stream(connection: Any) -> tuple[asyncio.StreamWriter, bytes] | None:
-    """Take the stream of an open connection, and what it has received and not used; None when there is none to take.
+    """Take the stream of an open connection, with the bytes that it has received but not used; None if there is none.
 
-    The connection is of no further use then, and neither closes the stream nor complains of it.
+    After that the connection cannot be used any more; it neither closes the stream nor warns that it is open.
     """
     reader, writer = (getattr(connection, name, None) for name in TOUCHED)
     if not isinstance(reader, asyncio.StreamReader) or not hasattr(getattr(writer, "transport", None), "set_protocol"):
         return None
-    ahead = _at_hand(reader)
+    ahead = _received(reader)
     for name in TOUCHED:
         setattr(connection, name, None)
     return cast(asyncio.StreamWriter, writer), ahead
 
 
-def _at_hand(reader: asyncio.StreamReader) -> bytes:
-    """What *reader* has received already, without giving the loop a chance to receive more."""
+def _received(reader: asyncio.StreamReader) -> bytes:
+    """The bytes that *reader* has received already, without letting the loop receive more."""
     found: list[bytes] = []
     while True:
         step: Coroutine[Any, Any, bytes] = reader.read(_AHEAD_BYTES)

@@ -1,4 +1,4 @@
-"""What users see of DynamoDB: a backend, and a storage by itself."""
+"""The public classes: a backend that stores responses in DynamoDB, and a storage by itself."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ OWN_OPTIONS: Final = NEAR_OPTIONS | {"consistent_reads"}
 class DynamoDBBackend(CacheBackend):
     """A backend that keeps responses in a DynamoDB table, for any number of processes and machines.
 
-    It takes the options of every backend (`CacheOptions`), of copies in memory, ``consistent_reads``, and the arguments
-    of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …). An item of DynamoDB holds 400 KB, so a
-    larger response is kept in several.
+    It takes the options of every backend (`CacheOptions`), those of copies in memory, ``consistent_reads``, and the
+    arguments of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …). An item of DynamoDB has at most
+    400 KB, so larger responses are stored in several items.
     """
 
     __signature__: OptionsSignature = OptionsSignature(
@@ -51,12 +51,11 @@ class DynamoDBBackend(CacheBackend):
 
         Args:
             cache_name: name or ARN of the table.
-            key_attr_name: name of its hash key, which is its whole key.
-            val_attr_name: name of the attribute that holds an entry.
-            create_if_not_exists: make the table when there is none: paid per request, its server drops what has
-                expired.
-            context: what gives a client in ``async with``, to be used in place of one of our own: it serves one event
-                loop, once. A client of aiobotocore does too, and is never closed here.
+            key_attr_name: name of its partition key; it must not have a sort key.
+            val_attr_name: name of the attribute for entries.
+            create_if_not_exists: make the table if it does not exist, billed per request and with expiry switched on.
+            context: an asynchronous context manager that returns a client, to use instead of making one; it serves one
+                event loop, once. Or a client of aiobotocore, which is never closed here.
             kwargs: further options, each with a docstring of its own.
 
         Raises:
@@ -74,8 +73,8 @@ class DynamoDBBackend(CacheBackend):
 class DynamoDbCache(StackCache):
     """A storage in a DynamoDB table, under keys that begin with ``<namespace>:``.
 
-    What a table may weigh is a matter of your bill, so ``max_entries`` and ``max_bytes`` are of no effect here.
-    With ``near_tier_s`` what others change meanwhile is not heard of.
+    The size of the table is not bounded: ``max_entries`` and ``max_bytes`` have no effect here. With ``near_tier_s``
+    changes by other processes are not noticed until a copy's seconds are over.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
@@ -95,12 +94,11 @@ class DynamoDbCache(StackCache):
         Args:
             table_name: name or ARN of the table.
             namespace: first part of every key.
-            key_attr_name: name of the table's hash key, which is its whole key.
-            val_attr_name: name of the attribute that holds an entry.
-            create_if_not_exists: make the table when there is none.
-            context: gives a client; see `DynamoDBBackend`.
-            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
-                are passed over.
+            key_attr_name: name of the table's partition key; it must not have a sort key.
+            val_attr_name: name of the attribute for entries.
+            create_if_not_exists: make the table if it does not exist.
+            context: a client, or a context manager for one; see `DynamoDBBackend`.
+            kwargs: further options, each with a docstring of its own; options that only a backend uses are ignored.
 
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
@@ -121,10 +119,10 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """A store for the options given, and what is around it.
+    """Make a stack around a store for the given options.
 
     Args:
-        body_bytes: tells how large the body of a response may be that is stored.
+        body_bytes: returns the size of the largest body that is stored.
     """
     codec = codec_of(options, layout.table, layout.namespace)
     store = DynamoDBStore(

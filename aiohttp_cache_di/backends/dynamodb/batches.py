@@ -1,4 +1,4 @@
-"""BatchGetItem and BatchWriteItem: what the server leaves unprocessed is asked for again, ever more slowly."""
+"""BatchGetItem and BatchWriteItem, repeated with exponential backoff for items that the server leaves unprocessed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["READ_AT_ONCE", "read_items", "write_items"]
 
 READ_AT_ONCE: Final = 100  # BatchGetItem: distinct keys
 WRITTEN_AT_ONCE: Final = 25  # BatchWriteItem: requests
-WRITTEN_BYTES: Final = 700 * 1024  # as base 64, less than the MiB from which aiohttp warns of a body that takes long
-PAUSE_S: Final = 0.05  # before what was left is asked for again; doubles
+WRITTEN_BYTES: Final = 700 * 1024  # in base 64 less than 1 MiB, from which aiohttp warns of a large body
+PAUSE_S: Final = 0.05  # before unprocessed items are asked for again; doubles
 PAUSE_MAX_S: Final = 2.0
-ATTEMPTS: Final = 8  # without any progress
+ATTEMPTS: Final = 8  # in a row without any progress
 
 
 async def read_items(
@@ -29,15 +29,16 @@ async def read_items(
     is_consistent: bool,
     only: Mapping[str, Any] | None = None,
 ) -> list[Attributes]:
-    """The items under *keys*, which are distinct and READ_AT_ONCE at most; in any order.
+    """The items under *keys* (distinct, at most `READ_AT_ONCE`), in any order.
 
     Args:
-        only: arguments that say which attributes are wanted.
+        is_consistent: read consistently, at twice the price.
+        only: arguments that select attributes.
 
     Raises:
         StorageError: the server is throttled.
     """
-    if len(keys) == 1:  # the same price, and quicker
+    if len(keys) == 1:  # faster, at the same price
         answer = await client.get_item(TableName=table, Key=keys[0], ConsistentRead=is_consistent, **(only or {}))
         return [answer["Item"]] if "Item" in answer else []
     terms = {"ConsistentRead": is_consistent, **(only or {})}
@@ -45,7 +46,7 @@ async def read_items(
     items: list[Attributes] = []
     failures = 0
     while True:
-        # Said anew each time: what is left comes back without its terms from some servers (dynalite).
+        # The terms are added each time: some servers (dynalite) return unprocessed keys without them.
         asked = {name: {"Keys": each["Keys"], **terms} for name, each in left.items()}
         answer = await client.batch_get_item(RequestItems=asked)
         got: list[Attributes] = [item for each in answer["Responses"].values() for item in each]
@@ -54,16 +55,16 @@ async def read_items(
         if not left:
             return items
         failures = 0 if got else failures + 1
-        await _pause(failures)  # none after progress: an answer has 16 MB at most
+        await _pause(failures)  # none after progress, since unprocessed keys may mean only that an answer has 16 MB
 
 
 async def write_items(
     client: Client, table: str, requests: Mapping[str, Any], weights: Mapping[str, int] | None = None
 ) -> dict[str, StorageError]:
-    """Make *requests*, by name; return which of them failed, or raise where all did.
+    """Send *requests*, by name; return the errors of those that failed, or raise if all did.
 
     Args:
-        weights: how many bytes the large ones have.
+        weights: sizes in bytes of large requests, by name.
     """
     groups = _grouped(requests, weights or {})
     results = await asyncio.gather(
@@ -76,8 +77,8 @@ async def write_items(
     failed: dict[str, StorageError] = {}
     for group, result in zip(groups, results, strict=True):
         if isinstance(result, BaseException):
-            told = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
-            failed |= dict.fromkeys(group, told)
+            failure = StorageError(f"DynamoDB has not written an item: {error_code(result) or type(result).__name__}")
+            failed |= dict.fromkeys(group, failure)
     return failed
 
 
@@ -106,7 +107,7 @@ async def _write(client: Client, table: str, requests: Sequence[Any]) -> None:
 
 
 async def _pause(failures: int) -> None:
-    """Back off after so many answers without any progress."""
+    """Sleep after a number of answers without progress, or raise after too many."""
     if failures >= ATTEMPTS:
         raise StorageError("DynamoDB leaves requests unprocessed: it is throttled")
     if failures:

@@ -1,4 +1,4 @@
-"""The way to DynamoDB: a driver's client for each event loop, and the table."""
+"""The driver's clients for DynamoDB, one for each event loop, and the creation of the table."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ NOT_THERE: Final = "ResourceNotFoundException"
 NOT_ALLOWED: Final = "AccessDeniedException"
 IN_USE: Final = "ResourceInUseException"
 
-POLL_S: Final = 0.02  # before looking again whether a new table is ready, which takes AWS some seconds; doubles
+POLL_S: Final = 0.02  # between checks whether a new table is ready, which takes AWS some seconds; doubles
 POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
 
 Client: TypeAlias = Any
-"""The driver's, which has no types."""
+"""The driver's client, which has no types."""
 
 
 def error_code(exc: BaseException) -> str:
-    """What DynamoDB calls the error that *exc* is; "" for others."""
-    response: Any = getattr(exc, "response", None) or {}  # None where there was no answer
+    """DynamoDB's code for the error *exc*; "" for other errors."""
+    response: Any = getattr(exc, "response", None) or {}  # None if there was no answer
     return str(response["Error"].get("Code", "")) if "Error" in response else ""
 
 
 def driver_options() -> frozenset[str]:
-    """The names that ``create_client`` takes.
+    """The names of the arguments of ``create_client``.
 
     Raises:
         MissingDependencyError: aiobotocore is not installed.
@@ -53,11 +53,11 @@ def driver_options() -> frozenset[str]:
 
 
 class Connection(OfLoop):
-    """What one event loop has of DynamoDB.
+    """One event loop's client, and its calls and leases.
 
     Args:
-        client: of this loop.
-        context: to be left when it is closed; None for a client that its user closes.
+        client: the loop's client.
+        context: the client's context manager, which is exited on closing; None for a client that its user closes.
     """
 
     def __init__(self, client: Client, context: Any) -> None:
@@ -66,7 +66,7 @@ class Connection(OfLoop):
         self._context = context
 
     async def close(self) -> None:
-        """End what runs in the background, and the client."""
+        """End the background calls, and close the client unless its user does."""
         await self.calls.finish()
         if self._context is not None:
             await conclude(self._context.__aexit__(None, None, None))
@@ -76,10 +76,10 @@ class Service:
     """DynamoDB in a region, and the table in it.
 
     Args:
-        layout: names the table and its key.
-        context: an asynchronous context manager that gives a client (``session.create_client("dynamodb")``) or a
-            resource (aioboto3's), or a client, which stays open. It serves the loop that first uses it.
-        create: make the table when there is none, with the server's expiry switched on.
+        layout: the name of the table and of its key.
+        context: an asynchronous context manager that returns a client (``session.create_client("dynamodb")``) or a
+            resource (aioboto3's); or a client, which stays open. It serves the loop that first uses it.
+        create: make the table if it does not exist, with expiry switched on.
         options: arguments of ``create_client``.
 
     Raises:
@@ -103,7 +103,7 @@ class Service:
         self._served: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     async def connect(self) -> Connection:
-        """Make the client of the running loop, and the table if need be."""
+        """Make the client of the running loop, and the table if necessary."""
         connection = await (self._own() if self._context is None else self._lent(self._context))
         if self._is_to_create:
             try:
@@ -113,12 +113,12 @@ class Service:
                     await connection.close()
                     raise
                 self._creates = False
-                logger.warning("the table %s is used as it is: we may not describe or create it", self._layout.table)
+                logger.warning("the table %s is used as it is: describing or creating it is denied", self._layout.table)
             self._is_to_create = False
         return connection
 
     async def make_again(self, client: Client) -> bool:
-        """Make the table that is not there any more; False where none is to be made."""
+        """Make the table again after it was deleted; False if tables are not to be made."""
         if self._creates:
             await _ensure_table(client, self._layout)
         return self._creates
@@ -144,7 +144,7 @@ class Service:
 CLIENT_OPTIONS: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "read_timeout": 10,
-    "retries": {"mode": "standard", "total_max_attempts": 2},  # callers wait far shorter than more would take
+    "retries": {"mode": "standard", "total_max_attempts": 2},  # more would take longer than callers wait
     "max_pool_connections": 32,
 }
 
@@ -160,9 +160,9 @@ def _driver(module: str) -> Any:
 
 @cache
 def _loader(api_version: str | None) -> Any:
-    """What reads the driver's descriptions, and has read those that a client is made from: 60 ms.
+    """The driver's loader of service descriptions, after reading those that a client needs, which takes 60 ms.
 
-    The driver's own ``warm_up_loader_caches`` reads others too, and looks for them in 400 directories: twice that.
+    The driver's own ``warm_up_loader_caches`` takes twice as long: it searches 400 directories and reads others, too.
     """
     loader = _driver("session").get_session().get_component("data_loader")
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
@@ -173,17 +173,17 @@ def _loader(api_version: str | None) -> Any:
 
 
 def _prepared_session(options: Mapping[str, Any]) -> Any:
-    """A session that has read all its files; to be called in a thread."""
+    """A session that has read all its files; call it in a thread."""
     session = _driver("session").get_session()
     session.register_component("data_loader", _loader(options.get("api_version")))
     _ = session.full_config
     if options.get("aws_access_key_id") is None:
-        asyncio.run(session.get_credentials())  # looks into files, and perhaps asks the machine's metadata service
+        asyncio.run(session.get_credentials())  # may read files, and ask the machine's metadata service
     return session
 
 
 async def _ensure_table(client: Client, layout: Layout) -> None:
-    """See to it that the table is there and ready; one that is made here drops what has expired."""
+    """Wait until the table is ready, after making it if it does not exist; switch expiry on in a new table."""
     loop = asyncio.get_running_loop()
     until, pause_s = loop.time() + READY_WITHIN_S, POLL_S
     is_made_here = False
@@ -209,7 +209,7 @@ async def _ensure_table(client: Client, layout: Layout) -> None:
 
 
 async def _switch_expiry_on(client: Client, layout: Layout) -> None:
-    """Have the server drop what has expired; some that speak its protocol cannot, or we may not say so."""
+    """Switch the table's expiry on; only log if the server does not support that, or does not permit it."""
     spec = {"Enabled": True, "AttributeName": "ttl"}
     try:
         await client.update_time_to_live(TableName=layout.table, TimeToLiveSpecification=spec)
@@ -219,7 +219,7 @@ async def _switch_expiry_on(client: Client, layout: Layout) -> None:
 
 
 async def _create(client: Client, layout: Layout) -> bool:
-    """Create the table; False where another process does."""
+    """Create the table; False if another process is doing that."""
     try:
         await client.create_table(
             TableName=layout.table,
@@ -235,7 +235,7 @@ async def _create(client: Client, layout: Layout) -> bool:
 
 
 with suppress(MissingDependencyError):
-    # Now, rather than when a first request waits: to import is to read files, and so is to describe.
+    # Now, rather than while a first request waits: importing and loading descriptions read files.
     driver_options()
     _driver("config")
     _loader(None)

@@ -1,9 +1,9 @@
-"""Items of a table and what is asked of it: as pure functions of records.
+"""The items of a table, and the requests for them, as pure functions.
 
 An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
-lease share it: one call looks for the record or takes the lease, and a write gives the lease back without a call of its
-own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
-is never.
+lease share it, so that one call looks the record up or takes the lease, and writing the record releases the lease.
+``ttl`` is for DynamoDB's expiry, in whole seconds, and in all items; ``until`` is the exact expiry, and missing in
+records that never expire.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ __all__ = ["NO_RECORD", "Attributes", "Layout"]
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 ITEM_BYTES: Final = 400 * 1024  # DynamoDB item limit, names included
-SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a key that is named beside its digest, and the other attributes
-INFO_BYTES: Final = 512  # of what is told of a record; more is read from its frame
-PAGE: Final = 500  # items of a page of a walk, or 1 MB
+SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a long key beside its digest, and the other attributes
+INFO_BYTES: Final = 512  # largest info that is stored beside its frame
+PAGE: Final = 500  # items in a page of a walk, if they have less than 1 MB
 TABLE: Final = "[A-Za-z0-9_.-]{3,255}"
 KEY_BYTES: Final = 2048  # DynamoDB limit of a partition key
 FAR_AT: Final = 253_402_300_800  # the year 10000
-DIGEST: Final = "\0sha256 "  # begins the names of keys that cannot be named as they are
-
-NO_RECORD: Final = "-1"  # the kind of an item that is a lease alone; a record has 1 if it leads on, else 0
+DIGEST: Final = "\0sha256 "  # begins the names of keys that DynamoDB does not accept as they are
+NO_RECORD: Final = "-1"  # the kind of an item that is only a lease; a record has 1 if it leads on, else 0
 NAMES: Final = {"#f": "f", "#i": "i", "#l": "l", "#n": "n", "#o": "o", "#t": "ttl", "#u": "until"}  # in expressions
 OURS: Final = frozenset(NAMES.values())
 BESIDE_FRAME: Final = "#k, #f, #n, #u"
@@ -42,13 +41,13 @@ IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 
 
 class Layout(Struct, frozen=True):
-    """How the items of one cache look; a `RowLayout`, and the requests that are made of it.
+    """The layout of the items of one cache, as a `RowLayout`, and the requests for them.
 
     Args:
         table: name or ARN of the table.
-        namespace: begins each key, so that several caches may share a table.
-        key_attr: name of the hash key.
-        val_attr: name of the attribute that holds the frame.
+        namespace: first part of each name, so that several caches may share a table.
+        key_attr: name of the partition key.
+        val_attr: name of the attribute for the frame.
     """
 
     table: str
@@ -70,25 +69,25 @@ class Layout(Struct, frozen=True):
 
     @property
     def prefix(self) -> str:
-        """What all keys of the namespace begin with, and none of another's, ``app:responses`` beside ``app`` either."""
+        """The prefix of all names of the namespace, and of no other one's, such as ``app:responses`` beside ``app``."""
         return self.namespace.replace("%", "%25").replace(":", "%3A") + ":"
 
     @property
     def value_bytes(self) -> int:
-        """The largest frame that an item takes."""
+        """The size of the largest frame in an item."""
         return ITEM_BYTES - SPARE_BYTES - len(self.key_attr.encode()) - len(self.val_attr.encode())
 
     # ---- keys
 
     def name_of(self, key: str) -> str:
-        """The hash key of *key*: with the namespace, or a digest of what DynamoDB does not take."""
+        """The name (partition key) for *key*: the namespace, and the key or, if DynamoDB does not take it, a digest."""
         name = f"{self.prefix}{key}"
         if self._is_plain(key, name):
             return name
         return f"{self.prefix}{DIGEST}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
     def at(self, name: str) -> Attributes:
-        """The primary key of the item called *name*."""
+        """The primary key of the item *name*."""
         return {self.key_attr: {"S": name}}
 
     def key_in(self, row: Attributes) -> str:
@@ -99,7 +98,7 @@ class Layout(Struct, frozen=True):
         return self.name_in(row).removeprefix(self.prefix)
 
     def name_in(self, item: Attributes) -> str:
-        """The hash key of *item*."""
+        """The name of *item*."""
         return str(item[self.key_attr]["S"])
 
     @staticmethod
@@ -112,7 +111,7 @@ class Layout(Struct, frozen=True):
     # ---- records
 
     def item_of(self, record: Record, frame: bytes) -> Attributes:
-        """The item that holds *record*, without any lease."""
+        """The item for *record*, without a lease."""
         name = self.name_of(record.key)
         is_for_ever = not record.until < FAR_AT
         until = FAR_AT if is_for_ever else max(record.until, 0.0)
@@ -120,7 +119,7 @@ class Layout(Struct, frozen=True):
             **self.at(name),
             self.val_attr: {"B": frame},
             "f": {"N": str(int(leads_on(frame)))},
-            "ttl": {"N": str(math.ceil(until))},  # never left out, since a lease adds a short one where there is none
+            "ttl": {"N": str(math.ceil(until))},  # in all records: a lease would add a short one if it were missing
         }
         info = packed_info(record)
         if info is not None and len(info) < INFO_BYTES:
@@ -132,17 +131,17 @@ class Layout(Struct, frozen=True):
         return item
 
     def frame_in(self, row: Attributes) -> object:
-        """What stands in the place of the frame; None where no record is."""
+        """The frame, or another program's value in its place; None if there is no record."""
         for value in row.get(self.val_attr, {}).values():
             return value
         return None
 
     def info_in(self, row: Attributes) -> Any:
-        """What is told of the record in *row*; None where nothing is."""
+        """The info of the record in *row*; None if it has none."""
         return row.get("i", {}).get("B")
 
     def has_record(self, row: Attributes, now_s: float) -> bool:
-        """Whether *row* is more than a lease, and not to be dropped by *now_s*."""
+        """Whether *row* has a record that has not expired at *now_s*."""
         until = row.get("until", {}).get("N")
         return row.get("f", {}).get("N") != NO_RECORD and (until is None or float(until) > now_s)
 
@@ -151,7 +150,7 @@ class Layout(Struct, frozen=True):
         return row.get("f", {}).get("N") == "1"
 
     def fits(self, record: Record, frame: bytes) -> bool:
-        """Whether DynamoDB takes an item for *record*, which holds *frame*."""
+        """Whether the item for *record* with *frame* is within DynamoDB's limit."""
         is_plain = self._is_plain(record.key, f"{self.prefix}{record.key}")
         named = 0 if is_plain else len(record.key.encode("utf-8", "surrogatepass"))
         return len(frame) + named <= self.value_bytes + SPARE_BYTES // 2
@@ -160,14 +159,17 @@ class Layout(Struct, frozen=True):
 
     @property
     def projection(self) -> dict[str, Any]:
-        """Arguments that leave the frames of items where they are."""
+        """Arguments that select all attributes but frames and infos."""
         return self._expressed(ProjectionExpression=BESIDE_FRAME)
 
     def scanning(self, *, items: bool, records_only: bool, infos: bool = False, also: str = "") -> dict[str, Any]:
         """Arguments of a Scan over this cache's items.
 
         Args:
-            also: a condition on them.
+            items: with all attributes, frames included.
+            records_only: without items that are only leases.
+            infos: with infos.
+            also: a further condition, which begins with ``AND``.
         """
         wanted = "begins_with(#k, :namespace)" + (" AND attribute_exists(#v)" if records_only else "") + also
         shown = {} if items else {"ProjectionExpression": BESIDE_FRAME + (", #i" if infos else "")}
@@ -179,27 +181,27 @@ class Layout(Struct, frozen=True):
         }
 
     def scanning_expired(self, now_s: float) -> dict[str, Any]:
-        """Arguments of a Scan over the records of this cache whose time has come."""
+        """Arguments of a Scan over this cache's records that have expired at *now_s*."""
         query = self.scanning(items=False, records_only=True, also=" AND #u <= :now")
         query["ExpressionAttributeValues"][":now"] = {"N": f"{now_s:.3f}"}
         return query
 
     def dropping_expired(self, name: str, now_s: float) -> dict[str, Any]:
-        """Arguments of a DeleteItem of a record, unless another has taken its place."""
+        """Arguments of a DeleteItem for an expired record, on condition that it was not replaced meanwhile."""
         return self._changing(name, "#u <= :now", {":now": {"N": f"{now_s:.3f}"}})
 
     # ---- leases
 
     def taking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes a free lease, and gives back what it changes."""
+        """Arguments of an UpdateItem that takes a free lease, and returns the old values of what it changes."""
         update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
         taking = self._changing(name, IS_FREE, _lease(token, now_s, ttl_s), update)
         return {**taking, "ReturnValues": "UPDATED_OLD"}
 
     def looking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes the lease unless another has it, or a record is there.
+        """Arguments of an UpdateItem that takes the lease if that is free and there is no record.
 
-        What is there comes with the error that says so.
+        If the condition fails, the error has the item.
         """
         condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
         update = "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u"
@@ -207,16 +209,16 @@ class Layout(Struct, frozen=True):
         return {**self._changing(name, condition, values, update), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
     def renewing(self, name: str, token: str, until_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that lets a lease hold until then."""
+        """Arguments of an UpdateItem that extends a lease to *until_s* (POSIX time)."""
         values = {":o": {"S": token}, ":l": {"N": str(round(until_s * 1000))}}
         return self._changing(name, "#o = :o", values, "SET #l = :l")
 
     def dropping(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of a DeleteItem that gives back a lease on nothing."""
+        """Arguments of a DeleteItem that releases a lease if the item has no record."""
         return self._changing(name, "#o = :o AND #f = :f", {":o": {"S": token}, ":f": {"N": NO_RECORD}})
 
     def giving_back(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of an UpdateItem that gives back a lease on a record."""
+        """Arguments of an UpdateItem that releases a lease beside a record."""
         return self._changing(name, "#o = :o", {":o": {"S": token}}, "REMOVE #o, #l")
 
     # ---- expressions
@@ -224,7 +226,7 @@ class Layout(Struct, frozen=True):
     def _changing(
         self, name: str, condition: str, values: Mapping[str, Any], update: str | None = None
     ) -> dict[str, Any]:
-        """Arguments of an UpdateItem, or without *update* of a DeleteItem, of the item called *name*."""
+        """Arguments of an UpdateItem, or (without *update*) a DeleteItem, for the item *name*."""
         expressions = {"ConditionExpression": condition, **({"UpdateExpression": update} if update else {})}
         return {
             "TableName": self.table,
@@ -234,7 +236,7 @@ class Layout(Struct, frozen=True):
         }
 
     def _expressed(self, **expressions: str) -> dict[str, Any]:
-        """*expressions*, with the names in them: no more, which DynamoDB refuses."""
+        """*expressions*, and the attribute names that they use; DynamoDB refuses unused ones."""
         known = {**NAMES, "#k": self.key_attr, "#v": self.val_attr}
         used = dict.fromkeys(re.findall("#[a-z]", " ".join(expressions.values())))
         return {**expressions, "ExpressionAttributeNames": {name: known[name] for name in used}}

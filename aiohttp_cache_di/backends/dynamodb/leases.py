@@ -1,4 +1,4 @@
-"""Leases on keys, and which reads have to be consistent because of them: both live with what a process has done."""
+"""The operations on leases, and which keys a process has to read consistently because of them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
-CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas agree within a second as a rule
-MAX_NOTED: Final = 4096  # keys that are remembered before those that are over are looked for
+CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas usually agree within a second
+MAX_NOTED: Final = 4096  # keys that are remembered before outdated ones are removed
 
 Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]
-"""Gives the items of keys, in any order."""
+"""Returns the items of keys, in any order."""
 
 
 class Consistency:
-    """Knows which items are read consistently, which costs twice.
+    """Decides which items are read consistently, at twice the price.
 
     Args:
-        always: all of them are.
+        always: read all items consistently.
     """
 
     def __init__(self, *, always: bool) -> None:
@@ -33,12 +33,12 @@ class Consistency:
         self._all_until = 0.0
 
     def is_due(self, name: str) -> bool:
-        """Whether the item called *name* is to be read consistently."""
+        """Whether the item *name* has to be read consistently."""
         now = time.monotonic()
         return self._always or now < self._all_until or now < self._until.get(name, 0.0)
 
     def note(self, names: Iterable[str]) -> None:
-        """Read *names* consistently for a while."""
+        """Read *names* consistently for `CONSISTENT_FOR_S`."""
         now = time.monotonic()
         if len(self._until) >= MAX_NOTED:
             self._until = {name: until for name, until in self._until.items() if until > now}
@@ -46,7 +46,7 @@ class Consistency:
 
     @contextmanager
     def of_all(self) -> Generator[None]:
-        """Read all items consistently meanwhile, and for a while after it."""
+        """Read all items consistently in the ``with`` block, and for `CONSISTENT_FOR_S` after it."""
         self._all_until = float("inf")
         try:
             yield
@@ -55,12 +55,12 @@ class Consistency:
 
 
 class ItemLeases:
-    """Asks for leases; see `RowLeases`.
+    """Takes, renews and releases leases; see `RowLeases`.
 
     Args:
-        layout: of the items.
-        consistency: is told of each key that a lease is asked for.
-        read: looks up what is there.
+        layout: the layout of the items.
+        consistency: notes each key for which a lease is asked.
+        read: reads items.
     """
 
     def __init__(self, layout: Layout, consistency: Consistency, read: Reading) -> None:
@@ -79,11 +79,11 @@ class ItemLeases:
             return Lease.REFUSED
         finally:
             self._consistency.note((name,))
-        kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # as it was
+        kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # before the update
         return Lease.GRANTED if kind == NO_RECORD else Lease.GRANTED_LATE
 
     async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Attributes | Lease | None:
-        """The item of *key* with a record; else the answer to a request for the lease, if one was made."""
+        """The item of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
         name, now = self._layout.name_of(key), time.time()
         try:
             await here.client.update_item(**self._layout.looking(name, token, now, ttl_s))
@@ -91,11 +91,11 @@ class ItemLeases:
             if error_code(exc) == CONDITION_FAILED:
                 self._consistency.note((name,))
                 there: Attributes | None = getattr(exc, "response", {}).get("Item")
-                found = await self._read(here, (key,)) if there is None else (there,)  # some servers do not tell
+                found = await self._read(here, (key,)) if there is None else (there,)  # some servers do not return it
                 return found[0] if found and self._layout.has_record(found[0], now) else Lease.REFUSED
             if not error_code(exc):
                 raise
-            # We may not write, writes are throttled, there is no table: none of that is in the way of a look.
+            # Writes are denied or throttled, or there is no table: a look-up does not depend on that.
             here.look_alone()
             found = await self._read(here, (key,))
             return found[0] if found else None
@@ -103,19 +103,19 @@ class ItemLeases:
         return Lease.GRANTED
 
     async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
         renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
         return await is_met(here.client.update_item(**renewing))
 
     async def give_back(self, here: Connection, key: str, token: str) -> None:
-        """Give the lease on *key* back, with the item unless a record is there."""
+        """Release the lease on *key*, and delete the item if it has no record."""
         name = self._layout.name_of(key)
         if not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
             await is_met(here.client.update_item(**self._layout.giving_back(name, token)))
 
 
 async def is_met(call: Any) -> bool:
-    """Whether the condition of *call* held."""
+    """Await *call*; return whether its condition was met."""
     try:
         await call
     except Exception as exc:

@@ -1,4 +1,4 @@
-"""A DynamoDB table as a store: an item per key, dropped by the server some time after its time has come."""
+"""A DynamoDB table as a store: one item for each key, which the server deletes some time after it has expired."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ __all__ = ["DynamoDBStore"]
 
 T = TypeVar("T")
 
-DROPPED_AT_ONCE: Final = 25  # conditional deletions under way; a batch of the server's has no conditions
-DOUBTS: Final = 16  # a look that leases and finds something costs as many write units as a write of it
+DROPPED_AT_ONCE: Final = 25  # concurrent conditional deletions, since batches cannot have conditions
+DOUBTS: Final = 16  # a look-up with a lease that finds something costs as many write units as writing that
 
 
 class DynamoDBStore(RowStore[Connection, Attributes]):
     """Records in one table, for any number of processes and machines.
 
     Reads are eventually consistent, and cost half, unless this process has deleted the key or asked for a lease on it
-    in the last seconds. Leases are timed by the clocks of the processes: DynamoDB has none to ask. A record that is
-    written ends any lease on its key, because the batch that writes it can have no condition. A look that leases costs
-    as much as a write of what it finds.
+    in the last seconds. Leases are timed by the clocks of the processes, since DynamoDB has none to ask. Writing a
+    record ends any lease on its key, since batches cannot have conditions. A look-up with a lease costs as much as
+    writing what it finds.
 
     Args:
         layout: the table, its attributes, and the namespace in it.
-        codec: makes frames of items.
+        codec: encodes and decodes items.
         context: see `Service`.
         create: see `Service`.
-        consistent_reads: make every read a consistent one.
+        consistent_reads: read everything consistently.
         options: arguments of the driver's ``create_client``.
 
     Raises:
@@ -72,12 +72,12 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, all with one ``BatchGetItem``, or with two where some have to be consistent."""
+        """Look *keys* up with one ``BatchGetItem``, or with two if only some have to be read consistently."""
         here = self._loops.now() or await self._loops.here()
         return await self._answers(keys, await self._look(here, keys))
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys*, with one ``BatchGetItem`` that leaves the frames where they are."""
+        """For each key, whether its record leads on (None: no record), with one ``BatchGetItem`` without frames."""
         here = await self._loops.here()
         wanted = [self.layout.at(name) for name in dict.fromkeys(map(self.layout.name_of, keys))]
         only = self.layout.projection
@@ -86,7 +86,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         )
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*, and leases on them."""
+        """Delete *keys*, and leases on them."""
         here = await self._loops.here()
         names = {self.layout.name_of(key) for key in keys}
         self._consistency.note(names)
@@ -94,7 +94,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         self._consistency.note(names)
 
     async def clear(self) -> None:
-        """Drop all items of this namespace, page by page; the table stays."""
+        """Delete all items of this namespace, page by page; the table stays."""
         here = await self._loops.here()
         with self._consistency.of_all():
             async for page in self._scan(self.layout.scanning(items=False, records_only=False)):
@@ -103,7 +103,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     # ---- Expiring
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*, which a table without an expiry of its own never does; it costs a Scan."""
+        """Delete records that have expired at *now*, for tables whose expiry is not switched on; costs a Scan."""
         here = await self._loops.here()
         count = 0
         async for page in self._scan(self.layout.scanning_expired(now)):
@@ -124,7 +124,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         return await self._with_table(here, partial(self._read, here, keys))
 
     async def _with_table(self, here: Connection, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of *call*, made again when the table was gone and is there again by our doing."""
+        """The result of *call*, which is repeated once if the table was gone and has been made again."""
         try:
             return await call()
         except Exception as exc:
@@ -144,7 +144,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         return [item for found in answers for item in found]
 
     async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Attributes], None]:
-        """With a Scan, which reads, and costs, the whole table."""
+        """Pages of a Scan, which reads, and is billed for, the whole table."""
         async for page in self._scan(self.layout.scanning(items=items, records_only=True, infos=infos)):
             yield page
 
@@ -163,7 +163,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     # ---- writing
 
     async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
-        """With a ``BatchWriteItem`` for each 25 records."""
+        """Write with one ``BatchWriteItem`` for each 25 records."""
         requests = {key: {"PutRequest": {"Item": self.layout.item_of(*each)}} for key, each in frames.items()}
         weights = {key: len(frame) for key, (_, frame) in frames.items()}
         writing = partial(write_items, here.client, self.layout.table, requests, weights)

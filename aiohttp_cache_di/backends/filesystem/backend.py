@@ -1,4 +1,4 @@
-"""What users see of files: a backend, and a storage by itself."""
+"""The public classes: a backend that stores responses in files, and a storage by itself."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ OWN_OPTIONS: Final = frozenset({"fsync"})
 
 
 class FileOptions(StorageOptions, SigningOptions, total=False):
-    """Options of `FileCache` beside those that it names."""
+    """Options of `FileCache` in addition to its named arguments."""
 
     fsync: bool
-    """Have the disk keep each entry before it counts as written; without it a power cut costs entries, each of which is
-    then a miss. Default: False."""
+    """Call fsync for each entry before it counts as written; without it a power cut may lose recent entries, which are
+    misses then. Default: False."""
 
 
 class FileBackendOptions(CacheOptions, total=False):
-    """Options of `FileBackend` beside those that it names."""
+    """Options of `FileBackend` in addition to its named arguments."""
 
     fsync: bool
-    """Have the disk keep each response before it counts as stored; without it a power cut costs responses, each of
-    which is then a miss. Default: False."""
+    """Call fsync for each response before it counts as stored; without it a power cut may lose recent responses, which
+    are misses then. Default: False."""
 
 
 class FileBackend(CacheBackend):
     """A backend that keeps responses in files, for any number of processes.
 
-    It takes the options of every backend (`CacheOptions`), of which ``max_bytes`` is 1 GiB by default, and ``fsync``.
+    It takes the options of every backend (`CacheOptions`; ``max_bytes`` is 1 GiB by default), and ``fsync``.
     """
 
     __signature__: OptionsSignature = OptionsSignature(
@@ -61,9 +61,9 @@ class FileBackend(CacheBackend):
         """Make a backend; nothing is opened yet.
 
         Args:
-            cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
+            cache_name: path of a directory, ``~`` allowed; if there is none, it is made for this user alone.
             use_temp: put it in the directory for temporary files, unless the path is absolute.
-            autoclose: close what is open when a session that uses the backend is closed.
+            autoclose: close the store when a session that uses the backend is closed.
             kwargs: further options, each with a docstring of its own.
 
         Raises:
@@ -79,8 +79,8 @@ class FileBackend(CacheBackend):
 class FileCache(StackCache):
     """A storage in the files below a directory.
 
-    ``max_bytes`` (1 GiB by default) and ``max_entries`` are kept nearly, since nothing but a look tells what other
-    processes write.
+    ``max_bytes`` (1 GiB by default) and ``max_entries`` are kept approximately, since files of other processes are
+    counted only now and then.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
@@ -91,10 +91,9 @@ class FileCache(StackCache):
         """Make a storage; nothing is opened yet.
 
         Args:
-            cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
+            cache_name: path of a directory, ``~`` allowed; if there is none, it is made for this user alone.
             use_temp: put it in the directory for temporary files, unless the path is absolute.
-            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
-                are passed over.
+            kwargs: further options, each with a docstring of its own; options that only a backend uses are ignored.
 
         Raises:
             TypeError, ConfigurationError: as `FileBackend`.
@@ -107,7 +106,7 @@ class FileCache(StackCache):
 
     @property
     def cache_dir(self) -> str:
-        """The path of the directory; before it is used, and if it is not absolute, a look at the file system."""
+        """The absolute path of the directory; reads the file system if a relative path has not been resolved yet."""
         return self._store.place.path
 
     async def paths(self) -> AsyncGenerator[str]:
@@ -127,16 +126,16 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """A store for the options given, and what is around it; nothing is opened yet.
+    """Make a stack around a store for the given options; nothing is opened yet.
 
     Args:
-        body_bytes: tells how large the body of a response may be that is stored.
+        body_bytes: returns the size of the largest body that is stored.
     """
     refuse_unusable(options)
     fsync = options.get("fsync", False)
     if not isinstance(fsync, bool):
         raise ConfigurationError(f"fsync={fsync!r}: use True or False")
-    name = os.path.basename(os.path.normpath(cache_name))  # a directory that is moved keeps it
+    name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
     codec = codec_of(options, name, "files")
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
     serializer = options.get("serializer")

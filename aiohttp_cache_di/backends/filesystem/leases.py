@@ -1,7 +1,6 @@
-"""Leases across processes: locks that the kernel drops with the process that holds them (`disk.leases`), else files.
+"""Leases across processes: locks that the kernel releases with the process that holds them (`disk.leases`), or files.
 
-Where the file system has no such locks, a file that is created exclusively is the lease; it bears the time at which it
-ends.
+On file systems without such locks, a lease is a file that is created exclusively and holds the time at which it ends.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Leases:
     """The leases of one store, for its threads.
 
     Args:
-        tree: where the files are.
+        tree: the cache's directories.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -48,29 +47,29 @@ class Leases:
         """
         try:
             return self._kind.acquire(name, ttl_s)
-        except NoLocksError:  # of the file system
+        except NoLocksError:  # the file system has none
             self._kind = self._files
             return self._kind.acquire(name, ttl_s)
 
     def renew(self, name: str, ttl_s: float) -> bool:
-        """Hold a lease for *ttl_s* from now on; False where it is held no more. Raises as `acquire` does."""
+        """Extend a lease to *ttl_s* seconds from now; False if it is no longer held. Raises as `acquire` does."""
         return self._kind.renew(name, ttl_s)
 
     def release(self, name: str) -> None:
-        """Give a lease back, if it is held here."""
+        """Release a lease, if it is held here."""
         self._kind.release(name)
 
     def close(self) -> None:
-        """Give all leases back."""
+        """Release all leases."""
         self._kind.close()
 
     def forget(self) -> None:
-        """Be without any: they are a parent process's, which has the same open file."""
+        """Forget all leases in a forked child: they belong to the parent, which has the same open file."""
         self._kind.forget()
 
 
 class _LockFile(Descriptor):
-    """The file of locks, open; its times are by the clock that machines share."""
+    """The open file of locks; its times are POSIX times, since several machines may share it."""
 
     __slots__ = ()
 
@@ -99,7 +98,7 @@ class _Locks(LockedLeases[_LockFile]):
         return time.time()
 
     def opened(self, file: _LockFile | None) -> _LockFile:
-        """The file, made if need be; another user's is removed."""
+        """The file, made if necessary; another user's is removed."""
         if file is not None and not file.is_deleted:
             return file
         root = self._tree.made_root()
@@ -110,13 +109,13 @@ class _Locks(LockedLeases[_LockFile]):
                     return file
             with suppress(FileNotFoundError):
                 root.unlink(LOCK_FILE)
-        raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")
+        raise PermissionError(errno.EACCES, f"{LOCK_FILE} is repeatedly made by another user")
 
 
 class _LeaseFiles:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._held: dict[str, float] = {}  # until when, by the clock that machines share
+        self._held: dict[str, float] = {}  # POSIX times at which they end
 
     def acquire(self, name: str, ttl_s: float) -> bool:
         leaf, file = self._tree.made_leaf(name), f"{name}.lease"
@@ -126,9 +125,9 @@ class _LeaseFiles:
                 write_file(leaf, file, [_END.pack(until)])
                 self._held[name] = until
                 return True
-            if not _is_over(leaf, file):
+            if not _has_expired(leaf, file):
                 break
-            # Of two processes that find it so, both may get the lease: then both fetch, which is all that it costs.
+            # Two processes that do this at once may both get the lease; then both fetch, and nothing worse happens.
             with suppress(FileNotFoundError):
                 leaf.unlink(file)
         return False
@@ -163,11 +162,11 @@ class _LeaseFiles:
         self._held = {}
 
 
-def _is_over(leaf: Directory, file: str) -> bool:
+def _has_expired(leaf: Directory, file: str) -> bool:
     try:
         data, status = read_file(leaf, file, range(_END.size, _END.size + 1))
     except (FileNotFoundError, PermissionError):
         return True
-    if not data:  # it is another user's, or its process has died, or is about to write it
+    if not data:  # another user's file, or one whose process has died or is just writing it
         return not is_believed(status.st_uid) or time.time() - status.st_mtime > 1
     return not time.time() < _END.unpack(data)[0]

@@ -1,4 +1,4 @@
-"""A few threads that do what touches files, so that no event loop does."""
+"""A few threads that work on files, so that no event loop waits for the file system."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 THREAD_NAME: Final = "aiohttp-cache-files"
 KEPT_BYTES: Final = 900 * 1024
-"""That a thread takes and lets go of once, as any program does that has read as much.
+"""The size of a block that each thread allocates and frees when it starts, so that the C library keeps more memory.
 
-Most C libraries give memory at the end of a heap back to the system where it is twice as much as the largest piece that
-was let go of, and from 128 KiB on before. The bodies of a batch would lie in new pages each time, and a page takes a
-thread as long as an eighth of a file. There are two batches at a time: one that is read, and one that is being used.
+Most C libraries return the end of a heap to the system when it exceeds twice the largest block that was freed so far,
+or 128 KiB before that. Without this block the bodies of each batch would lie in new pages, and getting a page takes an
+eighth of the time of reading a file. Two batches are in memory at a time: one being read, and one being used.
 """
-POLL_S: Final = 0.001  # not all jobs have a caller who hears of their end
+POLL_S: Final = 0.001  # polled, since not all jobs have a future
 
 
 class _Job:
-    """Something to do, and the future that tells what comes of it, if any does."""
+    """A call, and the future that gets its outcome, if there is one."""
 
     __slots__ = ("call", "future", "undo")
 
@@ -46,13 +46,14 @@ class _Job:
 
 
 class Pool:
-    """Threads that begin when there is something to do, and never keep a program from ending.
+    """Daemon threads, started when they are needed, which do not keep a program from ending.
 
-    One pool serves all event loops. A job goes on when its caller has gone; one that has not begun by then is left.
-    A thread is begun only when the others are busy: what is read in turn is read by one, whose memory is warm.
+    One pool serves all event loops. When a caller is cancelled, a job that has begun goes on, and one that has not is
+    skipped. A thread is started only when the others are busy, so that jobs in sequence run in one thread, with its
+    memory in the processor's cache.
 
     Args:
-        size: how many threads there are at most.
+        size: the largest number of threads.
     """
 
     def __init__(self, size: int) -> None:
@@ -60,17 +61,17 @@ class Pool:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forget all threads and jobs, which are a parent process's."""
+        """Start without threads and jobs: at first, and in a forked child, where they belong to the parent."""
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._unfinished: set[_Job] = set()
-        self._errands: deque[_Job] = deque()
+        self._posted: deque[_Job] = deque()
         self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
         self._guard = threading.Lock()
 
     def run(self, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
-        """Do *call* in a thread; where its caller has left by the time it is done, do *undo* with its result.
+        """Run *call* in a thread; if its caller is cancelled before it is done, call *undo* with its result.
 
         Raises:
             RuntimeError: there is no thread, and none can be started.
@@ -79,7 +80,7 @@ class Pool:
         if self._latest() is not loop:
             self._loops.add(loop)
             self._latest = weakref.ref(loop)
-        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._errands)):
+        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._posted)):
             with self._guard:
                 self._start(self.size)
         future: asyncio.Future[T] = loop.create_future()
@@ -89,25 +90,25 @@ class Pool:
         return future
 
     def post(self, call: Callable[[], object]) -> None:
-        """Do *call* in a thread some time, whatever comes of it; from anywhere, a destructor too.
+        """Run *call* in a thread later, and ignore its outcome; may be called from anywhere, even from a destructor.
 
         Raises:
-            RuntimeError: the program is at its end.
+            RuntimeError: the interpreter is shutting down.
         """
-        if sys.is_finalizing():  # Before CPython 3.12 a thread that is started then is waited for without end.
+        if sys.is_finalizing():  # before CPython 3.12, starting a thread then waits for ever
             raise RuntimeError("no thread can be started while the interpreter ends")
         job = _Job(call)
         self._unfinished.add(job)
-        self._errands.append(job)
-        try:  # what the caller asks for next has a thread come, and the loop out of its way
+        self._posted.append(job)
+        try:  # not at once: the caller's next job may wake a thread, which would compete with the loop now
             asyncio.get_running_loop().call_soon(self._wake)
         except RuntimeError:  # there is no loop
             self._wake()
 
     def _wake(self) -> None:
-        if self._errands:
+        if self._posted:
             self._queue.put(_Job(bool))
-        if not self._threads and self._guard.acquire(blocking=False):  # a destructor may have interrupted a start
+        if not self._threads and self._guard.acquire(blocking=False):  # held if a destructor has interrupted a start
             try:
                 with suppress(RuntimeError):  # the next job tries again
                     self._start(1)
@@ -115,16 +116,16 @@ class Pool:
                 self._guard.release()
 
     async def finish(self, within_s: float) -> None:
-        """Wait until what is asked for by now is done, *within_s* at most.
+        """Wait until the jobs that were submitted so far are done, *within_s* seconds at most.
 
-        That is the running loop's jobs, those whose callers have gone included, and all that was posted: what that
-        removes would else stay, where the program ends next.
+        These are the running loop's jobs, including those of cancelled callers, and all that were posted: they remove
+        files, which would otherwise stay if the program ends next.
         """
         loop = asyncio.get_running_loop()
         jobs = {job for job in self._unfinished.copy() if job.future is None or job.future.get_loop() is loop}
         if jobs:
             with suppress(RuntimeError):  # there is no thread, and none can be started
-                # Not in the loop, whose clock a test may have stopped.
+                # Polled in a thread: a test may have frozen the loop's clock.
                 await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
         self._loops.discard(loop)
         self._latest = lambda: None
@@ -142,12 +143,12 @@ class Pool:
 
     @property
     def is_shared(self) -> bool:
-        """Whether another loop that is open has use for the threads."""
+        """Whether another open loop has used the threads."""
         running = asyncio.get_running_loop()
         return any(not (loop is running or loop.is_closed()) for loop in list(self._loops))
 
     def stop(self) -> None:
-        """Let the threads end once the jobs are done."""
+        """End the threads after the jobs that are queued."""
         with self._guard:
             queue, threads = self._queue, self._threads
             self._queue, self._threads = SimpleQueue(), []
@@ -159,7 +160,7 @@ class Pool:
             thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # as one more than the system allows
+            except RuntimeError:  # the system allows no more threads
                 if not self._threads:
                     raise
             else:
@@ -170,11 +171,11 @@ class Pool:
         while (job := queue.get()) is not None:
             with suppress(IndexError):
                 while True:
-                    self._do(self._errands.popleft())
-            self._do(job)
-            del job  # or a body would stay in memory until the next one
+                    self._run_job(self._posted.popleft())
+            self._run_job(job)
+            del job  # else a body would stay in memory until the next job
 
-    def _do(self, job: _Job) -> None:
+    def _run_job(self, job: _Job) -> None:
         future, result, error = job.future, None, None
         if future is not None and future.cancelled():
             job.undo = None

@@ -1,4 +1,4 @@
-"""The secret that a cache keeps for itself, in a file beside the records."""
+"""The secret that a cache generates for itself, in a file beside the records."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TRIES: Final = 3
 
 
 def kept_secret(tree: Tree) -> bytes | None:
-    """The secret that is kept; None where there is none, what is none, or another user's. Raises StorageError."""
+    """The secret in the file; None if there is no file, or it is not valid or another user's. Raises StorageError."""
     root = tree.root()
     return None if root is None else _kept_in(root)
 
 
 def keep_secret(tree: Tree, proposed: bytes) -> bytes:
-    """The secret that is kept by now: *proposed*, if there is none yet.
+    """The secret in the file, after writing *proposed* if there was none.
 
     Raises:
         StorageError, OSError: it cannot be written.
@@ -37,7 +37,7 @@ def keep_secret(tree: Tree, proposed: bytes) -> bytes:
     try:
         write_file(root, name, [proposed])
         for _ in range(TRIES):
-            # A link replaces nothing: of many processes that come at once, one is the first.
+            # A hard link replaces nothing, so that only one of several processes succeeds.
             with suppress(FileExistsError):
                 root.link(name, KEPT_IN)
             found = _kept_in(root)
@@ -45,7 +45,7 @@ def keep_secret(tree: Tree, proposed: bytes) -> bytes:
                 return found
             with suppress(FileNotFoundError):
                 root.move(KEPT_IN, temporary_name(KEPT_IN, "aside"))
-        raise FileExistsError(f"{KEPT_IN} is replaced again and again")
+        raise FileExistsError(f"{KEPT_IN} is repeatedly replaced")
     finally:
         with suppress(OSError):
             root.unlink(name)

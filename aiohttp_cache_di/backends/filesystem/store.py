@@ -1,4 +1,4 @@
-"""Files as a store."""
+"""A directory of files as a store."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ __all__ = ["FileStore"]
 T = TypeVar("T")
 
 BATCH: Final = 64
-THREADS: Final = 2  # for reading, and as many for writing: a disk that is busy with writes holds up no hit
-FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
+THREADS: Final = 2  # for reading, and as many for writing, so that slow writes delay no hit
+FINISH_WITHIN_S: Final = 1.0  # the time that the engine gives its own tasks, too
 
 
 class FileStore:
-    """Records in files, below one directory, for any number of processes.
+    """Records in files below one directory, for any number of processes.
 
     Args:
         place: the directory.
-        codec: makes frames of items.
-        bounds: what the files may take; kept approximately, see `keeper`.
-        fsync: have the disk keep each record before it counts as written.
-        value_bytes: tells the size beyond which no body is written, and none is read.
+        codec: encodes and decodes items.
+        bounds: limits of size and number of entries; kept approximately, see `keeper`.
+        fsync: call fsync for each record before it counts as written.
+        value_bytes: returns the size of the largest body that is read into memory or written from it.
     """
 
     limits: Limits = Limits(batch=BATCH, parallel=THREADS)
@@ -89,68 +89,68 @@ class FileStore:
 
     @property
     def where(self) -> str:
-        """The path of the directory, as far as it is known without a look at the file system."""
+        """The path of the directory if it has been resolved, else its name as given."""
         return self.place.known_path
 
     @property
     def secrets(self) -> Collection[str]:
-        """A directory has none."""
+        """None: a path holds no credentials."""
         return ()
 
     def path_of(self, key: str) -> str:
-        """The path of the file that has the entry under *key*, or would have it."""
+        """The path of the file for the entry under *key*, whether it exists or not."""
         name = name_of(key)
         return os.path.join(self.place.path, leaf_of(name), name)
 
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, all in one hop to a thread."""
+        """Look all *keys* up in one job of a thread."""
         found = await self._readers.run(partial(self._look_up, keys))
-        self._tell_of_loss()
+        self._report_loss()
         return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*, one after the other in one hop to a thread."""
+        """Store *records*, one after the other in one job of a thread."""
         self._tidying.is_closing = False
         try:
             written = await self._writers.run(partial(self._keep_all, records))
-        finally:  # what has expired may be what has left no room
+        finally:  # also after an error: the disk may be full, and eviction makes room
             self._tidying.go_on()
-        self._tell_of_loss()
+        self._report_loss()
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*."""
+        """Delete *keys*."""
         await self._writers.run(partial(self._drop_all, keys))
 
     def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records, directory by directory."""
+        """Iterate over all records, directory by directory."""
         return self._steps(rows(self._tree, self._codec, self._known, self._bodies.mention, items=items))
 
     def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
-        """Find records by their entries' files; bodies that are in files of their own are not read."""
+        """Find records by the files of their entries; bodies in files of their own are not read."""
         return self._steps(info_rows(self._tree, self._codec, wanted))
 
     async def usage(self) -> Usage:
-        """Count what the files take."""
+        """The number of records and the size of their files, by reading all heads."""
         entries = total = 0
         async for step in self._steps(sizes(self._tree)):
             entries, total = entries + len(step), total + sum(step)
         return Usage(entries, total, total)
 
     async def clear(self) -> None:
-        """Drop all records; what is not ours stays."""
+        """Delete all records, and no other files."""
         await self._drop_where(None)
 
     async def close(self) -> None:
-        """Finish what was begun, and close what is open unless another loop uses it."""
+        """Finish the jobs that were begun; release leases and directories unless another loop uses the store."""
         self._tidying.is_closing = True
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
             return
-        self._readers.run(self._let_go)
+        self._readers.run(self._release_all)
         await self._readers.finish(FINISH_WITHIN_S)
         for pool in self._pools:
             pool.stop()
@@ -159,35 +159,35 @@ class FileStore:
 
     @property
     def largest_body_bytes(self) -> int | None:
-        """A body that leaves no room for anything else may be kept; a larger one may not."""
+        """The size of the largest body: one that takes all of ``max_bytes``; None for any size."""
         return self._bounds.max_bytes
 
     def spool(self, key: str) -> FileSpool:
-        """Begin a body: its file is made when there is something to be written."""
+        """Begin a body; its file is created with the first write."""
         self._tidying.is_closing = False
         growing = Growing(self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
         return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
-        """Whether *body* is a whole one of this store."""
+        """Whether *body* is a complete body in a file of this store."""
         return isinstance(body, BodyFile) and body.bodies is self._bodies
 
     # ---- Keeping, Expiring, Touching
 
     async def kept_secret(self) -> bytes | None:
-        """The secret that is kept in a file of its own."""
+        """The secret in the file for it; None if there is none."""
         return await self._readers.run(partial(kept_secret, self._tree))
 
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret that is kept by now; *proposed*, if there is none."""
+        """Store *proposed* unless there is a secret already; return the one that is stored then."""
         return await self._writers.run(partial(keep_secret, self._tree, proposed))
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*."""
+        """Delete the records that have expired at *now*."""
         return await self._drop_where(lambda head: head.until <= now)
 
     def touch(self, key: str) -> None:
-        """Note that a copy of *key* was used; written down with the next record."""
+        """Record a use of *key*, for eviction; written to its file together with the next record."""
         self._known.touch(key)
 
     # ---- Leasing
@@ -195,26 +195,27 @@ class FileStore:
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key*.
 
-        It is held for *ttl_s*, unless it is renewed or given back before, or its process ends.
+        The lease ends after *ttl_s* seconds, or earlier if it is released or the process ends, or later if it is
+        renewed.
         """
-        return await self._undone(key, lambda: self._lease(name_of(key), ttl_s))
+        return await self._released_if_cancelled(key, lambda: self._lease(name_of(key), ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
-        found = await self._undone(key, partial(self._look_or_lease, key, ttl_s))
-        self._tell_of_loss()
+        """Look *key* up, and take its lease if nothing is found, in one job of a thread; None if leases fail."""
+        found = await self._released_if_cancelled(key, partial(self._look_or_lease, key, ttl_s))
+        self._report_loss()
         return found
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for longer."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
         return await self._readers.run(partial(self._leases.renew, name_of(key), ttl_s))
 
     async def release(self, key: str) -> None:
-        """Give the lease on *key* back."""
+        """Release the lease on *key*."""
         await self._readers.run(partial(self._leases.release, name_of(key)))
 
-    async def _undone(self, key: str, ask: Callable[[], T]) -> T:
-        """The answer of *ask* in a thread; the lease on *key* that it may be goes back where the caller has left."""
+    async def _released_if_cancelled(self, key: str, ask: Callable[[], T]) -> T:
+        """Run *ask* in a thread; if the caller is cancelled, release the lease on *key* that it may have taken."""
 
         def undo(answer: T) -> None:
             if isinstance(answer, Lease) and answer:
@@ -224,13 +225,13 @@ class FileStore:
         try:
             return await asking
         except asyncio.CancelledError:
-            if not asking.cancelled() and asking.exception() is None:  # the answer was on its way
+            if not asking.cancelled() and asking.exception() is None:  # the answer had arrived before
                 self._readers.run(partial(undo, asking.result()))
             raise
 
     # ---- in the threads
 
-    def _let_go(self) -> None:
+    def _release_all(self) -> None:
         self._leases.close()
         self._tree.close()
 
@@ -271,7 +272,7 @@ class FileStore:
                 written[record.key] = 0
         failures = [each for each in written.values() if isinstance(each, StorageError)]
         if len(failures) == len(written) and all(isinstance(each.__cause__, OSError) for each in failures):
-            raise failures[0]  # it is the file system that fails, and may work again
+            raise failures[0]  # the file system fails, so the whole call does and may be repeated
         return [written[record.key] for record in records]
 
     def _keep(self, record: Record) -> None:
@@ -284,7 +285,7 @@ class FileStore:
         filed = None if body is None else body.filed
         packed = pack(item, record.key, record.until, self._codec, filed)
         if len(packed.body) > self._known.value_bytes():
-            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
+            raise StorageError(f"a body of {len(packed.body)} bytes is larger than this cache stores")
 
         def write(leaf: Directory) -> Seen | None:
             place = None if body is None else partial(self._bodies.place, body, leaf, name)
@@ -295,9 +296,9 @@ class FileStore:
             before = self._tree.in_leaf(name, write)
         except BaseException:
             if body is not None:
-                body.is_placed = was_placed  # if it was not, its last reader looks for an entry that tells of it
+                body.is_placed = was_placed  # if False, the file is removed with its last reader unless an entry has it
             raise
-        self._known.is_new_use(name)  # as good as one
+        self._known.is_new_use(name)  # the write has set the file's time, so it counts as a use
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
@@ -318,9 +319,9 @@ class FileStore:
 
     def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:
         name = name_of(key)
-        try:  # before the look, which is so the only one: most likely there is nothing
+        try:  # leased before the look-up, so that one look-up is enough: a miss is the likely outcome
             is_granted = self._leases.acquire(name, ttl_s)
-        except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
+        except (OSError, StorageError):  # such as a read-only file system: entries can still be read
             is_granted = None
         item = self._read(key, name)
         if item is None:
@@ -329,7 +330,7 @@ class FileStore:
             self._leases.release(name)
         return Found(item)
 
-    def _tell_of_loss(self) -> None:
+    def _report_loss(self) -> None:
         if self._tree.losses != self._losses:
             self._losses = self._tree.losses
             self.events.lost()
@@ -337,7 +338,7 @@ class FileStore:
     # ---- in steps
 
     async def _steps(self, walk: Iterator[T]) -> AsyncIterator[T]:
-        """What *walk* gives, with a hop to a thread for each step of it."""
+        """Iterate over *walk*, each step in a thread."""
         while (step := await self._writers.run(lambda: next(walk, None))) is not None:
             yield step
 
@@ -345,7 +346,7 @@ class FileStore:
         return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])
 
     def after_fork(self) -> None:
-        """Be without threads, locks and leases, which are the parent process's."""
+        """Forget threads, locks and leases in a forked child: they belong to the parent."""
         self._readers.begin_anew()
         self._writers.begin_anew()
         self._bodies.after_fork()

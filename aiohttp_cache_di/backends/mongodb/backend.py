@@ -1,4 +1,4 @@
-"""What users see of MongoDB: a backend, and a storage by itself."""
+"""The public classes: a backend that stores responses in MongoDB, and a storage by itself."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ COLLECTION: Final = "responses"
 class MongoDBBackend(CacheBackend):
     """A backend that keeps responses in MongoDB (4.4 or later), for any number of processes and machines.
 
-    It takes the options of every backend (`CacheOptions`), of copies in memory, see `MongoDBCache`, and the arguments
-    of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
+    It takes the options of every backend (`CacheOptions`), those of copies in memory (see `MongoDBCache`), and the
+    arguments of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
@@ -45,8 +45,8 @@ class MongoDBBackend(CacheBackend):
 
         Args:
             cache_name: name of the database.
-            connection: a ``pymongo.AsyncMongoClient`` to be used in place of one of our own: in its own event loop
-                alone, and it is never closed here.
+            connection: a ``pymongo.AsyncMongoClient`` to use instead of making one; only in its own event loop, and it
+                is never closed here.
             kwargs: further options, each with a docstring of its own.
 
         Raises:
@@ -62,9 +62,9 @@ class MongoDBBackend(CacheBackend):
 class MongoDBCache(StackCache):
     """A storage in a collection of MongoDB.
 
-    What the collection may weigh is a matter of the server, so ``max_entries`` and ``max_bytes`` are of no effect here.
-    With ``near_tier_s`` a replica set tells at once when an entry changes of which there is a copy (a change stream); a
-    server by itself does not, and the seconds alone bound how old a copy is.
+    The size of the collection is not bounded: ``max_entries`` and ``max_bytes`` have no effect here. With
+    ``near_tier_s`` a replica set reports changed entries at once (a change stream); with a standalone server the
+    seconds alone bound the age of copies.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
@@ -82,8 +82,7 @@ class MongoDBCache(StackCache):
             db_name: name of the database.
             collection_name: name of the collection.
             connection: see `MongoDBBackend`.
-            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
-                are passed over.
+            kwargs: further options, each with a docstring of its own; options that only a backend uses are ignored.
 
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
@@ -102,10 +101,10 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """A store for the options given, and what is around it.
+    """Make a stack around a store for the given options.
 
     Args:
-        body_bytes: tells how large the body of a response may be that is stored.
+        body_bytes: returns the size of the largest body that is stored.
     """
     codec = codec_of(options, db_name, collection_name)
     store = _store_class()(
@@ -127,4 +126,4 @@ def _store_class() -> type[MongoDBStore]:
 
 
 with suppress(MissingDependencyError):
-    _store_class()  # now, rather than in an event loop: to import is to read files
+    _store_class()  # now, rather than in an event loop, since importing reads files

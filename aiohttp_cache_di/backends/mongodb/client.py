@@ -1,4 +1,4 @@
-"""The way to a MongoDB server: a driver's client for each event loop, made from one set of options."""
+"""The driver's clients for a MongoDB server: one for each event loop, made from one set of options."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect
 DEFAULTS: Final[Mapping[str, int]] = {
     "socketTimeoutMS": 10_000,  # callers wait far shorter
     "serverSelectionTimeoutMS": 5_000,
-    "retryWrites": False,  # what matters is written until it is; DocumentDB and Cosmos DB refuse writes that are marked
+    "retryWrites": False,  # the stack repeats failed writes; DocumentDB and Cosmos DB refuse retryable writes
 }
-CLOSE_WITHIN_S: Final = 0.5  # for telling the server that its sessions are over, which it finds out by itself too
-
-# Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
+CLOSE_WITHIN_S: Final = 0.5  # for ending sessions on the server, which also expire by themselves
+# Dates as numbers, even with a user's client: no year is out of range, and no datetime objects are made.
 _CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
 class Connection(OfLoop):
-    """What one event loop has of a server.
+    """One event loop's client of a server, and the parts that use it.
 
     Args:
-        client: of this loop.
-        collection: where the records are.
+        client: the loop's client.
+        collection: the collection of the records.
         is_lent: the client belongs to the user, who closes it.
     """
 
@@ -51,16 +50,17 @@ class Connection(OfLoop):
         super().__init__()
         self.collection = collection
         self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
-        """The same, for leases: one that is lost with its server costs a fetch, a wait for others would cost each."""
+        """The collection with write concern 1, for leases: waiting for replicas costs more than losing a lease."""
         self.clock: ServerClock = ServerClock(collection.database, self.calls)
         self.indexing: asyncio.Task[None] | None = None
-        """Makes the index by which the server drops what has expired."""
+        """The task that makes the TTL index."""
         self.watching: asyncio.Task[None] | None = None
+        """The task that reads the change stream."""
         self._client = client
         self._is_lent = is_lent
 
     async def close(self) -> None:
-        """End what runs in the background, and the client unless it is lent."""
+        """End the background tasks, and close the client unless it is lent."""
         if self.watching is not None:
             await end(self.watching)
         await self.calls.finish()
@@ -78,7 +78,7 @@ class Server:
     Args:
         db_name: name of the database.
         collection_name: name of the collection.
-        connection: a client that is used as it is, in its own loop alone, and never closed here.
+        connection: a user's client, which is used only in its own loop and never closed here.
         options: arguments of ``pymongo.AsyncMongoClient``.
 
     Raises:
@@ -95,14 +95,16 @@ class Server:
         self._options = options
         self._names = db_name, collection_name
         self.collection_name: str = f"{db_name}.{collection_name}"
-        self.where: str = "a client of the user's" if connection is not None else _shown(options.get("host"))
+        self.where: str = (
+            "a client of the user's" if connection is not None else _without_credentials(options.get("host"))
+        )
         _check_names(db_name, collection_name)
         _check(options)
 
     async def connect(self) -> Connection:
         """Make the client of the running loop; it connects when it is first used."""
         client = self._lent
-        if client is None:  # in a thread, since it reads the files of certificates
+        if client is None:  # in a thread, since it reads files of certificates
             client = await asyncio.to_thread(self._make)
         return Connection(client, self._collection(client), is_lent=self._lent is not None)
 
@@ -115,24 +117,24 @@ class Server:
 
 
 def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds unless *options* or an address tell: how long a server may be silent or not be there, for example."""
-    said = " ".join((*options, *_hosts(options.get("host")))).lower()
-    told = set(re.findall(r"\w*timeoutms|retrywrites", said))
-    if "timeoutms" in told:  # which goes for all
-        told |= {"sockettimeoutms", "serverselectiontimeoutms"}
-    return {name: value for name, value in DEFAULTS.items() if name.lower() not in told}
+    """Those of `DEFAULTS` that neither *options* nor an address set."""
+    text = " ".join((*options, *_hosts(options.get("host")))).lower()
+    given = set(re.findall(r"\w*timeoutms|retrywrites", text))
+    if "timeoutms" in given:  # it replaces the other timeouts
+        given |= {"sockettimeoutms", "serverselectiontimeoutms"}
+    return {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    """Find out now whether the driver takes *options*; no message of an error repeats a password.
+    """Check that the driver accepts *options*; no error message repeats a password.
 
-    A client is not made for it: that looks into files, and the caller may be in an event loop.
+    No client is made for that, since it would read files, and the caller may be in an event loop.
     """
     refuse_unknown("MongoDBBackend", dict.fromkeys(options.keys() & {"uri", "url"}), ("host",))
     try:
         for address in _hosts(options.get("host")):
             if "://" in address:
-                # A name that has to be looked up (mongodb+srv) is none of today's business.
+                # Without the DNS look-up of mongodb+srv.
                 uri_parser.parse_uri(address.replace("mongodb+srv://", "mongodb://", 1), warn=False)
         for name in options.keys() - NAMED:
             common.validate(name, options[name])
@@ -150,7 +152,7 @@ def _check(options: Mapping[str, Any]) -> None:
 
 
 def _check_names(database: str, collection: str) -> None:
-    """Refuse what the driver would refuse, or the server."""
+    """Refuse names that the driver or the server would refuse."""
     if not database or set(database) & set('/\\. "$\0') or len(database.encode()) >= 64:
         raise ConfigurationError(
             f"{database!r} is no name of a MongoDB database: no dots, slashes, spaces, quotes or $"
@@ -164,6 +166,6 @@ def _hosts(host: object) -> list[str]:
     return list(map(str, hosts))
 
 
-def _shown(host: object) -> str:
+def _without_credentials(host: object) -> str:
     """The address without user, password and options."""
     return ",".join(re.sub(r"(?<=//)[^/?]*@|[?].*", "", each) for each in _hosts(host))

@@ -1,4 +1,4 @@
-"""The time by a server's clock: every process that leases has it from there, however wrong its own clock is."""
+"""The time of the server's clock, by which all processes time their leases, however wrong their own clocks are."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ASK_EVERY_S: Final = 60.0
 
 
 class ServerClock:
-    """Knows how far a server's clock is from ours, within half of a round trip; asked now and then, by none who waits.
+    """The offset between the server's clock and ours, within half a round trip; measured again in the background.
 
     Args:
-        database: of the server; its codec gives dates as `DatetimeMS`.
-        calls: of the loop, that go on when their caller has gone.
+        database: a database of the server; its codec returns dates as `DatetimeMS`.
+        calls: the loop's calls, which go on when their callers are cancelled.
     """
 
     def __init__(self, database: AsyncDatabase[Document], calls: DetachedCalls) -> None:
         self._database = database
         self._calls = calls
-        self._ahead_ms: float | None = None  # of this process's monotonic clock, which is never set
+        self._ahead_ms: float | None = None  # relative to this process's monotonic clock, which is never adjusted
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = 0.0
 
@@ -38,7 +38,7 @@ class ServerClock:
         """Milliseconds since 1970.
 
         Raises:
-            PyMongoError: the server was not there when it was asked first.
+            PyMongoError: the first measurement has failed.
         """
         now = time.monotonic()
         if self._asking is None or (self._asking.done() and (self._ahead_ms is None or now >= self._due_at)):
@@ -55,13 +55,13 @@ class ServerClock:
 
     async def _ask(self) -> None:
         asked_at = time.monotonic()
-        told: object = None
+        local_time: object = None
         try:
             answer: Document = await self._database.command("hello", codec_options=self._database.codec_options)
-            told = answer.get("localTime")
+            local_time = answer.get("localTime")
         except OperationFailure:
-            pass  # one that does not say
+            pass  # the server does not tell its time: use ours
         now = time.monotonic()
-        told_ms = float(int(told)) if isinstance(told, DatetimeMS) else time.time() * 1000
-        at = (asked_at + now) / 2 if isinstance(told, DatetimeMS) else now
-        self._ahead_ms = told_ms - at * 1000
+        server_ms = float(int(local_time)) if isinstance(local_time, DatetimeMS) else time.time() * 1000
+        at = (asked_at + now) / 2 if isinstance(local_time, DatetimeMS) else now
+        self._ahead_ms = server_ms - at * 1000

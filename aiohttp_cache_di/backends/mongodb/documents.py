@@ -1,8 +1,8 @@
-"""Documents and updates of them: what stands in a collection, as pure functions.
+"""The documents of a collection, and filters and updates for them, as pure functions.
 
-A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and
-lease share it, so that one call of the server looks for the record or takes the lease, and another one writes the
-record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
+A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and lease
+share it, so that one call looks the record up or takes the lease, and another one writes the record and releases the
+lease. A lease on a key without a record is a document without ``v`` and ``f``.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ Document: TypeAlias = dict[str, Any]
 
 DOCUMENT_BYTES: Final = 16 * 1024 * 1024  # BSON document limit (maxBsonObjectSize), key and names included
 SPARE_BYTES: Final = 16 * 1024  # for the key and the other fields
-FAR_AT: Final = 253_402_300_800.0  # the year 10000: what is kept as long has no date
+FAR_AT: Final = 253_402_300_800.0  # the year 10000: records that expire later have no date
 
 
 class LeaseTerms(Struct, frozen=True):
-    """Whose a lease is, and how long it holds by the server's clock."""
+    """The owner's token of a lease, and the time at which it ends by the server's clock, in POSIX milliseconds."""
 
     token: str
     end_ms: int
 
 
 def name_of(key: str) -> str | bytes:
-    """The ``_id`` of *key*: itself, or bytes where UTF-8 cannot say it (a lone surrogate)."""
+    """The ``_id`` of *key*: itself, or bytes if UTF-8 cannot encode it (a lone surrogate)."""
     try:
         key.encode()
     except UnicodeEncodeError:
@@ -62,38 +62,38 @@ def name_of(key: str) -> str | bytes:
 
 
 def key_of(name: object) -> str:
-    """The key that has *name* for its ``_id``."""
+    """The key whose ``_id`` is *name*."""
     return name.decode("utf-8", "surrogatepass") if isinstance(name, bytes) else str(name)
 
 
 def date_of(at: float) -> DatetimeMS:
-    """The first millisecond that is not before *at* (POSIX time)."""
+    """The POSIX time *at* as a date, rounded up to milliseconds."""
     return DatetimeMS(math.ceil(max(at, 0.0) * 1000))
 
 
 def has_record(document: Document, now_ms: float) -> bool:
-    """Whether *document* is more than a lease, and not to be dropped by *now_ms*."""
+    """Whether *document* has a record that has not expired at *now_ms*."""
     until = document.get("until")
     return "f" in document and not (isinstance(until, DatetimeMS) and int(until) <= now_ms)
 
 
 class DocumentLayout:
-    """What stands where in a document; see `RowLayout`."""
+    """The fields of a document; see `RowLayout`."""
 
     def key_in(self, row: Document) -> str:
         """The key that *row* is for."""
         return key_of(row["_id"])
 
     def frame_in(self, row: Document) -> object:
-        """What stands in the place of the frame."""
+        """The frame, or another program's value in its place; None if there is none."""
         return row.get("v")
 
     def info_in(self, row: Document) -> Any:
-        """What is told of the record in *row*."""
+        """The info of the record in *row*."""
         return row.get("i")
 
     def has_record(self, row: Document, now_s: float) -> bool:
-        """Whether *row* is more than a lease, and not to be dropped by *now_s*."""
+        """Whether *row* has a record that has not expired at *now_s*."""
         return has_record(row, now_s * 1000)
 
     def leads_on(self, row: Document) -> bool:
@@ -101,16 +101,16 @@ class DocumentLayout:
         return bool(row["f"])
 
     def fits(self, record: Record, frame: bytes) -> bool:
-        """Whether MongoDB takes a document for *record*, which holds *frame*."""
+        """Whether the document for *record* with *frame* is within MongoDB's limit."""
         return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
 
 
 def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
-    """Write *record*.
+    """The upsert that writes *record*.
 
     Args:
-        token: of the owner whose lease is to be taken away with it. Where another has it by now, or it has ended, the
-            server finds a duplicate key.
+        token: the owner's token of the lease to release with it. If that lease has ended or passed to another process,
+            the server reports a duplicate key.
     """
     query: Document = {"_id": name_of(record.key)}
     fields: Document = {"v": frame, "f": leads_on(frame), "i": packed_info(record)}
@@ -125,42 +125,42 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
     return UpdateOne(query, {"$set": fields, "$unset": gone} if gone else {"$set": fields}, upsert=True)
 
 
-# ---- leases, in words that every server knows: some take no pipeline for an update
+# ---- leases, without update pipelines, which some servers do not support
 
 
 def making(lease: LeaseTerms) -> Document:
-    """An upsert that takes the lease where no document is, and changes none."""
+    """The update of an upsert that makes a document with the lease if there is none, and changes no existing one."""
     return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
 
 
 def if_free(key: str, now_ms: int) -> Document:
-    """The document of *key* unless it has a lease; as an upsert's query, that is a duplicate key."""
-    return {"_id": name_of(key), "l": {"$not": {"$gt": now_ms}}}  # true too where there is none
+    """The filter for the document of *key* without a lease; if it has one, an upsert reports a duplicate key."""
+    return {"_id": name_of(key), "l": {"$not": {"$gt": now_ms}}}  # also matches documents without the field
 
 
 def taking(lease: LeaseTerms) -> Document:
-    """An upsert that takes the lease; a document that was to go has to be `emptying` then."""
+    """The update of an upsert that takes the lease; apply `emptying` after that if the record has expired."""
     return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
 
 
 def unchanged(key: str, before: Document) -> Document:
-    """The document of *key*, if its time is that of *before*."""
+    """The filter for the document of *key* if its expiry is still that of *before*."""
     return {"_id": name_of(key), "until": before.get("until")}
 
 
 def emptying(lease: LeaseTerms) -> Document:
-    """Make a document whose record has expired, or that has none, one of the lease: the server does not drop it."""
+    """The update that removes an expired record and gives the document the lease's expiry, so that it is kept."""
     return {"$set": making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
 
 
 def renewing(key: str, lease: LeaseTerms) -> list[UpdateOne]:
-    """Let the lease hold for longer; it is held still if one of these finds a document."""
+    """The updates that extend the lease; it is still held if one of them matches a document."""
     ours = {"_id": name_of(key), "o": lease.token}
-    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # of a document that has no record
+    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # for a document without a record
     return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
 
 
 def giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:
-    """Take the lease on *key* away from *token*, and the document if there is no record in it; in this order."""
+    """The operations that release the lease of *token* on *key*: delete a document without a record, or else update."""
     ours = {"_id": name_of(key), "o": token}
     return [DeleteOne({**ours, "f": {"$exists": False}}), UpdateOne(ours, {"$unset": {"o": "", "l": ""}})]

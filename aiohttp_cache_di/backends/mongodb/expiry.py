@@ -1,4 +1,4 @@
-"""The TTL index by which the server drops what has expired."""
+"""The TTL index, by which the server deletes expired documents."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["ExpiryIndex"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-MAKE_EVERY_S: Final = 60.0  # as often as the server looks for what has expired
+MAKE_EVERY_S: Final = 60.0  # as often as the server looks for expired documents
 FIRST_WITHIN_S: Final = 1.0
-"""For a collection that is there, the server may wait for a member of its set that is down."""
+"""How long a first write waits for the index: the server may wait for a member of the replica set that is down."""
 
 
 class ExpiryIndex:
-    """Makes the index, again and again: a collection that was dropped comes back without it.
+    """Makes the index, again and again, since a collection that was dropped is made again without it.
 
     Args:
-        where: the server, as it is logged.
+        where: the name of the server in logs.
     """
 
     def __init__(self, where: str) -> None:
@@ -35,7 +35,7 @@ class ExpiryIndex:
         self._is_told = False
 
     async def make_first(self, here: Connection) -> None:
-        """Ask for the index unless that was done before, and wait for it, for a moment: before anything is written."""
+        """Make the index if that was never done, and wait for it up to `FIRST_WITHIN_S`; call it before each write."""
         if self._due_at < 0:
             if here.indexing is None or here.indexing.done():
                 self._begin(here)
@@ -45,7 +45,7 @@ class ExpiryIndex:
                     here.indexing.result()
 
     def make_again(self, here: Connection) -> None:
-        """Ask for it if that was long ago, which nothing waits for: when something has been written."""
+        """Make the index again in the background, at most every `MAKE_EVERY_S`; call it after each write."""
         if time.monotonic() >= self._due_at and (here.indexing is None or here.indexing.done()):
             self._begin(here)
 
@@ -56,7 +56,7 @@ class ExpiryIndex:
     async def _make(self, here: Connection) -> None:
         try:
             await here.collection.create_index("until", expireAfterSeconds=0)
-        except OperationFailure as exc:  # without the right, what has expired has to be dropped by walks
+        except OperationFailure as exc:  # such as a missing right: only `delete_expired` deletes expired records then
             if not self._is_told:
                 self._is_told = True
                 logger.warning("%s: no TTL index could be made (code %s): expired entries stay", self._where, exc.code)

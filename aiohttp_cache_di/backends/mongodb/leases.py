@@ -1,4 +1,4 @@
-"""Leases on keys: what is asked of the server, in one call where that is possible."""
+"""The operations on leases, each with one call to the server where that is possible."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = ["DocumentLeases"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-NO_LEASES: Final = "%s: this server's findAndModify makes no document (upsert): each process fetches for itself"
+NO_LEASES: Final = "%s: this server's findAndModify does not upsert: without leases, each process fetches for itself"
 
 
 class DocumentLeases:
-    """Asks for leases; see `RowLeases`."""
+    """Takes, renews and releases leases; see `RowLeases`."""
 
     async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key*."""
@@ -55,11 +55,11 @@ class DocumentLeases:
         except DuplicateKeyError:
             return Lease.REFUSED
         except AutoReconnect as exc:
-            row = await _after(exc, here, key)
+            row = await _document_after(exc, here, key)
             if row is None or row.get("o") != terms.token:
-                return Lease.REFUSED  # to be asked for again
+                return Lease.REFUSED  # the caller asks again
             return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
-        if before is None:  # nothing was there; or, as some servers tell it then, another is writing what is there
+        if before is None:  # there was no document; some servers also return this while another process writes one
             row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
             if has_record(row, now_ms):
                 return Lease.GRANTED_LATE
@@ -70,7 +70,7 @@ class DocumentLeases:
         return Lease.GRANTED
 
     async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
-        """The document of *key* with a record; else the answer to a request for the lease, if one was made."""
+        """The document of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
         terms, now_ms = await _terms(here, token, ttl_s)
         try:
             before = await _made(here, key, terms, now_ms)
@@ -80,30 +80,30 @@ class DocumentLeases:
                 return before
             free = {**unchanged(key, before), **if_free(key, now_ms)}
             return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
-        except DuplicateKeyError:  # there is a lease, and perhaps a record too
+        except DuplicateKeyError:  # another process has the lease; there may be a record, too
             row = await here.collection.find_one({"_id": name_of(key)})
             return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
         except (AutoReconnect, OperationFailure) as exc:
             if isinstance(exc, OperationFailure):
                 here.look_alone()
-            row = await _after(exc, here, key)
+            row = await _document_after(exc, here, key)
             return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
 
     async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
         terms, _ = await _terms(here, token, ttl_s)
         return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
 
     async def give_back(self, here: Connection, key: str, token: str) -> None:
-        """Give the lease on *key* back, unless it has passed to another process."""
+        """Release the lease on *key*, unless it has passed to another process."""
         await here.leasing.bulk_write(giving_back(key, token))
 
 
-async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
-    """The document of *key*, after a primary has gone that may have granted the lease.
+async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
+    """The document of *key*, read after a primary has gone that may have granted the lease.
 
     Raises:
-        PyMongoError: *exc*, where no server is there, or the one that is does not answer.
+        PyMongoError: *exc*, if no server can be found, or the server does not answer.
     """
     if isinstance(exc, (NetworkTimeout, ServerSelectionTimeoutError)):
         raise exc
@@ -111,9 +111,9 @@ async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | No
 
 
 async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
-    """The document of *key* if it has no lease; None where there was none, and one with the lease is made.
+    """The document of *key* if it has no lease; None if there was none and one with the lease was made.
 
-    Not by the driver's own method: what makes a server ready to be asked for the same again is another write of its.
+    Sent as a command, since the driver's method may send a retryable write, which costs the server another write.
     """
     collection = here.leasing
     asked: Document = {
@@ -126,12 +126,12 @@ async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> D
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
     before: Document | None = answer.get("value") or None
     if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
-        return await _there(here, key, terms)
+        return await _made_unreported(here, key, terms)
     return before
 
 
-async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
-    """As `_made`, from a server that does not say what it has made; some do nothing then, and say that it went well."""
+async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
+    """As `_made`, for servers that do not report the upsert; some report success but have made nothing."""
     row: Document | None = await here.collection.find_one({"_id": name_of(key)})
     owner = row and row.get("o")
     if owner is not None and owner != terms.token:
@@ -145,6 +145,6 @@ async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | No
 
 
 async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:
-    """A lease from now on, and the time, by the server's clock."""
+    """The terms of a lease that begins now, and the time, both by the server's clock."""
     now_ms = await here.clock.now_ms()
     return LeaseTerms(token, now_ms + max(1, round(ttl_s * 1000))), now_ms

@@ -1,4 +1,4 @@
-"""A MongoDB collection as a store: a document per key, dropped by the server when its time has come."""
+"""A MongoDB collection as a store: one document for each key, which the server deletes after it has expired."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["MongoDBStore"]
 
-PAGE: Final = 256  # documents of a page of a walk
-BATCH: Final = 128  # keys; one more is asked for, so that the server has no cursor left to be asked again
+PAGE: Final = 256  # documents in a page of a walk
+BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_KEY: Final = 11000
 
 
 class MongoDBStore(RowStore[Connection, Document]):
-    """Records in one collection, for any number of processes and machines; leases go by the server's clock.
+    """Records in one collection, for any number of processes and machines; leases are timed by the server's clock.
 
     Args:
         db_name: name of the database.
         collection_name: name of the collection.
-        codec: makes frames of items.
-        connection: a ``pymongo.AsyncMongoClient`` to be used, in its own loop alone; it is never closed here.
+        codec: encodes and decodes items.
+        connection: a user's ``pymongo.AsyncMongoClient``; used only in its own loop, and never closed here.
         options: arguments of ``pymongo.AsyncMongoClient``.
 
     Raises:
@@ -75,16 +75,16 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     @property
     def collection_name(self) -> str:
-        """The collection, with its database before a dot."""
+        """The full name of the collection: ``<database>.<collection>``."""
         return self._server.collection_name
 
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, all with one ``find``."""
+        """Look all *keys* up with one ``find``."""
         here = self._loops.now() or await self._loops.here()
         names = [name_of(key) for key in keys]
-        if len(names) == 1:  # by the shortest way that a server has
+        if len(names) == 1:  # the fastest plan of a server
             row = await here.calls.run(here.collection.find_one({"_id": names[0]}))
             rows = [row] if row is not None else []
         else:
@@ -93,26 +93,26 @@ class MongoDBStore(RowStore[Connection, Document]):
         return await self._answers(keys, rows)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys*, with one ``find`` that leaves the frames where they are."""
+        """For each key, whether its record leads on, with one ``find`` without frames; None if there is no record."""
         here = await self._loops.here()
         wanted = {"_id": {"$in": [name_of(key) for key in keys]}, "f": {"$exists": True}}
         finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
         return self._kinds(keys, await here.calls.run(finding.to_list()))
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*, and leases on them."""
+        """Delete *keys*, and leases on them."""
         here = await self._loops.here()
         await here.calls.run(here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}}))
 
     async def clear(self) -> None:
-        """Drop all documents; the collection and its index stay."""
+        """Delete all documents; the collection and its index stay."""
         here = await self._loops.here()
         await here.collection.delete_many({})
 
     # ---- Expiring
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*, rather than when the server looks next (each minute)."""
+        """Delete records that have expired at *now*, without waiting for the server, which does so every minute."""
         here = await self._loops.here()
         result = await here.collection.delete_many({"until": {"$lte": date_of(now)}, "f": {"$exists": True}})
         return result.deleted_count
@@ -120,9 +120,9 @@ class MongoDBStore(RowStore[Connection, Document]):
     # ---- Changing
 
     def on_change(self, listener: Listener) -> None:
-        """Tell *listener* of changes to any key, while the running loop has a connection.
+        """Call *listener* with keys that have changed, while the running loop has a connection.
 
-        A server without change streams (one that is no replica set) tells of none.
+        A server without change streams (a standalone server) reports no changes.
         """
         self._listeners.setdefault(asyncio.get_running_loop(), []).append(listener)
         here = self._loops.now()
@@ -155,7 +155,7 @@ class MongoDBStore(RowStore[Connection, Document]):
         return str((error.details or {}).get("codeName") or error.code or "")
 
     async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Document], None]:
-        """With one cursor, which the server forgets after ten idle minutes."""
+        """Pages from one cursor, which the server closes after ten idle minutes."""
         here = await self._loops.here()
         fields = {"f": 1, "until": 1, **({"v": 1} if items else {}), **({"i": 1} if infos else {})}
         async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
@@ -171,15 +171,15 @@ class MongoDBStore(RowStore[Connection, Document]):
                 yield page
 
     async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
-        """With one unordered ``bulk_write``, and one more for what two processes have made at once."""
+        """Write with one unordered ``bulk_write``, and a second one for duplicate keys."""
         await self._expiry.make_first(here)
         held = {key: here.held[key].token for key, (record, _) in frames.items() if record.leased and key in here.held}
         updates = {key: writing(*each, held.get(key)) for key, each in frames.items()}
         failed: dict[str, StorageError] = {}
         for is_last in (False, True):
             codes = await _failures(here, updates)
-            # A lease is not ours any more, and stays; or two processes have made a document at once: what comes second
-            # is what replaces it.
+            # Duplicate keys: our lease has ended or passed to another process, which keeps it; or two processes have
+            # made the document at once. Write once more without releasing a lease, which replaces the other record.
             left = [key for key, code in codes.items() if code == DUPLICATE_KEY and not is_last]
             for key in codes.keys() - left:
                 failed[key] = StorageError(f"MongoDB could not write an entry (code {codes[key]})")
@@ -191,7 +191,7 @@ class MongoDBStore(RowStore[Connection, Document]):
 
 
 async def _failures(here: Connection, updates: Mapping[str, Any]) -> dict[str, int | None]:
-    """Make *updates*, by key; tell the server's code for those that failed."""
+    """Run *updates*, by key; return the server's error code for each that failed."""
     try:
         await here.calls.run(here.collection.bulk_write(list(updates.values()), ordered=False))
     except BulkWriteError as exc:

@@ -1,4 +1,4 @@
-"""A change stream: what others write is heard of, where the server tells it."""
+"""A change stream, by which the server reports the writes of other processes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ __all__ = ["Listener", "watch"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[Collection[str] | None], None]
-"""Told of keys that have changed; None: any may have."""
-
+"""Called with keys that have changed; None: any may have."""
 NO_STREAMS: Final = frozenset({13, 59, 115, 303, 40324, 40573})
-"""We may not; the command or the stage is unknown, or refused; not a replica set."""
+"""Error codes: not authorized; the command or the stage is unknown or refused; not a replica set."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 10.0)  # before a lost stream is opened again
-CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its cursor is over, which it finds out by itself too
-
+CLOSE_WITHIN_S: Final = 1.0  # for closing the cursor on the server, which also expires by itself
 _CHANGES: Final[list[dict[str, Any]]] = [
-    # Taking or giving back a lease is no change of the record.
+    # Taking or releasing a lease does not change the record.
     {
         "$match": {
             "$or": [{"operationType": {"$ne": "update"}}, {"updateDescription.updatedFields.v": {"$exists": True}}]
@@ -37,16 +35,15 @@ _CHANGES: Final[list[dict[str, Any]]] = [
 
 
 async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
-    """Tell of changes until cancelled, and return where the server has no change streams.
+    """Report changes until cancelled; return if the server has no change streams.
 
-    One that refuses to open a stream again and again has none, whatever its code for that is.
-
-    Whenever the stream begins or is lost, any key may have changed. A task that runs this has to be cancelled until it
-    has ended: the driver first tells its server, which may be frozen.
+    A server that refuses several times in a row to open a stream counts as one without. When the stream begins or is
+    lost, any key may have changed. Cancel a task that runs this repeatedly until it has ended: the driver first closes
+    the cursor on the server, which may be frozen.
 
     Args:
-        collection: to be watched.
-        where: the server, as it is logged.
+        collection: the collection to watch.
+        where: the name of the server in logs.
         tell: called in the running loop.
     """
     failures = 0
@@ -64,7 +61,7 @@ async def watch(collection: AsyncCollection[Document], where: str, tell: Listene
                     await stream.close()
         except PyMongoError as exc:
             if isinstance(exc, OperationFailure) and (exc.code in NO_STREAMS or failures >= len(PAUSES_S)):
-                logger.info("%s has no change streams; copies of entries live for their time", where)
+                logger.info("%s has no change streams; copies are used for their lifetime", where)
                 return
             logger.info("%s: the change stream was lost (%s)", where, type(exc).__name__)
         tell(None)

@@ -1,8 +1,8 @@
-"""The options of MongoDB storages as type checkers and editors see them; nothing here is needed at run time.
+"""The options of MongoDB storages for type checkers and editors; nothing here is needed at run time.
 
-Those of the driver are the arguments of ``pymongo.AsyncMongoClient``, spelt as its documentation spells them, and a
-test compares the two. Which of them there are is for the driver that is installed to say; one that concerns what
-applications store is of no effect on the cache.
+The driver's options are the arguments of ``pymongo.AsyncMongoClient``, spelt as in its documentation; a test compares
+the two. At run time the installed driver decides which options exist. Options for the data of applications have no
+effect on the cache.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class MongoDBDriverOptions(TypedDict, total=False):
     port: int | None
     """TCP port where *host* has none. Default: 27017."""
     username: str | None
-    """User name, unless the address has it. Default: None."""
+    """User name, if it is not in the address. Default: None."""
     password: str | None
-    """Password, unless the address has it. Default: None."""
+    """Password, if it is not in the address. Default: None."""
     authSource: str
-    """Database that knows the user. Default: "admin"."""
+    """Database in which the user is defined. Default: "admin"."""
     authMechanism: str
-    """How the user logs in: "SCRAM-SHA-256", "MONGODB-X509", "MONGODB-AWS" … Default: as the server wants it."""
+    """How the user logs in: "SCRAM-SHA-256", "MONGODB-X509", "MONGODB-AWS" … Default: negotiated with the server."""
     authMechanismProperties: str | Mapping[str, str | bool | OIDCCallback]
     """Further options of the mechanism. Default: none."""
     authOIDCAllowedHosts: list[str]
-    """Patterns of the servers that a token of OIDC may be sent to. Default: the driver's."""
+    """Patterns of servers to which an OIDC token may be sent. Default: the driver's."""
     document_class: type[Any]
     """Of no effect on the cache. Default: dict."""
     type_registry: TypeRegistry | None
@@ -62,7 +62,7 @@ class MongoDBDriverOptions(TypedDict, total=False):
     replicaSet: str | None
     """Name of the replica set. Default: None."""
     loadBalanced: bool
-    """Whether a load balancer stands before the servers. Default: False."""
+    """Whether a load balancer is in front of the servers. Default: False."""
     appname: str | None
     """Name of the application, as the server logs it. Default: None."""
     driver: DriverInfo | None
@@ -72,13 +72,13 @@ class MongoDBDriverOptions(TypedDict, total=False):
     zlibCompressionLevel: int
     """Level of zlib, from -1 to 9. Default: -1."""
     maxPoolSize: int | None
-    """Connections to one server at most; 0 or None for no bound. Default: 100."""
+    """Most connections to one server; 0 or None for no bound. Default: 100."""
     minPoolSize: int
-    """Connections to one server at least. Default: 0."""
+    """Least number of connections to one server. Default: 0."""
     maxIdleTimeMS: int | None
     """Milliseconds that a connection may idle; None for no limit. Default: None."""
     maxConnecting: int
-    """Connections that are opened at the same time. Default: 2."""
+    """Most connections that are being opened at the same time. Default: 2."""
     waitQueueTimeoutMS: int | None
     """Milliseconds that an operation waits for a connection; None for no limit. Default: None."""
     waitQueueMultiple: int | None
@@ -90,23 +90,23 @@ class MongoDBDriverOptions(TypedDict, total=False):
     connectTimeoutMS: int | None
     """Milliseconds that opening a connection may take. Default: 20000."""
     serverSelectionTimeoutMS: int
-    """Milliseconds that an operation looks for a server that can be used. Default: 5000."""
+    """Milliseconds that an operation waits for a suitable server. Default: 5000."""
     heartbeatFrequencyMS: int | None
-    """Milliseconds between looks at the servers. Default: 10000."""
+    """Milliseconds between checks of the servers. Default: 10000."""
     localThresholdMS: float
-    """Milliseconds that a server may be farther than the nearest one, to be read from. Default: 15."""
+    """Milliseconds of latency beyond the nearest server's within which a server may be read from. Default: 15."""
     serverMonitoringMode: str
-    """How servers are looked at: "auto", "stream" or "poll". Default: "auto"."""
+    """How servers are monitored: "auto", "stream" or "poll". Default: "auto"."""
     server_selector: Callable[[Any], Any] | None
     """Chooses among servers. Default: None."""
     event_listeners: Sequence[Any]
     """Listeners of ``pymongo.monitoring``. Default: none."""
     retryReads: bool
-    """Whether a read is tried again once after an error of the network. Default: True."""
+    """Whether a read is repeated once after a network error. Default: True."""
     retryWrites: bool
-    """Whether a write is tried again at once after an error of the network. Default: False: it is tried later."""
+    """Whether a write is repeated at once after a network error. Default: False: the cache repeats it later."""
     max_adaptive_retries: int
-    """How often an operation is tried again while a server is overloaded. With newer drivers. Default: the driver's."""
+    """How often an operation is repeated while a server is overloaded. With newer drivers. Default: the driver's."""
     maxAdaptiveRetries: int
     """The same, as an address spells it. With newer drivers. Default: the driver's."""
     enable_overload_retargeting: bool
@@ -114,19 +114,19 @@ class MongoDBDriverOptions(TypedDict, total=False):
     enableOverloadRetargeting: bool
     """The same, as an address spells it. With newer drivers. Default: the driver's."""
     readPreference: str
-    """From which servers is read: "primary", "secondaryPreferred" … Default: "primary"."""
+    """The servers to read from: "primary", "secondaryPreferred" … Default: "primary"."""
     read_preference: Primary | PrimaryPreferred | Secondary | SecondaryPreferred | Nearest
     """The same as an object of the driver. Default: ``Primary()``."""
     readPreferenceTags: str | Sequence[str]
     """Tags of the servers to read from: "dc:ny,rack:1". Default: none."""
     maxStalenessSeconds: int
-    """Seconds that a server may be behind, to be read from; -1 for no limit. Default: -1."""
+    """Seconds that a server to read from may be behind the primary; -1 for no limit. Default: -1."""
     readConcernLevel: str | None
-    """How far a write must have come to be read: "local", "majority" … Default: the server's."""
+    """The read concern: "local", "majority" … Default: the server's."""
     w: int | str
-    """How many servers have to have a write: a number or "majority". Default: the server's."""
+    """How many servers have to acknowledge a write: a number or "majority". Default: the server's."""
     wTimeoutMS: int
-    """Milliseconds that *w* is waited for. Default: 0, for no limit."""
+    """Milliseconds to wait for the servers of *w*. Default: 0, for no limit."""
     journal: bool
     """Whether a write has to be in the journal. Default: the server's."""
     fsync: bool
@@ -134,11 +134,11 @@ class MongoDBDriverOptions(TypedDict, total=False):
     srvServiceName: str
     """Name of the service, for ``mongodb+srv``. Default: "mongodb"."""
     srvMaxHosts: int
-    """Servers that are used at most, for ``mongodb+srv``; 0 for all. Default: 0."""
+    """Most servers that are used, for ``mongodb+srv``; 0 for all. Default: 0."""
     srvAllowedHostsSuffix: str
     """What the servers' names have to end with, for ``mongodb+srv``. With newer drivers. Default: the driver's."""
     srv_host_validator: Callable[..., Any] | None
-    """Tells whether a server may be used, for ``mongodb+srv``. With newer drivers. Default: None."""
+    """Returns whether a server may be used, for ``mongodb+srv``. With newer drivers. Default: None."""
     server_api: ServerApi | None
     """Version of the server's stable interface. Default: None."""
     auto_encryption_opts: AutoEncryptionOpts | None
@@ -148,7 +148,7 @@ class MongoDBDriverOptions(TypedDict, total=False):
     ssl: bool
     """The older name of ``tls``. Default: as ``tls``."""
     tlsCAFile: str
-    """Path of a file of authorities (PEM). Default: those of the system."""
+    """Path of a file of certificate authorities (PEM). Default: the system's."""
     tlsCRLFile: str
     """Path of a file of revoked certificates (PEM). Default: none."""
     tlsCertificateKeyFile: str
@@ -156,21 +156,21 @@ class MongoDBDriverOptions(TypedDict, total=False):
     tlsCertificateKeyFilePassword: str | None
     """Password of the private key. Default: None."""
     tlsAllowInvalidCertificates: bool
-    """Whether any certificate of the server will do. Default: False."""
+    """Whether any certificate of the server is accepted. Default: False."""
     tlsAllowInvalidHostnames: bool
     """Whether the certificate may be for another name. Default: False."""
     tlsDisableOCSPEndpointCheck: bool
-    """Whether no service is asked if the certificate has been revoked. Default: False."""
+    """Whether OCSP services are not asked if the certificate has been revoked. Default: False."""
     tlsInsecure: bool
     """Both of the above. Default: False."""
 
 
 class MongoDBCacheOptions(StorageOptions, SigningOptions, NearOptions, MongoDBDriverOptions, total=False):
-    """Options of `MongoDBCache` beside those that it names."""
+    """Options of `MongoDBCache` in addition to its named arguments."""
 
 
 class MongoDBBackendOptions(CacheOptions, NearOptions, MongoDBDriverOptions, total=False):
-    """Options of `MongoDBBackend` beside those that it names."""
+    """Options of `MongoDBBackend` in addition to its named arguments."""
 
     autoclose: bool
     """Close the connections when a session that uses the backend is closed. Default: False."""

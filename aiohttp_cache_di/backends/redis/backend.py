@@ -1,4 +1,4 @@
-"""What users see of Redis: a backend, and a storage by itself."""
+"""The public classes: a backend that stores responses in Redis, and a storage by itself."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = ["RedisBackend", "RedisCache"]
 class RedisBackend(CacheBackend):
     """A backend that keeps responses in Redis (6 or later) or Valkey, for any number of processes.
 
-    All concurrent requests of an event loop share one connection: commands that come together are sent together. It
-    takes the options of every backend (`CacheOptions`), of copies in memory, see `RedisCache`, and the arguments of
+    All requests of an event loop share one connection, on which their commands are pipelined. The class takes the
+    options of every backend (`CacheOptions`), those of copies in memory (see `RedisCache`), and the arguments of
     ``redis.asyncio.Redis``.
     """
 
@@ -48,7 +48,7 @@ class RedisBackend(CacheBackend):
             address: ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, or ``unix:///path?db=0``;
                 ``redis+cluster://host,host`` for a cluster, ``redis+sentinel://host,host/name`` for sentinels.
             connection: an existing client whose settings are used in place of *address*; it is never closed here.
-            kwargs: further options, each with a docstring of its own; those of the driver win over the address.
+            kwargs: further options, each with a docstring of its own; those of the driver override the address.
 
         Raises:
             TypeError: an option is not known.
@@ -64,9 +64,9 @@ class RedisBackend(CacheBackend):
 class RedisCache(StackCache):
     """A storage in Redis or Valkey, under keys that begin with ``<namespace>:<collection_name>:``.
 
-    The server's memory is bounded by the server (``maxmemory`` and its policy), so ``max_entries`` and ``max_bytes``
-    are of no effect here. With ``near_tier_s`` the server is asked to tell at once when an entry changes of which there
-    is a copy (client-side caching, RESP3), so the seconds bound only what happens when the network loses that message.
+    The server bounds its own memory (``maxmemory`` and its policy), so ``max_entries`` and ``max_bytes`` have no effect
+    here. With ``near_tier_s`` the server sends an invalidation at once when an entry that was copied changes
+    (client-side caching, RESP3), so the seconds matter only if the network loses that message.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.redis.typed:RedisOptions")
@@ -86,8 +86,8 @@ class RedisCache(StackCache):
             collection_name: second part of every key.
             address: see `RedisBackend`.
             connection: an existing client whose settings are used in place of *address*; it is never closed here.
-            kwargs: further options, each with a docstring of its own; those of the driver win over the address, and
-                those of a backend that a storage does not need are passed over.
+            kwargs: further options, each with a docstring of its own; those of the driver override the address, and
+                options that only a backend uses are ignored.
 
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
@@ -119,12 +119,12 @@ class RedisCache(StackCache):
 
 
 def _known(owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*given*, all of which are options of *owner*.
+    """*given*, after checking that all are options of *owner*.
 
     Raises:
         TypeError: one of them is not.
     """
-    named = {"address", "connection"}  # which may be what a misspelt one is meant to be
+    named = {"address", "connection"}  # so that they can be suggested for a misspelt option
     refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | driver_options() | named)
     return given
 
@@ -137,10 +137,10 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """A store for the options given, and what is around it.
+    """Make a stack around a store for the given options.
 
     Args:
-        body_bytes: tells how large the body of a response may be that is stored.
+        body_bytes: returns the size of the largest body that is stored.
     """
     near, driver = near_arguments(options), of_driver(options, NEAR_OPTIONS)
     topology = topology_at(address, driver) if connection is None else topology_of(connection, driver)

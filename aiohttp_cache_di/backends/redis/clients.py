@@ -1,4 +1,4 @@
-"""From what is said of a server, or of several, to the topology of a store: an address and options, or a client."""
+"""Making the topology of a store from an address and options, or from a client of redis-py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["driver_options", "topology_at", "topology_of"]
 
-CONNECT_TIMEOUT_S = 1.0  # a store that takes longer to greet is slower than most origins
+CONNECT_TIMEOUT_S = 1.0  # a server that takes longer to connect is slower than most origins
 SOCKET_TIMEOUT_S = 1.0
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
@@ -27,10 +27,10 @@ NOT_OPTIONS: Final = frozenset(
         "encoding",
         "encoding_errors",
         "single_connection_client",
-        # What is read and written is on the primaries.
+        # All records are read from and written to primaries.
         "read_from_replicas",
         "load_balancing_strategy",
-        # Of redis-py's own commands, of which none is used.
+        # For redis-py's own commands, which are not used.
         "cluster_error_retry_attempts",
         "connection_error_retry_attempts",
         "reinitialize_steps",
@@ -40,18 +40,18 @@ NOT_OPTIONS: Final = frozenset(
 )
 OF_SENTINEL: Final = frozenset({"service_name", "sentinel_kwargs", "min_other_sentinels"})
 IN_ADDRESS: Final = {"sentinel_username": "username", "sentinel_password": "password"}
-"""Options of an address of sentinels that are for the sentinels themselves."""
+"""Options in an address that are for connections to the sentinels themselves."""
 
 
 class _Address(NamedTuple):
-    """An address that has been read.
+    """A parsed address.
 
     Args:
         kind: "cluster", "sentinel", or "" for one server.
-        hosts: of the servers of a cluster, or of sentinels.
-        service: what sentinels call the server.
-        sentinel: what sentinels are to be logged in with.
-        options: for connections.
+        hosts: hosts and ports of servers of a cluster, or of sentinels.
+        service: the name of the service that sentinels are asked for.
+        sentinel: credentials for the sentinels.
+        options: options of connections to the server.
     """
 
     kind: str
@@ -62,15 +62,15 @@ class _Address(NamedTuple):
 
 
 def driver_options() -> frozenset[str]:
-    """The names of the driver's options that make sense here, for one server or several."""
+    """The names of the driver's options that are accepted here, for one server or several."""
     return _options_of("Redis") | _options_of("RedisCluster") | OF_SENTINEL
 
 
 def topology_at(address: str, options: Mapping[str, Any]) -> Topology:
-    """The server, cluster or service at *address*; *options* of the driver win over those in the address.
+    """The topology at *address*; *options* of the driver override those in the address.
 
     Raises:
-        ConfigurationError: they cannot be used.
+        ConfigurationError: the address or an option cannot be used.
     """
     read = _read(address)
     arguments: dict[str, Any] = {
@@ -92,10 +92,10 @@ def topology_at(address: str, options: Mapping[str, Any]) -> Topology:
 
 
 def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
-    """The server, cluster or service that *client* is for; its settings are used, and it is never closed.
+    """The topology that *client* is for; its settings are used, and it is never closed.
 
     Raises:
-        ConfigurationError: it is no asyncio client of redis-py's.
+        ConfigurationError: it is not an asyncio client of redis-py, or it is for replicas.
     """
     service: str | None = options.get("service_name")
     if isinstance(client, driver().RedisCluster):
@@ -122,7 +122,7 @@ def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
 
 
 def _known_of(client: Any) -> Known:
-    """What a user's client knows of a cluster: its settings, and the servers that it was given."""
+    """The settings of a user's client of a cluster, and the servers that it was given."""
     manager = client.nodes_manager
     settings: dict[str, Any] = dict(client.connection_kwargs)
     known = _options_of("RedisCluster")
@@ -158,7 +158,7 @@ def _of_sentinels(read: _Address, arguments: dict[str, Any]) -> Topology:
 
 
 def _read(address: str) -> _Address:
-    """Take *address* apart; no message of an error repeats its password."""
+    """Parse *address*; no error message repeats its password."""
     shown = mask_redis_address(address)
     try:
         refuse_odd_redis_address(address)
@@ -202,7 +202,7 @@ def _parsed(address: str, shown: str) -> dict[str, Any]:
 
 
 def _refuse_of_others(kind: str, shown: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse what only another kind of address can use."""
+    """Refuse arguments that only another kind of address can use."""
     if kind == "cluster" and arguments.get("db"):
         raise ConfigurationError(f"{shown}: a Redis Cluster has no database but 0, so leave db={arguments['db']!r} out")
     of_sentinel: frozenset[str] = OF_SENTINEL if kind == "sentinel" else frozenset()

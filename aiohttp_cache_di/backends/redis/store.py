@@ -1,4 +1,4 @@
-"""Records in Redis or Valkey: one key each, which the server itself drops when its time has come."""
+"""Records in Redis or Valkey: one key each, which the server drops when it expires."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["RedisStore"]
 
-PAGE: Final = 128  # keys per SCAN and UNLINK: keeps the server busy for a fraction of a millisecond
-READS: Final = 64  # keys per MGET: the entries of more are out of the processor's caches before they are used
-BODIES: Final = 32  # records read at a time on a walk over items
-VALUE_BYTES: Final = 64 * 1024 * 1024  # of a record, unless its cache keeps none of this size
-WALKS: Final = 3  # over all servers of a cluster whose slots move
-HEAD_BYTES: Final = 16  # of a frame, enough to tell its kind
+PAGE: Final = 128  # keys per SCAN and UNLINK, which take the server a fraction of a millisecond
+READS: Final = 64  # keys per MGET; entries of larger batches leave the processor's caches before they are used
+BODIES: Final = 32  # records read at a time when iterating over items
+VALUE_BYTES: Final = 64 * 1024 * 1024  # largest record, if the cache has no smaller limit
+WALKS: Final = 3  # most walks over all servers of a cluster whose slots move meanwhile
+HEAD_BYTES: Final = 16  # the beginning of a frame, which has its kind
 
 
 class RedisStore:
     """Records under keys that begin with a prefix, on one server or several.
 
     Args:
-        topology: where the servers are.
+        topology: the servers.
         namespace: first part of the prefix.
         collection: second part of it.
-        codec: turns items into bytes and back.
-        value_bytes: tells the size beyond which no record is kept, and none is read.
+        codec: encodes and decodes items.
+        value_bytes: returns the size of the largest record that is written or read.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RedisStore:
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """The password, and what else the driver was told to log in with."""
+        """The password and other credentials that the driver was given."""
         return self.topology.secrets
 
     # ---- Store
@@ -113,7 +113,7 @@ class RedisStore:
         return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records* until their time in one round trip, in which leases go back too."""
+        """Store *records* with their expiry, and release the leases of leased ones, in one round trip."""
         names = [self._names.record(record.key) for record in records]
         asked: dict[int, asyncio.Future[Reply] | StorageError] = {}
         for connection, indexes in await self.topology.parts(names):
@@ -129,7 +129,7 @@ class RedisStore:
             abandon_all(each for each in asked.values() if not isinstance(each, StorageError))
             raise
         if not self._leases.has_scripts:
-            with suppress(StorageError):  # a lease that stays ends by itself
+            with suppress(StorageError):  # a lease that is not released expires
                 for record in records:
                     if record.leased:
                         await self.release(record.key)
@@ -147,18 +147,18 @@ class RedisStore:
                 self._leases.begin_release(connection, record.key)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys* by its first bytes, in one round trip."""
+        """For each key, whether its record leads on, by its first bytes in one round trip; None if there is none."""
         names = [self._names.record(key) for key in keys]
         connections = [await self._connection(name) for name in names]
         heads = await _beginnings(connections, names, HEAD_BYTES)
         return [leads_on(each) if each else None for each in heads]
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys* in one round trip."""
+        """Delete *keys* in one round trip."""
         await self._unlink([self._names.record(key) for key in keys])
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records; one may come twice while the server resizes its table."""
+        """Iterate over all records; one may come twice while the server resizes its table."""
         async for endpoint, names in self._walk():
             step = BODIES if items else PAGE
             for first in range(0, len(names), step):
@@ -166,7 +166,7 @@ class RedisStore:
                 yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
-        """Find records by the beginnings of their values, in one round trip for each page."""
+        """Find records by the beginnings of their values, with one round trip for each page."""
         async for endpoint, names in self._walk():
             connection = await endpoint.connection()
             asked = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
@@ -185,18 +185,18 @@ class RedisStore:
                 yield found
 
     async def clear(self) -> None:
-        """Drop everything under the prefix in small steps; other keys of the server are left alone."""
+        """Delete all keys with the prefix, a page at a time; other keys of the server are left alone."""
         async for _, names in self._walk():
             await self._unlink(names)
 
     async def close(self) -> None:
-        """Close the running loop's connections; a client that was handed in stays open."""
+        """Close the running loop's connections; a user's client stays open."""
         await self.topology.close()
 
-    # ---- what it can do besides
+    # ---- optional capabilities
 
     async def check(self) -> None:
-        """Have each server answer that holds records."""
+        """Send PING to each server that has records, and wait for the replies."""
         connections = [await endpoint.connection() for endpoint in await self.topology.endpoints()]
         await all_of([connection.submit(command(b"PING")) for connection in connections])
 
@@ -206,19 +206,19 @@ class RedisStore:
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold a lease for *ttl_s* seconds from now."""
+        """Extend a lease to *ttl_s* seconds from now; False if it is no longer held."""
         return self._leases.is_held(key) and await self._leases.renew(
             await self._connection(self._names.record(key)), key, ttl_s
         )
 
     async def kept_secret(self) -> bytes | None:
-        """The secret, under a name that no record has; of what is larger no more is asked for than shows that."""
+        """The secret, under a name that no record has; None if there is none, or a value of another size."""
         connection = await self._connection(self._names.secret)
         found: bytes | None = await connection.submit(get_upto(self._names.secret, SECRET_BYTES), value)
         return found if found is not None and len(found) == SECRET_BYTES else None
 
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """Keep *proposed* unless there is one by now, in place of what is none."""
+        """Store *proposed* unless there is a valid secret already; return the one that is stored then."""
         connection = await self._connection(self._names.secret)
         await connection.submit(command(b"SET", self._names.secret, proposed, b"NX"), _is_set)
         found = await self.kept_secret()
@@ -228,19 +228,19 @@ class RedisStore:
         return proposed
 
     async def release(self, key: str) -> None:
-        """Give a lease back before its time, unless it has passed to another process."""
+        """Release a lease before it expires, unless it has passed to another process."""
         if self._leases.is_held(key):
             connection = await self._connection(self._names.record(key))
             await self._leases.release(connection, key)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
+        """Look *key* up, and take its lease if nothing is found, by one script.
 
-        Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
+        Without a lease where scripts are forbidden or the slot is being moved; a replica grants no lease.
         """
         name = self._names.record(key)
         connection = self.topology.now(name) or await self.topology.connection(name)
-        if self._leases.has_scripts:  # which brings no value that is too large
+        if self._leases.has_scripts:  # the script returns no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes)
             except ReplyTooLargeError:
@@ -254,11 +254,14 @@ class RedisStore:
         return there
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
-        """Call *listener* in the running loop with keys that were got there and have changed since; None: any may."""
+        """Call *listener* in the running loop with keys that were read there and have changed; None: any may have."""
         self._tracking.listen(listener)
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*; return how many went beside those that the server has dropped."""
+        """Delete what will have expired at *now*; return how many records beside those that the server has dropped.
+
+        Does nothing unless *now* is in the future: the server drops expired records by itself.
+        """
         real_now = time.time()
         count = 0
         if now <= real_now:
@@ -271,7 +274,7 @@ class RedisStore:
             count += await self._unlink(expired)
         return count
 
-    # ---- inside
+    # ---- helpers
 
     def _found(self, data: bytes | Unreadable | None, key: str) -> Found | None:
         if isinstance(data, bytes):
@@ -305,7 +308,7 @@ class RedisStore:
         return count
 
     async def _walk(self) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
-        """Walk over the names of our records, a page at a time; anew when names have changed their server meanwhile."""
+        """Iterate over the names of our records, a page at a time; again if slots have moved meanwhile."""
         for _ in range(WALKS):
             endpoints = await self.topology.endpoints()
             begun_at = self.topology.shift()
@@ -345,18 +348,18 @@ class RedisStore:
 
     def _key(self, name: bytes) -> str:
         key = self._names.key(name)
-        assert key is not None  # noqa: S101  # of those that a walk meets
+        assert key is not None  # noqa: S101  # the walk yields only names of records
         return key
 
 
 async def _beginnings(connections: Sequence[Connection], names: Sequence[bytes], size: int) -> list[bytes]:
-    """The first *size* bytes of what *names* have, asked over the connection of each."""
+    """The first *size* bytes of the values of *names*, each over its own connection."""
     pairs = zip(connections, names, strict=True)
     return await all_of([connection.submit(get_upto(name, size - 1), head) for connection, name in pairs])
 
 
 def _is_set(reply: Reply) -> bytes | None:
-    """Nothing, unless the server refused: whether there was a secret before makes no difference."""
+    """Raise if the server refused; whether SET NX has set the value makes no difference."""
     expect_no_error(reply)
     return None
 

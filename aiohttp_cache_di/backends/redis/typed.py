@@ -1,8 +1,8 @@
-"""The options of Redis storages as type checkers and editors see them; nothing here is needed at run time.
+"""The options of Redis storages for type checkers and editors; nothing here is needed at run time.
 
-Those of the driver are the arguments of ``redis.asyncio.Redis`` and ``RedisCluster`` in the newest release that we
-know, and a test compares the two. Which of them there are is for the driver that is installed to say. A default that is
-not given here is the driver's.
+The driver's options are the arguments of ``redis.asyncio.Redis`` and ``RedisCluster`` in the newest release that we
+know; a test compares the two. At run time the installed driver decides which options exist. A default that is not given
+here is the driver's.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class SentinelClient(Protocol):
     """A ``redis.asyncio.Sentinel``, which has no types of its own."""
 
     def master_for(self, service_name: str) -> Any:
-        """A client of the server that sentinels call so."""
+        """A client of the primary of the service *service_name*."""
 
 
 class RedisDriverOptions(TypedDict, total=False):
-    """Arguments of the driver; they win over the address."""
+    """Arguments of the driver; they override the address."""
 
     host: str
     """Name or address of the server, in place of an address. Default: "localhost"."""
@@ -37,17 +37,17 @@ class RedisDriverOptions(TypedDict, total=False):
     db: str | int
     """Number of the database; a cluster has 0 alone. Default: 0."""
     username: str | None
-    """User name, unless the address has it. Default: None."""
+    """User name, if it is not in the address. Default: None."""
     password: str | None
-    """Password, unless the address has it. Default: None."""
+    """Password, if it is not in the address. Default: None."""
     credential_provider: CredentialProvider | None
-    """Gives user name and password for each new connection, such as short-lived tokens. Default: None."""
+    """Provides user name and password for each new connection, such as short-lived tokens. Default: None."""
     unix_socket_path: str | None
     """Path of a Unix domain socket. Default: None."""
     connection_pool: ConnectionPool | None
     """A pool whose settings are used. Default: None."""
     max_connections: int | None
-    """How many connections a pool has at most. Default: the driver's."""
+    """The largest number of connections in a pool. Default: the driver's."""
     socket_timeout: float | None
     """Seconds that the server may be silent. Default: 1.0."""
     socket_connect_timeout: float | None
@@ -59,15 +59,15 @@ class RedisDriverOptions(TypedDict, total=False):
     socket_read_size: int
     """Size in bytes of one read of a socket. With newer drivers. Default: the driver's."""
     health_check_interval: float
-    """Seconds after which an idle connection is tried before it is used; 0 for never. Default: 0."""
+    """Seconds after which an idle connection is checked before it is used; 0 for never. Default: 0."""
     retry: Retry | None
-    """How the driver repeats a command. Default: never; the cache's own circuit does it."""
+    """How the driver repeats a command. Default: never; the cache's circuit breaker decides when to try again."""
     retry_on_error: list[type[Exception]] | None
     """Errors after which the driver repeats a command. Default: None."""
     retry_on_timeout: bool
     """Whether the driver repeats a command that timed out. Default: False."""
     protocol: int | None
-    """Version of the protocol: 2 or 3. Default: 2; where the near tier needs 3, its connection asks for that itself."""
+    """Version of the protocol: 2 or 3. Default: 2; connections for the near tier switch to 3 by themselves."""
     legacy_responses: bool
     """Whether replies of the newer protocol look like those of the older. With newer drivers. Default: the driver's."""
     client_name: str | None
@@ -81,21 +81,21 @@ class RedisDriverOptions(TypedDict, total=False):
     redis_connect_func: Callable[[AbstractConnection], Awaitable[object] | object] | None
     """Called with each new connection. Default: None."""
     auto_close_connection_pool: bool | None
-    """Of no effect here: the store owns its connections. Default: None."""
+    """Has no effect: the store owns its connections. Default: None."""
     event_dispatcher: Any
-    """A ``redis.event.EventDispatcher``, told of the driver's events. With newer drivers. Default: the driver's."""
+    """A ``redis.event.EventDispatcher`` for the driver's events. With newer drivers. Default: the driver's."""
     maint_notifications_config: Any
     """A ``redis.maint_notifications.MaintNotificationsConfig``. With newer drivers. Default: the driver's."""
     ssl: bool
-    """Whether connections are encrypted, as an address ``rediss://`` says it. Default: False."""
+    """Whether connections are encrypted, as with an address ``rediss://``. Default: False."""
     ssl_ca_certs: str | None
-    """Path of a file of authorities (PEM). Default: None, for those of the system."""
+    """Path of a file of certificate authorities (PEM). Default: None, for the system's."""
     ssl_ca_data: str | None
-    """Authorities (PEM). Default: None."""
+    """Certificate authorities (PEM). Default: None."""
     ssl_ca_path: str | None
-    """Path of a directory of authorities. With newer drivers. Default: None."""
+    """Path of a directory of certificate authorities. With newer drivers. Default: None."""
     ssl_cert_reqs: str | ssl.VerifyMode
-    """Whether the server has to show a certificate: "none", "optional" or "required". Default: "required"."""
+    """Whether the server has to present a certificate: "none", "optional" or "required". Default: "required"."""
     ssl_check_hostname: bool
     """Whether the certificate has to be for the server's name. Default: the driver's."""
     ssl_certfile: str | None
@@ -105,35 +105,35 @@ class RedisDriverOptions(TypedDict, total=False):
     ssl_password: str | None
     """Password of the client's private key. With newer drivers. Default: None."""
     ssl_ciphers: str | None
-    """Ciphers that are allowed, as OpenSSL writes them. Default: None."""
+    """Allowed ciphers, in OpenSSL's notation. Default: None."""
     ssl_min_version: ssl.TLSVersion | None
-    """The oldest version of TLS that is allowed. Default: None."""
+    """The oldest allowed version of TLS. Default: None."""
     ssl_include_verify_flags: list[ssl.VerifyFlags] | None
-    """Flags of verification that are set. With newer drivers. Default: None."""
+    """Verification flags to set. With newer drivers. Default: None."""
     ssl_exclude_verify_flags: list[ssl.VerifyFlags] | None
-    """Flags of verification that are cleared. With newer drivers. Default: None."""
+    """Verification flags to clear. With newer drivers. Default: None."""
     require_full_coverage: bool
-    """Of a cluster: whether it counts as open only while every slot is served. Default: the driver's."""
+    """For a cluster: whether it can be used only while every slot has a server. Default: the driver's."""
     dynamic_startup_nodes: bool
-    """Of a cluster: whether all its servers are asked for its map. With newer drivers. Default: the driver's."""
+    """For a cluster: whether any of its servers may be asked for its map. With newer drivers. Default: the driver's."""
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None
-    """Of a cluster: from the address that a server gives to the one that is to be used. Default: None."""
+    """For a cluster: maps the address that a server announces to the one to connect to. Default: None."""
     policy_resolver: Any
-    """Of a cluster: finds a command's server, an ``AsyncPolicyResolver``. With newer drivers. Default: the driver's."""
+    """For a cluster: an ``AsyncPolicyResolver``, which routes commands. With newer drivers. Default: the driver's."""
     service_name: str
-    """Of sentinels: what they call the server. Default: what the address says."""
+    """For sentinels: name of the service. Default: the one in the address."""
     sentinel_kwargs: Mapping[str, Any]
-    """Of sentinels: arguments of the connections to them. Default: as for the server."""
+    """For sentinels: arguments of the connections to them. Default: as for the server."""
     min_other_sentinels: int
-    """Of sentinels: how many others have to agree on the server. Default: 0."""
+    """For sentinels: how many others have to agree on the server. Default: 0."""
 
 
 class RedisOptions(StorageOptions, SigningOptions, NearOptions, RedisDriverOptions, total=False):
-    """Options of `RedisCache` beside those that it names."""
+    """Options of `RedisCache` in addition to its named arguments."""
 
 
 class RedisBackendOptions(CacheOptions, NearOptions, RedisDriverOptions, total=False):
-    """Options of `RedisBackend` beside those that it names."""
+    """Options of `RedisBackend` in addition to its named arguments."""
 
     autoclose: bool
     """Close the connections when a session that uses the backend is closed. Default: False."""

@@ -27,8 +27,8 @@ SQLitePickleCache: TypeAlias = SQLiteCache
 class SQLiteBackend(CacheBackend):
     """A backend that keeps responses in a SQLite file, for any number of processes of one machine.
 
-    The file is opened when it is used first. It takes the options of every backend (`CacheOptions`), and those of
-    ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
+    The file is opened when it is first used. Beside the options of every backend (`CacheOptions`) the class takes those
+    of ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
@@ -44,9 +44,9 @@ class SQLiteBackend(CacheBackend):
         """Make a backend; nothing is opened yet.
 
         Args:
-            cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix.
+            cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added if it has no suffix.
             use_temp: keep the file in the directory for temporary files.
-            fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
+            fast_save: do not wait for the disk; a power cut may then damage the file; a damaged one is replaced.
             autoclose: close the file when a session that uses the backend is closed.
             kwargs: further options, each with a docstring of its own.
 
@@ -59,6 +59,6 @@ class SQLiteBackend(CacheBackend):
         storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
         others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})
         super().__init__(cache_name, autoclose=autoclose, **others)
-        # One table: a URL has a response or a redirect.
+        # One table for both storages: a URL has a response or a redirect.
         stack = make_stack(cache_name, "responses", use_temp, fast_save, storage, lambda: self.largest_in_memory_bytes)
         self.use(stack, SQLiteCache)

@@ -1,4 +1,4 @@
-"""A SQLite file as its users see it: items by key."""
+"""The public storage of a SQLite file: items by key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["SQLiteCache", "make_stack"]
 
-MAX_IN_BULK: Final = 1_000  # writes that a block of `bulk_commit` has on their way at once
+MAX_IN_BULK: Final = 1_000  # concurrent writes of one `bulk_commit` block
 
 _in_bulk: ContextVar[tuple[SQLiteCache, set[asyncio.Task[None]]] | None] = ContextVar("in_bulk", default=None)
 
@@ -35,15 +35,15 @@ def make_stack(
     options: SQLiteOptions,
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a store in a table of *filename*, with what is around it; nothing is opened yet.
+    """Make a stack around a store in a table of *filename*; nothing is opened yet.
 
     Args:
-        body_bytes: tells how large the body of a response may be that is stored.
+        body_bytes: returns the size of the largest body that is stored.
     """
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes)
     database = open_database(filename, table_name, use_temp, fast_save, options, value_bytes)
-    file_name = os.path.basename(filename).removesuffix(".sqlite")  # a file that is moved keeps it
+    file_name = os.path.basename(filename).removesuffix(".sqlite")  # without the directory: it may be moved
     codec = codec_of(options, file_name, table_name)
     near = 0 if database.file.is_memory else near_bytes(options)
     return StoreStack(SQLiteStore(database, codec), codec, serializer, near_bytes=near)
@@ -52,9 +52,9 @@ def make_stack(
 class SQLiteCache(StackCache):
     """Entries in a table of a SQLite file.
 
-    The file is opened when it is used first, in the loop that uses it; each event loop and each forked child opens
-    connections of its own. Several processes may use one file. ``max_bytes`` is of the file in use (1 GiB by default),
-    ``max_entries`` of a table.
+    The file is opened when it is first used, in the loop that uses it; each event loop and each forked child opens
+    connections of its own. Several processes may use one file. ``max_bytes`` bounds the used part of the file (1 GiB by
+    default), ``max_entries`` each table.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
@@ -70,13 +70,12 @@ class SQLiteCache(StackCache):
         """Make a storage; nothing is opened yet.
 
         Args:
-            filename: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix. ``":memory:"``
-                for a database in memory, which is gone when its loop or the storage is closed.
+            filename: path of the file, ``~`` allowed; ``.sqlite`` is added if it has no suffix. ``":memory:"`` for a
+                database in memory, which is gone when its loop or the storage is closed.
             table_name: name of the table.
             use_temp: keep the file in the directory for temporary files.
-            fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
-            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
-                are passed over.
+            fast_save: do not wait for the disk; a power cut may then damage the file; a damaged one is replaced.
+            kwargs: further options, each with a docstring of its own; options that only a backend uses are ignored.
 
         Raises:
             TypeError: an option is not known.
@@ -91,7 +90,7 @@ class SQLiteCache(StackCache):
 
     @property
     def filename(self) -> str:
-        """The path of the file; before it is opened, and if it is not absolute, a look at the file system."""
+        """The absolute path of the file; reads the file system if a relative path has not been resolved yet."""
         return self._store.database.file.path
 
     @property
@@ -105,7 +104,7 @@ class SQLiteCache(StackCache):
         return self._store.database.fast_save
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store *item* under *key*, as every storage does; within `bulk_commit`, without waiting for the file."""
+        """Store *item* under *key*; within `bulk_commit`, return before it is committed."""
         bulk = _in_bulk.get()
         if bulk is None or bulk[0] is not self:
             await super().write(key, item)
@@ -119,7 +118,7 @@ class SQLiteCache(StackCache):
     async def bulk_commit(self) -> AsyncGenerator[None]:
         """Write many items in few transactions: ``async with cache.bulk_commit():``, and `write` in the block.
 
-        The block ends once all of them are in the file, and raises the first error that one of them has met.
+        The block ends once all items are committed, and raises the first error of a write.
         """
         writes: set[asyncio.Task[None]] = set()
         before = _in_bulk.set((self, writes))
@@ -141,7 +140,7 @@ class SQLiteCache(StackCache):
 
 
 async def _written(writes: set[asyncio.Task[None]]) -> None:
-    """Wait for all of *writes*, then raise the first error of one."""
+    """Wait for all of *writes*, then raise the first error if there is one."""
     waited = list(writes)
     writes.clear()
     for outcome in await asyncio.gather(*waited, return_exceptions=True):

@@ -1,8 +1,7 @@
-"""One event loop's connections to a cache file: how they are opened, watched, given up and closed.
+"""One event loop's connections to a cache file: how they are opened, checked, given up and closed.
 
-There is a writer and a reader with a thread each. Nothing here is a task: jobs go to the threads and come back by
-callback, so that a waiter who is cancelled takes no other with it, and a program that forgets to close has nothing
-pending.
+There is a writer and a reader, each on a thread of its own. Jobs are sent to the threads and answered by callbacks, not
+awaited in tasks: cancelling one waiter cancels no other, and a program that forgets to close leaves no pending task.
 """
 
 from __future__ import annotations
@@ -45,21 +44,21 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections"]
 
-FILE_CHECK_S: Final = 0.1  # how long a file that was deleted, replaced or altered may be read and written unnoticed
-BESIDE_FRAME_BYTES: Final = 2 * MAX_KEY_BYTES  # of a row: its key, and some numbers
+FILE_CHECK_S: Final = 0.1  # how long it may go unnoticed that the file was deleted, replaced or altered
+BESIDE_FRAME_BYTES: Final = 2 * MAX_KEY_BYTES  # the rest of a row: its key, and some numbers
 MAX_BYTES: Final = 1_000_000_000  # SQLite's own limit
-DRAIN_S: Final = 5.0  # how long closing waits for what is to be written
+DRAIN_S: Final = 5.0  # how long closing waits for pending writes
 
 
 class Connections:
     """The connections of one event loop.
 
     Args:
-        file: what to connect to.
-        table: what must be there.
-        generations: of the file.
-        value_bytes: tells the size beyond which no value is read; a larger one is not even looked at.
-        leases: of the store, some of which are given back with what is written.
+        file: the file to connect to.
+        table: the cache's table, which must be in the file.
+        generations: the file's generations.
+        value_bytes: returns the size of the largest value; SQLite is told not to read larger ones.
+        leases: the store's leases; those of leased records are released after the commit.
         connect: opens the file to read and write.
     """
 
@@ -81,14 +80,14 @@ class Connections:
         self.made_at: float = self.loop.time()
         self.writes: WriteQueue = WriteQueue(self, table, generations, leases.release)
         self.lost: Literal["damaged", "replaced"] | None = None
-        """What has become of the file (deleted counts as replaced), so that its entries are gone."""
+        """Why the entries of the file are gone, if they are; deleted counts as replaced."""
         self._table = table
         self._value_bytes = value_bytes
         self._generations = generations
         self._leases = leases
         self._connect = connect
         self._identity: Identity | None = None
-        self._sound_schema: int | None = None
+        self._checked_schema: int | None = None
         self._is_frozen = False
         self._checked_at = -math.inf
         self._is_checking = False
@@ -99,7 +98,7 @@ class Connections:
     # ---- opening and closing
 
     def open(self) -> None:
-        """Begin to open; `opened` tells when it is done, or why it cannot be."""
+        """Begin to open the connections; `opened` gets the outcome."""
         if self.writable:
             self._writer = Worker(self._connect, self.loop)
             self._writer.submit(partial(self._guarded, self._prepare_writer), self._writer_opened)
@@ -107,24 +106,24 @@ class Connections:
             self._open_reader()
 
     def retire(self, *, replaced: bool = False) -> None:
-        """Use these connections no more; what is under way ends, what waits fails with `ConnectionsLostError`.
+        """Give the connections up: jobs under way end, waiting writes fail with `ConnectionsLostError`.
 
         Args:
-            replaced: another file has taken the place of the one that is open.
+            replaced: another file is in the place of the open one.
         """
         if self.closed:
             return
         self.closed = True
-        self._let_go(replaced)
+        self._close_soon(replaced)
         if not self.loop.is_closed():
             self._stop_checking()
             self.writes.give_up(ConnectionsLostError("the connection to the cache file was given up"))
 
     async def close(self, *, with_leases: bool = False) -> None:
-        """Finish what is under way, close the connections and end their threads.
+        """Finish pending writes, close the connections and end their threads.
 
         Args:
-            with_leases: and give the leases of the store back, when all is written.
+            with_leases: also release the store's leases, after the writes.
         """
         if not self.opened.done():
             await asyncio.wait([self.opened], timeout=DRAIN_S)
@@ -136,26 +135,26 @@ class Connections:
         try:
             await asyncio.wait_for(self.writes.drain(), DRAIN_S)
         except TimeoutError:
-            self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all was written"))
+            self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all entries were written"))
         self.closed = True
         self._stop_checking()
         if with_leases and self._reader is not None:
             self._reader.submit(lambda _: self._leases.close(), _ignore)
-        # The writer last: the last one to close a file folds the log into it and removes the log.
+        # The writer last: the last connection that closes checkpoints the write-ahead log and deletes it.
         for worker in dict.fromkeys((self._reader, self._writer)):
             if worker is not None:
                 await worker.finish()
 
     def after_fork(self) -> None:
-        """Forget the connections in a forked child: they are the parent's."""
+        """Forget the connections in a forked child: they belong to the parent."""
         self.closed = True
 
-    def _let_go(self, replaced: bool) -> None:
+    def _close_soon(self, replaced: bool) -> None:
         """Close the connections without waiting.
 
-        The last one to close a file, with a right to write it, deletes its log by name, and the log of that name may be
-        another file's by now. So the writer of a file that was replaced is closed while the reader still has the
-        file open, and if there is none, never.
+        The last writable connection that closes deletes the write-ahead log by name, and after a replacement that name
+        may belong to the new file's log. So the writer of a replaced file is closed while the reader still has the file
+        open; without a reader it is never closed.
         """
         writer, reader = self._writer, self._reader
         if replaced and writer is not None:
@@ -169,7 +168,7 @@ class Connections:
 
     def _prepare_writer(self, connection: sqlite3.Connection) -> None:
         self._identity = self.file.identity()
-        # A file that is locked just now is not held against it: these leases are void anyway, and counters can wait.
+        # A locked file is no reason to fail: dead leases are void anyway, and the counters can be checked later.
         with contextlib.suppress(sqlite3.OperationalError):
             lease_table.drop_dead(connection)
             if not self.file.is_memory and not self._generations.check(connection):
@@ -215,15 +214,15 @@ class Connections:
         self.closed = True
         if isinstance(error, ConnectionsLostError):
             self.lost = error.reason
-        self._let_go(replaced=isinstance(error, ConnectionsLostError) or is_damage(error))
+        self._close_soon(replaced=isinstance(error, ConnectionsLostError) or is_damage(error))
         if not self.opened.done():
             self.opened.set_exception(self._translated(error))
-            self.opened.exception()  # a waiter gets it, if there is one
+            self.opened.exception()  # marks it as retrieved: there may be no waiter
 
     # ---- reading and writing
 
     def query(self, job: Job) -> asyncio.Future[Any]:
-        """Run a reading *job*."""
+        """Run *job* in the reader's thread."""
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
@@ -236,25 +235,25 @@ class Connections:
         return future
 
     def ask(self, job: Job, done: Done) -> None:
-        """Run a reading *job*, then ``done(result, error)`` in the loop; see `dealt_with`."""
-        self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
+        """Run *job* in the reader's thread, then ``done(result, error)`` in the loop; see `dealt_with`."""
+        self._check_if_wanted()  # before the job, so that a copy of its answer is valid at once
         self.submit(job, done)
 
     def write(self, write: Write) -> asyncio.Future[Any]:
-        """Write records, or take or release a lease; see `WriteQueue`."""
+        """Queue *write*; see `WriteQueue`."""
         if not self.writable:
             raise StorageError(f"{self.file.path} cannot be written: it, or its directory, is read-only")
         self._check_if_wanted()
         return self.writes.write(write)
 
     def call(self, job: TransactionJob) -> asyncio.Future[Any]:
-        """Run *job* in a transaction, after the writes before it and before those that follow."""
+        """Run *job* in a transaction, in the order of the queue."""
         return self.write(Call(job))
 
     def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop.
 
-        It fails where the file is not the one that was opened any more, which is looked at now and then.
+        The job fails if the file is no longer the one that was opened, which is checked every `FILE_CHECK_S`.
         """
         worker = self._writer if writing else self._reader
         if self.closed or worker is None:
@@ -265,7 +264,7 @@ class Connections:
     # ---- in a connection's thread
 
     def _guarded(self, job: Job, connection: sqlite3.Connection) -> Any:
-        """Run *job*, and set the file aside if it turns out to be damaged."""
+        """Run *job*; if it finds the file damaged, set the file aside."""
         try:
             return job(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
@@ -279,7 +278,7 @@ class Connections:
         return job(connection)
 
     def _check_file(self, connection: sqlite3.Connection) -> None:
-        """Bound what is read, and see now and then whether the file is the one that was opened, and ours."""
+        """Limit the size of values, and check every `FILE_CHECK_S` that the file is the opened one, with our tables."""
         largest = min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, largest)
         now = monotonic()
@@ -293,31 +292,31 @@ class Connections:
             raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
 
     def _inspect(self, connection: sqlite3.Connection) -> None:
-        """See that the file has what we have put there, unless its schema is the one that was seen before."""
+        """Check that the file has our tables, unless its schema has not changed since the last check."""
         if self.file.is_memory:
             return
         schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if schema == self._sound_schema:
+        if schema == self._checked_schema:
             return
         if is_prepared(connection, self._table):
-            self._sound_schema = schema
+            self._checked_schema = schema
         elif self.writable:
             raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
         else:
             why = "is opened to be read only" if self.file.read_only else "cannot be written"
             raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
 
-    # ---- what has failed
+    # ---- errors
 
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
-        """Do what *error* asks for (give the connections up, forget the counters) and say what happened."""
+        """Give the connections up and distrust the counters if *error* calls for it; return it as a `StorageError`."""
         if isinstance(error, ConnectionsLostError) and not self.closed:
             self.lost = self.lost or error.reason
         if isinstance(error, ConnectionsLostError) or is_damage(error):
             self._generations.distrust()
             self.retire(replaced=True)
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
-            # It was with a thread, and not yet begun, when the connections were given up.
+            # The job was in a thread's queue, not yet begun, when the connections were given up.
             return ConnectionsLostError("the connection to the cache file was given up")
         elif asks_for_new_connections(error, writing=writing):
             self._generations.distrust()
@@ -334,7 +333,7 @@ class Connections:
             self._check_generations()
 
     def _check_generations(self) -> None:
-        """Have the counters checked, and again while copies are asked about."""
+        """Check the counters now, and again every `CHECK_EVERY_S` while versions are asked for."""
         self._next_check = self.loop.call_later(CHECK_EVERY_S, self._check_again)
         if not self._is_checking and self._reader is not None and not self.file.is_memory:
             self._is_checking = True
@@ -353,7 +352,7 @@ class Connections:
         if error is not None:
             self.dealt_with(error)
         elif not is_tied and self.writable and not self._generations.is_untied and not self.closing:
-            self.call(Transaction.changing).add_done_callback(consume_error)  # makes the counters that are missing
+            self.call(Transaction.changing).add_done_callback(consume_error)  # creates the missing counters
 
     def _stop_checking(self) -> None:
         if self._next_check is not None:
@@ -362,4 +361,4 @@ class Connections:
 
 
 def _ignore(result: object, error: BaseException | None) -> None:
-    """Take no notice of the end of a job."""
+    """Ignore the outcome of a job."""

@@ -1,4 +1,4 @@
-"""A SQLite cache file as a program sees it: connections to it per event loop, and new ones when they are lost."""
+"""One SQLite cache file in this process: connections for each event loop, and new ones when they are lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Database", "Here"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
-READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written is tried again
+READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written is opened to write again
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Here:
-    """One event loop's connections and what belongs to them."""
+    """One event loop's connections, and the parts that use them."""
 
     __slots__ = ("connections", "evictor", "looks", "waits")
 
@@ -50,14 +50,14 @@ class Here:
 
 
 class Database:
-    """One file with the table of a cache.
+    """One file with the table of a cache, for all event loops of the process.
 
     Args:
-        file: where it is.
-        table: of the cache.
-        bounds: what it may hold.
+        file: where the file is and how it is opened.
+        table: the cache's table.
+        bounds: limits of the file's size and the number of entries.
         fast_save: do not wait for the disk.
-        value_bytes: tells the size beyond which no value is read.
+        value_bytes: returns the size of the largest value that is read or written.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Database:
         self.leases: Leases = Leases(file, table.name)
         self.uses: Uses = Uses()
         self.events: StoreEvents = StoreEvents()
-        """Tells when records make room, and when the file was damaged, deleted or replaced by another one."""
+        """Reports evictions, and that the file was damaged, deleted or replaced."""
         self._logged_at = -math.inf
         self.fast_save = fast_save
         self.value_bytes = value_bytes
@@ -85,7 +85,7 @@ class Database:
         _databases.add(self)
 
     def here(self) -> Here | None:
-        """The running loop's connections if there are any that work; never waits."""
+        """The running loop's connections if they are open; never waits."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -100,10 +100,10 @@ class Database:
         return latest
 
     async def use(self, operation: Callable[[Here], Awaitable[T]]) -> T:
-        """Run *operation* on the running loop's connections, and once more on new ones if they are lost meanwhile.
+        """Run *operation* on the running loop's connections, and once more on new ones if those are lost meanwhile.
 
         Raises:
-            StorageError: the file cannot be opened, or not be asked.
+            StorageError: the file cannot be opened, or the operation has failed.
         """
         try:
             return await operation(self.here() or await self.connected())
@@ -111,7 +111,7 @@ class Database:
             return await operation(await self.connected())
 
     def use_writing(self, operation: Callable[[Here], Awaitable[T]]) -> Awaitable[T]:
-        """Run *operation*, which writes; see `use`."""
+        """Run a writing *operation*, as `use`; a read-only connection is given up if it is time to try again."""
         here = self.here()
         if here is not None and not here.connections.writable:
             connections = here.connections
@@ -120,7 +120,7 @@ class Database:
         return self.use(operation)
 
     def only_read(self) -> None:
-        """Open the file to read only: no table is made, and a damaged file stays where it is."""
+        """Open the file to read only from now on: no table is made, and a damaged file is not renamed."""
         self.file = replace(self.file, read_only=True)
 
     async def close(self) -> None:
@@ -137,11 +137,11 @@ class Database:
             self._here.pop(owner, None)
         if not self._here:
             self.generations.distrust()
-            if self.leases.are_open:  # of loops that have ended
+            if self.leases.are_open:  # left open by loops that have ended
                 await asyncio.to_thread(self.leases.close)
 
     def after_fork(self) -> None:
-        """Forget all connections, in a forked child: they are the parent's."""
+        """Forget all connections in a forked child: they belong to the parent."""
         for here in list(self._here.values()):
             here.connections.after_fork()
         self._here = {}
@@ -150,16 +150,16 @@ class Database:
         self.leases.forget()
 
     async def connected(self) -> Here:
-        """The running loop's connections, opened if they are not.
+        """The running loop's connections, opened if necessary.
 
         Raises:
             StorageError: the file cannot be opened.
         """
         here = self._opening()
         try:
-            # Shielded: others wait for the same opening.
+            # Shielded: other tasks wait for the same future.
             await asyncio.shield(here.connections.opened)
-        except ConnectionsLostError:  # what was damaged has been set aside
+        except ConnectionsLostError:  # a damaged file has been set aside
             here = self._opening()
             await asyncio.shield(here.connections.opened)
         return here
@@ -188,12 +188,12 @@ class Database:
     def _note_loss(self, what: str) -> None:
         self.events.lost()
         now = time.monotonic()
-        if what == "replaced" and now - self._logged_at > LOG_INTERVAL_S:  # of damage, another message tells
+        if what == "replaced" and now - self._logged_at > LOG_INTERVAL_S:  # damage is logged when it is found
             self._logged_at = now
             logger.warning("The cache file %s was deleted or replaced while it was open", self.file.path)
 
     def _drop_dead(self) -> None:
-        """Stop the threads of loops that ended without closing."""
+        """Stop the threads of loops that were closed without closing their connections."""
         for loop, here in list(self._here.items()):
             if loop.is_closed():
                 here.connections.retire()

@@ -1,7 +1,7 @@
-"""Keeping a cache file within its bounds: in the background, in small steps between the writes of others.
+"""Eviction keeps a cache file within its bounds: in the background, in small transactions between other writes.
 
-What is evicted does not make copies in memory void. They are as good as before; and what deletes or replaces an entry
-makes the copies void of a key that has no row, too.
+Evicting an entry does not invalidate copies of it in memory: they are as valid as before. A later deletion or
+replacement still invalidates them, since it counts for keys without a row, too.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are quoted in `Table`
@@ -24,27 +24,27 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Bounds", "Evictor", "Uses", "used_bytes"]
 
 LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
-EXACT_BELOW: Final = 100  # entries; a bound below it is kept exactly
-RECOUNT_S: Final = 1.0  # what other processes have written is counted this often
-CHECK_SHARE: Final = 0.005  # of max_bytes may be written between two looks at the file's size
+EXACT_BELOW: Final = 100  # entries; a smaller bound is kept exactly
+RECOUNT_S: Final = 1.0  # interval of counting entries, since other processes write them, too
+CHECK_SHARE: Final = 0.005  # share of max_bytes that may be written between two checks of the file's size
 CHUNK_ROWS: Final = 100
 TOUCHES_PER_STEP: Final = 500
 MAX_TOUCHED: Final = 20_000
-FREE_SHARE: Final = 0.08  # of a file's pages may be free before it is made smaller
+FREE_SHARE: Final = 0.08  # share of a file's pages that may be free before it is vacuumed
 FREE_PAGES: Final = 512
-VACUUM_PAGES: Final = 200  # per step, some ten milliseconds
+VACUUM_PAGES: Final = 200  # per step, which takes about ten milliseconds
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a file may hold: bytes in all tables together, entries in each; None for no bound."""
+    """Limits of a file: bytes of all tables together, entries of each table; None for no limit."""
 
     max_bytes: int | None
     max_entries: int | None
 
 
 class Uses:
-    """The keys that were used lately, in any loop; written down when it matters, which is when something is evicted."""
+    """The keys that were used lately, in any loop; written to the file only when something is to be evicted."""
 
     __slots__ = ("_keys",)
 
@@ -63,13 +63,20 @@ class Uses:
             self._keys.update(keys)
 
     def take(self) -> list[str]:
-        """The keys that were used since the last time."""
+        """The keys that were used since the last call."""
         keys, self._keys = self._keys, set()
         return list(keys)
 
 
 class Step(NamedTuple):
-    """What one step of eviction has done."""
+    """The outcome of one step of eviction.
+
+    Args:
+        evicted: how many entries were deleted.
+        left: how many entries the table has now.
+        again: another step is needed to get below the bounds.
+        shrinking: another step is needed to give free pages back.
+    """
 
     evicted: int
     left: int
@@ -79,15 +86,15 @@ class Step(NamedTuple):
 
 @dataclass
 class Evictor:
-    """Watches what is written through one loop's connections, and evicts what is too much.
+    """Evicts entries when the writes of one loop's connections may have exceeded a bound.
 
-    Expired entries go first, then the least used.
+    Expired entries are evicted first, then the least recently used.
 
     Args:
         connections: where to write.
-        bounds: what is allowed.
-        uses: by which the least used entries are found.
-        on_evicted: told how many entries went.
+        bounds: the limits.
+        uses: the keys used lately, to be written down before the least recently used entries are chosen.
+        on_evicted: called with the number of evicted entries.
     """
 
     connections: Connections
@@ -95,21 +102,21 @@ class Evictor:
     uses: Uses
     on_evicted: Callable[[int], None]
     _written_bytes: int = 0
-    _most: float = math.inf  # entries that the table may have by now
+    _count_at_most: float = math.inf  # upper bound of the number of entries now
     _counted_at: float = -math.inf
     _touches: list[str] = field(default_factory=list[str])
     _running: bool = False
     _draining: bool = False
 
     def after_commit(self, rows: int, weight: int) -> None:
-        """Look whether a bound may have been passed."""
+        """Begin a step if a bound may have been exceeded."""
         self._written_bytes += weight
-        self._most += rows
+        self._count_at_most += rows
         if rows and not self._running and self._is_due():
             self.run()
 
     def run(self) -> None:
-        """Take a step: the first looks, those that follow evict."""
+        """Take a step: the first one measures, the following ones evict."""
         self._running = True
         self._written_bytes = 0
         draining = self._draining
@@ -120,12 +127,12 @@ class Evictor:
                 lambda transaction: self._step(transaction, touches, draining=draining, more=more)
             )
         except StorageError:
-            self._running = False  # read-only by now: nothing can grow
+            self._running = False  # the file is read-only now and cannot grow
             return
         step.add_done_callback(self._stepped)
 
     def tidy(self) -> None:
-        """Begin to make the file smaller, after much of it was deleted."""
+        """Begin to shrink the file after many entries were deleted."""
         if not self._running:
             self.run()
 
@@ -135,14 +142,14 @@ class Evictor:
             return True
         if max_entries is None:
             return False
-        return self._most > max_entries or self.connections.loop.time() - self._counted_at > RECOUNT_S
+        return self._count_at_most > max_entries or self.connections.loop.time() - self._counted_at > RECOUNT_S
 
     def _stepped(self, future: asyncio.Future[Step]) -> None:
         self._running = False
         if future.cancelled() or future.exception() is not None:
             return  # the next commit tries again
         step = future.result()
-        self._most = step.left
+        self._count_at_most = step.left
         self._counted_at = self.connections.loop.time()
         if step.evicted:
             self.on_evicted(step.evicted)
@@ -165,7 +172,7 @@ class Evictor:
         used = now_used()
         touch = f"UPDATE {table.sql} SET used = ? WHERE key = ?"
         connection.executemany(touch, ((used, pack_key(key)) for key in touches))
-        if more:  # the order is not known yet
+        if more:  # not all uses are written down: the order of entries is not known yet
             return Step(0, count, True)
         transaction.changing()
         evicted = _evict_bytes(connection, table, excess_bytes, time.time()) if excess_bytes > 0 else 0
@@ -204,7 +211,7 @@ class Evictor:
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """How much of the file is in use, indexes and all."""
+    """The bytes of all pages in use, including indexes."""
     pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
     free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
     size: int = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -212,7 +219,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def shrink(connection: sqlite3.Connection) -> bool:
-    """Give some of the free pages back when there are many; tell whether there are still."""
+    """Give some free pages back to the file system if there are many; return whether many are left."""
     pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
     free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
     spare = max(FREE_PAGES, int(pages * FREE_SHARE))
@@ -226,7 +233,7 @@ def shrink(connection: sqlite3.Connection) -> bool:
 def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, now: float) -> int:
     expired = len(jobs.drop_expired(connection, table, now))
     if expired:
-        return expired  # the next step sees how much is left to do
+        return expired  # the next step measures again
     freed = 0
     ids: list[int] = []
     for row_id, size in _oldest(connection, table, CHUNK_ROWS):
@@ -239,6 +246,6 @@ def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, no
 
 
 def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> Iterable[tuple[int, int]]:
-    """Ids and sizes of the least used rows, the least used first."""
+    """Ids and sizes of the least recently used rows, the oldest use first."""
     size = "length(frame) + ifnull(length(body), 0)"
     return connection.execute(f"SELECT id, {size} FROM {table.sql} ORDER BY used, id LIMIT ?", (most,))

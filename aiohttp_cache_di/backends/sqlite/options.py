@@ -28,36 +28,36 @@ DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
 
 
 class ConnectOptions(TypedDict, total=False):
-    """Arguments of ``sqlite3.connect``, and what only this storage has."""
+    """Arguments of ``sqlite3.connect``, and options of this storage alone."""
 
     timeout: float
-    """Seconds that another process's lock is waited for. Default: 0.15."""
+    """Seconds to wait for another process's lock. Default: 0.15."""
     uri: bool | str
-    """A ``file:`` URI in place of the path, or True where the path is one. Default: False."""
+    """A ``file:`` URI to use in place of the path, or True if the path is one. Default: False."""
     detect_types: int
-    """As ``sqlite3.connect`` has it; of no use here. Default: 0."""
+    """Passed to ``sqlite3.connect``; of no use here. Default: 0."""
     factory: Any
     """The class of connections, a ``sqlite3.Connection``. Default: ``sqlite3.Connection``."""
     cached_statements: int
-    """How many statements a connection keeps prepared. Default: 128."""
+    """The number of prepared statements that a connection caches. Default: 128."""
     isolation_level: Any
-    """Of no effect: transactions are the storage's own affair."""
+    """Of no effect: the storage manages its transactions."""
     check_same_thread: bool
-    """Of no effect: threads are the storage's own affair."""
+    """Of no effect: the storage manages its threads."""
     autocommit: Any
-    """Of no effect: transactions are the storage's own affair."""
+    """Of no effect: the storage manages its transactions."""
     near_tier: bool
-    """Keep hot entries of a file in memory too, unless another process has changed them. Default: True."""
+    """Keep copies in memory of entries read, and use each until any process changes its entry. Default: True."""
     near_tier_bytes: int
-    """What the copies may weigh together, in bytes. Default: 33554432 (32 MiB)."""
+    """The total size of the copies in memory, in bytes. Default: 33554432 (32 MiB)."""
 
 
 class SQLiteOptions(StorageOptions, SigningOptions, ConnectOptions, total=False):
-    """Options of `SQLiteCache` beside those that it names."""
+    """Options of `SQLiteCache` in addition to its named arguments."""
 
 
 class SQLiteBackendOptions(CacheOptions, ConnectOptions, total=False):
-    """Options of `SQLiteBackend` beside those that it names."""
+    """Options of `SQLiteBackend` in addition to its named arguments."""
 
 
 OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
@@ -78,5 +78,5 @@ def open_database(
 
 
 def near_bytes(options: SQLiteOptions) -> int:
-    """What may be kept in memory in front of the file."""
+    """The total size of copies in memory, in bytes; 0 for none."""
     return options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0

@@ -41,32 +41,31 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["SQLiteStore"]
 
-LINGER_S: Final = 0.003  # in which the misses of one task are five or so, and their commit costs half as much each
-READS: Final = 32  # rows of 10 kB, and what is made of them, then stay in the processor's cache until they are used
-TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
-PAUSE_S: Final = 0.03  # a process that waits for a lock looks for it every 25 ms at least
+LINGER_S: Final = 0.003  # a task has about five misses in that time; one commit for them halves the cost of each
+READS: Final = 32  # so many rows of 10 kB, and their decoded items, stay in the processor's cache until they are used
+TURN_S: Final = 0.05  # of consecutive steps; between two of them the lock is free for too short a time to be taken
+PAUSE_S: Final = 0.03  # after a turn; a process that waits for the lock tries at least every 25 ms
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
-MARKS_KEPT_S: Final = 60.0  # of rows that are gone, where soft purges follow each other
+MARKS_KEPT_S: Final = 60.0  # least time between two deletions of idle marks by soft purges
 
 
 class SQLiteStore:
-    """Records in a table of a SQLite file.
+    """Records in a table of a SQLite file, which several processes may use.
 
-    The file is opened when it is used first, in the loop that uses it; each event loop and each forked child opens
-    connections of its own. Several processes may use one file.
+    The file is opened when it is first used, in the loop that uses it; each event loop and each forked child opens
+    connections of its own.
 
     Args:
-        database: the file.
-        codec: turns items into frames, in the threads of the connections, and back.
+        database: the file and the connections to it.
+        codec: encodes and decodes items, in the threads of the connections.
     """
 
     limits: Limits = Limits(batch=MAX_BATCH, reads=READS, linger_s=LINGER_S)
 
     version: Callable[[str], int | None]
-    """The highest version that a key may have by now, from memory; see `Versioned`."""
-
+    """The highest version that a key can have now, from shared memory; see `Versioned`."""
     touch: Callable[[str], None]
-    """Notes that a copy of a key was used; see `Touching`."""
+    """Records a use of a key, for eviction; see `Touching`."""
 
     def __init__(self, database: Database, codec: EntryCodec) -> None:
         self.database = database
@@ -79,7 +78,7 @@ class SQLiteStore:
 
     @property
     def events(self) -> StoreEvents:
-        """Tells of records that had to make room, and of a file that was damaged, deleted or replaced."""
+        """Reports evictions, and that the file was damaged, deleted or replaced."""
         return self.database.events
 
     @property
@@ -89,43 +88,43 @@ class SQLiteStore:
 
     @property
     def secrets(self) -> Collection[str]:
-        """A file has none."""
+        """None: a path holds no credentials."""
         return ()
 
     # ---- records
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up in one hop to the reader's thread, where they are checked."""
+        """Look *keys* up in one job of the reader's thread, which also checks the frames."""
         database = self.database
         here = database.here() or await database.connected()
         try:
             seen = await self._looks(here).get(keys)
-        except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
+        except ConnectionsLostError:  # once more on new connections, as in `Database.use`
             here = await database.connected()
             seen = await self._looks(here).get(keys)
         database.uses.touch_all(compress(keys, seen))
         return [None if one is None else one.found() for one in seen]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys*, from a column of its own."""
+        """For each key, whether its record leads on, from a column of its own; None where there is no record."""
         columns = [column_or_none(key) for key in keys]
         asked = [column for column in columns if column is not None]
         found: dict[Key, bool] = await self._query(partial(jobs.kinds, table=self.database.table, keys=asked))
         return [None if column is None else found.get(column) for column in columns]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*; returns when they are committed."""
+        """Store *records*; returns when they are committed."""
         weight = sum(map(_weight, records))
         owner = None if self.database.leases.are_locks else self._owner
         written: list[Written] = await self._write(Put(records, self._encode, owner, weight=weight))
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Drop *keys*."""
+        """Delete *keys*."""
         packed = [column for key in keys if (column := column_or_none(key)) is not None]
 
         def job(transaction: Transaction) -> None:
-            # Of what has no row (any more), another process may have a copy.
+            # All keys, even without a row (any more): another process may have a copy.
             transaction.changing().touch(keys)
             jobs.delete_keys(transaction.connection, transaction.table, packed)
 
@@ -133,7 +132,7 @@ class SQLiteStore:
             await self._call(job)
 
     async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
-        """Mark responses as stale, in steps between which others may write."""
+        """Mark responses as stale from *at*, in one transaction per batch, between which other processes may write."""
         packed = [column for key in keys if (column := column_or_none(key)) is not None]
         left: list[str] = []
         if packed and time.monotonic() > self._marks_due_at:
@@ -144,7 +143,7 @@ class SQLiteStore:
         return left
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records in the order of their keys."""
+        """Iterate over all records in the order of their keys, a page at a time."""
         after: Key | None = None
         while True:
             if items:
@@ -159,7 +158,7 @@ class SQLiteStore:
                 return
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
-        """Find records in the order in which they were written, from a column of its own."""
+        """Find records in the order in which they were written, without reading bodies."""
         after: int | None = 0
         while after is not None:
             read = partial(infos_page, table=self.database.table, after=after, wanted=wanted)
@@ -168,7 +167,7 @@ class SQLiteStore:
                 yield found
 
     async def usage(self) -> Usage:
-        """How much the table holds, and how much of the file is in use, by all tables in it."""
+        """The number of records in the table, and the bytes that all tables use in the file."""
         table, file = self.database.table, self.database.file
 
         def measure(connection: sqlite3.Connection) -> Usage:
@@ -178,12 +177,12 @@ class SQLiteStore:
         return usage
 
     async def count_marks(self) -> int:
-        """Count the records that tell of purges."""
+        """Count the records of purges by tag."""
         count: int = await self._query(partial(jobs.count_marks, table=self.database.table))
         return count
 
     async def clear(self) -> None:
-        """Drop everything that has been written so far."""
+        """Delete everything that has been written so far."""
 
         def begin(transaction: Transaction) -> int:
             transaction.changing().touch_all()
@@ -206,16 +205,16 @@ class SQLiteStore:
         """Count the records.
 
         Args:
-            leads_on: only redirects and aliases (True), or only what is neither (False).
+            leads_on: only redirects and aliases (True), or only responses (False).
         """
         count: int = await self._query(partial(jobs.count, table=self.database.table, leads_on=leads_on))
         return count
 
     async def close(self) -> None:
-        """Finish what is being written and close the file; it is opened again if the store is used again."""
+        """Finish pending writes and close the file; using the store again opens it again."""
         await self.database.close()
 
-    # ---- what it can do besides
+    # ---- optional capabilities
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
@@ -226,7 +225,7 @@ class SQLiteStore:
         return await self._acquire_in_table(key, ttl_s)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
+        """Look *key* up, and take its lease if nothing is found, in one job of the reader's thread."""
         answer = await self._ask(LeaseRequest(key, ttl_s, looks=True))
         return answer.found() if isinstance(answer, Seen) else answer
 
@@ -242,7 +241,7 @@ class SQLiteStore:
                 lambda each: lease_table.acquire(each.connection, each.table, column, owner, ttl_s)
             )
         except asyncio.CancelledError:
-            # It may be granted all the same; what gives it back waits behind it.
+            # The queued write may still take the lease; a release queued behind it gives it back.
             here = self.database.here()
             if here is not None and here.connections.writable:
                 here.connections.call(self._give_back(key)).add_done_callback(consume_error)
@@ -254,7 +253,7 @@ class SQLiteStore:
         return lambda each: lease_table.release(each.connection, columns, owner)
 
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold a lease for *ttl_s* seconds from now."""
+        """Extend a lease to *ttl_s* seconds from now; False if it is no longer held."""
         if self.database.leases.are_locks:
             return self.database.leases.renew(key, ttl_s)
         column, owner = column_key(key), self._owner
@@ -262,7 +261,7 @@ class SQLiteStore:
         return is_held
 
     async def release(self, key: str) -> None:
-        """Give a lease back before its time."""
+        """Release a lease before it expires."""
         leases = self.database.leases
         if leases.are_locks:
             await self._query(lambda _: leases.release(key))
@@ -270,17 +269,17 @@ class SQLiteStore:
             await self._call(self._give_back(key))
 
     async def kept_secret(self) -> bytes | None:
-        """The secret that the file keeps for all caches in it, beside their versions."""
+        """The secret that all caches in the file share; None if there is none."""
         found: bytes | None = await self._query(kept_secret)
         return found
 
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """Keep *proposed* unless there is one by now."""
+        """Store *proposed* unless the file has a secret already; return the one it has then."""
         found: bytes = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
         return found
 
     async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now*, in steps between which others may write."""
+        """Delete the records that have expired at *now*, in steps between which other processes may write."""
 
         def step(transaction: Transaction) -> int:
             keys = jobs.drop_expired(transaction.connection, transaction.table, now)
@@ -303,23 +302,23 @@ class SQLiteStore:
         frame, body = self._codec.pack_apart(item, record.key)
         size = len(frame) if body is None else len(frame) + len(body)
         if size > min(self.database.value_bytes(), MAX_FRAME_BYTES):
-            raise StorageError(f"an entry of {size} bytes is more than this cache keeps in SQLite")
-        # A frame without a body tells what is told, except tags which only header fields say, and in their words.
+            raise StorageError(f"an entry of {size} bytes is larger than this cache stores in SQLite")
+        # A frame apart from its body serves as the record's info, unless the entry has tags in header fields alone.
         is_told = isinstance(item, StoredResponse) and body is not None and not has_tags_in_fields_alone(item)
         return item_leads_on(item), None if is_told else packed_info(record), frame, body
 
     def only_read(self) -> None:
-        """Change nothing from now on."""
+        """Open the file to read only from now on."""
         self.database.only_read()
 
-    # ---- what they share
+    # ---- helpers
 
     async def _ask(self, request: LeaseRequest) -> Answer:
         database = self.database
         here = database.here() or await database.connected()
         try:
             return await self._asked(here, request)
-        except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
+        except ConnectionsLostError:  # once more on new connections, as in `Database.use`
             return await self._asked(await database.connected(), request)
 
     def _asked(self, here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
@@ -341,7 +340,7 @@ class SQLiteStore:
         return await self._write(Call(job))
 
     async def _in_turns(self, job: TransactionJob) -> AsyncIterator[int]:
-        """Run *job* until it has nothing more to do, with pauses in which every process that waits can write."""
+        """Run *job* until it returns 0, with pauses in which other processes can take the write lock."""
         turn_ends_at = time.monotonic() + TURN_S
         while done := await self._call(job):
             yield done
@@ -360,7 +359,7 @@ class SQLiteStore:
 
 
 async def _looked(looks: Looks, request: LeaseRequest) -> Seen | None:
-    """Look only, where nothing could be stored."""
+    """Look up without a lease: the file is read-only, so that nothing could be stored under one."""
     return (await looks.get((request.key,)))[0] if request.looks else None
 
 

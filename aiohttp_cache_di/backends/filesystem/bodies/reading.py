@@ -1,8 +1,9 @@
-"""Bodies in files, which are read in pieces, each of which is checked before any of its bytes is given.
+"""Bodies in files, read in pieces, each of which is checked before any of its bytes is returned.
 
-A file has its name from its first byte on: it is of no use, and left alone by a sweep that finds it locked, until an
-entry tells of it. It is opened when that entry is read and closed with the last response that has it, by a thread: what
-is unlinked meanwhile can be read to its end. All who read a body in a process share one descriptor.
+A body's file has its final name from the first byte on. It is used once an entry refers to it; until then the writer's
+lock protects it from sweeps. The file is opened when its entry is read, and closed, in a thread, with the last response
+that has it, so that a body that is unlinked meanwhile can be read to its end. All readers of a body in a process share
+one descriptor.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ from aiohttp_cache_di.errors import UnreadableEntryError
 
 __all__ = ["Bodies", "BodyFile"]
 
-THREADS: Final = 2  # beside those that look entries up: a body that comes slowly holds up no hit
+THREADS: Final = 2  # apart from those that look entries up, so that reading a body slowly delays no hit
 
 
 class BodyFile:
     """The body of an entry, in its file: a `FiledBody`.
 
     Args:
-        bodies: those of the store.
-        filed: what it must be.
-        name: of the entry.
-        fd: the file, open, which is of no entry yet; None to open it when it is read.
+        bodies: the bodies of the store.
+        filed: the reference, with length and digests.
+        name: the name of the entry.
+        fd: the open file, if no entry refers to it yet; None to open it when it is first read.
     """
 
-    __slots__ = ("__weakref__", "_seen", "_stated", "bodies", "fd", "filed", "is_placed", "name")
+    __slots__ = ("__weakref__", "_checked_identity", "_checked_pieces", "bodies", "fd", "filed", "is_placed", "name")
 
     def __init__(self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None) -> None:
         self.bodies: Bodies = bodies
@@ -58,8 +59,8 @@ class BodyFile:
         self.name: str = name
         self.fd = fd
         self.is_placed: bool = fd is None
-        self._stated: tuple[int, ...] = ()
-        self._seen: set[int] = set()
+        self._checked_identity: tuple[int, ...] = ()
+        self._checked_pieces: set[int] = set()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a body in a file of the cache cannot be pickled: read it first")
@@ -93,13 +94,13 @@ class BodyFile:
         return data[skipped:] if skipped else data
 
     async def whole(self) -> bytes:
-        """As `FiledBody.whole`; one hop to a thread."""
+        """As `FiledBody.whole`; one job in a thread."""
         return await self.bodies.run(self, self.read_whole)
 
     # ---- in a thread
 
     def read(self, number: int) -> bytes:
-        """The piece of that *number*."""
+        """Read and check the piece of that *number*."""
         fd = self.opened()
         status = os.fstat(fd)
         data = read_at(fd, self.filed.size_of(number), number * PIECE_BYTES)
@@ -107,36 +108,36 @@ class BodyFile:
         return data
 
     def read_whole(self) -> bytes:
-        """All pieces."""
+        """Read and check all pieces."""
         fd, known = self.opened(), self.bodies.known
         status = os.fstat(fd)
         data = read_at(fd, self.length, 0)
         if not (len(data) == self.length and known.is_checked(self.filed, status)):
             if not self.filed.is_whole(data):
-                raise UnreadableEntryError("a stored body is not as it was written")
+                raise UnreadableEntryError("a stored body is damaged")
             known.note_checked(self.filed, status)
         return data
 
     def opened(self) -> int:
-        """The file, open.
+        """The descriptor of the file, opened if necessary.
 
         Raises:
-            UnreadableEntryError: it is gone, or not as it was written.
+            UnreadableEntryError: the file is gone or damaged.
         """
         if self.fd is None:
             leaf = self.bodies.tree.leaf(self.name)
             with suppress(FileNotFoundError):
                 if leaf is not None and self.open_in(leaf) and self.fd is not None:
                     return self.fd
-            raise UnreadableEntryError("a stored body is gone, or not as it was written")
+            raise UnreadableEntryError("a stored body is missing or damaged")
         return self.fd
 
     def open_in(self, leaf: Directory) -> bool:
-        """Open the file, and look at its beginning and its end; whether it is as it was written.
+        """Open the file and check its first and last piece; return whether they are intact.
 
         Raises:
-            FileNotFoundError: it is not there, or about to go.
-            OSError: it is nothing that can be read.
+            FileNotFoundError: the file is not there, or being unlinked.
+            OSError: it cannot be read.
         """
         fd = leaf.open(self.file_name, READ)
         is_right = False
@@ -161,12 +162,12 @@ class BodyFile:
         if len(data) == self.filed.size_of(number) and known.is_checked(self.filed, status):
             return
         if not self.filed.is_piece(number, data):
-            raise UnreadableEntryError("a stored body is not as it was written")
-        stated = identity(status)
-        if stated != self._stated:
-            self._stated, self._seen = stated, set()
-        self._seen.add(number)
-        if len(self._seen) == self.filed.pieces:
+            raise UnreadableEntryError("a stored body is damaged")
+        present = identity(status)
+        if present != self._checked_identity:
+            self._checked_identity, self._checked_pieces = present, set()
+        self._checked_pieces.add(number)
+        if len(self._checked_pieces) == self.filed.pieces:
             known.note_checked(self.filed, status)
 
 
@@ -174,10 +175,10 @@ class Bodies:
     """The bodies of one store that are read in pieces.
 
     Args:
-        tree: where the files are.
+        tree: the cache's directories.
         known: bodies that need not be checked again.
-        events: where it is told of what cannot be read.
-        readers: threads that look entries up. They close files, too: on their way to the next look.
+        events: gets the number of unreadable bodies.
+        readers: the threads that look entries up; they also close files, before the next look-up.
     """
 
     def __init__(self, tree: Tree, known: Known, events: StoreEvents, readers: Pool) -> None:
@@ -190,12 +191,12 @@ class Bodies:
         self._placing = threading.Lock()
 
     def after_fork(self) -> None:
-        """Be without threads, which are the parent process's."""
+        """Forget threads in a forked child: they belong to the parent."""
         self.pool.begin_anew()
         self._placing = threading.Lock()
 
     async def run(self, body: BodyFile, read: Callable[[], bytes]) -> bytes:
-        """Read something of *body* in a thread; what is not as it was written is dropped."""
+        """Run *read* for *body* in a thread; if the body is damaged, delete its entry."""
         try:
             return await self.pool.run(read)
         except UnreadableEntryError:
@@ -204,38 +205,38 @@ class Bodies:
             raise
 
     def retire(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
-        """Have `close` done in a thread; from anywhere, a destructor too."""
+        """Call `close` in a thread; may be called from anywhere, even from a destructor."""
         try:
             self._readers.post(partial(self.close, fd, name, token, is_placed=is_placed))
-        except BaseException:  # at the end of the program
+        except BaseException:  # the interpreter is shutting down
             with suppress(Exception):
                 os.close(fd)
 
     # ---- in a thread
 
     def begin(self, name: str, token: bytes) -> int:
-        """Make the file of a body for the entry of that *name*, and return its descriptor. Raises OSError."""
+        """Create the file of a body for the entry *name*, and return its descriptor. Raises OSError."""
         fd = self.tree.in_leaf(name, lambda leaf: create(leaf, body_name(name, token)))
         lock_shared(fd)
         return fd
 
     def close(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
-        """Close the file of a body, and remove it where no entry tells of it. Raises OSError."""
+        """Close the file of a body, and unlink it if no entry refers to it. Raises OSError."""
         is_of_use = is_placed and not is_dropped(os.fstat(fd).st_mtime)
         try:
             os.close(fd)
-        finally:  # a file system may say only now that it could not write
+        finally:  # closing may fail, since some file systems report write errors only then
             leaf = None if is_of_use else self.tree.leaf(name)
             if leaf is not None and ((seen := see(leaf, name)) is None or seen.head.token != token):
                 with suppress(OSError):
                     drop_unused(leaf, body_name(name, token))
 
     def find(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
-        """The body of the entry of that *name*, open; None if it is not as it was written.
+        """The body of the entry *name*, open; None if it is damaged.
 
         Raises:
-            FileNotFoundError: it is not there, or about to go.
-            OSError: it is nothing that can be read.
+            FileNotFoundError: its file is not there, or being unlinked.
+            OSError: it cannot be read.
         """
         body = self._open.get((name, filed))
         if body is None:
@@ -246,15 +247,15 @@ class Bodies:
         return body
 
     def mention(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
-        """As `find`, to be opened when it is read, as most of those that a walk meets are not."""
+        """As `find`, but opened only when it is read, since most bodies that a walk meets are not."""
         status = leaf.status_of(body_name(name, filed.token))
         return BodyFile(self, filed, name) if status.st_size == filed.length else None
 
     def place(self, body: BodyFile, leaf: Directory, name: str) -> None:
-        """See to it that *body* is in its file beside the entry of that *name*, in *leaf*.
+        """Put the file of *body* beside the entry *name* in *leaf*, by renaming or copying it if necessary.
 
         Raises:
-            StorageError, OSError: it cannot be.
+            StorageError, OSError: that has failed.
         """
         with self._placing:
             if not (body.is_placed or body.name == name):
@@ -264,7 +265,7 @@ class Bodies:
                 _copy(body, leaf, name)
 
     def _move(self, body: BodyFile, leaf: Directory, name: str) -> None:
-        """Give the file of a body that belongs to no entry yet to that of another *name*, where that can be done."""
+        """Rename the file of a body that no entry has yet for the entry *name*, where open files can be renamed."""
         source = self.tree.leaf(body.name)
         with suppress(FileNotFoundError):
             if source is not None and source.frees_names:

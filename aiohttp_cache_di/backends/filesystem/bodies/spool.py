@@ -1,4 +1,4 @@
-"""Bodies on their way into files: written by a thread while they arrive, and held in memory only until then."""
+"""Writing bodies into files while they arrive: data is in memory only until a thread has written it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileSpool", "Growing"]
 
-BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
+BEGIN_AT_BYTES: Final = 512 * 1024  # enough data to be worth a job in a thread
 WRITTEN_BYTES: Final = 1024 * 1024
-"""Of one call of the kernel, nearly: what is written at once lies together in its memory, and is faster to read."""
+"""Approximate size of one system call: what is written at once is contiguous in the page cache, and faster to read."""
 GIVEN_UP: Final = "a body was given up before it was whole"
-MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
+MAX_PIECES: Final = 1024  # of one system call: IOV_MAX of all systems that have writev
 
 
 class Growing:
-    """A file that a body is written to, for threads; it is there from the first byte on.
+    """The file of a body that is being written, for threads; created with the first write.
 
     Args:
-        name: of the entry.
+        bodies: the bodies of the store.
+        name: the name of the entry.
         digest_bytes: the size of the digest of a piece.
-        fsync: have the disk keep the body before it counts as written.
+        fsync: call fsync before the body counts as written.
     """
 
     def __init__(self, bodies: Bodies, name: str, digest_bytes: int, *, fsync: bool) -> None:
@@ -45,17 +46,17 @@ class Growing:
         self._length = 0
         self._digests: list[bytes] = []
         self._digest = Digest(digest_bytes)
-        self._is_over = False
+        self._has_ended = False
         self._guard = threading.Lock()
 
     def write(self, pieces: Iterable[bytes]) -> None:
-        """Write *pieces*.
+        """Write *pieces*; does nothing after `discard`.
 
         Raises:
             StorageError, OSError: they cannot be written.
         """
         with self._guard:
-            if self._is_over:
+            if self._has_ended:
                 return
             fd = self._opened()
             for block in _blocks(pieces):
@@ -64,26 +65,26 @@ class Growing:
                     self._note(piece)
 
     def finish(self) -> BodyFile:
-        """The body, whole; it is to be placed, or else goes with this object. Raises as `write` does."""
+        """The complete body; unless it is placed, its file is removed with the returned object. Raises as `write`."""
         with self._guard:
             fd = self._opened()
             if self._length % PIECE_BYTES:
                 self._digests.append(self._digest.value())
             if self._fsync:
                 os.fsync(fd)
-            self._is_over, self._fd = True, None
+            self._has_ended, self._fd = True, None
             return BodyFile(self._bodies, Filed(self._token, self._length, b"".join(self._digests)), self._name, fd)
 
     def discard(self) -> None:
-        """Remove what was written, unless it was finished. Raises OSError."""
+        """Remove the file unless it was finished. Raises OSError."""
         with self._guard:
-            self._is_over = True
+            self._has_ended = True
             fd, self._fd = self._fd, None
             if fd is not None:
                 self._bodies.close(fd, self._name, self._token, is_placed=False)
 
     def _opened(self) -> int:
-        if self._is_over:
+        if self._has_ended:
             raise StorageError(GIVEN_UP)
         if self._fd is None:
             self._fd = self._bodies.begin(self._name, self._token)
@@ -102,10 +103,12 @@ class Growing:
 
 
 class FileSpool:
-    """A body on its way into a file: a `Spool`.
+    """A body that is being written into a file while it arrives: a `Spool`.
 
     Args:
-        failed: told of the error with which it cannot be written.
+        writers: the threads that write.
+        growing: the file.
+        failed: called with the error if the body cannot be written.
     """
 
     def __init__(self, writers: Pool, growing: Growing, failed: Callable[[Exception], object]) -> None:
@@ -116,14 +119,14 @@ class FileSpool:
         self._failed = failed
         self._queue: list[bytes] = []
         self._job: asyncio.Future[None] | None = None
-        self._is_over = False
+        self._has_ended = False
 
     def __del__(self) -> None:
         self.abandon()
 
     def append(self, data: bytes) -> None:
         """As `Spool.append`."""
-        if self._is_over or self.error is not None:
+        if self._has_ended or self.error is not None:
             return
         self._queue.append(data)
         self.waiting_bytes += len(data)
@@ -132,7 +135,7 @@ class FileSpool:
 
     async def drain(self, to_bytes: int) -> None:
         """As `Spool.drain`."""
-        while self.waiting_bytes > to_bytes and self.error is None and not self._is_over:
+        while self.waiting_bytes > to_bytes and self.error is None and not self._has_ended:
             await asyncio.wait([self._job or self._begin()])
 
     async def finish(self) -> BodyFile:
@@ -140,24 +143,24 @@ class FileSpool:
         await self.drain(0)
         if self.error is not None:
             raise self.error
-        if self._is_over:
+        if self._has_ended:
             raise StorageError(GIVEN_UP)
         try:
             body = await self._writers.run(self._growing.finish)
         except BaseException:
             self.abandon()
             raise
-        self._is_over = True
+        self._has_ended = True
         return body
 
     def abandon(self) -> None:
         """As `Spool.abandon`."""
-        if self._is_over:
+        if self._has_ended:
             return
-        self._is_over = True
+        self._has_ended = True
         self._queue.clear()
         self.waiting_bytes = 0
-        with suppress(Exception):  # at the end of the program; what is left is swept
+        with suppress(Exception):  # the interpreter is shutting down; a later sweep removes the file
             self._writers.post(self._growing.discard)
 
     def _begin(self) -> asyncio.Future[None]:
@@ -168,7 +171,7 @@ class FileSpool:
 
     def _end(self, size: int, job: asyncio.Future[None]) -> None:
         self._job = None
-        if self._is_over:
+        if self._has_ended:
             if not job.cancelled():
                 job.exception()
             return
@@ -184,7 +187,7 @@ class FileSpool:
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """*pieces*, as many at a time as are written at once."""
+    """*pieces* in groups, each for one system call."""
     block: list[bytes] = []
     size = 0
     for piece in pieces:

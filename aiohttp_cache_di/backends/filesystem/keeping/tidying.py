@@ -1,4 +1,4 @@
-"""The steps of the keeper, in the background and one after the other: where they are due, and while they are."""
+"""Scheduling the steps of the keeper, in the background, one at a time, after writes and while more are due."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ __all__ = ["Tidying"]
 
 
 class Tidying:
-    """Has what is there counted and evicted.
+    """Runs the steps of a keeper.
 
     Args:
         keeper: takes the steps.
-        writers: threads that they are taken in.
-        events: where it is told of what was evicted.
+        writers: the threads for them.
+        events: gets the number of evicted entries.
     """
 
     def __init__(self, keeper: Keeper, writers: Pool, events: StoreEvents) -> None:
         self.is_closing: bool = False
-        """Whether no more steps are to be begun, for now."""
+        """Whether no further step is begun after the one under way."""
         self._keeper = keeper
         self._writers = writers
         self._events = events
         self._under_way_in: asyncio.AbstractEventLoop | None = None
-        self._is_asked = False  # since the step under way was begun, which may have seen nothing of what was written
+        self._is_asked = False  # again since the step under way was begun, which may have missed the latest writes
 
     def begin_anew(self) -> None:
-        """Forget the step that is under way, which is a parent process's."""
+        """Forget the step under way in a forked child: it belongs to the parent."""
         self._under_way_in = None
 
     def note_failed(self, error: Exception) -> None:
-        """A body could not be written."""
+        """React to the *error* of a body that could not be written: make room if the disk is full."""
         if isinstance(error, OSError):
             self._keeper.note_failed(error)
             self.go_on()
 
     def go_on(self) -> None:
-        """Something was written, or could not be: take a step, where it is time."""
+        """Take a step if it is due; call it after each write, failed ones included."""
         if self._under_way_in is not None and not self._under_way_in.is_closed():
             self._is_asked = True
         elif self._keeper.is_due:
@@ -54,7 +54,7 @@ class Tidying:
     def _end(self, step: asyncio.Future[tuple[int, bool]]) -> None:
         self._under_way_in = None
         if step.cancelled() or step.exception() is not None:
-            return  # the next record tries again
+            return  # the next write tries again
         evicted, again = step.result()
         if evicted:
             self._events.evicted(evicted)

@@ -1,5 +1,5 @@
-"""Where files are, and how they are reached: all that is asked of the system goes through here.
+"""Where files are, and how they are reached: all system calls on paths are made here.
 
-`names` are what files are called, `directory` is one that is open, with what is done to the files in it, and `tree` has
-all of a cache, opened once and never through a link. May import `disk`, `loops` and the package's errors.
+`names` are the names of files, `directory` is an open directory with the operations on files in it, and `tree` has all
+directories of a cache, each opened once and never through a link. May import `disk`, `loops` and the package's errors.
 """

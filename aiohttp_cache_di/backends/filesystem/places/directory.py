@@ -1,8 +1,9 @@
-"""A directory that is open, and what is done to files in it; in a thread.
+"""An open directory and the operations on files in it; for threads.
 
-On POSIX it is a descriptor, and every name is looked up in the very directory that was opened and believed, wherever it
-has been moved since, and whatever stands at its path by now. Windows has no such calls: there it is a path, a link is
-looked for before a file is opened, and what another process holds open is waited for, since it cannot be replaced.
+On POSIX it is a descriptor: every name is looked up in the very directory that was opened and checked, even if it has
+been moved since or something else is at its path. Windows has no such calls: there it is a path, and links are looked
+for before a file is opened. A file that another process has open cannot be replaced there, so the call is repeated a
+few times.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ __all__ = [
     "read_at",
 ]
 
-_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # of Windows, which else changes the ends of lines
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 NOT_A_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | _BINARY
-# Without O_NONBLOCK, opening a pipe that stands in a file's place would wait for a writer.
+# O_NONBLOCK: opening a pipe in a file's place would wait for a writer.
 READ: Final[int] = os.O_RDONLY | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0)
 CREATE: Final[int] = os.O_CREAT | os.O_EXCL | NOT_A_LINK
 _DIRECTORY: Final[int] = os.O_RDONLY | NOT_A_LINK | getattr(os, "O_DIRECTORY", 0)
 _MODE: Final = 0o700
 _NEEDED: Final = {"open", "stat", "unlink", "rename", "mkdir", "link", "utime"}
-# By their names: tools that look for blocking calls put functions of their own in the place of these.
+# Compared by name: tools that look for blocking calls replace these functions by their own.
 _TAKING: Final = {function.__name__ for function in os.supports_dir_fd}
 _HAS_DESCRIPTORS: Final = _TAKING >= _NEEDED and hasattr(os, "O_DIRECTORY") and hasattr(os, "O_NOFOLLOW")
 _WAITS_S: Final = (0.001, 0.005, 0.02, 0.05)
-"""For what another process holds open, where that keeps a file from being replaced or removed."""
+"""Pauses between tries to replace or remove a file that another process has open, on Windows."""
 _JUNCTION: Final = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: a link of Windows, to directories too
 _seeking: Final = threading.Lock()
 
@@ -62,39 +63,39 @@ class Descriptor:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether it has been removed since it was opened."""
+        """Whether it has no name any more."""
         return os.fstat(self.fd).st_nlink == 0
 
 
 class Directory:
-    """An open directory. What is said to raise OSError raises what the call of the system does.
+    """An open directory. Methods that are said to raise OSError pass on that of the system call.
 
     Args:
         name: its path, or its name in the directory *above*.
-        above: the directory that it is in.
+        above: its parent directory.
 
     Raises:
-        OSError: it cannot be opened; it is a link, too.
+        OSError: it cannot be opened, or is a link.
     """
 
     __slots__ = ("_file", "_path", "fd", "status")
 
     def __init__(self, name: str, above: Directory | None = None) -> None:
-        self._path: str = name if above is None else above._of(name)
+        self._path: str = name if above is None else above._name_for(name)
         self._file: Descriptor | None = None
         self.fd: int | None = None
-        """The descriptor; None where a directory is a path."""
+        """The descriptor; None on platforms where a directory is a path."""
         if _HAS_DESCRIPTORS:
             self.fd = os.open(self._path, _DIRECTORY, dir_fd=above.fd if above is not None else None)
             self._file = Descriptor(self.fd)
         self.status: os.stat_result = _status_of_no_link(self._path) if self.fd is None else os.fstat(self.fd)
-        """What was told of it when it was opened."""
+        """Its status when it was opened."""
         if not stat.S_ISDIR(self.status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, f"{self._path} is no directory")
 
     @property
     def frees_names(self) -> bool:
-        """Whether a file in it that is open can be removed, and be given another name."""
+        """Whether open files in it can be removed and renamed."""
         return self.fd is not None
 
     @property
@@ -108,30 +109,30 @@ class Directory:
             return True
 
     def is_at(self, path: str) -> bool:
-        """Whether it is what stands at *path*. Raises OSError."""
+        """Whether this directory is the one at *path*. Raises OSError."""
         return os.path.samestat(os.stat(path, follow_symlinks=False), self.status)
 
     def make(self, name: str) -> None:
-        """Make a directory of that *name*. Raises OSError."""
-        os.mkdir(self._of(name), _MODE, dir_fd=self.fd)
+        """Make the directory *name*. Raises OSError."""
+        os.mkdir(self._name_for(name), _MODE, dir_fd=self.fd)
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        """Open the file of that *name*; no link is followed. Raises OSError."""
+        """Open the file *name*, without following a link. Raises OSError."""
         if self.fd is None:
-            name = self._of(name)
+            name = self._name_for(name)
             if not flags & os.O_EXCL:
                 with suppress(FileNotFoundError):
                     _status_of_no_link(name)
         return os.open(name, flags, mode, dir_fd=self.fd)
 
     def status_of(self, name: str) -> os.stat_result:
-        """What is told of *name*, of a link itself. Raises OSError."""
-        return os.stat(self._of(name), dir_fd=self.fd, follow_symlinks=False)
+        """The status of *name*, or of the link itself if it is one. Raises OSError."""
+        return os.stat(self._name_for(name), dir_fd=self.fd, follow_symlinks=False)
 
     def owns(self, fd: int, status: os.stat_result) -> bool:
-        """Whether an open file in it, of that *status*, is believed; see `is_ours_alone`.
+        """Whether an open file in it, with that *status*, is trusted; see `is_ours_alone`.
 
-        Where a directory is a path, what is another user's is a matter of its access list.
+        Always True where a directory is a path: there the directory's access list decides.
         """
         return self.fd is None or is_ours_alone(fd, status, self.fd)
 
@@ -139,46 +140,51 @@ class Directory:
         """The names in it. Raises OSError."""
         if self.fd is None:
             return os.listdir(self._path)
-        fd = os.open(".", _DIRECTORY, dir_fd=self.fd)  # of its own: a position belongs to whom it is open for
+        fd = os.open(".", _DIRECTORY, dir_fd=self.fd)  # another descriptor, since threads would share a read position
         try:
             return os.listdir(fd)
         finally:
             os.close(fd)
 
     def move(self, name: str, target: str, into: Directory | None = None) -> None:
-        """Give *name* another name, there or in another directory, in the place of what has that. Raises OSError."""
+        """Rename *name* to *target*, here or in the directory *into*, replacing a file there. Raises OSError."""
         other = into or self
-        names = self._of(name), other._of(target)
-        self._patiently(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
+        names = self._name_for(name), other._name_for(target)
+        self._with_retries(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
 
     def link(self, name: str, target: str) -> None:
-        """Give *name* a second name, which nothing has so far. Raises OSError."""
-        names, follow = (self._of(name), self._of(target)), self.fd is None
+        """Make *target* a hard link to *name*; an existing *target* is an error. Raises OSError."""
+        names, follow = (self._name_for(name), self._name_for(target)), self.fd is None
         os.link(*names, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=follow)
 
     def unlink(self, name: str) -> None:
-        """Remove the file of that *name*. Raises OSError."""
-        self._patiently(lambda: os.unlink(self._of(name), dir_fd=self.fd))
+        """Remove the file *name*. Raises OSError."""
+        self._with_retries(lambda: os.unlink(self._name_for(name), dir_fd=self.fd))
 
     def touch(self, name: str, fd: int | None = None, *, at: float | None = None) -> None:
-        """Note *at* (None: now) as when *name*, which *fd* may be open for, changed last. Raises OSError."""
+        """Set the access and modification times of *name*. Raises OSError.
+
+        Args:
+            fd: the file, if it is open.
+            at: POSIX time; None for now.
+        """
         times = None if at is None else (at, at)
         if self.fd is None:
-            os.utime(self._of(name), times)
+            os.utime(self._name_for(name), times)
         elif fd is None:
             os.utime(name, times, dir_fd=self.fd, follow_symlinks=False)
         else:
             os.utime(fd, times)
 
     def sync(self) -> None:
-        """Have the disk keep the names in it, where there is a call for that. Raises OSError."""
+        """Call fsync for the directory, so that the names in it are on the disk; POSIX only. Raises OSError."""
         if self.fd is not None:
             os.fsync(self.fd)
 
-    def _of(self, name: str) -> str:
+    def _name_for(self, name: str) -> str:
         return name if self.fd is not None else os.path.join(self._path, name)
 
-    def _patiently(self, call: Callable[[], object]) -> None:
+    def _with_retries(self, call: Callable[[], object]) -> None:
         for wait_s in _WAITS_S if self.fd is None else ():
             with suppress(PermissionError):
                 call()
@@ -188,17 +194,17 @@ class Directory:
 
 
 def lock_shared(fd: int) -> bool:
-    """Lock an open file with others; False where another is alone with it, True where there are no locks."""
+    """Take a shared lock on an open file; False if it is locked exclusively, True where there are no locks."""
     return _lock(fd, "LOCK_SH")
 
 
 def lock_alone(fd: int) -> bool:
-    """Lock an open file alone; False where another has it locked, True where there are no locks."""
+    """Take an exclusive lock on an open file; False if it is locked, True where there are no locks."""
     return _lock(fd, "LOCK_EX")
 
 
 def read_at(fd: int, size: int, at: int) -> bytes:
-    """*size* bytes from the position *at* on; fewer at the end of the file. Raises OSError."""
+    """Read *size* bytes from position *at*; fewer at the end of the file. Raises OSError."""
     data = _pread(fd, size, at)
     while len(data) < size and (more := _pread(fd, size - len(data), at + len(data))):
         data += more
@@ -220,13 +226,13 @@ def _lock(fd: int, kind: str) -> bool:
             FCNTL.flock(fd, getattr(FCNTL, kind) | FCNTL.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # there are no locks
+    except OSError:  # the file system has no locks
         pass
     return True
 
 
 def _status_of_no_link(path: str) -> os.stat_result:
-    """What is told of *path*; a link is an error."""
+    """The status of *path*; a link is an error."""
     status = os.stat(path, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode) or getattr(status, "st_file_attributes", 0) & _JUNCTION:
         raise OSError(errno.ELOOP, f"{path} is a link: it is not followed")

@@ -1,7 +1,7 @@
-"""The directories of a cache: opened once, each below the one above it, and never through a symbolic link.
+"""The directories of a cache: each is opened once, below its parent, and never through a symbolic link.
 
-A directory that is open stays open while a thread uses it, and is closed when none does. Programs that delete or move
-the cache are noticed: at once where a directory was deleted, within a second where it was moved.
+An open directory is closed when no thread uses it and it is no longer cached. If other programs delete a directory,
+that is noticed at once; if they move the cache, within a second.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["Place", "Tree"]
 
 T = TypeVar("T")
 
-LEAVES_OPEN: Final = (64, 256)  # at least, and at most, which is all; each takes a file descriptor
-LEAVES_SHARE: Final = 8  # of the file descriptors that a process may have, the part that goes to leaves
+LEAVES_OPEN: Final = (64, 256)  # least and most leaf directories kept open (256 are all); each takes a descriptor
+LEAVES_SHARE: Final = 8  # one in so many of the file descriptors that a process may have is for leaves
 CHECKED_FOR_S: Final = 1.0
 TRIES: Final = 3
 _NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK})
-"""What opening nothing, or something else, says; EMLINK is FreeBSD's word for a symbolic link."""
+"""Errors of opening a name that is missing or not a directory; EMLINK is FreeBSD's for a symbolic link."""
 
 
 class Place:
-    """Where a cache is to be.
+    """The location of a cache.
 
     Args:
         name: path of its directory, ``~`` allowed.
@@ -44,44 +44,44 @@ class Place:
     def __init__(self, name: str | os.PathLike[str], use_temp: bool = False) -> None:
         self.name: str = os.fspath(name)
         self.is_temporary: bool = use_temp and not os.path.isabs(self.name)
-        # Where it is may take a look at the file system: in a running loop that is left to a thread.
+        # Resolving a relative path reads the file system: in a running loop that is left to a thread.
         if not is_in_a_loop():
-            self.path  # noqa: B018  # remembered, so that it does not change with the working directory
+            self.path  # noqa: B018  # a cached property, resolved before the working directory can change
 
     @cached_property
     def path(self) -> str:
-        """The directory's path, absolute."""
+        """The directory's absolute path."""
         if self.is_temporary:
             return os.path.join(tempfile.gettempdir(), self.name)
         return whole_path(self.name)
 
     @property
     def known_path(self) -> str:
-        """The path as far as it is known without a look at the file system."""
+        """The path if it has been resolved, else the name as given; does not read the file system."""
         return self.__dict__.get("path") or self.name
 
 
 class Tree:
-    """The directories of one cache, for threads; nothing here is called in an event loop.
+    """The directories of one cache, for threads; not to be used in an event loop.
 
     Args:
-        place: where the cache is.
+        place: the cache's location.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.losses: int = 0
-        """How often the directory has been found to be gone, or to be another one."""
+        """How often the directory was found to be gone or replaced."""
         self._root: Directory | None = None
         self._checked_at = 0.0
         self._leaf: Callable[[Directory, str], Directory] = _open_leaf
 
     def close(self) -> None:
-        """Close what is open; it is opened again when it is used again."""
+        """Close all directories; they are opened again when they are used again."""
         self._root, self._leaf = None, _open_leaf
 
     def made_root(self) -> Directory:
-        """The cache's directory, made if need be.
+        """The cache's directory, made if necessary.
 
         Raises:
             StorageError: it cannot be opened or made.
@@ -90,10 +90,10 @@ class Tree:
             root = self._checked(create=True)
             if root is not None:
                 return root
-        raise StorageError(f"{self.place.path} is removed again and again")
+        raise StorageError(f"{self.place.path} is repeatedly removed")
 
     def root(self) -> Directory | None:
-        """The cache's directory; None where there is none.
+        """The cache's directory; None if there is none.
 
         Raises:
             StorageError: it cannot be opened.
@@ -101,7 +101,7 @@ class Tree:
         return self._checked(create=False)
 
     def leaf(self, name: str) -> Directory | None:
-        """The directory of the file of that *name*; None where there is none, or something else.
+        """The directory of the file *name*; None if there is none, or something else in its place.
 
         Raises:
             StorageError: see `made_root`.
@@ -122,7 +122,7 @@ class Tree:
         return None
 
     def made_leaf(self, name: str) -> Directory:
-        """The directory of the file of that *name*, made if need be; what else stands in its place gets another name.
+        """The directory of the file *name*, made if necessary; something else in its place is renamed.
 
         Raises:
             StorageError, OSError: see `leaf`.
@@ -134,16 +134,16 @@ class Tree:
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
-            with suppress(FileNotFoundError):  # what is above it was removed a moment ago
+            with suppress(FileNotFoundError):  # a parent was removed a moment ago
                 return _made(name[1], _made(name[0], root))
             self.forget()
-        raise StorageError(f"{self.place.path} is removed again and again")
+        raise StorageError(f"{self.place.path} is repeatedly removed")
 
     def in_leaf(self, name: str, work: Callable[[Directory], T]) -> T:
-        """Do *work* in the directory of the file of that *name*: once more where it was removed meanwhile.
+        """Run *work* with the directory of the file *name*, and once more if that was removed meanwhile.
 
         Raises:
-            StorageError, OSError: see `leaf`; and what *work* raises.
+            StorageError, OSError: see `leaf`; and errors of *work*.
         """
         try:
             return work(self.made_leaf(name))
@@ -152,11 +152,11 @@ class Tree:
             return work(self.made_leaf(name))
 
     def forget(self) -> None:
-        """Look for all directories anew: one of them was removed."""
+        """Check all directories with their next use, since one of them was removed."""
         self._checked_at = 0.0
 
     def _checked(self, *, create: bool) -> Directory | None:
-        """The cache's directory; once in a while, whether it is still at its place."""
+        """The cache's directory, after checking every `CHECKED_FOR_S` that it is still in its place."""
         now, root = time.monotonic(), self._root
         if root is not None and now - self._checked_at < CHECKED_FOR_S:
             return root
@@ -196,7 +196,7 @@ class Tree:
 
 
 def _open_leaves() -> int:
-    """How many leaves may be open at a time."""
+    """The number of leaf directories to keep open."""
     least, most = LEAVES_OPEN
     try:
         import resource
@@ -211,7 +211,7 @@ def _open_leaf(root: Directory, name: str) -> Directory:
 
 
 def _opened(name: str, above: Directory) -> Directory:
-    """Open a directory; another user's counts as none."""
+    """Open a directory; another user's counts as missing."""
     try:
         directory = Directory(name, above)
     except PermissionError:
@@ -224,7 +224,7 @@ def _opened(name: str, above: Directory) -> Directory:
 
 
 def _made(name: str, above: Directory) -> Directory:
-    """Open a directory, made if need be; what else has its name gets another one."""
+    """Open a directory, after making it if necessary; something else in its place is renamed."""
     for _ in range(TRIES):
         with suppress(FileExistsError):
             above.make(name)
@@ -235,4 +235,4 @@ def _made(name: str, above: Directory) -> Directory:
                 raise
         with suppress(FileNotFoundError):
             above.move(name, temporary_name(name, "aside"))
-    raise FileNotFoundError(errno.ENOENT, f"{name} is replaced again and again")
+    raise FileNotFoundError(errno.ENOENT, f"{name} is repeatedly replaced")

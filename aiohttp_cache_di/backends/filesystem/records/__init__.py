@@ -1,5 +1,6 @@
-"""Records as files: what their bytes are, and how they are read, published and dropped; all in a thread.
+"""Records as files: their format, and how they are read, published and deleted; all in a thread.
 
-`packing` makes bytes of a record and reads them, `files` are those of one record, `uses` is what this process remembers
-of them, and `walk` goes over those of all. May import `places`, the contract of a store and `entries`.
+`packing` encodes and decodes a record, `files` has the operations on the files of one record, `uses` is what this
+process remembers of files, and `walk` iterates over all records. May import `places`, the contract of a store and
+`entries`.
 """

@@ -1,11 +1,12 @@
-"""The files of one record: read, published, dropped; all in a thread, below a directory that is open.
+"""Reading, publishing and deleting the files of one record; all in a thread, in an open directory.
 
-An entry's file is written beside its place and moved there, so that a reader has all of one entry or all of another.
-A body's file bears a name of its own and is there before the entry that tells of it. A reader that comes when the
-entry is replaced may find that body gone, and then reads the entry again.
+An entry's file is written under a temporary name and renamed, so that readers see all of the old entry or all of the
+new one. A body's file has a name of its own and is complete before the entry that refers to it is published. If an
+entry is replaced while it is read, the old body may be gone; the reader then reads the entry again.
 
-Who has a spooled body open holds a shared lock on its file. Such a body is dropped by who gets the other lock: one that
-is being read stays, as a file of the year 1970, which tells its last reader, or a sweep, to drop it.
+A *spooled* body is written while it arrives, and read in pieces. Its readers hold a shared lock on the file, and it is
+unlinked only under an exclusive lock. If a reader prevents that, the file's time is set to 1970 instead, which marks it
+as dropped; its last reader, or a later sweep, unlinks it.
 """
 
 from __future__ import annotations
@@ -54,19 +55,18 @@ __all__ = [
 ]
 
 OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
-"""Opens the body of the entry of that name, in that directory; None if it is not as written."""
-
-MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
-_OF_AN_ENTRY: Final = range(MAX_ENTRY_BYTES + 1)
-HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
+"""Opens the body of the entry *name* in a directory; returns None if the body is damaged."""
+MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # more than any entry without its body; larger files are not ours
+_ENTRY_SIZES: Final = range(MAX_ENTRY_BYTES + 1)
+HEAD_READ_BYTES: Final = 2048  # the head with most keys
 TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
-_NOT_OF_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
-"""What tells nothing of one file, but of the process or the file system."""
+_SYSTEM_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+"""Errors that concern the process or the file system, rather than one file."""
 
 
 class Seen(NamedTuple):
-    """What the head of an entry's file tells, and what its files take."""
+    """The head of an entry's file, and the size of the record's files on the disk."""
 
     head: Head
     disk_bytes: int
@@ -82,11 +82,11 @@ def read_item(
     *,
     is_use: bool = True,
 ) -> Item | Unreadable | None:
-    """What is under *key*, whose entry is in the file of that *name*; None for nothing.
+    """The item under *key*, whose entry is the file *name*; None if there is none.
 
     Args:
-        known: bodies that need not be checked again, and when uses were noted.
-        is_use: note that the entry was used.
+        known: bodies that need not be checked again, and when uses were recorded.
+        is_use: record that the entry was used.
 
     Raises:
         OSError: the file system does not work.
@@ -94,7 +94,7 @@ def read_item(
     try:
         for _ in range(TRIES):
             try:
-                data, _ = read_file(leaf, name, _OF_AN_ENTRY, known if is_use else None)
+                data, _ = read_file(leaf, name, _ENTRY_SIZES, known if is_use else None)
             except FileNotFoundError:
                 return None
             head = read_head(data)
@@ -103,26 +103,26 @@ def read_item(
             item = unpack(data, head, codec)
             if head.token == NO_TOKEN or isinstance(item, Unreadable):
                 return item
-            with suppress(FileNotFoundError):  # of an entry that was replaced meanwhile
+            with suppress(FileNotFoundError):  # the entry was replaced meanwhile: read it again
                 return _whole(leaf, name, item, head, codec, known, open_body)
     except OSError as exc:
-        if exc.errno in _NOT_OF_THE_FILE:
+        if exc.errno in _SYSTEM_ERRORS:
             raise
     return UNREADABLE
 
 
 def disk_bytes(size: int) -> int:
-    """What a file of that *size* takes, nearly."""
+    """The approximate disk space of a file of that *size*."""
     return -size // BLOCK_BYTES * -BLOCK_BYTES
 
 
 def see(leaf: Directory, name: str) -> Seen | None:
-    """The head of the entry in the file of that *name*; None if there is none that can be read."""
+    """The head of the entry in the file *name*; None if there is none that can be read."""
     try:
-        data, status = read_file(leaf, name, _OF_AN_ENTRY, most=HEAD_READ_BYTES)
+        data, status = read_file(leaf, name, _ENTRY_SIZES, most=HEAD_READ_BYTES)
         head = read_head(data)
-        if head is None and len(data) == HEAD_READ_BYTES:  # as of a long key
-            data, status = read_file(leaf, name, _OF_AN_ENTRY)
+        if head is None and len(data) == HEAD_READ_BYTES:  # the key may be longer
+            data, status = read_file(leaf, name, _ENTRY_SIZES)
             head = read_head(data)
     except OSError:
         return None
@@ -133,9 +133,9 @@ def see(leaf: Directory, name: str) -> Seen | None:
 
 
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
-    """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
+    """The entry in the file *name*, without a body that is in a file of its own; None if there is no entry."""
     try:
-        data, _ = read_file(leaf, name, _OF_AN_ENTRY)
+        data, _ = read_file(leaf, name, _ENTRY_SIZES)
     except OSError:
         return None
     head = read_head(data)
@@ -145,13 +145,13 @@ def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item |
 def publish(
     leaf: Directory, name: str, packed: Packed, *, fsync: bool, place_body: Callable[[], None] | None = None
 ) -> Seen | None:
-    """Put a record in the place of what is there, and return what that was.
+    """Replace the record in the file *name*, and return the old one's head and size.
 
     Args:
-        place_body: sees to it that the body is in its file.
+        place_body: puts a spooled body's file in its place; None if the body, if any, is in *packed*.
 
     Raises:
-        OSError: it could not be written; what was there is there still.
+        OSError: it could not be written; the old record is still there.
     """
     parts = [(temporary_name(name), packed.entry)]
     if packed.token != NO_TOKEN and place_body is None:
@@ -170,20 +170,20 @@ def publish(
         raise
     if fsync:
         leaf.sync()
-    if before is None or before.head.token != packed.token:  # or the same body has another head
+    if before is None or before.head.token != packed.token:  # equal if the same body gets a new entry
         _drop_body(leaf, name, before)
     return before
 
 
 def drop(leaf: Directory, name: str) -> int | None:
-    """Drop the record in the file of that *name*; return what it took, None where there was none."""
+    """Delete the record in the file *name*; return its size on the disk, None if there was none."""
     seen = see(leaf, name)
     try:
         leaf.unlink(name)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        if exc.errno not in (errno.EISDIR, errno.EPERM):  # Linux, and POSIX, of a directory in the file's place
+        if exc.errno not in (errno.EISDIR, errno.EPERM):  # a directory is in the file's place, on Linux or by POSIX
             raise
         return None
     _drop_body(leaf, name, seen)
@@ -201,18 +201,18 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
 
 
 def is_dropped(changed_at: float) -> bool:
-    """Whether a body that *changed_at* that time was dropped while it was read."""
+    """Whether a body with that modification time was dropped while it was being read."""
     return changed_at == 0
 
 
 def drop_unused(leaf: Directory, body: str) -> bool:
-    """Drop the file of a body, or another one, unless it is being read or written; whether it went.
+    """Unlink the file of a body, or another file, unless it is being read or written; return whether it was unlinked.
 
     Raises:
-        OSError: it is not there, or cannot be dropped.
+        OSError: it is not there, or cannot be unlinked.
     """
     if not leaf.frees_names:
-        with suppress(PermissionError):  # it is open
+        with suppress(PermissionError):  # a process has it open
             leaf.unlink(body)
             return True
         return False
@@ -220,7 +220,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         fd = leaf.open(body, READ | os.O_RDWR)
     except FileNotFoundError:
         raise
-    except OSError:  # it is no file that could be read
+    except OSError:  # not a readable file
         leaf.unlink(body)
         return True
     try:
@@ -235,7 +235,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
 def _whole(
     leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
 ) -> Item | Unreadable:
-    """*item* with its body, which is in a file of its own. Raises OSError."""
+    """*item* with its body from a file of its own. Raises OSError."""
     filed = filed_of(item, head, codec)
     if filed is None or isinstance(item, str):
         return UNREADABLE
@@ -258,12 +258,12 @@ def _whole(
 def read_file(
     leaf: Directory, name: str, sizes: range, known: Known | None = None, most: int | None = None
 ) -> tuple[bytes, os.stat_result]:
-    """The bytes of a file, and its status before they were read; no bytes of one that is not ours, or of no such size.
+    """The bytes of a file, and its status before the read; no bytes if the file's owner or size is wrong.
 
     Args:
-        sizes: those that it may have.
-        known: tells whether a use of it has to be noted.
-        most: how many bytes are read at most; None for all.
+        sizes: the sizes that the file may have.
+        known: decides whether this use is recorded as the file's modification time; None not to.
+        most: read this many bytes at most; None for all.
     """
     fd = leaf.open(name, READ)
     try:
@@ -281,7 +281,7 @@ def read_file(
 
 
 def create(leaf: Directory, name: str) -> int:
-    """Create a file that only this user can read; return its descriptor, for reading and writing."""
+    """Create a file with mode 600; return its descriptor, for reading and writing."""
     return leaf.open(name, CREATE | os.O_RDWR)
 
 
@@ -293,7 +293,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_pieces(fd: int, pieces: list[bytes]) -> None:
-    """Write all of *pieces*, one after the other, by one call of the kernel if it takes them all."""
+    """Write all of *pieces*, one after the other, with one system call if that takes them all."""
     if not hasattr(os, "writev"):
         write_all(fd, b"".join(pieces))
         return
@@ -305,7 +305,7 @@ def write_pieces(fd: int, pieces: list[bytes]) -> None:
 
 
 def write_file(leaf: Directory, name: str, pieces: Iterable[bytes], *, fsync: bool = False) -> None:
-    """Make a file of *pieces*. Raises OSError."""
+    """Create a file with the contents *pieces*. Raises OSError."""
     fd = create(leaf, name)
     try:
         for piece in pieces:
@@ -322,6 +322,6 @@ def _move(leaf: Directory, source: str, target: str) -> None:
     except OSError as exc:
         if exc.errno not in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
             raise
-        # A directory that is not ours to empty stands in the file's place.
+        # A directory is in the file's place; it is renamed, since its contents are not ours.
         leaf.move(target, temporary_name(target, "aside"))
         leaf.move(source, target)

@@ -1,15 +1,14 @@
-"""What is in the files of a record.
+"""The format of a record's files.
 
-An entry's file begins with a head of its own, which tells what a walk, a sweep or an eviction has to know without a
-look at the entry::
+An entry's file begins with a head, which has all that a walk, a sweep or an eviction needs without decoding the entry::
 
     magic 4 | version 1 | flags 1 | zero 2 | key's length 4 | until 8 | token 8 | body's length 8 | crc32 4
     key … | frame …
 
-The frame is the codec's, made under the key. A body of 64 KiB or more is a file of its own, and the frame has a few
-bytes in its place: the token in that file's name, its length, and the digest of each MiB of it, a cryptographic one
-where entries are signed. One that was spooled is read in pieces, any other with its entry. Frames of the three kinds
-are made under different keys, so that no change of the head turns those bytes into a body.
+The frame is the codec's, bound to the key. A body of 64 KiB or more is a file of its own, and the frame has a reference
+in its place: the token in that file's name, the length, and the digest of each MiB of the body (a cryptographic one
+where entries are signed, else a CRC). A spooled body is read in pieces, any other with its entry. The frames of the
+three kinds are bound to different keys, so that no change of the head can turn a reference into a body.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ __all__ = [
 ]
 
 APART_FROM_BYTES: Final = 64 * 1024
-PIECE_BYTES: Final = 1024 * 1024  # of a body, for each of which there is a digest
+PIECE_BYTES: Final = 1024 * 1024  # of a body; each piece has a digest
 FORMAT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 1024 * 1024
 NO_TOKEN: Final = bytes(8)
@@ -62,22 +61,22 @@ _KINDS: Final = {"whole": "\0whole ", "apart": "\0apart ", "filed": "\0filed "}
 
 
 class Head(NamedTuple):
-    """What the head of an entry's file tells."""
+    """The head of an entry's file."""
 
     key: str
     until: float
     leads_on: bool
     token: bytes
-    """In the name of the body's file; `NO_TOKEN` where the body is in the entry's own."""
+    """The token in the name of the body's file; `NO_TOKEN` if the body is in the entry's own file."""
     body_bytes: int
-    """The size of that file."""
+    """The size of the body's file."""
     frame_at: int
     is_filed: bool = False
-    """Whether that file is to be read in pieces."""
+    """Whether the body was spooled, and so is read in pieces."""
 
 
 class Digest:
-    """The digest of one piece of a body, of that *size*."""
+    """The digest of one piece of a body: a CRC if *size* is `CRC_BYTES`, else BLAKE2b of that size."""
 
     __slots__ = ("_crc", "_state")
 
@@ -86,22 +85,24 @@ class Digest:
         self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
 
     def update(self, data: bytes | memoryview) -> None:
-        """Go on with *data*."""
+        """Add *data*."""
         if self._state is None:
             self._crc = crc32(data, self._crc)
         else:
             self._state.update(data)
 
     def value(self) -> bytes:
-        """That of all data so far."""
+        """The digest of all data so far."""
         return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
 
 
 class Filed(NamedTuple):
-    """A body in a file of its own.
+    """A reference to a body in a file of its own.
 
     Args:
-        digests: of all its pieces, one after the other.
+        token: the token in the file's name.
+        length: the size of the body in bytes.
+        digests: the digests of all pieces, concatenated.
     """
 
     token: bytes
@@ -110,14 +111,14 @@ class Filed(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes, size: int) -> Filed:
-        """Of all of *data*, with digests of that *size*."""
+        """A new reference for the body *data*, with digests of that *size*."""
         pieces = range(0, len(data), PIECE_BYTES)
         view = memoryview(data)
         return cls(new_token(), len(data), b"".join(_digest(view[at : at + PIECE_BYTES], size) for at in pieces))
 
     @property
     def pieces(self) -> int:
-        """How many pieces it has."""
+        """The number of pieces."""
         return -(-self.length // PIECE_BYTES)
 
     def size_of(self, number: int) -> int:
@@ -139,7 +140,7 @@ class Filed(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A record as the bytes of its files; no body where that is in its file already."""
+    """A record as the bytes of its files; *body* is empty if it is in the entry, or in its file already."""
 
     entry: bytes
     token: bytes
@@ -148,10 +149,10 @@ class Packed(NamedTuple):
 
 
 def pack(item: Item, key: str, until: float, codec: EntryCodec, filed: Filed | None = None) -> Packed:
-    """Make the bytes of a record's files.
+    """Encode a record into the bytes of its files.
 
     Args:
-        filed: the body, if it is in its file already.
+        filed: the reference to the body, if that is in its file already.
 
     Raises:
         StorageError: the item cannot be encoded, or its key is too large.
@@ -170,7 +171,7 @@ def pack(item: Item, key: str, until: float, codec: EntryCodec, filed: Filed | N
 
 
 def read_head(data: bytes) -> Head | None:
-    """The head that *data* begins with; None if there is none, or not all of it."""
+    """The head at the beginning of *data*; None if it is missing, incomplete or damaged."""
     if len(data) < HEAD_BYTES:
         return None
     magic, version, flags, key_bytes, until, token, body_bytes, checksum = _HEAD.unpack_from(data)
@@ -189,17 +190,17 @@ def read_head(data: bytes) -> Head | None:
 
 
 def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
-    """The item in an entry's file; where its body is apart, `filed_of` tells which that is."""
+    """The item in an entry's file; if its body is in another file, `filed_of` returns the reference to that."""
     kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
     bound = _bound(head.key, kind)
     item = codec.unpack(data[head.frame_at :], bound)
     if bound is not head.key and isinstance(item, StoredResponse | Opaque):
-        force_setattr(item, "key", head.key)  # of an object that nothing else has seen
+        force_setattr(item, "key", head.key)  # nothing else refers to the item yet
     return item
 
 
 def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
-    """The body of *item* that is in a file of its own; None if it is none that can be believed."""
+    """The reference to the body of *item* in a file of its own; None if it is not valid, or contradicts the head."""
     data = b"" if isinstance(item, Unreadable) else _body(item)
     if len(data) <= _BODY.size:
         return None
@@ -210,12 +211,12 @@ def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | 
 
 
 def digest_bytes(codec: EntryCodec) -> int:
-    """The size of the digest of a body, or of a piece of one."""
+    """The size of the digest of each piece of a body."""
     return DIGEST_BYTES if codec.is_signing else CRC_BYTES
 
 
 def with_body(item: StoredResponse | Opaque, body: bytes) -> None:
-    """Put *body* into an item that `unpack` has made."""
+    """Put *body* into an item that `unpack` has made, in place."""
     force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
 
 
@@ -240,7 +241,7 @@ def _with(item: Item, body: bytes) -> Item:
 
 
 def _bound(key: str, kind: str) -> str:
-    """The key that a frame is made under: no two of a key and a kind give the same."""
+    """The key that a frame is bound to, different for each pair of *key* and *kind*."""
     return key if kind == "whole" and not key.startswith("\0") else _KINDS[kind] + key
 
 

@@ -1,4 +1,4 @@
-"""What a process remembers of files: which uses were noted, and which bodies were checked. Nothing depends on it."""
+"""What a process remembers of files, to save work: which uses were recorded, and which bodies were checked."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Known", "identity"]
 
 NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
-MAX_TOUCHED: Final = 64  # each is a call of the kernel, before a record is written
+MAX_TOUCHED: Final = 64  # each costs a system call before the next record is written
 SETTLED_AFTER_S: Final = 2.0
-"""As old as the last change of a file must be for a later one to bear another time; the coarsest clock of a file
-system in use (FAT) counts in twos of seconds."""
-SETTLED_SOON_AFTER_S: Final = 0.1  # where times have fractions that are finer than those of the coarsest kernel's ticks
-TICK_NS: Final = 10_000_000  # of a kernel with 100 ticks a second, and of exFAT
+"""The age of a file's last change after which a later change is sure to get another time; the coarsest file system in
+use (FAT) stores times in steps of two seconds."""
+SETTLED_SOON_AFTER_S: Final = 0.1  # the same for files whose times are finer than `TICK_NS`
+TICK_NS: Final = 10_000_000  # the step of times of kernels with 100 ticks per second, and of exFAT
 
 
 class Known:
-    """What one process remembers of the files of one cache; used by several threads, by single operations on tables.
+    """What one process remembers of the files of one cache; threads share it, by atomic operations on dictionaries.
 
-    A body of many megabytes takes longer to check than to read. One that was found to be whole is not checked again
-    while its file has the same number, size and times: when a file changed last, the kernel alone says.
+    A body of many megabytes takes longer to check than to read. A body that was found to be intact is not checked again
+    while its file has the same inode, size and times; only the kernel sets the time of a file's last status change.
 
     Args:
-        value_bytes: tells the size beyond which no body is written, and none is read.
+        value_bytes: returns the size of the largest body that is read into memory or written from it.
     """
 
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
@@ -42,7 +42,7 @@ class Known:
         self._checked: dict[Filed, tuple[int, ...]] = {}
 
     def is_new_use(self, name: str) -> bool:
-        """Whether a use of the entry of that *name* has to be noted now."""
+        """Whether a use of the entry *name* has to be recorded now; at most once in `NOTED_EVERY_S`."""
         now = time.monotonic()
         noted_at = self._noted.get(name)
         if noted_at is not None and now - noted_at < NOTED_EVERY_S:
@@ -53,28 +53,28 @@ class Known:
         return True
 
     def touch(self, key: str) -> None:
-        """A copy of *key* was used, which is noted with the next record: a note alone is not worth a hop to a thread.
+        """Remember a use of *key*, which is recorded when the next record is written, to save a job in a thread.
 
-        No more than `MAX_TOUCHED` are remembered.
+        At most `MAX_TOUCHED` keys are remembered.
         """
         if len(self._touched) < MAX_TOUCHED:
             self._touched.add(key)
 
     def note_touched(self, tree: Tree) -> None:
-        """Note which copies were used of the entries in *tree*; in a thread."""
+        """Record the remembered uses of entries in *tree*; in a thread."""
         keys, self._touched = self._touched, set()
         for name in map(name_of, keys):
             leaf = tree.leaf(name)
             if leaf is not None and self.is_new_use(name):
-                with suppress(OSError):  # it has gone
+                with suppress(OSError):  # the entry is gone
                     leaf.touch(name)
 
     def is_checked(self, body: Filed, status: os.stat_result) -> bool:
-        """Whether *body* was found to be whole in the very file of *status*."""
+        """Whether *body* was found to be intact in the file with that *status*, unchanged since."""
         return self._checked.get(body) == identity(status)
 
     def note_checked(self, body: Filed, status: os.stat_result) -> None:
-        """The file that *status* is of has the whole *body*."""
+        """Remember that the file with that *status* has the intact *body*."""
         if not _is_settled(status, time.time()):
             return
         if len(self._checked) >= MAX_REMEMBERED:
@@ -83,11 +83,11 @@ class Known:
 
 
 def _is_settled(status: os.stat_result, now: float) -> bool:
-    """Whether a change of the file at *now* would give it another time."""
+    """Whether a change of the file at *now* would get another time than its last change."""
     age_s = now - max(status.st_ctime, status.st_mtime)
     return age_s >= (SETTLED_SOON_AFTER_S if status.st_ctime_ns % TICK_NS else SETTLED_AFTER_S)
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:
-    """What changes with a file."""
+    """Inode, size and times: at least one of them changes when the file does."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""Walks over the files of a cache, in steps that a thread does between other things."""
+"""Iterating over the files of a cache in short steps, so that the thread can run other jobs in between."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["dropped", "info_rows", "rows", "sizes"]
 
 T = TypeVar("T")
 
-STEP_S: Final = 0.02  # in a thread that others wait for
-STEP_BYTES: Final = 4 * 1024 * 1024  # of items
+STEP_S: Final = 0.02  # time limit of a step, since other jobs wait for the thread
+STEP_BYTES: Final = 4 * 1024 * 1024  # size limit of a step's items
 
 
 def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, items: bool) -> Iterator[list[Row]]:
-    """All records, with their items or not."""
+    """All records; their items, too, if *items* is true."""
 
     def row(leaf: Directory, name: str) -> Row | None:
         head = _head(leaf, name)
@@ -40,7 +40,7 @@ def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, it
 
 
 def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[InfoRow]]:
-    """What is told, without bodies in files of their own, of records that are *wanted* or tell nothing."""
+    """Infos of records that are *wanted* or have none; bodies in files of their own are not read."""
 
     def look(leaf: Directory, name: str) -> InfoRow | None:
         seen = look_at(leaf, name, codec)
@@ -56,7 +56,7 @@ def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[In
 
 
 def sizes(tree: Tree) -> Iterator[list[int]]:
-    """What the files of each record take."""
+    """The size of each record's files on the disk."""
 
     def size(leaf: Directory, name: str) -> int | None:
         seen = see(leaf, name)
@@ -66,7 +66,7 @@ def sizes(tree: Tree) -> Iterator[list[int]]:
 
 
 def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[int]]:
-    """Drop the records whose head *may_go*, or (None) all of them; what the files of each took."""
+    """Delete the records for whose head *may_go* is true, or (None) all; the size of each one's files on the disk."""
 
     def size(leaf: Directory, name: str) -> int | None:
         if may_go is not None:
@@ -81,7 +81,7 @@ def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[
 def _in_steps(
     tree: Tree, look: Callable[[Directory, str], T | None], weigh: Callable[[T], int] = lambda _: 0
 ) -> Iterator[list[T]]:
-    """What *look* finds in the files of all entries: what is found in a moment, or weighs as much as a step may."""
+    """The results of *look* for the files of all entries, in lists for `STEP_S` or `STEP_BYTES` each."""
     found: list[T] = []
     weight, until = 0, time.monotonic() + STEP_S
     for leaf in filter(None, map(tree.leaf, LEAVES)):
@@ -102,7 +102,7 @@ def _head(leaf: Directory, name: str) -> Head | None:
 
 
 def _is_in_place(head: Head, name: str) -> bool:
-    """Whether it is no other key's file."""
+    """Whether the file's *name* belongs to the key in its head."""
     return name_of(head.key) == name
 
 

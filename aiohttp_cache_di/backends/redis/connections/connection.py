@@ -1,9 +1,9 @@
-"""One connection to Redis that any number of tasks share: commands go out in batches, replies come back in order.
+"""One connection to Redis that any number of tasks share: commands are pipelined, and replies come back in order.
 
-A pool lends a connection to one task at a time, so a thousand tasks need a thousand connections or wait in a queue,
-and a task that is cancelled while it holds one has to break it. Here every command is written to the one connection
-as it comes, what a tick of the loop brings together is sent together, and each reply goes to the task that waits for
-it. A task that is cancelled merely is not there any more when its reply arrives.
+A connection pool lends a connection to one task at a time, so a thousand tasks need a thousand connections or wait in a
+queue, and a task that is cancelled while it has one must close it. Here all commands go over one connection: those of
+one turn of the loop are sent together, and each reply goes to the task that waits for it. When a task is cancelled, its
+reply is ignored.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "S
 
 T = TypeVar("T")
 
-MAX_WINDOW = 1024  # commands under way at a time
+MAX_WINDOW = 1024  # most commands under way at a time
 MIN_WINDOW = 16
-WIDE_WINDOW = MAX_WINDOW - 3  # at which the mean of this and the largest is this
-WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
-BATCH_BYTES = 256 * 1024  # handed to the transport at a time
-MAX_REPLY_BYTES = 16 * 1024 * 1024  # of a reply that is no value of ours, and of a message that came unasked
-MIN_CHECKED_BYTES = 64 * 1024  # of a reply, from which its size is looked at
+WIDE_WINDOW = MAX_WINDOW - 3  # where rounding keeps the moving average from growing further
+WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, by estimate: the server has to keep them in memory
+BATCH_BYTES = 256 * 1024  # passed to the transport at a time
+MAX_REPLY_BYTES = 16 * 1024 * 1024  # largest reply that is not a value of ours, and largest push
+MIN_CHECKED_BYTES = 64 * 1024  # the size of an incomplete reply from which its limit is checked
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
@@ -43,29 +43,28 @@ REFUSALS = {
     "OOM": "OutOfMemoryError",
     "READONLY": "ReadOnlyError",
 }
-"""The driver's names for what a server refuses; everything else is its ResponseError."""
-
+"""The driver's exceptions for error codes; for all other codes it is ResponseError."""
 _STALE = frozenset({"NOAUTH", "READONLY"})
-"""What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
+"""Errors that a new connection may resolve: the password was changed, or the address has a new primary."""
 
 
 class ReplyTooLargeError(StorageError):
-    """A reply was larger than its command may have, and the connection was ended before it was whole."""
+    """A reply was larger than its command allows; the connection was ended before it was complete."""
 
 
 class Sent(Struct, frozen=True):
-    """A command and what waits for its reply."""
+    """A command and the future for its reply."""
 
     payload: bytes
     convert: Callable[[Reply], Any]
     max_bytes: Callable[[], int]
     waiter: asyncio.Future[Any]
     hops: int = 0
-    """How often a server has said that another one is to be asked."""
+    """How often it was redirected to another server."""
 
 
 class _Together:
-    """What `Connection.together` returns; one made of a generator takes twice as long, on the way of each write."""
+    """The context manager of `Connection.together`; one made from a generator takes twice as long for each write."""
 
     __slots__ = ("_connection", "_was_planned")
 
@@ -83,46 +82,45 @@ class _Together:
 
 
 def refusal(error: ServerError) -> StorageError:
-    """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
+    """A `StorageError` for a refused command; it quotes only the error code, since the text may repeat the command."""
     refused = StorageError(f"redis refused the command: {error.code}")
     refused.__cause__ = error_named(REFUSALS.get(error.code, "ResponseError"))(error.code)
     return refused
 
 
 def expect_no_error(reply: Reply) -> Reply:
-    """Hand a reply on, and raise when it is an error."""
+    """Return *reply*, or raise if it is an error."""
     if type(reply) is ServerError:
         raise refusal(reply)
     return reply
 
 
 class Connection(asyncio.Protocol):
-    """A connection that has been opened and authenticated; belongs to the loop that is running.
+    """An open, authenticated connection; belongs to the running loop.
 
     Args:
-        where: what to call the server in messages.
-        timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
-            which no task waits, the connection is given up.
+        where: the name of the server in messages.
+        timeout_s: seconds after which the connection is given up, if a command is under way and nothing arrives, or
+            only parts of a reply that no task waits for.
     """
 
     can_push: ClassVar[bool] = True
-    """Whether what the server sends unasked is heard."""
-
+    """Whether pushes of the server are received."""
     is_bounded: ClassVar[bool] = True
-    """Whether a reply that is too large ends the connection before it is whole."""
+    """Whether a reply that is too large ends the connection before it is complete."""
 
     def __init__(self, where: str, timeout_s: float | None) -> None:
         self.on_push: Callable[[list[Reply]], None] | None = None
-        """Called with what the server sends unasked (RESP3), as it is parsed."""
+        """Called with each push of the server (RESP3), as it is parsed."""
         self.on_lost: Callable[[], None] | None = None
-        """Called when the connection is given up, for whatever reason."""
+        """Called when the connection is given up, for any reason."""
         self.on_refused: Callable[[Sent, ServerError], bool] | None = None
-        """Called with a command that ended in an error; tells whether it is asked of another server."""
+        """Called with a command that ended in an error; returns whether it is sent to another server instead."""
         self.where = where
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.closed: bool = False
         self.retired: bool = False
-        """Whether what is under way ends here, and what comes next goes over a new connection."""
+        """Whether only commands under way are finished here, and later ones need a new connection."""
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -141,7 +139,7 @@ class Connection(asyncio.Protocol):
 
     def adopt(self, writer: asyncio.StreamWriter) -> None:
         """Take over the transport of *writer*, on which nothing is under way."""
-        self._writer = writer  # which closes its transport when it is collected
+        self._writer = writer  # kept, since it closes its transport when it is garbage collected
         transport: asyncio.Transport = cast(asyncio.Transport, writer.transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
@@ -160,7 +158,7 @@ class Connection(asyncio.Protocol):
         """Send one encoded command; the future gets what *convert* makes of its reply.
 
         Args:
-            max_bytes: tells those of the reply, about: one that grows beyond them ends the connection.
+            max_bytes: returns the approximate size limit of the reply; a larger one ends the connection.
         """
         future: asyncio.Future[T] = self.loop.create_future()
         if self.closed:
@@ -168,7 +166,7 @@ class Connection(asyncio.Protocol):
             return future
         item = Sent(payload, convert, max_bytes, future)
         if not self._awaiting and not self._outbox and not self._paused and not self._is_held:
-            self.send(payload)  # a lone command goes at once
+            self.send(payload)  # nothing else is under way: send it at once
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
@@ -176,11 +174,11 @@ class Connection(asyncio.Protocol):
         return future
 
     def tell(self, payload: bytes, heard: Callable[[Reply], object] = lambda reply: None) -> None:
-        """Send one encoded command whose outcome is not waited for; *heard* is called with its reply, if one comes."""
+        """Send one encoded command without waiting for it; *heard* is called with its reply, if there is one."""
         self.submit(payload, heard).add_done_callback(consume_error)
 
     def take(self, sent: Sent) -> None:
-        """Send a command whose reply is waited for already."""
+        """Send a command that already has a future, such as one that another server has redirected."""
         if self.closed:
             _refuse(sent.waiter, StorageError(f"the connection to {self.where} is closed"))
             return
@@ -193,11 +191,11 @@ class Connection(asyncio.Protocol):
             self.loop.call_soon(self._flush)
 
     def together(self) -> _Together:
-        """Send what is submitted within in one piece; nothing in it may wait."""
+        """Send all commands that are submitted in the ``with`` block together; the block must not await."""
         return _Together(self)
 
     def hold(self) -> bool:
-        """Send nothing until `let_go`, which is told what this returns."""
+        """Send nothing until `let_go`, which takes the returned value."""
         was_planned, self._flush_planned, self._is_held = self._flush_planned, True, True
         return was_planned
 
@@ -218,7 +216,7 @@ class Connection(asyncio.Protocol):
             while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
                 item = outbox.popleft()
                 if item.waiter.done():
-                    continue  # it was cancelled before it was sent
+                    continue  # cancelled before it was sent
                 batch.append(item.payload)
                 size += len(item.payload)
                 awaiting.append(item)
@@ -226,7 +224,7 @@ class Connection(asyncio.Protocol):
                 self.send(b"".join(batch))
 
     def send(self, data: bytes) -> None:
-        """Write *data* to the transport, and mind the time until something comes back."""
+        """Write *data* to the transport, and start the timeout if it is not running."""
         if self._transport is None:
             raise StorageError(f"{self.where} is not open yet")
         if self._watch is None and self._timeout_s is not None:
@@ -237,7 +235,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     def give_up(self) -> None:
-        """Let go of the transport at once."""
+        """Abort the transport."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -253,19 +251,19 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether replies are to come."""
+        """Whether commands wait for replies."""
         return bool(self._awaiting)
 
-    # ---- what the transport tells
+    # ---- asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Hand replies to those who wait for them, and follow the server's invalidations."""
+        """Parse *data*, and deliver replies and pushes."""
         try:
             replies = self._parser.feed(data)
         except ProtocolError as exc:
             self._fail(StorageError(f"{self.where} does not speak the Redis protocol: {exc}"), exc)
             return
-        # A reply that trickles in, and for which no task waits any more, keeps all others from being answered.
+        # Parts of a reply that no task waits for do not count: a reply that trickles in would block all others.
         if replies or not self._awaiting or not self._awaiting[0].waiter.done():
             self._heard_at = self.loop.time()
         self.replied(replies)
@@ -274,7 +272,7 @@ class Connection(asyncio.Protocol):
             self._refuse_endless()
 
     def replied(self, replies: list[Reply]) -> None:
-        """Hand *replies* to those who wait for them, and go on sending."""
+        """Deliver *replies* to their futures, and go on sending."""
         awaiting = self._awaiting
         for reply in replies:
             if type(reply) is self._push_type:
@@ -298,27 +296,27 @@ class Connection(asyncio.Protocol):
         return self.on_refused is not None and self.on_refused(sent, error)
 
     def _adapt_window(self, size: int, count: int) -> None:
-        """Let fewer commands be under way the longer the replies are."""
+        """Allow fewer commands under way if replies are large: a moving average of what fits `WINDOW_BYTES`."""
         self._unaccounted_bytes += size
         if count:
             fitting = WINDOW_BYTES * count // self._unaccounted_bytes
-            if fitting < MAX_WINDOW or self._window < WIDE_WINDOW:  # which replies of usual size do not change
+            if fitting < MAX_WINDOW or self._window < WIDE_WINDOW:  # else the average would stay the same
                 self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
             self._unaccounted_bytes = 0
 
     def _refuse_endless(self) -> None:
-        """End the connection if the reply that arrives is larger than its command can have asked for."""
+        """End the connection if the incomplete reply is already larger than its command allows."""
         if self._unaccounted_bytes > (self._awaiting[0].max_bytes() if self._awaiting else MAX_REPLY_BYTES):
             self._fail(ReplyTooLargeError(f"{self.where} sends a reply that is larger than any that is kept there"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all who wait that no reply will come."""
+        """Fail all waiting commands."""
         self._fail(StorageError(f"the connection to {self.where} was lost"), exc)
         if not self._lost.done():
             self._lost.set_result(None)
 
     def pause_writing(self) -> None:
-        """Send nothing more for now: the server is slower than we are."""
+        """Stop sending for now: the server does not keep up."""
         self._paused = True
 
     def resume_writing(self) -> None:
@@ -329,7 +327,7 @@ class Connection(asyncio.Protocol):
     # ---- the end
 
     def _fail(self, error: StorageError, cause: BaseException | None = None) -> None:
-        """Give up the connection; each who waits gets an error of his own, caused by *cause*."""
+        """Give up the connection; each waiting command gets its own copy of *error*, with *cause* as its cause."""
         if not self.closed:
             self.closed = True
             self.give_up()
@@ -351,11 +349,11 @@ class Connection(asyncio.Protocol):
         self._fail(StorageError(f"the connection to {self.where} is closed"))
 
     async def wait_closed(self) -> None:
-        """Wait until the transport has let go of its socket."""
+        """Wait until the transport has closed its socket, `CLOSE_TIMEOUT_S` at most."""
         await asyncio.wait([self._lost], timeout=CLOSE_TIMEOUT_S)
 
     def abandon(self) -> None:
-        """Let go of the socket when the loop is closed already, so that no waiter can be told any more."""
+        """Close the socket after the loop was closed, when no future can be answered any more."""
         self.closed = True
         if self._transport is not None:
             release_transport(self._transport)
@@ -379,14 +377,14 @@ def _deliver(item: Sent, reply: Reply) -> None:
 def release_transport(transport: Any) -> None:
     """Close the socket of a transport whose loop is closed.
 
-    ``abort`` needs the loop. What it would have the loop do next is a method without a public name; uvloop has none
-    and needs none, because it closes its sockets when the loop is closed.
+    ``abort`` needs the loop, in which it would schedule a method without a public name; that is called here. uvloop has
+    no such method and needs none: it closes its sockets with the loop.
     """
     inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    with contextlib.suppress(RuntimeError):  # the loop is closed, which is expected; the transport counts as closed
+    with contextlib.suppress(RuntimeError):  # expected, since the loop is closed; marks the transport as closed
         transport.abort()
     for each in (inner, transport):
         finish = getattr(each, "_call_connection_lost", None)
         if finish is not None and getattr(each, "_sock", None) is not None:
-            with contextlib.suppress(RuntimeError):  # TLS would tell the loop; the socket is closed all the same
+            with contextlib.suppress(RuntimeError):  # TLS tries to use the loop, after the socket is closed
                 finish(None)

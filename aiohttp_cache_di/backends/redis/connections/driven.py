@@ -1,4 +1,4 @@
-"""A connection over one of the driver's whose stream cannot be taken: an in-memory fake's, or a later driver's."""
+"""A connection on top of the driver's, if its stream cannot be taken over: that of a fake, or of a later driver."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ OF_CLUSTERS: Final = {
     "MovedError": "MOVED",
     "TryAgainError": "TRYAGAIN",
 }
-"""The driver's names for what a server of a cluster says that cannot answer, or is not asked rightly."""
+"""The error codes for the driver's exceptions that concern clusters."""
 
 
 class DrivenConnection(Connection):
-    """Sends and receives through the methods of a connection of the driver; slower, and deaf to what comes unasked.
+    """Sends and receives by the methods of a connection of the driver; slower, and without pushes.
 
     Args:
-        where: what to call the server in messages.
-        connection: open, and used here alone.
+        where: the name of the server in messages.
+        connection: the driver's open connection, which nothing else uses.
     """
 
     can_push: ClassVar[bool] = False
     is_bounded: ClassVar[bool] = False
 
     def __init__(self, where: str, connection: Any) -> None:
-        super().__init__(where, None)  # the driver minds the time
+        super().__init__(where, None)  # the driver has its own timeout
         self._connection = connection
         self._refusal = error_named("ResponseError")
         self._unsent: list[bytes] = []
@@ -43,12 +43,12 @@ class DrivenConnection(Connection):
         self._pump.add_done_callback(self._ended)
 
     def send(self, data: bytes) -> None:
-        """Leave *data* to the task that sends it."""
+        """Queue *data* for the task that sends it."""
         self._unsent.append(data)
         self._work.set()
 
     def give_up(self) -> None:
-        """Close the connection, unless the task that uses it is at its end anyway."""
+        """Cancel the task, which closes the connection."""
         self._pump.cancel()
 
     async def _run(self) -> None:
@@ -70,7 +70,7 @@ class DrivenConnection(Connection):
             return await self._connection.read_response(disable_decoding=True)
         except self._refusal as exc:
             name = type(exc).__name__
-            if name in OF_CLUSTERS:  # whose text is what follows the code
+            if name in OF_CLUSTERS:  # the exception's text is the reply without its code
                 return ServerError(OF_CLUSTERS[name], f"{OF_CLUSTERS[name]} {exc}")
             codes = [code for code, each in REFUSALS.items() if each == name]
             return ServerError(codes[0] if codes else str(exc).partition(" ")[0], str(exc))

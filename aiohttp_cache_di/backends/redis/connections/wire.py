@@ -1,7 +1,7 @@
-"""The Redis protocol (RESP2 and RESP3) without any input or output: commands to bytes here, to replies by hiredis.
+"""The Redis protocol (RESP2 and RESP3) without input and output: commands are encoded here, replies parsed by hiredis.
 
-hiredis has no bound for a reply: it takes what comes until the reply is whole. `connections` counts the bytes of one
-that is not whole yet, and ends the connection when they are more than the command can have asked for.
+hiredis has no size limit for a reply. So a `connection` counts the bytes of an incomplete reply, and is ended when they
+exceed what the command allows.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ __all__ = ["ProtocolError", "Reply", "ReplyParser", "ServerError", "beginning", 
 _NOTHING: Final = object()
 
 Reply: TypeAlias = Any
-"""None, bytes, int, float, bool, a list or dict of replies, or a `ServerError`; a push has a list type of its own."""
+"""None, bytes, int, float, bool, a list or dict of replies, or a `ServerError`; a push has its own type of list."""
 
 
 class ProtocolError(Exception):
-    """What came is not the Redis protocol: the connection is of no further use."""
+    """The received bytes are not the Redis protocol; the connection cannot be used any more."""
 
 
 class ServerError(NamedTuple):
-    """An error reply: a value rather than an exception, because in an array it is one item among others."""
+    """An error reply: a value rather than an exception, since it may be one item of an array."""
 
     code: str
     """Its first word, upper case: ``WRONGTYPE``, ``NOAUTH``, ``OOM`` …"""
     message: str
-    """All of it; may quote the command, so it goes into no message of ours."""
+    """The whole text; it may quote the command, so it is never part of our messages."""
 
 
 def command(*parts: bytes) -> bytes:
-    """Encode one command; a large part is copied once."""
+    """Encode a command; copies each part once."""
     pieces = [b"*%d\r\n" % len(parts)]
     for part in parts:
         pieces += (b"$%d\r\n" % len(part), part, b"\r\n")
@@ -40,12 +40,12 @@ def command(*parts: bytes) -> bytes:
 
 
 def beginning(*parts: bytes, more: int) -> bytes:
-    """Encode the first *parts* of a command, which *more* parts follow (`rest`)."""
+    """Encode the first *parts* of a command that has *more* further parts (`rest`)."""
     return b"*%d\r\n%b" % (len(parts) + more, rest(*parts))
 
 
 def rest(*parts: bytes) -> bytes:
-    """Encode the last *parts* of a command, which are short: in one step, in which a long one is copied twice."""
+    """Encode the last *parts* of a command; fast for short parts, but copies each twice."""
     values: list[int | bytes] = []
     for part in parts:
         values += (len(part), part)
@@ -53,10 +53,10 @@ def rest(*parts: bytes) -> bytes:
 
 
 class ReplyParser:
-    """Turns what arrives into replies; keeps what is incomplete until the rest comes.
+    """Parses received bytes into replies; keeps an incomplete reply until the rest arrives.
 
     Attributes:
-        push_type: the type of a message that came unasked.
+        push_type: the type of a push.
     """
 
     __slots__ = ("_feed", "_gets", "push_type")
@@ -66,7 +66,7 @@ class ReplyParser:
         self.push_type: type[list[Any]] = push_type()
 
     def feed(self, data: bytes) -> list[Reply]:
-        """Take what arrived and return the replies that are complete now, in order.
+        """Parse *data* and return the replies that are complete now, in order.
 
         Raises:
             ProtocolError: it is not the Redis protocol.
@@ -79,7 +79,7 @@ class ReplyParser:
                 replies.append(reply)
         except ProtocolError:
             raise
-        except Exception as exc:  # a map whose key is a list, more items than there is memory for
+        except Exception as exc:  # such as a map with a list as a key, or an array larger than memory
             raise ProtocolError(f"a reply cannot be taken: {type(exc).__name__}") from exc
         return replies
 

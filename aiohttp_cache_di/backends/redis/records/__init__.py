@@ -1,7 +1,7 @@
-"""Records and leases as a server has them: their names, the commands about them, and what is made of the replies.
+"""Records and leases on a server: their names, the commands for them, and the interpretation of replies.
 
-`names` says what records and leases are called, and `commands` what is asked about records. `reading` reads values, and
-sees to it that none is read which is larger than what is kept; `leases` do what one process at a time may do, by
-scripts where the server runs them; `tracking` has the server tell of keys that were read and have changed, for the
-copies in memory. May import `connections` and `servers`.
+`names` has the names of records and leases, and `commands` the commands for records. `reading` reads values, and none
+that is larger than the cache allows. `leases` takes and releases leases, by scripts where the server allows them.
+`tracking` receives the server's invalidations of keys that were read, for the copies in memory. May import
+`connections` and `servers`.
 """

@@ -1,4 +1,4 @@
-"""Commands about records, and what is made of their replies: what they should be, or an error."""
+"""Commands for records, and checks of their replies: the expected value, or an error."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "size_of", "storing", "submit_mget", "value"]
 
-FOR_EVER_S: Final = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
-LARGE: Final = 4  # values of the largest size that one MGET may bring, or that are asked for at a time
+FOR_EVER_S: Final = 100 * 365 * 86400.0  # longer lifetimes get no expiry: the server refuses what overflows its clock
+LARGE: Final = 4  # values of the largest size that one MGET may return, or that are asked for at a time
 
 
 def get(name: bytes) -> bytes:
-    """Ask for the value of *name*."""
+    """GET the value of *name*."""
     return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name)
 
 
 def value(reply: Reply) -> bytes | None:
-    """The value; one of another type than ours is as good as none."""
+    """The value in *reply*; None also for a value of another type than a string."""
     if type(reply) is bytes or reply is None:
         return reply
     if type(reply) is ServerError and reply.code == "WRONGTYPE":
@@ -32,14 +32,14 @@ def value(reply: Reply) -> bytes | None:
 
 
 def get_upto(name: bytes, size: int) -> bytes:
-    """Ask for the value of *name*, or for so much of it that it can be seen to have more than *size* bytes."""
+    """GETRANGE the value of *name*, one byte more than *size* at most, which shows that a value is larger."""
     return command(b"GETRANGE", name, b"0", b"%d" % size)
 
 
 def submit_mget(
     connection: Connection, names: Sequence[bytes], max_bytes: Callable[[], int]
 ) -> asyncio.Future[list[bytes | None]]:
-    """Ask for the values of *names*, of *max_bytes* each; one of another type than ours is as good as none."""
+    """MGET the values of *names*, of *max_bytes* each; None also for a value of another type than a string."""
     count = len(names)
 
     def values(reply: Reply) -> list[bytes | None]:
@@ -52,9 +52,9 @@ def submit_mget(
 
 
 def storing(name: bytes, data: bytes, until: float) -> bytes:
-    """Keep *data* under *name* until a POSIX time."""
+    """SET *data* under *name*, to expire at the POSIX time *until*."""
     left_s = until - time.time()
-    if left_s <= 0:  # what is over by now still replaces what was there
+    if left_s <= 0:  # expired by now, but it still replaces the old record
         return command(b"UNLINK", name)
     if left_s > FOR_EVER_S:
         return command(b"SET", name, data)
@@ -71,7 +71,7 @@ def page(reply: Reply) -> tuple[bytes, list[bytes]]:
 
 
 def head(reply: Reply) -> bytes:
-    """The beginning of a value; of one of another type there is none."""
+    """The beginning of a value; empty for a value of another type than a string."""
     return value(reply) or b""
 
 
@@ -83,7 +83,7 @@ def number(reply: Reply) -> int:
 
 
 def size_of(reply: Reply) -> int:
-    """The size of a value; that of one of another type than ours is as good as none."""
+    """The size of a value; 0 for a value of another type than a string."""
     return 0 if type(reply) is ServerError and reply.code == "WRONGTYPE" else number(reply)
 
 

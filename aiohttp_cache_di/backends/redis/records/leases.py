@@ -1,7 +1,7 @@
-"""Leases on keys, by which one process fetches for all: keys of their own, which the server drops in time.
+"""Leases, by which one process fetches a key for all: keys of their own that expire, with the owner's token as value.
 
-Where scripts are forbidden, plain commands do the same; what can go wrong between two of them costs a request to the
-origin, and never an answer.
+Where scripts are forbidden, plain commands do the same. These are not atomic together; at worst the origin is asked
+twice.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Leases"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# What is done to a lease, unless it has passed to another process.
+# Runs a command on a lease, unless it has passed to another process.
 IF_OURS: Final = (
     b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call(ARGV[2],KEYS[1],unpack(ARGV,3)) end return 0"
 )
 
-# A value of another type than ours is as good as none. One that is too large is not even copied for the script.
+# A value of another type counts as missing. A value that is too large is not even read by the script.
 GET_OR_ACQUIRE: Final = (
     b"local n=redis.pcall('strlen',KEYS[1]) if type(n)=='number' and n>tonumber(ARGV[3]) then return 2 end "
     b"local v=redis.pcall('get',KEYS[1]) if type(v)=='string' then return v end "
@@ -44,14 +44,14 @@ GRANTED: Final = 1
 TOO_LARGE: Final = 2
 
 FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
-"""What a server says that runs no scripts for us; it is not asked to again."""
+"""Errors of a server that forbids scripts; it is not sent another one."""
 
 
 class Leases:
     """The leases that this process holds.
 
     Args:
-        name: what the lease on a key is called on the server.
+        name: returns the name of the lease on a key.
     """
 
     __slots__ = ("_name", "_tokens", "has_scripts")
@@ -60,14 +60,14 @@ class Leases:
         self._name = name
         self._tokens: dict[str, bytes] = {}
         self.has_scripts: bool = True
-        """Whether the server is not known to forbid scripts."""
+        """Whether scripts may be used: True until the server has refused one."""
 
     def is_held(self, key: str) -> bool:
-        """Whether there is one on *key* that was not given back yet."""
+        """Whether the lease on *key* was granted here and not released yet."""
         return key in self._tokens
 
     async def acquire(self, connection: Connection, key: str, ttl_s: float, stored: bytes) -> Lease:
-        """Ask for one on *key*, and whether there is anything under the name *stored*."""
+        """Ask for the lease on *key*, and whether there is a record under the name *stored*."""
         token = secrets.token_bytes(16)
         ask = command(b"SET", self._name(key), token, b"NX", b"PX", _as_ms(ttl_s))
         with connection.together():
@@ -87,18 +87,19 @@ class Leases:
     async def get_or_acquire(
         self, connection: Connection, key: str, ttl_s: float, stored: bytes, max_bytes: Callable[[], int]
     ) -> bytes | Lease | ServerError | None:
-        """What there is under the name *stored*, or else the answer to a request for the lease on *key*.
+        """Look up the record under the name *stored*, and take the lease on *key* if there is none, by one script.
 
-        None where nothing is and no lease can be had, as from a replica; the error where the server runs no script,
-        so that neither is known.
+        Returns:
+            The record, or whether the lease was granted; None if there is no record and the server cannot grant leases,
+            such as a replica; the error if the server runs no scripts, so that nothing is known.
 
         Raises:
-            ReplyTooLargeError: what there is has more than *max_bytes*.
+            ReplyTooLargeError: the record has more than *max_bytes*.
         """
         token = secrets.token_bytes(16)
         most = b"%d" % max_bytes()
         ask = _GET_OR_ACQUIRE + rest(stored, self._name(key), token, _as_ms(ttl_s), most)
-        asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
+        asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged, max_bytes=max_bytes)
         try:
             found = await asked
         except asyncio.CancelledError:
@@ -112,25 +113,25 @@ class Leases:
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
         if type(found) is ServerError:
-            self._heard(connection, found)
+            self._script_failed(connection, found)
             return found
         return Lease.REFUSED if found == REFUSED else None
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
-        """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it has passed to another process."""
         token = self._tokens.get(key)
-        if token is None:  # given back meanwhile
+        if token is None:  # released meanwhile
             return False
         return await self._if_ours(connection, self._name(key), token, b"PEXPIRE", _as_ms(ttl_s))
 
     async def release(self, connection: Connection, key: str) -> None:
-        """Give the one on *key* back, if there is one."""
+        """Release the lease on *key*, if it is held."""
         token = self._tokens.pop(key, None)
         if token is not None:
             await self._if_ours(connection, self._name(key), token, b"UNLINK")
 
     def begin_release(self, connection: Connection, key: str) -> None:
-        """As `release`, behind what was sent before; it is not waited for, since one that stays ends by itself."""
+        """As `release`, after the commands sent before, without waiting: a lease that is not released expires."""
         token = self._tokens.pop(key, None)
         if token is not None:
             self._begin_release(connection, self._name(key), token)
@@ -142,7 +143,7 @@ class Leases:
 
         def answered(reply: Reply) -> None:
             if type(reply) is ServerError:
-                self._heard(connection, reply)
+                self._script_failed(connection, reply)
 
         connection.tell(_UNLINK_IF_OURS + rest(name, token, b"UNLINK"), answered)
 
@@ -151,27 +152,27 @@ class Leases:
             await self._if_ours(connection, name, token, b"UNLINK")
 
     async def _if_ours(self, connection: Connection, name: bytes, token: bytes, verb: bytes, *more: bytes) -> bool:
-        """Have the server do something to the lease called *name*; False where it has passed to another process."""
+        """Run the command *verb* on the lease *name*; False if it has passed to another process."""
         if self.has_scripts:
             ask = command(b"EVAL", IF_OURS, b"1", name, token, verb, *more)
-            asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is)
+            asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged)
             answer = await asked
             if type(answer) is not ServerError:
                 return bool(answer == 1)
-            self._heard(connection, answer)
-        # Between these two commands the lease can pass to another process only if its time runs out just then; and all
-        # that is lost by it is that the origin is asked twice.
+            self._script_failed(connection, answer)
+        # Between these two commands the lease can pass to another process only if it expires just then; then the origin
+        # is asked twice, and nothing worse happens.
         if await connection.submit(command(b"GET", name)) != token:
             return False
         return bool(await connection.submit(command(verb, name, *more)) == 1)
 
     def _cancelled(self, connection: Connection, key: str, token: bytes) -> None:
-        """The request that is not waited for may be granted. What gives the lease back goes out behind it."""
+        """Release a lease whose request was cancelled, since the server may still grant it."""
         self._tokens.pop(key, None)
         self._begin_release(connection, self._name(key), token)
 
-    def _heard(self, connection: Connection, error: ServerError) -> None:
-        """A script has ended in *error*."""
+    def _script_failed(self, connection: Connection, error: ServerError) -> None:
+        """Note that a script has ended in *error*; stop using scripts if they are forbidden."""
         if self.has_scripts and error.code in FORBIDDEN:
             self.has_scripts = False
             logger.info("%s runs no scripts for us (%s): a miss takes a round trip more", connection.where, error.code)
@@ -181,5 +182,5 @@ def _as_ms(ttl_s: float) -> bytes:
     return b"%d" % max(1, int(ttl_s * 1000))
 
 
-def _as_it_is(reply: Reply) -> Reply:
+def _unchanged(reply: Reply) -> Reply:
     return reply

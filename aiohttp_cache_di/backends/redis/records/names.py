@@ -1,13 +1,12 @@
-"""What records and leases are called on a server, so that no cache has a name of another's.
+"""The names of records and leases on a server, which are different for each cache.
 
 A record is ``<namespace>:<collection>:<key>``, a lease ``<namespace>:<collection>-lease:<key>``, and the secret of a
-collection ``<namespace>:<collection>-secret:``. A namespace may have colons, as names on such servers do: ``app`` and
-``app:responses`` are two caches. So a key and a collection have none; those that a caller gives them are written as
-``%3A``. What is left of a name behind our prefix then tells whose it is:
-with a colon in it, it is a name of a cache whose namespace begins like our prefix.
+collection ``<namespace>:<collection>-secret:``. A namespace may have colons, as is usual on such servers: ``app`` and
+``app:responses`` are two caches. So colons in a collection or a key are written as ``%3A``, and if the rest of a name
+after our prefix has a colon, the name belongs to another cache, whose namespace begins like our prefix.
 
-In a cluster the key is in braces, ``<namespace>:<collection>:{<key>}``: what is between the first two of them tells the
-slot (a hash tag), so that a record and the lease on its key are in one slot, where one script may have both.
+In a cluster the key is in braces, ``<namespace>:<collection>:{<key>}``. What is between the first two braces (a hash
+tag) decides the slot, so that a record and its lease are in one slot and one script may use both.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["Names"]
 
 _LEASE = "-lease"
 _KEPT = "-secret"
-_EMPTY = "%"  # which no key is written as
+_EMPTY = "%"  # stands for the empty key, since every other % is part of an escape
 _WITH_TAG_OR_NONE = re.compile(r"[^{}]*(\{[^{}]+\}[^{}]*)?", re.DOTALL)
 
 
@@ -33,7 +32,7 @@ class Names:
         tagged: write the key as a hash tag.
 
     Raises:
-        ConfigurationError: the namespace has braces that make no hash tag.
+        ConfigurationError: the namespace has braces that do not form a hash tag.
     """
 
     __slots__ = ("_is_tagged", "leases", "records", "secret")
@@ -48,7 +47,7 @@ class Names:
         if tagged:
             second = _without_braces(second)
         for suffix in (_LEASE, _KEPT):
-            if second.endswith(suffix):  # which would be what belongs to another collection
+            if second.endswith(suffix):  # else its records would be named like another collection's leases or secret
                 second = f"{second.removesuffix(suffix)}%2D{suffix[1:]}"
         self.records: bytes = _as_bytes(f"{namespace}:{second}:")
         self.secret: bytes = _as_bytes(f"{namespace}:{second}{_KEPT}:")
@@ -56,7 +55,7 @@ class Names:
 
     def record(self, key: str) -> bytes:
         """The name of the record under *key*."""
-        if key.isalnum() and key.isascii():  # as the keys of requests are
+        if key.isalnum() and key.isascii():  # as all keys of requests
             spelt = key.encode()
         elif self._is_tagged:
             spelt = _as_bytes(_escaped(key).replace("}", "%7D") or _EMPTY)
@@ -65,11 +64,11 @@ class Names:
         return self.records + (b"{%b}" % spelt if self._is_tagged else spelt)
 
     def lease(self, key: str) -> bytes:
-        """The name of the lease on *key*; in a cluster in the slot of its record."""
+        """The name of the lease on *key*; in a cluster it has the slot of the record."""
         return self.leases + self.record(key)[len(self.records) :]
 
     def key(self, name: bytes) -> str | None:
-        """The key of the record that has *name*; None if it is another cache's, or no name of a record."""
+        """The key of the record *name*; None if it is not the name of a record of this cache."""
         first = len(self.records)
         if not name.startswith(self.records) or b":" in name[first:]:
             return None

@@ -1,9 +1,8 @@
-"""Reading values, and never one that is larger than what is kept: others may write to the server too.
+"""Reading values, and never one larger than the cache stores: other programs may write to the server, too.
 
-A value comes with one GET, or several with one MGET, as long as nothing is suspicious. A reply that grows beyond what
-can be kept ends its connection before it is whole. From then on, and for a while, values are asked for by GETRANGE,
-which brings no more than asked for, so that what was planted costs nothing more: not another round trip, and not
-the connection that others share.
+Normally values are read by GET, or several by MGET. A reply that exceeds the limit ends its connection before it is
+complete. For a while after that, values are read by GETRANGE, which returns no more than asked for, so that a planted
+value does not cost another round trip or the shared connection again.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ Value: TypeAlias = bytes | Unreadable | StorageError | None
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-BATCH: Final = 256  # names that one call may have
-REPLY_BYTES: Final = 4 * 1024 * 1024  # aimed at for one MGET, from the sizes of those before
-USUAL_COUNT: Final = 128  # of values in a reply, before any was seen
-FRAMING_BYTES: Final = 4096  # what a reply has around its values
-CAREFUL_S: Final = 60.0  # for how long a server is suspected
+BATCH: Final = 256  # most names in one call
+REPLY_BYTES: Final = 4 * 1024 * 1024  # desired size of the reply to one MGET, by the mean size of values so far
+USUAL_COUNT: Final = 128  # values in such a reply, before any was read
+FRAMING_BYTES: Final = 4096  # most bytes of a reply besides its value
+CAREFUL_S: Final = 60.0  # how long GETRANGE is used after a reply was too large
 
 
 class Reading:
     """Reads the values of one store.
 
     Args:
-        topology: where the servers are.
-        value_bytes: tells how large a value may be.
+        topology: the servers.
+        value_bytes: returns the size of the largest value.
     """
 
     def __init__(self, topology: Topology, value_bytes: Callable[[], int]) -> None:
@@ -50,23 +49,23 @@ class Reading:
         self._careful_until = 0.0
 
     def reply_bytes(self) -> int:
-        """How large a reply with one value may be."""
+        """The size of the largest reply with one value."""
         return self.value_bytes() + FRAMING_BYTES
 
     def is_bounded(self, connection: Connection) -> bool:
-        """Whether whole values may be asked for over *connection*."""
+        """Whether *connection* may be sent GET and MGET, rather than GETRANGE."""
         return connection.is_bounded and (not self._careful_until or monotonic() > self._careful_until)
 
     def beware(self) -> None:
-        """Be careful for a while: there is a value that is too large."""
+        """Use GETRANGE for a while, since a value was too large."""
         if monotonic() > self._careful_until:
             logger.warning("%s has a value that is larger than any that is kept there", self._topology.where)
         self._careful_until = monotonic() + CAREFUL_S
 
     def begin(self, name: bytes) -> asyncio.Future[bytes | None] | None:
-        """Ask for the value of *name* where nothing keeps that from being done at once; else None.
+        """Send GET for *name* if a connection is open and GET may be used; else None.
 
-        Of a value that is too large, `one` tells after the `ReplyTooLargeError`.
+        After a `ReplyTooLargeError`, call `beware` and then `one`.
         """
         connection = self._topology.now(name)
         if connection is None or not self.is_bounded(connection):
@@ -87,7 +86,7 @@ class Reading:
     async def many(self, names: Sequence[bytes]) -> Sequence[Value]:
         """The values of *names*, UNREADABLE for those that are too large.
 
-        Where some servers fail and others do not, why there is no value stands in its place.
+        If some servers of a cluster fail, their errors are in the place of values.
 
         Raises:
             StorageError: all of them fail.
@@ -124,7 +123,7 @@ class Reading:
         return await self._carefully(names)
 
     async def _each(self, names: Sequence[bytes]) -> Sequence[Value]:
-        """As `many`, by a command for each name: those that are in different slots cannot be in one."""
+        """As `many`, with a GET for each name, since names of different slots cannot be in one MGET."""
         found: list[Value] = [None] * len(names)
         asked: dict[int, asyncio.Future[bytes | None]] = {}
         for connection, indexes in await self._topology.parts(names):
@@ -152,7 +151,7 @@ class Reading:
         return found
 
     async def _carefully(self, names: Sequence[bytes]) -> list[bytes | Unreadable | None]:
-        """As `many`, a few at a time, and of each no more than can be kept."""
+        """As `many`, by GETRANGE, a few names at a time."""
         size = self.value_bytes()
         found: list[bytes | Unreadable | None] = []
         for first in range(0, len(names), LARGE):
@@ -174,7 +173,7 @@ async def _settled(future: asyncio.Future[bytes | None]) -> Value:
 
 
 async def all_of(asked: Sequence[asyncio.Future[T]]) -> list[T]:
-    """What all of them come to; when one fails, the others are of no more interest."""
+    """The results of all futures; if one fails, the others are abandoned."""
     try:
         return [await future for future in asked]
     finally:
@@ -182,6 +181,6 @@ async def all_of(asked: Sequence[asyncio.Future[T]]) -> list[T]:
 
 
 def abandon_all(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Hear nothing more of *futures*."""
+    """Cancel *futures*, and ignore their results and errors."""
     for future in futures:
         abandon(future)

@@ -1,10 +1,10 @@
-"""The server's news of keys that have changed (client-side caching, RESP3), as the keys of a store.
+"""The server's invalidations (client-side caching, RESP3), translated to the keys of a store.
 
-A connection that tracks is told of every key that was read over it and has changed since, once, by whichever client; of
-our own changes too, so that one whose outcome was not waited for is heard all the same. The news comes over the
-connection by which the key was read, in order with its replies: what has been read and parsed before is changed by it,
-and what is read after it is newer. When the connection is lost, any key may have changed unheard; so it may when it
-is another server's by now.
+On a connection with tracking, the server sends one invalidation for each key that was read over it and then changed by
+any client. Our own changes are included, so that a change whose outcome was not waited for is heard of, too.
+Invalidations come over the connection by which the key was read, in order with its replies: values that were parsed
+before one are outdated, values after it are newer. When the connection is lost, or slots move to another server, any
+key may have changed without an invalidation.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Listener: TypeAlias = Callable[[Collection[str] | None], None]
 
 
 class Tracking:
-    """Passes the server's news on to those who listen, each in its own loop.
+    """Passes the server's invalidations on to listeners, each in its own loop.
 
     Args:
-        topology: whose connections track, from the first listener in their loop on.
-        names: of the records whose keys are told.
+        topology: the servers; its connections in a loop track keys from the first listener in that loop on.
+        names: the names of records, which are translated to keys.
     """
 
     def __init__(self, topology: Topology, names: Names) -> None:
@@ -42,7 +42,7 @@ class Tracking:
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]] = WeakKeyDictionary()
 
     def listen(self, listener: Listener) -> None:
-        """Call *listener* in the running loop with the keys of what has changed; None: any may have."""
+        """Call *listener* in the running loop with keys that have changed; None: any may have."""
         listeners = self._listeners.setdefault(asyncio.get_running_loop(), [])
         listeners.append(listener)
         if len(listeners) > 1:
@@ -51,11 +51,11 @@ class Tracking:
         self._topology.on_shift(lambda: _tell(listeners, None))
 
     def _opened(self, connection: Connection) -> None:
-        """Have the server track what is read over *connection* from now on."""
+        """Switch tracking on for *connection*."""
         if connection.loop not in self._listeners or connection.on_push is not None or not connection.can_push:
             return
 
-        tracking, loop = ref(self), connection.loop  # a connection keeps no store alive that is of use to none
+        tracking, loop = ref(self), connection.loop  # a weak reference: a connection must not keep a store alive
 
         def changed(names: Reply) -> None:
             here = tracking()
@@ -76,11 +76,11 @@ class Tracking:
         connection.tell(command(b"CLIENT", b"TRACKING", b"ON"), answered)
 
     def _keys(self, names: Reply) -> Collection[str] | None:
-        """The keys of ours among *names*; None for all: the server was flushed, or it cannot be told what changed."""
+        """The keys of our records among *names*; None for all, as after FLUSHALL or for an unexpected message."""
         if not isinstance(names, list):
             return None
         keys: list[str] = []
-        for name in names:  # pyright: ignore[reportUnknownVariableType]  # whatever the server sends
+        for name in names:  # pyright: ignore[reportUnknownVariableType]  # the server may send anything
             if not isinstance(name, bytes):
                 return None
             key = self._names.key(name)

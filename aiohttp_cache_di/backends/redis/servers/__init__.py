@@ -1,8 +1,8 @@
-"""Which servers there are, and a connection to the one that has a name.
+"""The servers, and connections to them.
 
-A store asks its `topology` for the connection to the server that has a name, and has a batch parted by connection:
-there is one server, or redis-py tells which ones a `cluster` has. Each server has an endpoint (`endpoints`), which
-keeps one connection for each event loop, opens it when it is first needed, and another when that one is lost. `ways`
-say how: by an address, or by asking sentinels each time. A command that was sent to the wrong server of a cluster goes
-on to the right one, unseen by those who wait for it. May import `connections`; it knows nothing of what is kept there.
+A store asks its `topology` for the connection to the server that has a name, or splits a batch of names by connection.
+A topology is one server, or the servers of a `cluster` that redis-py finds. Each server has an endpoint (`endpoints`),
+which has one connection for each event loop: it is opened when it is first needed, and again when it was lost. `ways`
+open it: by an address, or by asking sentinels each time. A command that was sent to the wrong server of a cluster is
+redirected to the right one without its caller noticing. May import `connections`; knows nothing of records.
 """

@@ -1,15 +1,15 @@
-"""A Redis Cluster: which server has a name, by redis-py's knowledge of the cluster, and what is done when it changes.
+"""A Redis Cluster: the map of slots to servers, and what happens when it changes.
 
-redis-py finds out the state of the cluster (`aiohttp_cache_di._redis.read_cluster`). What it finds is kept as a map,
-which all event loops share, and is asked for anew
+redis-py reads the state of the cluster (`aiohttp_cache_di._redis.read_cluster`). The result is a map, which all event
+loops share. It is read again
 
-- before a connection is opened, unless that was done a moment ago: one that was lost may have been to a server that is
-  dead, and whose replica is the primary by now;
-- when a server says that it does not have a name (MOVED), or that the cluster is down;
-- before a walk.
+- before a connection is opened, unless it was read a moment ago: the lost connection may have been to a dead server,
+  whose replica is the primary now;
+- when a server replies that it does not have a name (MOVED), or that the cluster is down;
+- before a walk over all names.
 
-So nothing watches the cluster while all is well, and while a server is gone each attempt to use it asks where its
-names are. A command that was sent to the wrong server goes on to the right one without its caller's knowledge.
+So the cluster is not polled while all is well, and while a server is gone each attempt to use it reads the map. A
+command that was sent to the wrong server is redirected to the right one without its caller noticing.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Cluster", "Known"]
 
-FRESH_S: Final = 0.25  # for which what was found out is believed when a connection is missing
-MAX_HOPS: Final = 5  # of a command; the specification says 16 for clients that do not ask for the map meanwhile
+FRESH_S: Final = 0.25  # how long the map is not read again although a connection is missing
+MAX_HOPS: Final = 5  # redirections of a command; the specification says 16, for clients that do not read the map
 ASKING: Final = command(b"ASKING")
 _DOUBTFUL: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "LOADING"})
 _REDIRECTION: Final = re.compile(r"(?:MOVED|ASK) (\d+) (\S*):(\d+)")
@@ -48,11 +48,11 @@ Address = tuple[str, int]
 
 
 class Known:
-    """What a user has said of a cluster.
+    """The user's settings of a cluster.
 
     Args:
-        servers: some of it, of which one has to answer.
-        arguments: of ``redis.asyncio.RedisCluster``.
+        servers: some of its servers, of which one has to answer.
+        arguments: arguments of ``redis.asyncio.RedisCluster``.
     """
 
     def __init__(self, servers: Sequence[Address], arguments: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ class Known:
         return f"{scheme}+cluster://" + ",".join(f"{host}:{port}" for host, port in self.servers)
 
     def reached_at(self, host: str, port: int) -> Address:
-        """Where a server is reached that the cluster calls so."""
+        """The address to connect to for a server that the cluster announces as *host* and *port*."""
         remap: Callable[[Address], Address] | None = self.arguments.get("address_remap")
         return (host, port) if remap is None else remap((host, port))
 
@@ -75,7 +75,7 @@ class Cluster:
     """The servers of a cluster, as a `Topology`.
 
     Args:
-        known: what there is to begin with.
+        known: the user's settings.
     """
 
     by_slot = True
@@ -87,8 +87,8 @@ class Cluster:
         self._endpoints: dict[Address, Endpoint] = {}
         self._fresh_until = 0.0
         self._shift = 0
-        self._finding: SharedTask[None] = SharedTask(known.where)
-        self._errands: set[asyncio.Task[None]] = set()
+        self._reading_map: SharedTask[None] = SharedTask(known.where)
+        self._redirecting: set[asyncio.Task[None]] = set()
         self._prepare: Callable[[Connection], None] | None = None
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = WeakKeyDictionary()
 
@@ -97,12 +97,12 @@ class Cluster:
 
     @property
     def where(self) -> str:
-        """The servers that were named, without user and password."""
+        """The servers that the user has named, without user and password."""
         return self.known.where
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """The password and what else is used to log in."""
+        """The password and other credentials."""
         return secrets_in(self.known.arguments)
 
     # ---- connections
@@ -113,12 +113,12 @@ class Cluster:
         return None if endpoint is None else endpoint.connection_now()
 
     async def connection(self, name: bytes) -> Connection:
-        """The running loop's connection to the server that has *name*, opened if need be."""
+        """The running loop's connection to the server that has *name*, opened if necessary."""
         slot = self._slot_of(name)
         endpoint = self._slots[slot]
         if endpoint is None or endpoint.connection_now() is None:
             try:
-                await self._find_out(doubted=endpoint)
+                await self._refresh_map(doubted=endpoint)
             except StorageError:
                 if endpoint is None:
                     raise
@@ -128,7 +128,7 @@ class Cluster:
         return await endpoint.connection()
 
     async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
-        """*names* by the server that has them; what one of them is missing is no matter for the others."""
+        """*names* by the server that has them; a server that cannot be reached does not affect the others."""
         places: dict[Connection, list[int]] = {}
         missing: list[int] = []
         for index, name in enumerate(names):
@@ -151,8 +151,8 @@ class Cluster:
         return [*(Part(connection, indexes) for connection, indexes in places.items()), *failed]
 
     async def endpoints(self) -> Sequence[Endpoint]:
-        """All primaries that have slots, as they are just now."""
-        await self._find_out(now=True)
+        """All primaries that have slots, after reading the map."""
+        await self._refresh_map(now=True)
         return [endpoint for endpoint in dict.fromkeys(self._slots) if endpoint is not None]
 
     def shift(self) -> int:
@@ -172,8 +172,8 @@ class Cluster:
         self._listeners.setdefault(asyncio.get_running_loop(), []).append(listener)
 
     async def close(self) -> None:
-        """Close the connections of the running loop, and have other loops close theirs."""
-        for _ in range(2):  # what is begun by replies that come meanwhile ends too: after that, none can come
+        """Close the connections of the running loop, and let other loops close theirs."""
+        for _ in range(2):  # again for tasks that replies have started meanwhile; after that, no reply can come
             await end(*self._under_way())
             self._fresh_until = 0.0
             for endpoint in list(self._endpoints.values()):
@@ -182,44 +182,44 @@ class Cluster:
                 return
 
     def _under_way(self) -> list[asyncio.Task[None]]:
-        """What has been begun in the running loop, and is waited for by none."""
+        """The background tasks of the running loop."""
         loop = asyncio.get_running_loop()
-        return [task for task in (*self._errands, self._finding.here()) if task and task.get_loop() is loop]
+        return [task for task in (*self._redirecting, self._reading_map.here()) if task and task.get_loop() is loop]
 
     # ---- the map
 
     def endpoint_of_slot(self, slot: int) -> Endpoint | None:
-        """The server that has *slot* by what was found out last."""
+        """The server that has *slot* by the map; None if none has."""
         return self._slots[slot]
 
-    async def _find_out(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
-        """Ask for the map unless it is fresh; all who want it meanwhile wait for the same answer."""
+    async def _refresh_map(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
+        """Read the map unless it is fresh; all callers share one read."""
         if not now and monotonic() < self._fresh_until:
             return
-        await self._finding.run(partial(self._ask, doubted))
+        await self._reading_map.run(partial(self._read_map, doubted))
 
-    async def _ask(self, doubted: Endpoint | None = None) -> None:
-        """Ask the servers that have answered lately; where none of them is of use, all that are known."""
+    async def _read_map(self, doubted: Endpoint | None = None) -> None:
+        """Read the map from servers with an open connection, or else from any known server."""
         others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
         healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
         failure: Exception | None = None
         for servers in (healthy, list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))):
             if servers:
                 try:
-                    self._learn(await read_cluster(servers, self.known.arguments))
+                    self._use_map(await read_cluster(servers, self.known.arguments))
                 except Exception as exc:
                     failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
                 else:
                     return
         raise StorageError(f"{self.where} cannot be used: {type(failure).__name__}") from failure
 
-    def _learn(self, found: ClusterMap) -> None:
+    def _use_map(self, found: ClusterMap) -> None:
         self._fresh_until = monotonic() + FRESH_S
         endpoints = {each: self._endpoints.setdefault(each, self._new(each, found)) for each in found.servers}
         slots = [None if address is None else endpoints[address] for address in found.primaries]
         has_shifted = any(old is not None and old is not new for old, new in zip(self._slots, slots, strict=True))
         self._slots = slots
-        for address in self._endpoints.keys() - endpoints.keys():  # what is under way there ends with it
+        for address in self._endpoints.keys() - endpoints.keys():  # their connections end with them
             self._endpoints.pop(address, None)
         if has_shifted:
             self._tell_shift()
@@ -233,7 +233,7 @@ class Cluster:
         self._shift += 1
         for loop, listeners in list(self._listeners.items()):
             for listener in listeners:
-                with contextlib.suppress(RuntimeError):  # that loop is closed
+                with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(listener)
 
     # ---- commands that were sent to the wrong server
@@ -244,7 +244,7 @@ class Cluster:
             self._prepare(connection)
 
     def _refused(self, address: Address, sent: Sent, error: ServerError) -> bool:
-        """Whether *sent*, which the server at *address* has refused, is being asked of another one instead."""
+        """Redirect *sent*, which the server at *address* has refused with *error*; return whether that is possible."""
         if error.code in _DOUBTFUL:
             self._doubt()
             return False
@@ -265,20 +265,20 @@ class Cluster:
             _send(connection, onward, is_asking=is_asking)
         else:
             task = background(self._send_later(onward, int(slot), named, is_asking=is_asking))
-            self._errands.add(task)
-            task.add_done_callback(self._errands.discard)
+            self._redirecting.add(task)
+            task.add_done_callback(self._redirecting.discard)
         return True
 
     def _doubt(self) -> None:
-        """Ask for the map soon, unless it is fresh."""
+        """Read the map in the background, unless it is fresh."""
         if monotonic() >= self._fresh_until:
-            self._finding.begin(self._ask)
+            self._reading_map.begin(self._read_map)
 
     async def _send_later(self, sent: Sent, slot: int, named: Address, *, is_asking: bool) -> None:
         try:
             endpoint = self._endpoints.get(named)
             if endpoint is None:
-                await self._find_out(now=True)
+                await self._refresh_map(now=True)
                 endpoint = self._endpoints.get(named) or self._slots[slot]
             if endpoint is None:
                 raise self._uncovered(slot)
@@ -295,7 +295,7 @@ class Cluster:
 
 
 def _refused_by(cluster: weakref.ref[Cluster], address: Address, sent: Sent, error: ServerError) -> bool:
-    """As `Cluster._refused`: a connection keeps no cluster alive that is of use to none."""
+    """As `Cluster._refused`, by a weak reference: a connection must not keep a cluster alive."""
     found = cluster()
     return found is not None and found._refused(address, sent, error)
 

@@ -1,4 +1,4 @@
-"""One server and the way to it: a connection for each event loop, opened when it is first needed."""
+"""One server: a connection for each event loop, opened when it is first needed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Endpoint"]
 
 _inherited: list[Connection] = []
-"""Connections that a forked child got from its parent: they may not be used, closed or collected here."""
+"""Connections that a forked child got from its parent: they must not be used, closed or garbage collected here."""
 
 
 def _no_preparation(connection: Connection) -> None:
-    """It is used as it is."""
+    """Prepare nothing."""
 
 
-class _Open(dict[asyncio.AbstractEventLoop, Connection]):
-    """The connections of one endpoint by their loops.
+class _Connections(dict[asyncio.AbstractEventLoop, Connection]):
+    """The connections of one endpoint, by their loops.
 
-    They know nothing of the endpoint, so that they are there to be closed when it is gone: of all that is collected
-    together, the transport of a connection may be the first that is finalised, and complains that it is open.
+    They do not refer to the endpoint, so that they still exist when it is finalised and can be closed then. Otherwise
+    all would be garbage collected together, and a transport that is finalised first warns that it was not closed.
     """
 
     def __init__(self) -> None:
@@ -37,36 +37,36 @@ class _Open(dict[asyncio.AbstractEventLoop, Connection]):
         self.pid: int = os.getpid()
 
     def set_aside(self) -> None:
-        """Have nothing to do with what a parent process owns."""
+        """In a forked child, keep the parent's connections out of use."""
         if self.pid != os.getpid():
             self.pid = os.getpid()
             _inherited.extend(self.values())
             self.clear()
 
     def let_go(self) -> None:
-        """Close all from outside of their loops, without waiting."""
+        """Close all connections from outside of their loops, without waiting."""
         while self:
             loop, connection = self.popitem()
             try:
                 loop.call_soon_threadsafe(connection.abort)
-            except RuntimeError:  # that loop is closed
+            except RuntimeError:  # the loop is closed
                 connection.abandon()
 
     def end(self) -> None:
-        """Their endpoint is gone."""
+        """Close all connections, since their endpoint is being finalised."""
         self.set_aside()
         self.let_go()
 
 
 class Endpoint:
-    """Opens its connection when it is first needed in a loop, and again when it was lost.
+    """A server's connections: opened when they are first needed in a loop, and again when they were lost.
 
     Args:
-        way: to the server.
+        way: opens connections to the server.
     """
 
     def __init__(self, way: Way) -> None:
-        self._connections = _Open()
+        self._connections = _Connections()
         weakref.finalize(self, self._connections.end).atexit = False
         self._way = way
         self._opening: SharedTask[Connection] = SharedTask(way.where)
@@ -82,15 +82,15 @@ class Endpoint:
         return self._way.where
 
     def connection_now(self) -> Connection | None:
-        """The connection of the running loop if it is open."""
+        """The running loop's connection if it is open."""
         connection = self._connections.get(asyncio.get_running_loop())
         return None if connection is None or connection.closed or connection.retired else connection
 
     async def connection(self) -> Connection:
-        """The connection of the running loop, opened if need be; all who ask meanwhile wait for the same one.
+        """The running loop's connection, opened if necessary; concurrent callers share one attempt.
 
         Raises:
-            StorageError: the server cannot be reached or refuses us.
+            StorageError: the server cannot be reached, or refuses the connection.
         """
         connection = self.connection_now()
         if connection is not None:
@@ -99,7 +99,7 @@ class Endpoint:
         return await self._opening.run(self._open)
 
     async def close(self) -> None:
-        """Close the connections of this loop and of closed ones, and have other loops close theirs."""
+        """Close the connections of this loop and of closed loops, and let other loops close theirs."""
         loop = asyncio.get_running_loop()
         self._forget_dead()
         task = self._opening.here()
@@ -108,7 +108,7 @@ class Endpoint:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-        finally:  # who is cancelled while it is closed has closed it all the same
+        finally:  # also if the caller is cancelled
             own = self._connections.pop(loop, None)
             self._connections.let_go()
             if own is not None:
@@ -135,19 +135,19 @@ class Endpoint:
         return connection
 
     def _take_over(self, driven: Any) -> Connection:
-        """Move the stream of a connection that the driver has opened and authenticated to one of ours."""
+        """Move the stream of the driver's open, authenticated connection to one of ours."""
         stream = take_stream(driven)
         if stream is None:
             return DrivenConnection(self.where, driven)
         writer, ahead = stream
         connection = Connection(self.where, driven.socket_timeout)
         connection.adopt(writer)
-        if ahead:  # a message that came unasked
+        if ahead:  # a push that has arrived already
             connection.data_received(ahead)
         return connection
 
     def _forget_dead(self) -> None:
-        """Drop the connections that were lost, that belong to a closed loop, or that a parent process owns."""
+        """Drop connections that were lost, or belong to a closed loop or a parent process."""
         self._connections.set_aside()
         for loop, connection in list(self._connections.items()):
             if loop.is_closed():

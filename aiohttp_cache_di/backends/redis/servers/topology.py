@@ -1,7 +1,7 @@
-"""Which servers there are, and which of them has a name: one, or (in `cluster`) several.
+"""The servers of a store, and which of them has a name: a single server here, several in `cluster`.
 
-A store asks its topology for the connection to the server that has a name, has a batch of names parted by connection,
-and walks over all endpoints. It never opens a connection by itself.
+A store asks its topology for the connection to the server that has a name, splits a batch of names by connection, and
+walks over all endpoints. It never opens a connection by itself.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["Part", "SingleServer", "Topology"]
 
 
 class Part(NamedTuple):
-    """Those names of a batch that one server has.
+    """The names of a batch that one server has.
 
     Args:
-        connection: to it, or why there is none.
-        indexes: their places in the batch.
+        connection: the connection to the server, or the error if there is none.
+        indexes: the places of the names in the batch.
     """
 
     connection: Connection | StorageError
@@ -33,16 +33,16 @@ class Topology(Protocol):
     """The servers that hold the records of a store."""
 
     by_slot: bool
-    """Whether all names in a command have to be in one slot, as in a cluster."""
+    """Whether all names of a command have to be in one slot, as in a cluster."""
 
     @property
     def where(self) -> str:
-        """What to call them in messages: without user and password."""
+        """Their name in messages, without user and password."""
         ...
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """What is used to log in; None where that is not known."""
+        """The credentials; None if they are not known."""
         ...
 
     def now(self, name: bytes) -> Connection | None:
@@ -50,10 +50,10 @@ class Topology(Protocol):
         ...
 
     async def connection(self, name: bytes) -> Connection:
-        """The running loop's connection to the server that has *name*, opened if need be.
+        """The running loop's connection to the server that has *name*, opened if necessary.
 
         Raises:
-            StorageError: there is none to be had.
+            StorageError: no connection can be opened, or no server has *name*.
         """
         ...
 
@@ -62,28 +62,28 @@ class Topology(Protocol):
         ...
 
     async def endpoints(self) -> Sequence[Endpoint]:
-        """All that hold records, as they are just now."""
+        """All servers that have records now."""
         ...
 
     def shift(self) -> int:
-        """A number that is another one when names have changed their server since."""
+        """A number that changes when names have moved to another server."""
         ...
 
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
         """Call *prepare* with each connection of the running loop, and each that is opened, before it is used."""
 
     def on_shift(self, listener: Callable[[], None]) -> None:
-        """Call *listener* in the running loop when names have changed their server."""
+        """Call *listener* in the running loop when names have moved to another server."""
 
     async def close(self) -> None:
-        """Close the connections of the running loop, and have other loops close theirs."""
+        """Close the connections of the running loop, and let other loops close theirs."""
 
 
 class SingleServer:
-    """One server, or the one that does the work of a service today; as a `Topology`.
+    """One server, or the present primary of a service behind sentinels, as a `Topology`.
 
     Args:
-        way: to it.
+        way: opens connections to it.
     """
 
     by_slot = False
@@ -102,39 +102,39 @@ class SingleServer:
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """The password and what else is used to log in."""
+        """The password and other credentials."""
         return self._way.secrets
 
     def now(self, name: bytes) -> Connection | None:
-        """The one there is, if it is open."""
+        """The running loop's connection if it is open, for any name."""
         return self._endpoint.connection_now()
 
     async def connection(self, name: bytes) -> Connection:
-        """The one there is."""
+        """The running loop's connection, opened if necessary, for any name."""
         return await self._endpoint.connection()
 
     async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
-        """All of them are in one."""
+        """All *names* as one part."""
         return (Part(self._endpoint.connection_now() or await self._endpoint.connection(), range(len(names))),)
 
     async def endpoints(self) -> Sequence[Endpoint]:
-        """The one."""
+        """The server's endpoint."""
         return (self._endpoint,)
 
     def shift(self) -> int:
-        """Always the same."""
+        """Always 0."""
         return 0
 
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
-        """Call *prepare* with the running loop's connection, and each one that is opened."""
+        """Call *prepare* with the running loop's connection, and with each one that is opened."""
         self._endpoint.prepare = prepare
         connection = self._endpoint.connection_now()
         if connection is not None:
             prepare(connection)
 
     def on_shift(self, listener: Callable[[], None]) -> None:
-        """It does not happen: another server's records come over another connection."""
+        """Never calls *listener*: names move only with a failover, which needs a new connection."""
 
     async def close(self) -> None:
-        """Close the connections of the running loop, and have other loops close theirs."""
+        """Close the connections of the running loop, and let other loops close theirs."""
         await self._endpoint.close()

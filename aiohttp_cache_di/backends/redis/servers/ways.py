@@ -1,4 +1,4 @@
-"""How a server is reached: by an address of its own, or by asking sentinels where it is today."""
+"""How connections to a server are opened: by its address, or after asking sentinels for the present primary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SECRET: Final = ("password", "ssl_password")
 
 
 class Way(Struct, frozen=True):
-    """The way to one server: settings alone. It belongs to no event loop, and what it opens is the caller's.
+    """The settings for connections to one server; belongs to no event loop.
 
     Args:
-        where: what to call the server in messages: without user, password and options.
-        settings: of the connections that are opened on it, by which they log in.
-        open: gives an open and authenticated connection of the driver, or raises what the driver raises.
+        where: the name of the server in messages, without user, password and options.
+        settings: arguments of the connections, which include the credentials.
+        open: opens and authenticates a connection of the driver, which the caller owns; raises the driver's errors.
     """
 
     where: str
@@ -33,12 +33,12 @@ class Way(Struct, frozen=True):
 
     @property
     def secrets(self) -> Collection[str] | None:
-        """The password and what else is used to log in; None where a provider of credentials knows it alone."""
+        """The password and other credentials; None if only a credential provider knows them."""
         return secrets_in(*self.settings)
 
 
 def way_to_server(pool: Any) -> Way:
-    """The way to the server that the driver's *pool* is for, from which no connection is lent."""
+    """The way to the server of the driver's *pool*; only the pool's settings are used, not its connections."""
     settings: Mapping[str, Any] = pool.connection_kwargs
     if "path" in settings:
         where = f"unix://{settings['path']}"
@@ -52,19 +52,19 @@ def way_to_node(host: str, port: int, settings: Mapping[str, Any]) -> Way:
     """The way to a server of a cluster.
 
     Args:
-        host: as the cluster names it.
-        port: likewise.
-        settings: of connections to all servers of the cluster.
+        host: host of the server, as in the map of the cluster.
+        port: its port.
+        settings: arguments of connections to any server of the cluster.
     """
     where = f"{_scheme(settings['connection_class'])}://{host}:{port}"
     return Way(where, [settings], partial(open_node, host, port, settings))
 
 
 def way_by_sentinels(pool: Any) -> Way:
-    """The way to the server that sentinels name as the primary of a service when they are asked.
+    """The way to the primary of a service; sentinels are asked for it each time.
 
     Args:
-        pool: of a client of the driver, as its ``master_for`` makes it.
+        pool: the pool of a client that the driver's ``master_for`` has made.
     """
     sentinels = sentinel_settings(pool)
     hosts = ",".join(f"{each.get('host', 'localhost')}:{each.get('port', 26379)}" for each in sentinels)
@@ -73,7 +73,7 @@ def way_by_sentinels(pool: Any) -> Way:
 
 
 def secrets_in(*settings: Mapping[str, Any]) -> Collection[str] | None:
-    """What *settings* of connections have to log in with; None where a provider of credentials knows it alone."""
+    """The credentials in *settings* of connections; None if only a credential provider knows them."""
     if any(each.get("credential_provider") is not None for each in settings):
         return None
     return [value for each in settings for name in _SECRET if isinstance(value := each.get(name), str)]

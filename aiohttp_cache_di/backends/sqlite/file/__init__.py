@@ -1,6 +1,6 @@
-"""The file: where it is, what is in it, and how it is opened, by programs that trust nothing there.
+"""The file: where it is, what is in it, and how it is opened. Nothing in the file is trusted before it is checked.
 
-`failing` tells what an error says of the file, `files` knows the places and the owners, `schema` the tables, and
-`inspection` whether the file has what we have put there. `opening` sets a connection up, which lives on a `thread` of
-its own. May import `disk` and, in ``thread`` alone, aiosqlite; no other room of this one.
+`failing` classifies SQLite's errors, `files` locates, secures and sets aside the file, `schema` has its tables, and
+`inspection` checks that the file has exactly those. `opening` sets a connection up; each runs on a `thread` of its own.
+May import `disk` and, in ``thread`` alone, aiosqlite; no other part of `sqlite`.
 """

@@ -1,4 +1,4 @@
-"""What an error of SQLite's says of a file and of the connections to it."""
+"""What an error of SQLite means for the file and the connections to it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = [
     "storage_error",
 ]
 
-# Too big is what a statement of ours finds where nothing of ours is, but for the frames that a look-up asks for.
+# No value of ours is too big for the limit that is set, except frames in look-ups, which handle the error themselves.
 _CORRUPTION: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
-# What statements of ours do not come to in tables of ours, and what takes too long: a new connection looks at all anew.
+# Errors that our statements do not cause in our tables, and interrupted jobs: a new connection checks the file anew.
 _STRANGE: Final = frozenset(
     {
         sqlite3.SQLITE_ERROR,
@@ -37,17 +37,17 @@ _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """What is in the file is not what we have put there, although SQLite finds nothing wrong with it."""
+    """The file has other contents than this package writes, although SQLite finds nothing wrong with it."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     sqlite_errorname = "SQLITE_CORRUPT"
 
 
 class ConnectionsLostError(StorageError):
-    """The connections are of no more use; what was asked of them may be asked of new ones, once.
+    """The connections can no longer be used; the operation may be repeated on new ones, once.
 
     Args:
-        reason: what has become of the file, if that is why.
+        reason: what has happened to the file, if that is the cause.
     """
 
     def __init__(self, message: str, reason: Literal["damaged", "replaced"] | None = None) -> None:
@@ -56,24 +56,24 @@ class ConnectionsLostError(StorageError):
 
 
 def forbids_writing(error: BaseException) -> bool:
-    """Whether *error*, of a connection that was to write, leaves a file that may still be read."""
+    """Whether *error*, from opening a connection to write, means that the file may still be read."""
     if isinstance(error, OSError) and not isinstance(error, sqlite3.Error):
         return True
     return _code(error) in _CANNOT_WRITE
 
 
 def asks_for_new_connections(error: BaseException, *, writing: bool) -> bool:
-    """Whether a new connection may find things in order, or will say what is wrong."""
+    """Whether *error* calls for new connections, which may work, or find out what is wrong."""
     return _code(error) in _STRANGE or (not writing and _code(error) in _GONE)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether *error* comes of a damaged file, one that cannot be set aside included."""
+    """Whether *error*, or its cause, says that the file is damaged."""
     return is_corruption(error) or is_corruption(error.__cause__)
 
 
 def damage_of(error: BaseException) -> DamagedError | None:
-    """The damage that *error* tells of, in words for people who look at a file that stays where it is."""
+    """A `DamagedError` for *error* if that says that the file is damaged; for reports on a file that is not renamed."""
     if not is_corruption(error):
         return None
     damage = DamagedError(f"the file is damaged: {error}")
@@ -83,7 +83,7 @@ def damage_of(error: BaseException) -> DamagedError | None:
 
 def is_corruption(error: BaseException | None) -> bool:
     """Whether *error* says that the file is damaged, not ours, or no database at all."""
-    if isinstance(error, UnicodeDecodeError):  # the message would name a table whose name is damaged
+    if isinstance(error, UnicodeDecodeError):  # SQLite's message names a table whose name is damaged
         return True
     return isinstance(error, sqlite3.DatabaseError) and _code(error) in _CORRUPTION
 
@@ -94,7 +94,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def storage_error(error: BaseException, where: str) -> StorageError:
-    """Say what happened *where*."""
+    """A `StorageError` that says what happened and *where*, chained to *error*."""
     said = StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")
     said.__cause__ = damage_of(error) or error
     return said

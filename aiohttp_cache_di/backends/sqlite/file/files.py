@@ -1,4 +1,4 @@
-"""Where a SQLite cache keeps its file, how the file is opened, and what is done with one that is damaged."""
+"""Where a SQLite cache keeps its file, how the file is opened and secured, and how a damaged one is set aside."""
 
 from __future__ import annotations
 
@@ -31,28 +31,27 @@ __all__ = ["CacheFile", "Identity"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-PASSED_ON = ("detect_types", "factory", "cached_statements")  # to `sqlite3.connect`, of what users may give it
-BUSY_TIMEOUT_S = 0.15  # below the 250 ms that a request waits for a storage, so that the error says what it was
+PASSED_ON = ("detect_types", "factory", "cached_statements")  # options of users that `sqlite3.connect` gets
+BUSY_TIMEOUT_S = 0.15  # below the storage deadline of 250 ms, so that the error names the lock, not the deadline
 COMPANIONS = ("-wal", "-shm", "-journal")
-KEPT_DAMAGED = 2  # of the files that were set aside, the newest
+KEPT_DAMAGED = 2  # the newest of the damaged files that were set aside
 
 Identity = tuple[int, ...]
-"""Device and inode: what tells a file from another one of the same name; with size and time of its last change
-where SQLite itself would not notice one."""
-
-OPENING_BYTES = 1024 * 1024  # of a value that is read before it is known what is in the file
+"""Device and inode, which distinguish a file from another one of the same name; also size and modification time of a
+file that is opened as immutable, since SQLite does not notice changes of it."""
+OPENING_BYTES = 1024 * 1024  # largest value that is read before the file's contents are checked
 
 
 @dataclass(frozen=True)
 class CacheFile:
-    """A database file, or memory, and how to connect to it.
+    """A database file, or a database in memory, and how to connect to it.
 
     Args:
-        name: of the file, as it was given; None for a database in memory.
+        name: name of the file as the user gave it; None for a database in memory.
         is_temporary: it is in this user's directory for temporary files.
-        query: parameters of a URI that the user gave, such as ``cache=private``.
+        query: parameters of the URI that the user gave, such as ``nolock=1``.
         read_only: never write (``mode=ro`` or ``immutable=1`` in a URI).
-        options: for ``sqlite3.connect``.
+        options: arguments for ``sqlite3.connect``.
     """
 
     name: str | None
@@ -63,16 +62,15 @@ class CacheFile:
 
     @classmethod
     def resolve(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
-        """Make a file of what the user calls it: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI.
+        """Make a file from a user's name: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI.
 
-        Of the options that are *given*, those are used that say where the file is and how it is opened.
-
-        Where the file is may take a look at the file system to say. In a running loop that is left to the thread which
-        opens the file; otherwise it is said now, so that it does not change with the working directory.
+        Uses those of the *given* options that say where the file is and how it is opened. Resolving a relative path may
+        read the file system, so in a running loop that is left to the thread which opens the file; otherwise the path
+        is resolved now, so that it does not change with the working directory.
         """
         file = cls._of_name(name, use_temp, given)
         if not file.is_memory and not is_in_a_loop():
-            file.path  # noqa: B018  # remembered
+            file.path  # noqa: B018  # a cached property: resolves the path
         return file
 
     @classmethod
@@ -111,7 +109,7 @@ class CacheFile:
 
     @cached_property
     def path(self) -> str:
-        """Where the file is, absolute; ``:memory:`` for a database in memory."""
+        """The absolute path of the file; ``:memory:`` for a database in memory."""
         if self.name is None:
             return ":memory:"
         if self.is_temporary:
@@ -120,12 +118,12 @@ class CacheFile:
 
     @property
     def label(self) -> str:
-        """What errors call it."""
+        """The name of the file in error messages."""
         return "the SQLite database in memory" if self.is_memory else self.known_path
 
     @property
     def known_path(self) -> str:
-        """The path as far as it is known without a look at the file system."""
+        """The path if it has been resolved, else the name as given; does not read the file system."""
         return self.__dict__.get("path") or self.name or ":memory:"
 
     def connect(self, mode: str, *, timeout_s: float | None = None) -> JobConnection:
@@ -138,44 +136,48 @@ class CacheFile:
         if not self.is_memory:
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
-            name = f"file:{quote(os.fsencode(self.path))}?{query}"  # bytes: not each name of a file is text
+            name = f"file:{quote(os.fsencode(self.path))}?{query}"  # bytes: not all names of files are valid text
         connection = sqlite3.connect(
             name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, OPENING_BYTES)
         connection.text_factory = _as_text
-        made = cast("JobConnection", connection)  # so says its factory
+        made = cast("JobConnection", connection)  # made by the factory above
         made.guard()
         return made
 
     def secure(self) -> None:
-        """See that what there is of the file, and of SQLite's files beside it, is ours alone.
+        """Make sure that the file, and SQLite's files beside it, belong to this user and are closed to others.
 
         Raises:
-            StorageError: it is another user's.
+            StorageError: one of them is another user's.
         """
         if self.is_memory:
             return
         if self.is_temporary:
             temporary_directory()
-        path = real_path(self.path)  # beside which SQLite has its log too
+        path = real_path(self.path)  # SQLite has its log beside the target of a link
         for suffix in ("", *COMPANIONS):
             own(path + suffix)
 
     def create(self) -> None:
-        """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""
+        """Create an empty file with mode 600 unless there is a file; SQLite would leave the mode to the umask."""
         if self.is_memory:
             return
         if self.is_temporary:
             temporary_directory()
-        path = real_path(self.path)  # of a link that leads to no file yet, what it leads to
+        path = real_path(self.path)  # the target of a link, which may not exist yet
         make_directories(os.path.dirname(path))
         # Only an exclusive creation is safe: closing a file that SQLite has open elsewhere drops its locks.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def identity(self, *, frozen: bool = False) -> Identity | None:
-        """What tells the present file from another one, or *frozen* from a changed one; None when there is none."""
+        """The identity of the file that is there now; None if there is none.
+
+        Args:
+            frozen: include size and modification time, for a file that is opened as immutable.
+        """
         if self.is_memory:
             return (0, 0)
         try:
@@ -187,7 +189,7 @@ class CacheFile:
         return status.st_dev, status.st_ino
 
     def bytes_on_disk(self) -> int | None:
-        """What the file takes, and SQLite's files beside it; None for a database in memory."""
+        """The size of the file and of SQLite's files beside it; None for a database in memory."""
         if self.is_memory:
             return None
         total = 0
@@ -197,10 +199,10 @@ class CacheFile:
         return total
 
     def set_aside(self, damaged: Identity | None) -> StorageError:
-        """Rename the *damaged* file and its companions, unless another process has done it before.
+        """Rename the *damaged* file and its companions, unless another process has already done so.
 
         Returns:
-            What is to be said of it to those who have it open: `ConnectionsLostError`, or why it cannot be renamed.
+            The error to raise in jobs that have the file open: `ConnectionsLostError`, or why it cannot be renamed.
         """
         lost = ConnectionsLostError(f"{self.path} was damaged", "damaged")
         if self.is_memory or damaged is None or self.identity() != damaged:
@@ -212,7 +214,7 @@ class CacheFile:
         numbers = _damaged_copies(path)
         target = f"{path}.corrupt-{max(numbers, default=0) + 1}"
         for suffix in COMPANIONS:
-            # Before the file itself, lest a new one inherit its log; absent when no process has the file open.
+            # Before the file itself, so that a new one does not inherit its log. Absent if no process has it open.
             with contextlib.suppress(OSError):
                 os.rename(path + suffix, target + suffix)
         try:
@@ -228,7 +230,7 @@ class CacheFile:
 
 
 def _damaged_copies(path: str) -> list[int]:
-    """The numbers of the copies of a file that were set aside, some of which may be gone."""
+    """The numbers of the damaged files that were set aside from *path*."""
     directory, name = os.path.split(path)
     pattern = re.compile(re.escape(name) + r"\.corrupt-([0-9]{1,9})", re.ASCII)
     try:
@@ -239,5 +241,5 @@ def _damaged_copies(path: str) -> list[int]:
 
 
 def _as_text(column: bytes) -> str:
-    """Text of any bytes: one row that holds no UTF-8 must not fail the statement that reads others too."""
+    """Decode any bytes: one row with invalid UTF-8 must not fail a statement that reads others, too."""
     return column.decode("utf-8", "surrogateescape")

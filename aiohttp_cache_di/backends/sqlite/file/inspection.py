@@ -1,8 +1,8 @@
-"""Whether a file has what we have put there, and nothing in its place: looked at before a statement of ours runs.
+"""Checks that a file has our tables, and nothing else under their names, before any other statement of ours runs.
 
-A SQLite file brings SQL with it. A view in place of a table, a trigger on it or a column that is computed runs whenever
-we read or write. So what the file says under our names, and what it says of our tables, must be word for word what
-SQLite has written down in a database of our own making. What other programs have in the file is their affair.
+A SQLite file contains SQL: a view in place of a table, a trigger or a computed column runs whenever we read or write.
+So the schema of everything that has one of our names or belongs to one of our tables must be, word for word, what
+SQLite records in a fresh database in which we have made these tables. Tables of other programs in the file are ignored.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -27,13 +27,13 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 
 __all__ = ["damage_in", "is_prepared", "prepare_tables"]
 
-MAX_TABLES: Final = 10_000  # of caches in one file
+MAX_TABLES: Final = 10_000  # caches in one file
 MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
 _SEQUENCES: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 
 
-class _Thing(NamedTuple):
-    """A table, index, view or trigger, as ``sqlite_master`` has it."""
+class _SchemaItem(NamedTuple):
+    """A table, index, view or trigger: a row of ``sqlite_master``."""
 
     type: str
     name: str
@@ -42,18 +42,18 @@ class _Thing(NamedTuple):
 
 
 def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
-    """Whether the file has the tables, of our version, and nothing else in their place.
+    """Whether the file has our tables, of this schema version.
 
     Raises:
-        DamagedError: what it has is not ours.
+        DamagedError: the file has something else under their names.
     """
     if connection.in_transaction:
         return _is_prepared(connection, table)
-    connection.execute("BEGIN")  # all that is read is of one moment
+    connection.execute("BEGIN")  # one snapshot for all that is read
     try:
         found = _is_prepared(connection, table)
     except BaseException:
-        with suppress(sqlite3.Error):  # after an error of the disk SQLite has rolled back by itself
+        with suppress(sqlite3.Error):  # after a disk error SQLite has rolled back by itself
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
@@ -61,11 +61,11 @@ def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
 
 
 def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
-    """Make what is missing, in a transaction; what another version has made is dropped."""
+    """Make the missing tables, and drop those of another schema version; call it in a transaction."""
     if _is_prepared(connection, table):
         return
-    shared, own = _ours(table.name)
-    found = _found(connection)
+    shared, own = _expected_schema(table.name)
+    found = _read_schema(connection)
     versions = _versions(connection) if _folded(META) in found else {}
     if versions.get("") != SCHEMA_VERSION:
         tables = [Table(name) for name in versions if name and "\0" not in name]
@@ -75,15 +75,15 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
         old = [table.sql, table.marks] if table.name in versions else []
     for name in old:
         _drop(connection, found, name)
-    left = _found(connection)
+    left = _read_schema(connection)
     if versions:
-        _expect(left, shared)
-    _expect_nothing(left, {**own, **({} if versions else shared)})
+        _require_exactly(left, shared)
+    _require_absent(left, {**own, **({} if versions else shared)})
     fill_schema(connection, table, is_new=not versions)
 
 
 def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) -> Exception | None:
-    """The damage that *error* tells of; None where it tells of something else."""
+    """The damage of the file that *error* reports; None if it reports something else."""
     if is_corruption(error):
         return error
     if is_full(error):
@@ -94,11 +94,11 @@ def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) ->
 
 
 def _is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
-    """Whether there are no row ids left, which takes us longer than a machine lasts."""
+    """Whether there are no row ids left: another program's doing, since ours would need longer than a machine lasts."""
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
     own = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
     if own != (_SEQUENCES,):
-        raise DamagedError("SQLite's own table of the ids that were used is another one")
+        raise DamagedError("sqlite_sequence is not SQLite's own table")
     sequence = connection.execute(
         "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table.stored_name,)
     ).fetchone()
@@ -110,23 +110,23 @@ def _exceeds(number: object) -> bool:
 
 
 def _is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
-    shared, own = _ours(table.name)
-    found = _found(connection)
+    shared, own = _expected_schema(table.name)
+    found = _read_schema(connection)
     if _folded(META) not in found:
-        _expect_nothing(found, {**shared, **own})
+        _require_absent(found, {**shared, **own})
         return False
-    _expect(found, {name: thing for name, thing in shared.items() if _folded(thing.table) == _folded(META)})
+    _require_exactly(found, {name: item for name, item in shared.items() if _folded(item.table) == _folded(META)})
     versions = _versions(connection)
     if versions.get("") != SCHEMA_VERSION:
         return False
-    _expect(found, shared)
+    _require_exactly(found, shared)
     checked_state(connection)
     if table.name not in versions:
-        _expect_nothing(found, own)
+        _require_absent(found, own)
         return False
     if versions[table.name] != SCHEMA_VERSION:
         return False
-    _expect(found, own)
+    _require_exactly(found, own)
     if _is_used_up(connection, table):
         raise DamagedError("there are no row ids left")
     return True
@@ -137,59 +137,59 @@ def _versions(connection: sqlite3.Connection) -> dict[str, int]:
         f"SELECT name, version FROM {META} WHERE name IS NOT ? LIMIT {MAX_TABLES}", (KEPT,)
     ).fetchall()
     if len(rows) == MAX_TABLES or not all(type(name) is str and type(version) is int for name, version in rows):
-        raise DamagedError("the list of tables holds something else")
+        raise DamagedError("the list of tables has invalid rows")
     return dict(rows)
 
 
-def _found(connection: sqlite3.Connection) -> dict[str, list[_Thing]]:
-    """What the file has, by the table that it belongs to."""
-    found: dict[str, list[_Thing]] = {}
+def _read_schema(connection: sqlite3.Connection) -> dict[str, list[_SchemaItem]]:
+    """The file's schema, by the table that each row belongs to."""
+    found: dict[str, list[_SchemaItem]] = {}
     for row in connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master"):
         if not all(type(each) is str for each in row[:3]):
-            raise DamagedError("the schema holds something else")
-        thing = _Thing(*row)
-        found.setdefault(_folded(thing.table), []).append(thing)
+            raise DamagedError("the schema has invalid rows")
+        item = _SchemaItem(*row)
+        found.setdefault(_folded(item.table), []).append(item)
     return found
 
 
-def _expect(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
-    """See that the tables of *ours* are as they should be, and that nothing else belongs to them."""
-    tables = {_folded(thing.table) for thing in ours.values()}
-    there = [thing for name in tables for thing in found.get(name, ())]
+def _require_exactly(found: dict[str, list[_SchemaItem]], ours: dict[str, _SchemaItem]) -> None:
+    """Check that the tables of *ours* are as we make them, and that nothing else belongs to them."""
+    tables = {_folded(item.table) for item in ours.values()}
+    there = [item for name in tables for item in found.get(name, ())]
     if len(there) != len(ours) or set(there) != set(ours.values()):
-        raise DamagedError("the file has other tables, views or triggers than a cache makes")
+        raise DamagedError("the cache's tables, indexes or triggers have been altered")
 
 
-def _expect_nothing(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
-    """See that there is nothing under the names of *ours*."""
+def _require_absent(found: dict[str, list[_SchemaItem]], ours: dict[str, _SchemaItem]) -> None:
+    """Check that nothing has one of the names of *ours*."""
     names = set(ours)
-    if any(_folded(thing.name) in names for things in found.values() for thing in things):
-        raise DamagedError("the file has tables, views or triggers of its own where a cache makes some")
+    if any(_folded(item.name) in names for items in found.values() for item in items):
+        raise DamagedError("other tables, views or triggers have the names of the cache's")
 
 
-def _drop(connection: sqlite3.Connection, found: dict[str, list[_Thing]], name: str) -> None:
-    """Drop the table *name* (quoted), with what belongs to it."""
-    for thing in found.get(_folded(name), ()):
-        if _folded(thing.name) == _folded(name):
-            if thing.type != "table" or "VIRTUAL" in str(thing.sql).split("(")[0].upper():
-                raise DamagedError("the file has something else where a cache makes a table")
+def _drop(connection: sqlite3.Connection, found: dict[str, list[_SchemaItem]], name: str) -> None:
+    """Drop the table *name* (quoted), with its indexes and triggers."""
+    for item in found.get(_folded(name), ()):
+        if _folded(item.name) == _folded(name):
+            if item.type != "table" or "VIRTUAL" in str(item.sql).split("(")[0].upper():
+                raise DamagedError("something that is not a table has the name of a cache's table")
             connection.execute(f"DROP TABLE {name}")
 
 
 def _folded(name: str) -> str:
-    """A name, quoted or not, as SQLite compares it: without regard to the case of ASCII letters."""
+    """A name, quoted or not, as SQLite compares it: ASCII letters in lower case."""
     if name.startswith('"'):
         name = name[1:-1].replace('""', '"')
     return name.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=64)
-def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
-    """What SQLite writes down of the tables of all caches, and of the one called *name*."""
+def _expected_schema(name: str) -> tuple[dict[str, _SchemaItem], dict[str, _SchemaItem]]:
+    """The schema that SQLite records for the tables of all caches, and for those of the cache *name*."""
     table = Table(name)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
-        found = _found(connection)
-    own = {_folded(thing.name): thing for name in (table.sql, table.marks) for thing in found[_folded(name)]}
+        found = _read_schema(connection)
+    own = {_folded(item.name): item for name in (table.sql, table.marks) for item in found[_folded(name)]}
     shared = [_folded(each) for each in (META, LEASES, GENERATION)]
-    return {_folded(thing.name): thing for each in shared for thing in found[each]}, own
+    return {_folded(item.name): item for each in shared for item in found[each]}, own

@@ -1,6 +1,6 @@
-"""How connections to a cache file are opened: the settings of SQLite, and what is made sure of before.
+"""How connections to a cache file are opened: SQLite's settings, and the checks before the first use.
 
-Nothing of ours is read or written before it is known whose file it is (`files`) and what is in it (`inspection`).
+Entries are read and written only after the file's owner (`files`) and its contents (`inspection`) have been checked.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection
 __all__ = ["open_for_reading", "open_for_writing"]
 
 PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
-LOG_BYTES: Final = 2**24  # of the write-ahead log when it is folded into the file: a page of an index goes there once
-SMALL_LOG_BYTES: Final = 2**22  # of that of a file that is smaller, so that the two stay near its bound
-CACHE_KIB: Final = 8192  # of a connection; enough for the inner pages of the index over a million keys
-READ_CACHE_KIB: Final = 16384  # of the reader, which would ask the system for each page of a frame again
-
-OPEN_PATIENCE_S: Final = 2.0  # while other processes make the same tables
+LOG_BYTES: Final = 2**24  # size of the write-ahead log at a checkpoint, which then writes each index page once
+SMALL_LOG_BYTES: Final = 2**22  # the same for files with a small bound, so that file and log stay near it
+CACHE_KIB: Final = 8192  # of the writer; enough for the inner pages of the index over a million keys
+READ_CACHE_KIB: Final = 16384  # of the reader, which would otherwise read each page of a frame from the system again
+OPEN_PATIENCE_S: Final = 2.0  # how long to wait for other processes that make the same tables
 RETRY_S: Final = 0.01
 READ_TIMEOUT_S: Final = 0.1
 CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
 def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, max_bytes: int | None) -> None:
-    """Set a writing connection up, and make the tables that are missing.
+    """Set a writing connection up, and make the missing tables.
 
-    Others may be doing the same: SQLite does not wait for them in all of this, so we do.
+    Repeated while another process does the same: SQLite's busy timeout does not cover all of these statements.
     """
     patience_ends_at = time.monotonic() + OPEN_PATIENCE_S
     while True:
@@ -51,7 +50,7 @@ def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, ma
 
 def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool, max_bytes: int | None) -> None:
     run = connection.execute
-    if run("PRAGMA journal_mode").fetchone()[0] != "wal":  # else others may hold the lock that these need
+    if run("PRAGMA journal_mode").fetchone()[0] != "wal":  # in a file that others use, these would need a lock
         run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
         run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
@@ -60,11 +59,11 @@ def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool,
     log_bytes = LOG_BYTES if max_bytes is None else min(LOG_BYTES, max(SMALL_LOG_BYTES, max_bytes))
     run(f"PRAGMA wal_autocheckpoint = {log_bytes // page_bytes}")
     run(f"PRAGMA journal_size_limit = {log_bytes}")
-    run("PRAGMA mmap_size = 0")  # a mapped file that another program truncates kills the process
+    run("PRAGMA mmap_size = 0")  # reading a mapped file that another program has truncated kills the process
     run(f"PRAGMA cache_size = -{CACHE_KIB}")
     run("PRAGMA temp_store = MEMORY")
     run("PRAGMA secure_delete = OFF")
-    run("PRAGMA recursive_triggers = OFF")  # else each row that is replaced runs one
+    run("PRAGMA recursive_triggers = OFF")  # else each replaced row would run the deletion trigger
     if not is_prepared(connection, table):
         run("BEGIN IMMEDIATE")
         prepare_tables(connection, table)
@@ -72,14 +71,14 @@ def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool,
 
 
 def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_bytes: int | None = None) -> JobConnection:
-    """Open the file to read and write, and make what is missing.
+    """Open the file to read and write; create it and its tables if they are missing.
 
     Args:
-        fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
-        max_bytes: of all that the file may hold; None for no bound.
+        fast_save: do not wait for the disk; a power cut may then damage the file.
+        max_bytes: the bound of the file's size; None for no bound.
 
     Raises:
-        StorageError: it was damaged, and is set aside if that can be.
+        StorageError: the file was damaged, and has been set aside if that was possible.
     """
     file.create()
     file.secure()
@@ -98,10 +97,10 @@ def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_byte
 
 
 def open_for_reading(file: CacheFile) -> JobConnection:
-    """Open the file to read only, if need be as one that no program changes.
+    """Open the file to read only, if necessary as immutable.
 
-    Without a right to write, SQLite cannot make the log's index, and without that a reader has no place to
-    meet writers; where none can write, none is needed.
+    A reader of a file in WAL mode needs the log's index, by which it coordinates with writers. Without the right to
+    write SQLite cannot make it; then the file is opened as one that does not change, which needs no index.
     """
     file.secure()
     try:
@@ -119,7 +118,7 @@ def _connect_reader(file: CacheFile, mode: str) -> JobConnection:
     try:
         connection.execute("PRAGMA mmap_size = 0")
         connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # what is wrong with the file is said now
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # reads the file, so that errors are raised now
     except BaseException:
         connection.close()
         raise

@@ -1,9 +1,10 @@
 """The tables of a SQLite cache, and how a column holds a key or a time.
 
-A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. Besides, the
-file has one row, the *generation*: the number of the last commit that changed an entry, and the *tie* to the table in
-shared memory that tells other processes of it (`shared.generation`). Each commit of ours that changes entries raises
-the number. Triggers change the tie when anything else changes an entry, whichever program does: they run in its SQLite.
+A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. The file
+also has one row with the *generation* (the number of the last commit that changed an entry) and the *tie* (the id of
+the file of counters that tells other processes of such commits, `shared.generation`). Each of our commits that changes
+entries increments the number. When any other program changes an entry, a trigger, which runs in that program's SQLite,
+changes the tie.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -47,10 +48,9 @@ SCHEMA_VERSION: Final = 6  # Raise it whenever a table changes; tables of anothe
 MAX_BATCH: Final = 128  # keys per statement
 
 MAX_NUMBER: Final = 2**47  # commits of one file
-MAX_TIE: Final = 2**63 - 2**32  # an id of 31 bits, and changes by programs that know nothing of us
-
-MAX_KEY_BYTES: Final = 1024 * 1024  # keys of ours have 20; users may have others
-HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
+MAX_TIE: Final = 2**63 - 2**32  # an id of 31 bits, then a count of changes by other programs
+MAX_KEY_BYTES: Final = 1024 * 1024  # keys of `create_key` have 20; users may have others
+HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; stored as 20 bytes
 
 META: Final = '"aiohttp_cache_di"'
 KEPT: Final = "\0secret"  # no table's name has a NUL
@@ -59,11 +59,11 @@ GENERATION: Final = '"aiohttp_cache_di:generation"'
 
 
 Key = bytes | str
-"""A key as a column holds it: the bytes of a digest, or text."""
+"""A key as it is stored in a column: the bytes of a digest, or text."""
 
 
 def pack_key(key: str) -> Key:
-    """Make of a key what the column holds."""
+    """Convert a key for its column."""
     if len(key) == HEX_DIGITS:
         try:
             digest = bytes.fromhex(key)
@@ -75,39 +75,39 @@ def pack_key(key: str) -> Key:
 
 
 def column_key(key: str) -> Key:
-    """As `pack_key`, for a key that must be found again.
+    """Convert a key for its column, after checking that it can be stored.
 
     Raises:
-        StorageError: it is not text that UTF-8 can express.
+        StorageError: the key is too long, or cannot be encoded in UTF-8.
     """
     packed = pack_key(key)
     if isinstance(packed, str):
         try:
             size = len(packed.encode())
         except UnicodeEncodeError as exc:
-            raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+            raise StorageError(f"the key {key!r} cannot be encoded in UTF-8") from exc
         if size > MAX_KEY_BYTES:
-            raise StorageError(f"a key of {size} bytes is longer than any that is stored")
+            raise StorageError(f"a key of {size} bytes exceeds the limit of {MAX_KEY_BYTES}")
     return packed
 
 
 def column_time(until: float) -> int | None:
-    """A POSIX time as milliseconds that fit the column; rounded up, so that nothing goes too early; None for never."""
+    """A POSIX time in milliseconds, rounded up, so that no record is dropped too early; None for never."""
     if until == math.inf:
         return None
     return math.ceil(min(max(until * 1000, -(2.0**47)), 2.0**47))
 
 
 def now_used() -> int:
-    """The time of a use as its column has it: POSIX microseconds, since a fast machine writes ten entries in one ms."""
+    """The time of a use: POSIX microseconds, since a fast machine writes ten entries per millisecond."""
     return time.time_ns() // 1000
 
 
 def unpack_key(key: Key) -> str:
-    """Make the key again of what the column holds.
+    """Convert a column back into the key.
 
     Raises:
-        DamagedError: no key of ours.
+        DamagedError: the column holds neither bytes nor text.
     """
     if isinstance(key, bytes):
         return key.hex()
@@ -117,14 +117,14 @@ def unpack_key(key: Key) -> str:
 
 
 _CAPITAL: Final = re.compile("[A-Z^]", re.ASCII)
-"""What is written as ``^`` and its small letter, since SQLite takes names for the same that differ in case alone."""
+"""Letters that a table's name has as ``^`` and the small letter, since SQLite ignores case in names."""
 
 
 class Table:
-    """The table of one cache, the one of its marks, and the statements that are run all the time.
+    """The table of one cache, that of its marks, and the most frequent statements.
 
     Args:
-        name: as the user calls it; any text without NUL.
+        name: the user's name for the table; any text without NUL.
     """
 
     def __init__(self, name: str) -> None:
@@ -133,19 +133,19 @@ class Table:
         self.name = name
         own = _CAPITAL.sub(lambda letter: f"^{letter[0].lower()}", name)
         quoted = own.replace('"', '""')
-        # A prefix keeps clear of tables that others (or other libraries) have in the file.
+        # The prefix avoids collisions with tables of other programs in the file.
         self.stored_name: str = f"cache:{own}"
         self.sql: str = f'"cache:{quoted}"'
         self.marks: str = f'"cache-softened:{quoted}"'
         self.create: tuple[str, ...] = _create(quoted, self.sql, self.marks)
         self.watch_deletions: str = _watch(quoted, "DELETE")
         self.watch_no_deletions: str = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
-        # and seven marks for each row
+        # Followed by seven placeholders for each row.
         self.put: str = (
             f"INSERT OR REPLACE INTO {self.sql} (key, store_until, used, leads_on, info, frame, body) VALUES "
         )
         self.any_mark: str = f"(SELECT at FROM {self.marks} WHERE row = id)"
-        # One snapshot has the generation and the row; without a row, the columns after the generation are None.
+        # One statement, so one snapshot, for generation and rows; without a row, the columns after the tie are NULL.
         mark = f"CASE WHEN id <= softened THEN {self.any_mark} END"
         found = f"SELECT number, tie, key, frame, body, {mark} FROM {GENERATION} LEFT JOIN {self.sql} ON key"
         self.get: str = f"{found} = ?"
@@ -155,10 +155,10 @@ class Table:
 
 
 def _create(quoted: str, table: str, marks: str) -> tuple[str, ...]:
-    """What makes the tables; `Table.watch_deletions` goes with it."""
+    """The statements that make the tables, apart from `Table.watch_deletions`."""
     return (
-        # The body comes last, so that a look at the other columns reads few overflow pages. AUTOINCREMENT: what is
-        # written while the table is cleared must get a higher id than what is being cleared.
+        # The body comes last, so that reading the other columns reads few overflow pages. AUTOINCREMENT: rows that are
+        # written while the table is being cleared must get higher ids than those that are being deleted.
         f"CREATE TABLE {table} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, store_until INTEGER, "
         "used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL, body BLOB)",
         f'CREATE INDEX "cache-index:until:{quoted}" ON {table} (store_until) WHERE store_until IS NOT NULL',
@@ -171,7 +171,7 @@ def _create(quoted: str, table: str, marks: str) -> tuple[str, ...]:
 
 
 def _watch(quoted: str, event: str) -> str:
-    """A trigger that cuts the tie when rows are changed outside of a commit of ours."""
+    """A trigger that changes the tie when rows are changed by anything but our own commits."""
     name = f'"cache-trigger:{event.split()[0]}:{quoted}"'
     return (
         f'CREATE TRIGGER {name} AFTER {event} ON "cache:{quoted}" '
@@ -180,7 +180,7 @@ def _watch(quoted: str, event: str) -> str:
 
 
 def fill_schema(connection: sqlite3.Connection, table: Table, *, is_new: bool) -> None:
-    """Make the table of a cache, and if the file *is_new* those of all caches."""
+    """Make the tables of a cache and, if the file *is_new*, those that all caches share."""
     run = connection.execute
     if is_new:
         run(f"CREATE TABLE {META} (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
@@ -193,7 +193,7 @@ def fill_schema(connection: sqlite3.Connection, table: Table, *, is_new: bool) -
         run(f"INSERT INTO {META} VALUES ('', ?)", (SCHEMA_VERSION,))
     for statement in (*table.create, table.watch_deletions):
         run(statement)
-    run(f"UPDATE {GENERATION} SET tie = tie + 1")  # of rows that were dropped, others may have copies
+    run(f"UPDATE {GENERATION} SET tie = tie + 1")  # invalidates other processes' copies of dropped rows
     run(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (table.name, SCHEMA_VERSION))
 
 
@@ -201,25 +201,25 @@ def checked_state(connection: sqlite3.Connection) -> tuple[int, int]:
     """The number and the tie of the generation.
 
     Raises:
-        DamagedError: there is none, or something else.
+        DamagedError: the row is missing or holds something else.
     """
     row = connection.execute(f"SELECT number, tie FROM {GENERATION}").fetchone()
     if row is None:
-        raise DamagedError("the generation is gone")
+        raise DamagedError("the row of the generation is missing")
     number, tie = row
     if type(number) is not int or type(tie) is not int or not (0 <= number < MAX_NUMBER and 0 <= tie < MAX_TIE):
-        raise DamagedError("the generation is none")
+        raise DamagedError("the generation has invalid values")
     return number, tie
 
 
 def kept_secret(connection: sqlite3.Connection) -> bytes | None:
-    """The secret that the file keeps; None where there is none, or what is none."""
+    """The secret that the file keeps; None if there is none, or something else."""
     row = connection.execute(f"SELECT version FROM {META} WHERE name = ?", (KEPT,)).fetchone()
     return row[0] if row and isinstance(row[0], bytes) and len(row[0]) == SECRET_BYTES else None
 
 
 def keep_secret(connection: sqlite3.Connection, proposed: bytes) -> bytes:
-    """The secret that the file keeps; *proposed* if there is none yet."""
+    """The secret that the file keeps, after storing *proposed* if there was none."""
     found = kept_secret(connection)
     if found is None:
         connection.execute(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (KEPT, proposed))

@@ -1,11 +1,11 @@
-"""A SQLite connection on a thread of its own: aiosqlite's, made to run whole jobs and to end with its program.
+"""A SQLite connection on a thread of its own: aiosqlite's thread, made to run whole jobs and to end with the program.
 
-aiosqlite makes a hop, a future and a task's turn of every statement, and its thread dies of a loop that was closed
-before the answer came. So it is asked for one thing that lasts as long as the connection is open: to run `_Jobs.serve`,
-which takes jobs from a queue, any number of statements each, and answers by a callback in the loop that asked. The loop
-that aiosqlite answers belongs to a small thread, the *keeper*, which waits for that. Two things come of it besides: the
-keeper is a daemon, and threads inherit that from the one which makes them, so that an open cache keeps no program from
-ending; and only public names of aiosqlite are used.
+By itself aiosqlite makes a hop to its thread, a future and a turn of the loop for every statement, and its thread dies
+if a loop is closed before the answer comes. So aiosqlite gets a single call that lasts as long as the connection is
+open: `_Jobs.serve`, which takes jobs of any number of statements from a queue, and answers by a callback in the loop
+that submitted them. The loop that awaits this call runs in a second thread, the *keeper*. The keeper is a daemon, and
+threads inherit that from the thread which makes them, so an open cache does not keep a program from ending. Only public
+names of aiosqlite are used.
 """
 
 from __future__ import annotations
@@ -33,27 +33,25 @@ __all__ = ["Connect", "Done", "Job", "JobConnection", "Watch", "Worker", "runnin
 logger: logging.Logger = logging.getLogger(__name__)
 
 Job = Callable[[sqlite3.Connection], Any]
-"""What a worker runs: any number of statements, in one hop to its thread."""
-
+"""What a worker runs in its thread: any number of statements."""
 Done = Callable[[Any, BaseException | None], None]
-"""Is told, in the loop, a job's result or the error that it raised."""
+"""Called in the loop with a job's result or the error that it raised."""
 
 Connect = Callable[[], "JobConnection"]
 """Opens a connection."""
 
 THREAD_NAME: Final = "aiohttp-cache-sqlite"
 EXIT_PATIENCE_S: Final = 1.0  # how long a program that forgot to close waits for its connections when it ends
-
-JOB_S: Final = 10.0  # how long SQLite may be at one job, far above what ours take
-STEPS: Final = 100_000  # of SQLite's virtual machine between two looks at the clock, about a millisecond
-STOP_S: Final = 5.0  # how long a connection that is given up may be at what was begun
-END_S: Final = 1.0  # how long a connection is waited for whose job was interrupted
+JOB_S: Final = 10.0  # time limit of one job, far above what ours take
+STEPS: Final = 100_000  # of SQLite's virtual machine between two checks of the limit, about a millisecond
+STOP_S: Final = 5.0  # time limit of the jobs that are left when a connection is stopped
+END_S: Final = 1.0  # how long to wait for a connection whose job was interrupted
 
 _live: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class Watch:
-    """Bounds the time of what a connection does; SQLite asks it now and then (its *progress handler*)."""
+    """The time limit of a connection's job, which SQLite checks now and then (its *progress handler*)."""
 
     __slots__ = ("_ends_at", "_over_at")
 
@@ -63,11 +61,11 @@ class Watch:
         self.begin()
 
     def begin(self) -> None:
-        """Begin with another job, in the connection's thread."""
+        """Start the limit of the next job, in the connection's thread."""
         self._over_at = min(time.monotonic() + JOB_S, self._ends_at)
 
     def end(self, within_s: float) -> None:
-        """Let nothing go on for longer than *within_s*."""
+        """Interrupt all jobs, this one and later ones, after *within_s* seconds from now."""
         self._ends_at = time.monotonic() + within_s
         self._over_at = min(self._over_at, self._ends_at)
 
@@ -77,22 +75,22 @@ class Watch:
 
 
 class JobConnection(sqlite3.Connection):
-    """A connection that runs a job where others run a script, since aiosqlite passes either on to its thread."""
+    """A connection whose `executescript` also runs a job, since aiosqlite passes its argument on to the thread."""
 
     watch: Watch
     is_abandoned: bool = False
     is_frozen = False
-    """Whether the file was opened as one that no program changes."""
+    """Whether the file was opened as immutable."""
 
     def guard(self) -> None:
-        """Trust nothing that the file says, and let nothing last for ever."""
+        """Set the time limit of jobs, and let SQLite distrust the schema and check the pages of the file."""
         self.watch = Watch()
         self.set_progress_handler(self.watch.is_over, STEPS)
         self.execute("PRAGMA trusted_schema = OFF")
         self.execute("PRAGMA cell_size_check = ON")
 
     def executescript(self, sql_script: str | Job, /) -> sqlite3.Cursor:
-        """Run *sql_script*."""
+        """Run *sql_script*, or a job."""
         if isinstance(sql_script, str):
             return super().executescript(sql_script)
         cursor = self.cursor()
@@ -100,19 +98,19 @@ class JobConnection(sqlite3.Connection):
         return cursor
 
     def close(self) -> None:
-        """Close the connection, but never one that was abandoned."""
+        """Close the connection unless it was abandoned."""
         if not self.is_abandoned:
             super().close()
 
     def abandon(self) -> None:
         """Never close the connection, and never let it be finalised."""
         self.is_abandoned = True
-        _keep_for_ever(self)
+        _never_finalise(self)
 
 
 @lru_cache(maxsize=8)
 def running_jobs(factory: type[sqlite3.Connection]) -> type[JobConnection]:
-    """A class of connections that does what *factory*, a user's, does, and runs jobs."""
+    """A subclass of *factory*, a user's class of connections, that also runs jobs."""
     if issubclass(factory, JobConnection):
         return factory
     return cast("type[JobConnection]", type(factory.__name__, (JobConnection, factory), {}))
@@ -122,7 +120,10 @@ _Task = tuple[Job, Done]
 
 
 class _Jobs:
-    """What a worker and its threads share; it keeps no worker alive, since that ends the threads when it is deleted."""
+    """What a worker and its threads share.
+
+    It does not refer to the worker, which stops the threads when it is garbage collected.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -133,18 +134,18 @@ class _Jobs:
         self.have_ended = False
 
     def serve(self, connection: JobConnection) -> None:
-        """Run jobs, in aiosqlite's thread, until there is an end to them."""
+        """Run jobs, in aiosqlite's thread, until the queue yields None."""
         while (task := self.queue.get()) is not None:
             if time.monotonic() > self.ends_at:
                 self.answer(task[1], None, sqlite3.ProgrammingError("the connection was given up"))
                 continue
             connection.watch.begin()
             self.run(*task, connection)
-            del task  # holds what it was made of
+            del task  # do not keep the job alive while waiting for the next one
         self.have_ended = True
 
     def run(self, job: Job, done: Done, connection: sqlite3.Connection) -> None:
-        """Run *job*, and have its end told."""
+        """Run *job* and report its outcome to *done*."""
         result, error = None, None
         try:
             result = job(connection)
@@ -153,28 +154,28 @@ class _Jobs:
         self.answer(done, result, error)
 
     def answer(self, done: Done, result: Any, error: BaseException | None) -> None:
-        """Tell the end of a job in the loop."""
-        try:  # noqa: SIM105  # suppress() takes a microsecond, on the way of each look
+        """Call *done* in the loop."""
+        try:  # noqa: SIM105  # suppress() takes a microsecond, which every look-up would pay
             self.loop.call_soon_threadsafe(done, result, error)
         except RuntimeError:  # the loop is closed: nothing waits for the answer
             pass
 
     def end(self, within_s: float) -> None:
-        """Let no job go on for longer than *within_s*."""
+        """Interrupt the running job, and refuse later ones, after *within_s* seconds from now."""
         self.ends_at = time.monotonic() + within_s
         connection = self.connection
         if connection is not None:
             connection.watch.end(within_s)
 
     def interrupt(self) -> None:
-        """Interrupt what is under way."""
+        """Interrupt the running job."""
         connection = self.connection
         if connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # it is closed meanwhile
+            with contextlib.suppress(sqlite3.Error):  # closed meanwhile
                 connection.interrupt()
 
     def refuse(self, error: BaseException) -> None:
-        """Answer each job with *error* until there is an end to them."""
+        """Fail all jobs with *error* until the queue yields None."""
         while (task := self.queue.get()) is not None:
             self.answer(task[1], None, error)
 
@@ -183,8 +184,8 @@ class Worker:
     """A connection and its thread, for one event loop.
 
     Args:
-        connect: opens the connection; runs on the thread, before the first job. When it fails, each job does.
-        loop: where answers are delivered.
+        connect: opens the connection; runs on the thread, before the first job. If it fails, all jobs fail.
+        loop: the loop in which jobs are answered.
     """
 
     def __init__(self, connect: Connect, loop: asyncio.AbstractEventLoop) -> None:
@@ -192,20 +193,20 @@ class Worker:
         self._stopping = False
         self._jobs = _Jobs(loop)
         self._keeper = threading.Thread(
-            target=_keep, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
+            target=_run_keeper, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
         )
         _live.add(self)
         self._keeper.start()
 
     def submit(self, job: Job, done: Done) -> None:
-        """Run *job* on the thread, after those before it, and then ``done(result, error)`` in the loop."""
+        """Run *job* on the thread, after the jobs before it, and then ``done(result, error)`` in the loop."""
         if self._stopping:
             done(None, sqlite3.ProgrammingError("the connection was given up"))
         else:
             self._jobs.queue.put((job, done))
 
     def stop(self, then: Callable[[], None] | None = None) -> None:
-        """Close the connection after the jobs before, and end the thread; do not wait.
+        """Close the connection after the jobs that are queued, and end the thread; do not wait.
 
         Args:
             then: called in a thread once the connection is closed.
@@ -223,7 +224,7 @@ class Worker:
         self._keeper.join(timeout_s)
 
     async def finish(self) -> None:
-        """Close the connection after the jobs before, and wait until the thread has ended, or is not likely to."""
+        """Close the connection after the jobs that are queued, and wait for the end of the thread, `STOP_S` at most."""
         if self._stopping:
             return
         ended: asyncio.Future[None] = self._loop.create_future()
@@ -241,43 +242,43 @@ class Worker:
         if not ended.done():
             self._jobs.interrupt()
             await asyncio.wait([ended], timeout=END_S)
-        if not ended.done():  # it waits for a lock, or for a file system that does not answer
+        if not ended.done():  # the thread waits for a lock, or for a file system that does not answer
             logger.warning("A connection to a SQLite cache does not close; its thread is left behind")
 
     def abandon(self) -> None:
         """Never touch the connection again, and never close it.
 
-        In a forked child its locks and its mutexes are the parent's; of a file that was replaced, see `Connections`.
+        For a forked child, where locks and mutexes are the parent's, and for a replaced file (see `Connections`).
         """
         if self._jobs.connection is not None:
             self._jobs.connection.abandon()
 
     def after_fork(self) -> None:
-        """Forget thread and connection in a forked child: both stayed with the parent.
+        """Forget thread and connection in a forked child: both belong to the parent.
 
-        So did the loop. Finalising it here would keep the parent's from being woken: both share an epoll object.
+        So does the loop. Finalising it here would keep the parent's loop from waking up: both share an epoll object.
         """
         self.abandon()
         self._stopping = True
-        _keep_for_ever(self._loop)
+        _never_finalise(self._loop)
 
     def __del__(self) -> None:
         self.stop()  # without aiosqlite's warning: forgetting to close a cache loses nothing
 
 
-def _keep(connect: Connect, jobs: _Jobs) -> None:
-    """Have a connection opened, used and closed; in the keeper's thread."""
-    # Not the loop of an application's policy: this one needs no speed, and has to work in a thread.
+def _run_keeper(connect: Connect, jobs: _Jobs) -> None:
+    """Hold the connection open until its jobs end; the keeper thread's main function."""
+    # Not a loop of the application's policy: this one needs no speed, and has to work in a thread.
     threads: list[threading.Thread] = []
     runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
     try:
         runner.get_loop()
-    except OSError as exc:  # a loop takes file descriptors, of which there may be none left
+    except OSError as exc:  # no file descriptors are left for a loop
         jobs.refuse(exc)
     else:
         with runner:
             runner.run(_hold_open(connect, jobs, threads))
-            # Not by the loop's timers, which stand still where a test has stopped the clock.
+            # Joined without the loop's timers, which stand still if a test has frozen the clock.
             for thread in threads:
                 thread.join()
     for then in jobs.then:
@@ -309,7 +310,7 @@ async def _hold_open(connect: Connect, jobs: _Jobs, threads: list[threading.Thre
     jobs.connection = None
 
 
-def _keep_for_ever(thing: object) -> None:
+def _never_finalise(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 

@@ -1,5 +1,6 @@
-"""What is asked of the reader's thread: `looks` for keys, and for leases where nothing is found, many in one job.
+"""What runs in the reader's thread.
 
-`reading` answers them, `waits` are for what another process fetches, and a `walk` sees all records a page at a time.
-May import the rooms below and `connections`.
+`looks` batches look-ups, and leases for keys that are not found, into one job; `reading` is that job. `waits` waits for
+what another process fetches, and `walk` reads all records, a page at a time. May import `connections`, `writing`,
+`shared` and `file`.
 """

@@ -1,4 +1,4 @@
-"""Looking keys up, and asking for leases: in one job for all that came while the one before it was under way."""
+"""Batching look-ups and requests for leases: those that arrive while one job is under way share the next one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LeaseRequests: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[Any]]]
 
 
 class Looks:
-    """What is asked in one event loop.
+    """The look-ups and requests for leases of one event loop.
 
     Args:
-        connections: that are asked.
-        answer: answers them all, in the reader's thread: what is looked up, and who asks for a lease.
-        release: gives the lease on a key back, in such a thread.
+        connections: the loop's connections.
+        answer: looks keys up and takes leases, in the reader's thread.
+        release: releases the lease on a key, in the reader's thread.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Looks:
         self._is_busy = False
 
     def get(self, keys: Sequence[str]) -> asyncio.Future[list[Seen | None]]:
-        """Look *keys* up, `MAX_BATCH` of them at most."""
+        """Look *keys* up, at most `MAX_BATCH` of them."""
         future: asyncio.Future[list[Seen | None]] = self._connections.loop.create_future()
         self._reads.append((keys, future))
         if not self._is_busy:
@@ -55,7 +55,7 @@ class Looks:
         return future
 
     async def ask(self, request: LeaseRequest) -> Answer:
-        """Ask now, or with the next ones; who is cancelled holds nothing."""
+        """Send *request* now or with the next batch; a caller that is cancelled holds no lease."""
         future: asyncio.Future[Answer] = self._connections.loop.create_future()
         self._waiting.append((request, future))
         if not self._is_busy:
@@ -63,7 +63,7 @@ class Looks:
         try:
             return await future
         except asyncio.CancelledError:
-            if not future.cancelled() and future.exception() is None:  # the answer had come
+            if not future.cancelled() and future.exception() is None:  # the answer had arrived before
                 self._drop(request, future.result())
             raise
 
@@ -78,7 +78,7 @@ class Looks:
         self._connections.ask(job, partial(self._done, reads, asks))
 
     def _next_reads(self) -> tuple[Reads, int]:
-        """The reads whose turn it is, and how many keys there is room for besides."""
+        """The look-ups of the next batch, and for how many more keys the batch has room."""
         if len(self._reads) < 2:
             reads, self._reads = self._reads, []
             return reads, MAX_BATCH - (len(reads[0][0]) if reads else 0)
@@ -101,7 +101,7 @@ class Looks:
     ) -> None:
         self._is_busy = False
         if answers is None:
-            failure = self._connections.dealt_with(error or StorageError("there is no answer"))
+            failure = self._connections.dealt_with(error or StorageError("the reader's thread has not answered"))
             fail([future for _, future in (*reads, *asks)], failure)
         else:
             self._tell(reads, asks, *answers)

@@ -1,4 +1,4 @@
-"""What the reader's thread does for those who look keys up, and for those who ask for leases."""
+"""The job that looks keys up and takes leases, in the reader's thread."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Answer", "LeaseRequest", "Reading", "Seen", "column_or_none"]
 
-LARGE_BYTES: Final = 64 * 1024  # of a frame: the loop does not wait until more is decoded, some 50 µs
+LARGE_BYTES: Final = 64 * 1024  # larger frames take more than about 50 µs to decode: not in the loop
 
 
 class Seen(Struct, frozen=True, gc=False):
-    """What is under a key, for the loop to make an item of: what another thread has made is slow to reach from there.
+    """What is stored under a key, from which the loop makes the item: objects of another thread are slow to reach.
 
     Args:
-        item: checked, as far as that takes the longer the more there is of it.
-        mark: that its row has.
-        version: as `Found` has it.
+        item: checked, and decoded if it is large.
+        mark: the mark of its row; None if it has none.
+        version: as in `Found`.
     """
 
     item: Sealed | Item | Unreadable
@@ -37,20 +37,20 @@ class Seen(Struct, frozen=True, gc=False):
     version: int
 
     def found(self) -> Found:
-        """What it is."""
+        """Decode the item."""
         item = self.item.open() if isinstance(self.item, Sealed) else self.item
         return Found(item if self.mark is None else softened(item, self.mark), self.version)
 
 
 Answer: TypeAlias = Seen | Lease | None
-"""What was found, or became of the request for a lease; None where there are no locks that could be leases."""
+"""What was found, or whether the lease was granted; None where leases are not locks."""
 
 
 class LeaseRequest(NamedTuple):
-    """A lease that is asked for.
+    """A request for a lease.
 
     Args:
-        looks: only if nothing is under the key; what is there is the answer else.
+        looks: look the key up first; if something is found, that is the answer and no lease is taken.
     """
 
     key: str
@@ -62,9 +62,9 @@ class Reading:
     """Reads from the table of a cache.
 
     Args:
-        codec: decodes what is read.
-        generations: tell of which version it is.
-        leases: that are taken.
+        codec: decodes items.
+        generations: give items their versions.
+        leases: the leases that are taken.
     """
 
     def __init__(self, table: Table, codec: EntryCodec, generations: Generations, leases: Leases) -> None:
@@ -76,7 +76,7 @@ class Reading:
     def answer(
         self, keys: Sequence[str], requests: Sequence[LeaseRequest], connection: sqlite3.Connection
     ) -> tuple[list[Seen | None], list[Answer]]:
-        """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
+        """Look up *keys* and the keys of *requests* (`MAX_BATCH` in all), and take leases on those not found."""
         if not requests:
             return self._seen(keys, connection)[0], []
         looking = [request.key for request in requests if request.looks]
@@ -110,18 +110,18 @@ class Reading:
     def _acquire(self, request: LeaseRequest) -> Lease | None:
         try:
             return Lease(self._leases.acquire(request.key, request.ttl_s))
-        except OSError:  # the table serves
+        except OSError:  # no locks: the store uses the table of leases
             return None
 
     def _is_unchanged(self, key: str, version: int) -> bool:
-        """Whether nothing was stored under *key* after what was seen of that *version*."""
+        """Whether nothing has been stored under *key* since the snapshot of that *version*."""
         latest = self._generations.version(key) if version else None
         return latest is not None and latest <= version
 
     def _look_again(
         self, requests: Sequence[LeaseRequest], late: list[int], answers: list[Answer], connection: sqlite3.Connection
     ) -> None:
-        """See whether something was stored before the leases at the places *late* were had."""
+        """Look up again the keys at the places *late*, which may have been stored before their leases were taken."""
         columns = {place: column_or_none(requests[place].key) for place in late}
         there = jobs.stored(connection, self._table, [each for each in columns.values() if each is not None])
         for place, column in columns.items():
@@ -136,14 +136,14 @@ class Reading:
                     answers[place] = found
 
     def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Seen | None], int]:
-        """What is under *keys*, and the version of all that is stored; 0 where that is not known."""
+        """What is stored under *keys*, and the version of the snapshot; 0 if that is not known."""
         asked = {column: key for key in keys if (column := column_or_none(key)) is not None}
         if not asked:
             return [None] * len(keys), 0
         view = self._generations.view
         try:
             found, version = self._look_up(asked, view, connection)
-        except sqlite3.DataError:  # too big
+        except sqlite3.DataError:  # a value is too big
             found, version = self._look_up_each(asked, view, connection)
         if view is not None and not version:
             self._generations.distrust(view)
@@ -152,13 +152,13 @@ class Reading:
     def _look_up(
         self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
     ) -> tuple[dict[str, Seen], int]:
-        """What is there of the keys *asked* for, by their columns, and the version of that."""
+        """What is stored under the keys in *asked* (by column), and the version of the snapshot."""
         check, version = self._codec.check, -1
         item: Sealed | Item | Unreadable
         found: dict[str, Seen] = {}
         rows = _rows(connection, self._table, asked)
         try:
-            # Each is checked while the processor has its bytes at hand.
+            # Each row is checked while its bytes are in the processor's cache.
             for number, tie, column, frame, body, mark in rows:
                 if version < 0:
                     version = _version(number, tie, view)
@@ -169,15 +169,15 @@ class Reading:
                         item = item.open()
                     found[key] = Seen(item, mark, version)
         finally:
-            rows.close()  # which else keeps its snapshot for those that follow
-        if version < 0:  # a program that knows nothing of us has deleted the row of the generation
-            raise DamagedError("the generation is gone")
+            rows.close()  # else the connection keeps this snapshot for later statements
+        if version < 0:  # another program has deleted the row of the generation
+            raise DamagedError("the row of the generation is missing")
         return found, version
 
     def _look_up_each(
         self, asked: Mapping[Key, str], view: CounterView | None, connection: sqlite3.Connection
     ) -> tuple[dict[str, Seen], int]:
-        """As `_look_up`, where there is a frame larger than any of ours."""
+        """As `_look_up`, one key at a time, so that a frame that is too large fails no other key."""
         version = _version(*checked_state(connection), view)
         found: dict[str, Seen] = {}
         for column, key in asked.items():
@@ -190,26 +190,26 @@ class Reading:
 
 def _version(number: object, tie: object, view: CounterView | None) -> int:
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
-        raise DamagedError("the generation is none")
+        raise DamagedError("the generation has invalid values")
     return 0 if view is None else view.version_at(number, tie)
 
 
 def _rows(connection: sqlite3.Connection, table: Table, asked: Iterable[Key]) -> sqlite3.Cursor:
-    """Those of the keys *asked* for, `MAX_BATCH` at most, that there are; if none is, there is one row without a key.
+    """The rows of the keys *asked* for, at most `MAX_BATCH`; if there are none, one row without a key.
 
-    Each begins with the generation and the key, and ends in its frame, its body if that is apart, and its mark if any.
+    The columns are number, tie, key, frame, body (None if it is in the frame) and mark (None if there is none).
     """
-    # sqlite3 looks for an adapter of whatever is bytes, which takes as long as to find a row by it.
+    # sqlite3 searches for an adapter of bytes, but not of a bytearray; the search takes as long as finding the row.
     keys = [bytearray(key) if type(key) is bytes else key for key in asked]
     if len(keys) == 1:
         return connection.execute(table.get, keys)
-    # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+    # Widths are powers of two, so that there are few statements to prepare; a repeated key costs next to nothing.
     width = 1 << (len(keys) - 1).bit_length()
     return connection.execute(table.get_many[width], keys + keys[-1:] * (width - len(keys)))
 
 
 def column_or_none(key: str) -> Key | None:
-    """The column of a key; None for one that cannot be stored, and so is not."""
+    """The column of a key; None for a key that cannot be stored, and so is not."""
     try:
         return column_key(key)
     except StorageError:

@@ -1,7 +1,8 @@
 """Waiting for what another process fetches: until it is stored, or its lease is free.
 
-That something was stored under a key, a counter in memory tells (`generation`), so that it is looked at often. Whether
-a lease is free without that, as when its process has died, the file system has to be asked, in the reader's thread.
+A counter in shared memory grows when something is stored under the key (`generation`), so it is polled often. Whether a
+lease is free although nothing was stored, as after its process has died, takes a system call in the reader's thread, so
+that is asked less often.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Waits"]
 
-WATCH_S: Final = 0.002  # between two looks at the counters
-LOOKS: Final = 6  # from one time that the file system is asked to the next, the first look included
+WATCH_S: Final = 0.002  # interval of polling the counters
+LOOKS: Final = 6  # locks are asked for at the first poll, and then at every sixth one
 
 
 class _Waiting:
@@ -36,11 +37,12 @@ class _Waiting:
 
 
 class Waits:
-    """Those who wait in one event loop.
+    """The waiters of one event loop.
 
     Args:
-        connections: whose reader's thread asks the file system.
-        version: the version of a key by now, as `Versioned.version`.
+        connections: the loop's connections, whose reader's thread asks for the locks.
+        version: returns the highest version that a key can have now (`Versioned.version`).
+        leases: the leases that are waited for.
     """
 
     def __init__(self, connections: Connections, version: Callable[[str], int | None], leases: Leases) -> None:
@@ -53,7 +55,7 @@ class Waits:
         self._is_asking = False
 
     async def until_free(self, key: str, within_s: float) -> None:
-        """Wait until the lease on *key* is worth asking for, for *within_s* seconds at most."""
+        """Wait until the lease on *key* seems free or something was stored there, for at most *within_s* seconds."""
         future: asyncio.Future[None] = self._connections.loop.create_future()
         waiting = _Waiting(key, self._version(key), future)
         self._waiting.append(waiting)
@@ -86,7 +88,7 @@ class Waits:
     def _asked(self, all_waiting: Sequence[_Waiting], asking: asyncio.Future[list[bool]]) -> None:
         self._is_asking = False
         if asking.cancelled() or isinstance(asking.exception(), StorageError):
-            return  # who asks for the lease itself will be told
+            return  # waiters meet the error when they ask for the lease itself
         for waiting, may_be_had in zip(all_waiting, asking.result(), strict=True):
             if may_be_had:
                 waiting.wake()

@@ -1,4 +1,4 @@
-"""A walk over a table, a page at a time: what a reading connection does for one page, on the connection's thread."""
+"""Iterating over a table, a page at a time: the jobs for one page, in the reader's thread."""
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are quoted in `Table`
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["Page", "infos_page", "items_page", "keys_page", "told_of"]
 
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
-INFOS_PER_PAGE: Final = 128  # about a millisecond, in which the loop may wait for the interpreter
-PASSED_PER_PAGE: Final = 512  # rows that SQLite looks at by itself, which takes it about as long
-MAX_TEXTS: Final = 16  # of a clue that is looked for
-MAX_HEAD_BYTES: Final = 16 * 1024  # of a frame that is read to tell of its row
-WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
+INFOS_PER_PAGE: Final = 128  # takes about a millisecond, for which the loop may wait for the interpreter's lock
+PASSED_PER_PAGE: Final = 512  # rows that SQLite filters by itself in about the same time
+MAX_TEXTS: Final = 16  # texts of one clue that SQLite is asked to look for
+MAX_HEAD_BYTES: Final = 16 * 1024  # largest frame that serves as info
+WALKED_BYTES: Final = 2 * 1024 * 1024  # size of items at which a page ends
 
 _TOLD: Final = "told"
 _SMALL: Final = "CAST(lower(told) AS BLOB)"
 
 Page = tuple[list[Row], Key | None]
-"""Some rows, and the last key among them, after which the walk goes on; None when there is no more."""
+"""Rows, and the key after which the next page begins; None after the last page."""
 
 
 def keys_page(connection: sqlite3.Connection, table: Table, after: Key | None) -> Page:
-    """The keys that follow *after*, None for the first ones."""
+    """A page of keys that follow *after*; None for the first page."""
     which, follow = _following(after)
     sql = f"SELECT key, leads_on FROM {table.sql}{which} ORDER BY key LIMIT ?"
     rows = connection.execute(sql, (*follow, KEYS_PER_PAGE)).fetchall()
@@ -46,7 +46,7 @@ def items_page(
     after: Key | None,
     decode: Callable[[Any, str, Any], Item | Unreadable],
 ) -> Page:
-    """The rows that follow *after*, None for the first ones, with their items."""
+    """A page of rows with their items that follow *after*; None for the first page."""
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
     frame, body = (f"CASE WHEN length({each}) <= ? THEN {each} END" for each in ("frame", "body"))
     which, follow = _following(after)
@@ -63,18 +63,18 @@ def items_page(
         if weight > WALKED_BYTES or len(rows) >= ITEMS_PER_PAGE:
             last = column
             break
-    cursor.close()  # ends the snapshot, so that the log can be folded into the file
-    connection.execute("PRAGMA shrink_memory")  # what a walk has seen is not what will be asked for
+    cursor.close()  # ends the snapshot, which would block a checkpoint of the log
+    connection.execute("PRAGMA shrink_memory")  # the pages of a walk are not worth caching
     return rows, last
 
 
 def _following(after: Key | None) -> tuple[str, tuple[Key, ...]]:
-    """What selects the rows that follow *after*, None for the first ones."""
+    """The WHERE clause, and its arguments, for the rows that follow *after*; None for all rows."""
     return ("", ()) if after is None else (" WHERE key > ?", (after,))
 
 
 def told_of(table: Table) -> str:
-    """What selects what is told of rows: id, key, ``told``, and the length of the body if ``told`` is the frame."""
+    """The SELECT for infos: id, key, ``told`` (the info or a frame) and, if that is a frame, the body's length."""
     info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
     few = f"CASE WHEN length(frame) <= {MAX_HEAD_BYTES} THEN frame END"
     told = f"CASE WHEN info IS NULL AND typeof(body) = 'blob' THEN {few} ELSE {info} END"
@@ -84,10 +84,10 @@ def told_of(table: Table) -> str:
 def infos_page(
     connection: sqlite3.Connection, table: Table, after: int, wanted: Wanted
 ) -> tuple[list[InfoRow], int | None]:
-    """What is told of the rows whose ids follow *after*, of those that are *wanted* or of which nothing is known.
+    """A page of infos of rows whose ids follow *after*, if they are *wanted* or have no readable info.
 
     Returns:
-        With the last id that was looked at; None when there is no more. Bodies are not read.
+        The infos, and the id after which the next page begins; None after the last page. Bodies are not read.
     """
     test, clues = (wanted.test, _usable(wanted.clues, connection)) if isinstance(wanted, Selection) else (wanted, [])
     if clues:
@@ -111,7 +111,7 @@ def infos_page(
 def _usable(clues: Sequence[Clue], connection: sqlite3.Connection) -> list[Clue]:
     """The clues that SQLite can look for."""
     few = [clue for clue in clues if len(clue.texts) <= MAX_TEXTS]
-    # To make small letters of bytes, SQLite takes them for text in the encoding of the file, which is not always ours.
+    # lower() takes bytes for text in the encoding of the file, which another program may have chosen.
     if any(clue.any_case for clue in few) and connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
         return [clue for clue in few if not clue.any_case]
     return few
@@ -120,14 +120,14 @@ def _usable(clues: Sequence[Clue], connection: sqlite3.Connection) -> list[Clue]
 def _rows_like(
     connection: sqlite3.Connection, table: Table, after: int, clues: Sequence[Clue]
 ) -> tuple[list[tuple[int, Any, Any, Any]], int | None]:
-    """The rows whose ids follow *after* which *clues* fit; with the last id that was looked at, None for the end."""
+    """The rows whose ids follow *after* and that match *clues*, and the last id that was examined; None at the end."""
     span = f"SELECT max(id), count(*) FROM (SELECT id FROM {table.sql} WHERE id > ? ORDER BY id LIMIT ?)"
     bound, count = connection.execute(span, (after, PASSED_PER_PAGE)).fetchone()
     fits = " AND ".join(
         f"({' OR '.join([f'instr({_SMALL if clue.any_case else _TOLD}, ?)'] * len(clue.texts))})" for clue in clues
     )
     texts = [text for clue in clues for text in clue.texts]
-    # A row that says nothing is found, whatever the clues say.
+    # A row without an info matches all clues.
     which = f"typeof(told) <> 'blob' OR {fits}"
     sql = (
         f"SELECT * FROM ({told_of(table)} WHERE id > ? AND id <= ?) WHERE ({which}) ORDER BY id LIMIT {INFOS_PER_PAGE}"

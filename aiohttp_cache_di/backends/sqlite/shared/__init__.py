@@ -1,5 +1,5 @@
-"""What the processes at one file share beside it, in memory and in the kernel, so that no statement is needed for it.
+"""What processes share beside the database, in mapped memory and as locks, so that reading it needs no statement.
 
-`generation` tells by one comparison whether a copy is still what is stored, from `counters` in a file that all have
-mapped; `leases` are locks on bytes of a file, which say who fetches what. May import `file`.
+`generation` validates a copy in memory by one comparison with `counters`, in a file that all processes map; `leases`
+are locks on bytes of a file. May import `file`.
 """

@@ -1,15 +1,15 @@
-"""The file of counters beside a database: which commits have touched which keys, in memory that processes share.
+"""The file of counters beside a database: the last commit that changed each key, in memory that processes share.
 
-It is an array of 64-bit words in the machine's own order::
+It is an array of 64-bit words in the machine's byte order::
 
     word 0      a mark of the format
-    word 1      the id by which the database names this file
+    word 1      the id by which the database refers to this file
     word 8 …    one counter for each of the 4,096 stripes of keys, and one for all keys
 
-A word is written and read by one instruction of a 64-bit machine, so that no lock is needed. A file is never changed
-in place into another one: it is written under another name and moved to its own, so that those who have mapped it keep
-what they have. What remains is a program that truncates the file between two looks at its size: reading a mapped file
-behind its end kills a process, as it does with SQLite's own ``-shm`` file.
+A 64-bit machine reads and writes a word in one instruction, so no lock is needed. A new file is written under a
+temporary name and renamed, so that processes which have mapped the old one keep a whole file. One risk remains: if a
+program truncates the file between two checks of its size, reading the mapped memory behind its end kills the process,
+as it does with SQLite's own ``-shm`` file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["ALL", "NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of
 
 STRIPES: Final = 4096
 WORD_BYTES: Final = 8
-MARK: Final = 0x31_6E_65_67_49_44_43_61  # of the first version; another byte order reads another number
+MARK: Final = 0x31_6E_65_67_49_44_43_61  # the first version; in another byte order it is another number
 FIRST: Final = 8  # the word of the first stripe
 ALL: Final = STRIPES  # the stripe of all keys
 SIZE_BYTES: Final = WORD_BYTES * (FIRST + STRIPES + 1)
@@ -39,7 +39,7 @@ NOT_A_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) |
 
 
 def stripe_of(key: str) -> int:
-    """The stripe of *key*; all processes have to agree on it, so that it is not Python's hash."""
+    """The stripe of *key*, the same in all processes, so not by Python's hash."""
     return crc32(key.encode("utf-8", "surrogatepass")) & (STRIPES - 1)
 
 
@@ -47,11 +47,11 @@ class CounterFile:
     """A file of counters that is mapped into memory.
 
     Args:
-        descriptor: of the open file; closed here.
-        may_write: whether counters can be set.
+        descriptor: the open file; closed here.
+        may_write: map it to write, so that counters can be set.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not a file of counters, or not to be trusted.
     """
 
     __slots__ = ("_map", "counters", "id", "identity", "may_write")
@@ -60,9 +60,9 @@ class CounterFile:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size < SIZE_BYTES:
-                raise ValueError("no file of counters: it is too short")
+                raise ValueError("not a file of counters: it is too short")
             if not is_believed(status.st_uid) or (status.st_mode & OTHERS_WRITE and not may_write):
-                raise ValueError("no file of counters: it is another user's, or others can write it")
+                raise ValueError("not a file of counters: it is another user's, or others can write it")
             if may_write and hasattr(os, "fchmod") and status.st_mode & OTHERS:
                 os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
             access = mmap.ACCESS_WRITE if may_write else mmap.ACCESS_READ  # shared in both cases
@@ -71,7 +71,7 @@ class CounterFile:
             os.close(descriptor)
         words = memoryview(self._map).cast("Q")
         if words[0] != MARK:
-            raise ValueError("no file of counters: it begins with something else")
+            raise ValueError("not a file of counters: it begins with something else")
         self.id: int = words[1]
         self.counters: memoryview[int] = words[FIRST:]
         self.identity: tuple[int, int] = status.st_dev, status.st_ino
@@ -79,24 +79,24 @@ class CounterFile:
 
     @classmethod
     def open(cls, path: str) -> CounterFile | None:
-        """Map the file at *path*, to write if that can be; None when there is none, or another kind of file."""
+        """Map the file at *path*, to write if that is permitted; None if there is none, or another kind of file."""
         for flags, may_write in ((os.O_RDWR, True), (os.O_RDONLY, False)):
             try:
                 return cls(os.open(path, flags | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0)), may_write=may_write)
             except PermissionError:
                 continue
             except (OSError, ValueError):
-                # A read-only file system is not a matter of permissions.
+                # A read-only file system raises another error than PermissionError: try to read.
                 if not may_write:
                     return None
         return None
 
     @classmethod
     def create(cls, path: str, like: str) -> CounterFile:
-        """Put a new file at *path*, and void the one that was there for those who have it mapped.
+        """Put a new file at *path*, and invalidate the old one for processes that have it mapped.
 
         Args:
-            like: the file whose owner and mode it gets, as SQLite gives them to the files that it makes beside it.
+            like: the file whose owner and mode the new one gets, as with the files that SQLite makes.
 
         Raises:
             OSError: it cannot be made.
@@ -108,10 +108,10 @@ class CounterFile:
         try:
             try:
                 resemble(descriptor, like)
-                # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
+                # Written in full, to allocate its pages: on a full disk, writing to a mapped hole kills the process.
                 os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
             finally:
-                os.close(descriptor)  # where a file that is open keeps its name
+                os.close(descriptor)  # on some platforms an open file cannot be renamed
             old = cls.open(path)
             if old is not None and old.may_write:
                 old.counters[ALL] = VOID
@@ -127,18 +127,18 @@ class CounterFile:
         return new
 
     def is_whole(self) -> bool:
-        """Whether the file still has all that is mapped of it."""
+        """Whether the file is still as large as its mapping."""
         return self._map.size() >= SIZE_BYTES
 
     def set(self, stripes: Iterable[int], number: int) -> None:
-        """Note that the commit of this *number* touches these *stripes*."""
+        """Record that the commit of this *number* changes keys of these *stripes*."""
         counters = self.counters
         for stripe in stripes:
             counters[stripe] = number
 
 
 def resemble(descriptor: int, like: str) -> None:
-    """Give an open file the owner and the mode of the file *like*, as SQLite does with the files that it makes."""
+    """Give an open file the owner and the mode of the file *like*, as SQLite does with files that it makes."""
     if not hasattr(os, "fchmod"):
         return
     status = os.stat(like)

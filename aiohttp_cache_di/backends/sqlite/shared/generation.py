@@ -1,19 +1,21 @@
-"""Whether a copy in memory is still what the file has: one comparison, without asking the file.
+"""Whether a copy in memory is still what the file has: one comparison, without a statement.
 
-Each commit that changes entries bears a number, which the database keeps. Before a writer commits, and while it has the
-database's write lock, it sets the counters of the keys that it touches to that number, in memory that all processes
-share (`counters`). A reader learns in one snapshot what is stored and the number of the last commit: a copy that was
-read at number g is good while the counter of its key is g or less. A writer that dies between the two has set counters
-for a commit that never was: others read once more. Each of these says what makes the counters void::
+Each commit that changes entries has a number, which the database stores. While a writer holds the database's write
+lock, just before it commits, it sets the counters of the keys that it changes to that number, in memory that all
+processes share (`counters`). A reader gets rows and the number of the last commit from one snapshot. A copy that was
+read at number g is valid while the counter of its key is g or less. If a writer dies between setting counters and
+committing, other processes read these keys once more, and nothing else happens.
 
-    the database names another file of counters (its *tie*)    every read and every commit sees that
-    a program that knows nothing of counters changes rows      triggers change the tie
+Counters become void in these cases, and these are the means by which processes notice::
+
+    the database refers to another file of counters (its *tie*)    each read and each commit compares the tie
+    a program that does not know of counters changes rows          triggers change the tie
     the file of counters, or the database, is gone, replaced
-    or truncated; a table was dropped                          a check sees that, within `CHECK_S`
+    or truncated; a table was dropped                              a check finds out, within `CHECK_S`
 
-A copy is believed only within `CHECK_S` of a successful check. Checks are made in the reader's thread, and only while
-copies are asked about. Versions that `SQLiteStore` tells of are these numbers on top of a *base* that grows each time
-the counters were void, so that a version from before is lower than all that come.
+Copies are used only within `CHECK_S` of a successful check. Checks run in the reader's thread, and only while versions
+are asked for. The versions of `SQLiteStore` are commit numbers plus a *base* that grows each time the counters become
+void, so that all earlier versions are lower than later ones.
 """
 
 from __future__ import annotations
@@ -34,12 +36,11 @@ from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, Count
 
 __all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "CounterView", "Generations", "UntiedError"]
 
-CHECK_S: Final = 0.5  # how long what only a check finds out may go unnoticed
+CHECK_S: Final = 0.5  # how long counters are trusted after a check
 CHECK_EVERY_S: Final = 0.2
-MANY: Final = STRIPES // 4  # keys that are touched at once, from which all are
-
-BASE_BITS: Final = 48  # of a version, below those of its base: commits of one file
-ID_BITS: Final = 32  # of a tie, below those of the id: changes by programs that know nothing of us
+MANY: Final = STRIPES // 4  # a commit that changes more stripes counts as one that changes all
+BASE_BITS: Final = 48  # the low bits of a version, for the number of a commit; the base is above them
+ID_BITS: Final = 32  # the low bits of a tie, for the count of changes by other programs; the file's id is above them
 MASK: Final = STRIPES - 1
 
 _BEGIN: Final = f"UPDATE {GENERATION} SET number = ?, is_ours = 1"  # noqa: S608  # a constant
@@ -50,16 +51,16 @@ _bases = itertools.count(1)
 
 
 class UntiedError(Exception):
-    """In a transaction: no file of counters can be made, and others still believe theirs."""
+    """Raised in a transaction: no file of counters can be made, while other processes still trust the one they have."""
 
 
 class CounterView:
-    """What is known of the counters while nothing has made them void.
+    """The counters and their base, from one voiding of the counters to the next.
 
     Args:
         file: the file of counters.
-        tie: of the database to that file.
-        schema: the version of the database's schema.
+        tie: the tie of the database to that file.
+        schema: SQLite's schema version of the database, which changes when a table is dropped.
     """
 
     __slots__ = ("base", "counters", "file", "good_until", "schema", "tie")
@@ -73,7 +74,7 @@ class CounterView:
         self.good_until: float = 0.0  # by `time.monotonic`
 
     def version_at(self, number: int, tie: int) -> int:
-        """The version of what a snapshot shows that has this *number* and this *tie*; 0 if it is not known."""
+        """The version of rows from a snapshot with this *number* and *tie*; 0 if it is not known."""
         return self.base + number if tie == self.tie else 0
 
 
@@ -92,10 +93,10 @@ class Generations:
         self.is_wanted: bool = False
         """Whether a version has been asked for since the last check."""
         self.is_untied: bool = False
-        """Whether no file of counters can be made, and others have had the time to learn that there is none."""
+        """Whether no file of counters can be made, and other processes have had the time to notice that."""
 
     def version(self, key: str) -> int | None:
-        """The highest version that *key* may have by now, from memory; None when that is not known."""
+        """The highest version that *key* can have now, from shared memory; None if that is not known."""
         view = self.view
         self.is_wanted = True
         if view is None or monotonic() > view.good_until:
@@ -103,15 +104,15 @@ class Generations:
         counters = view.counters
         try:
             number, of_all = counters[crc32(key.encode()) & MASK], counters[ALL]
-        except UnicodeEncodeError:  # a key that cannot be stored
+        except UnicodeEncodeError:  # such a key cannot be stored
             return None
         return view.base + (number if number > of_all else of_all)
 
     def distrust(self, view: CounterView | None = None) -> None:
-        """Believe no copy until a check has been made.
+        """Let no copy be used until the next check.
 
         Args:
-            view: which is found to be void; None for any.
+            view: distrust only this view, which was found to be void; None for any.
         """
         with self._lock:
             if view is None or self.view is view:
@@ -121,13 +122,13 @@ class Generations:
 
     def after_fork(self) -> None:
         """Forget everything in a forked child."""
-        self._lock = threading.Lock()  # a thread of the parent's may have had the other one
+        self._lock = threading.Lock()  # a thread of the parent may have held the old one
         self.view = self._counters = None
 
     # ---- in a connection's thread
 
     def check(self, connection: sqlite3.Connection) -> bool:
-        """See whether the counters are what they were, and find them if not; tell whether there are any."""
+        """Check that the counters are still valid, or find the present ones; return whether there are any."""
         begun = monotonic()
         self.is_wanted = False
         _, tie = checked_state(connection)
@@ -140,10 +141,10 @@ class Generations:
         return True
 
     def begin(self, connection: sqlite3.Connection) -> Commit:
-        """Begin to change entries within a transaction that has the write lock.
+        """Begin to change entries, in a transaction that holds the write lock.
 
         Raises:
-            UntiedError: call `untie`, and begin the transaction anew.
+            UntiedError: roll back, call `untie`, and begin the transaction again.
         """
         number, tie = checked_state(connection)
         counters = None if self.is_untied and not tie >> ID_BITS else self._for_writing(connection, tie)
@@ -159,8 +160,8 @@ class Generations:
         return Commit(connection, number + 1, view)
 
     def untie(self, connection: sqlite3.Connection) -> None:
-        """Have it known that this process cannot set counters, and wait until others do not believe theirs."""
-        connection.execute(_TIE, (0,))  # a transaction of its own
+        """Cut the tie, since this process cannot set counters, and wait until no other process trusts its own."""
+        connection.execute(_TIE, (0,))  # commits by itself
         self.distrust()
         time.sleep(CHECK_S)
         self.is_untied = True
@@ -181,7 +182,7 @@ class Generations:
         return counters
 
     def _found(self, tie: int) -> CounterFile | None:
-        """The file of counters at its place, if it is the one of *tie*."""
+        """The file of counters that *tie* refers to, if it is in its place."""
         counters = self._counters
         if counters is None or counters.id != tie >> ID_BITS or not counters.is_whole() or not self._is_there(counters):
             self._counters = counters = self._opened(tie)
@@ -199,7 +200,7 @@ class Generations:
         return (status.st_dev, status.st_ino) == counters.identity
 
     def _seen(self, counters: CounterFile, tie: int, schema: int) -> CounterView:
-        """What is known of *counters*: as before, unless something has made that void."""
+        """The view of *counters*: the present one, or a new one if that is void."""
         with self._lock:
             view = self.view
             if view is None or (view.file, view.tie, view.schema) != (counters, tie, schema):
@@ -208,7 +209,7 @@ class Generations:
 
     @property
     def _path(self) -> str:
-        return f"{os.path.realpath(self._file.path)}-generations"  # of a link, where SQLite has its log too
+        return f"{os.path.realpath(self._file.path)}-generations"  # beside a link's target, as SQLite's log
 
 
 def _schema(connection: sqlite3.Connection) -> int:
@@ -220,8 +221,8 @@ class Commit:
     """A transaction that changes entries.
 
     Args:
-        number: that it bears.
-        view: of the counters to be set; None when there are none.
+        number: the number of the commit.
+        view: the counters to set; None if there are none.
     """
 
     __slots__ = ("_connection", "_stripes", "number", "view")
@@ -234,19 +235,19 @@ class Commit:
 
     @property
     def version(self) -> int:
-        """The version of what it writes; 0 when that is not known."""
+        """The version of what the transaction writes; 0 if that is not known."""
         return 0 if self.view is None else self.view.base + self.number
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Copies of *keys* will not be good any more."""
+        """Invalidate copies of *keys* with this commit."""
         self._stripes.update(map(stripe_of, keys))
 
     def touch_all(self) -> None:
-        """No copy that anyone has will be good any more."""
+        """Invalidate all copies with this commit."""
         self._stripes.add(ALL)
 
     def publish(self) -> None:
-        """Tell other processes, just before the commit itself."""
+        """Set the counters that other processes read, just before the commit itself."""
         self._connection.execute(_END)
         if self.view is not None:
             self.view.file.set([ALL] if len(self._stripes) > MANY else self._stripes, self.number)

@@ -1,8 +1,8 @@
-"""Leases by locks on bytes of a file beside the database (`disk.leases`), whose times are mapped into memory.
+"""Leases as locks on bytes of a file beside the database (`disk.leases`), with their times in mapped memory.
 
-The table of leases (`writing.lease_table`) serves where there are no such locks: on another platform, on a file system
-without, for a database in memory. Processes of the one kind and of the other do not see each other's leases: both fetch
-then.
+Where such locks do not exist (on some platforms and file systems, and for a database in memory), leases are rows of a
+table (`writing.lease_table`). Processes that use locks and processes that use the table do not see each other's leases,
+so that both may fetch a key.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from aiohttp_cache_di.backends.sqlite.shared.counters import NOT_A_LINK, resembl
 __all__ = ["Leases"]
 
 SIZE_BYTES: Final = 8 * SLOTS
-CHECK_S: Final = 1.0  # between two looks whether the file is still the one that others find
-RETRY_S: Final = 10.0  # after which a file that could not be opened is tried again
+CHECK_S: Final = 1.0  # between two checks that the open file is still the one at its path
+RETRY_S: Final = 10.0  # after which opening the file is tried again
 
 
 class _LockFile:
@@ -49,8 +49,8 @@ class Leases(LockedLeases[_LockFile]):
     """The leases of one store, for the threads of its connections.
 
     Args:
-        file: of the database.
-        table_name: its keys are apart from those of other tables.
+        file: the database file.
+        table_name: the cache's table; equal keys of two tables have different leases.
     """
 
     def __init__(self, file: CacheFile, table_name: str) -> None:
@@ -62,15 +62,15 @@ class Leases(LockedLeases[_LockFile]):
 
     @property
     def are_locks(self) -> bool:
-        """Whether there are locks, as far as is known; else the table serves."""
+        """Whether leases are locks, as far as is known; otherwise they are rows of the table."""
         return self._without_until == -inf or time.monotonic() > self._without_until
 
     def acquire(self, key: str, ttl_s: float) -> bool:
-        """As `LockedLeases.acquire`; where there are no locks, the table serves."""
+        """As `LockedLeases.acquire`; raises `NoLocksError` where leases are rows of the table."""
         try:
             return super().acquire(key, ttl_s)
         except NoLocksError:
-            if self.are_locks:  # there is a file, of a system that has none
+            if self.are_locks:  # the file is open, so its file system has no locks
                 self._without_until = inf
                 self._file = None
             raise
@@ -104,7 +104,7 @@ class Leases(LockedLeases[_LockFile]):
 
     @property
     def _path(self) -> str:
-        return f"{os.path.realpath(self._database.path)}-leases"  # of a link, where SQLite has its log too
+        return f"{os.path.realpath(self._database.path)}-leases"  # beside a link's target, as SQLite's log
 
 
 def _digest(text: str) -> int:
@@ -120,23 +120,23 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _open(path: str, like: str) -> _LockFile:
-    """Open the file at *path*, made if need be, with owner and mode of the file *like*.
+    """Open the file at *path*, or make it with the owner and mode of the file *like*.
 
     Raises:
         OSError: it cannot be opened to write.
-        ValueError: it is no file, or another user's.
+        ValueError: it is not a regular file, or another user's.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0), 0o600)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not is_believed(status.st_uid):
-            raise ValueError("it is no file, or another user's")
+            raise ValueError("it is not a regular file, or another user's")
         if status.st_size < SIZE_BYTES:
-            # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
+            # Written in full, to allocate its pages: on a full disk, writing to a mapped hole kills the process.
             os.write(descriptor, bytes(SIZE_BYTES))
             resemble(descriptor, like)
         elif status.st_mode & OTHERS and hasattr(os, "fchmod"):
-            with contextlib.suppress(OSError):  # of a file system that knows no modes
+            with contextlib.suppress(OSError):  # the file system has no modes
                 os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
         return _LockFile(descriptor, (status.st_dev, status.st_ino))
     except BaseException:

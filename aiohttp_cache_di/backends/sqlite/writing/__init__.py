@@ -1,5 +1,5 @@
-"""What is done in transactions, in the writer's thread: `writes` go into group commits, of `statements` on many rows.
+"""Transactions, in the writer's thread: `writes` are committed in groups and run `statements` on many rows.
 
-`softening` makes responses stale where they are, and the `lease_table` has leases where there are no locks. May import
-`file` and `shared`.
+`softening` marks responses as stale without rewriting them, and `lease_table` has the leases where these are not locks.
+May import `file` and `shared`.
 """

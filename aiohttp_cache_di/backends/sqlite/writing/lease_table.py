@@ -1,4 +1,4 @@
-"""The table of leases, which serves where there are no locks that could be leases (`shared.leases`)."""
+"""The table of leases, for use where leases cannot be locks (`shared.leases`)."""
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["acquire", "drop_dead", "release", "renew"]
 def acquire(connection: sqlite3.Connection, table: Table, key: Key, owner: bytes, ttl_s: float) -> Lease:
     """Take the lease on *key* for *ttl_s* seconds if it is free."""
     now = time.time()
-    latest = now + max(60.0, 10 * ttl_s)  # one that ends later is from a wrong clock
+    latest = now + max(60.0, 10 * ttl_s)  # a lease that ends later comes from a wrong clock and is ignored
     held = f"SELECT 1 FROM {LEASES} WHERE key = ? AND until > ? AND until <= ?"
     if connection.execute(held, (key, now, latest)).fetchone():
         return Lease.REFUSED
@@ -26,16 +26,16 @@ def acquire(connection: sqlite3.Connection, table: Table, key: Key, owner: bytes
 
 
 def renew(connection: sqlite3.Connection, key: Key, owner: bytes, ttl_s: float) -> bool:
-    """Let the lease on *key* hold for *ttl_s* seconds from now, if it is still its owner's."""
+    """Extend the lease on *key* to *ttl_s* seconds from now; False if *owner* no longer holds it."""
     sql = f"UPDATE {LEASES} SET until = ? WHERE key = ? AND owner = ?"
     return connection.execute(sql, (time.time() + ttl_s, key, owner)).rowcount == 1
 
 
 def release(connection: sqlite3.Connection, keys: Sequence[Key], owner: bytes) -> None:
-    """Give the leases on *keys* back, those of them that are still their owner's."""
+    """Release those leases on *keys* that *owner* still holds."""
     for_keys(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
 
 
 def drop_dead(connection: sqlite3.Connection) -> None:
-    """Delete the leases whose holders did not live to give them back."""
+    """Delete the expired leases of processes that died."""
     connection.execute(f"DELETE FROM {LEASES} WHERE until <= ?", (time.time(),))

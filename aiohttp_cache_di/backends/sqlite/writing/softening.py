@@ -1,11 +1,11 @@
-"""Marks of rows whose responses are stale, in a table beside them: no body is read, and no frame is written anew.
+"""Marks that make responses stale, in a table beside them, so that no body is read and no frame is rewritten.
 
-A mark names the id of a row. A row that is written later has another id, so that it is fresh again, and ids are never
-used twice, so that a mark which is left over concerns nothing. The row of the generation has the largest id that any
-mark names, and rows with a larger one are not looked up among the marks.
+A mark has the id of a row and a time after which the row's response is stale. A row that is written later has another
+id, so it is not marked; ids are never reused, so marks of deleted rows do no harm. The generation's row has the largest
+id that any mark has, and rows with larger ids are read without a look at the marks.
 
-A mark is not signed. Who can write the file can drop an entry, which is more than a mark does, or put an earlier
-one back, which is what dropping a mark does. No mark makes anything fresher than its own frame says.
+Marks are not signed. A program that can write the file can delete an entry, which is worse than a mark, or restore an
+earlier entry, which is the same as deleting a mark. No mark makes a response fresher than its own frame says.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -28,10 +28,10 @@ __all__ = ["drop_idle_marks", "marks_between", "soften", "softened", "softened_i
 
 
 def soften(transaction: Transaction, keys: Sequence[Key], at: float) -> list[str]:
-    """Have the responses under *keys* fresh until *at* (POSIX time) at most.
+    """Make the responses under *keys* stale from *at* (POSIX time), if they are not stale earlier.
 
     Returns:
-        The keys under which there is what only its user can read.
+        The keys whose items were written with a user's serializer, and so cannot be marked.
     """
     connection, table = transaction.connection, transaction.table
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
@@ -48,14 +48,14 @@ def soften(transaction: Transaction, keys: Sequence[Key], at: float) -> list[str
 
 
 def softened(item: Item | Unreadable, mark: Any) -> Item | Unreadable:
-    """*item* of a row that has that *mark*; it is not shared yet."""
+    """Apply the *mark* of its row to *item*, in place: nothing else refers to it yet."""
     if isinstance(item, StoredResponse):
         force_setattr(item, "fresh_until", min(item.fresh_until, _time_of(mark)))
     return item
 
 
 def softened_info(info: EntryInfo, mark: Any) -> EntryInfo:
-    """What is told of a row that has that *mark*."""
+    """A copy of *info* with the *mark* of its row applied."""
     return replace(info, fresh_until=min(info.fresh_until, _time_of(mark)))
 
 
@@ -66,11 +66,11 @@ def marks_between(connection: sqlite3.Connection, table: Table, after: int, last
 
 
 def drop_idle_marks(transaction: Transaction) -> None:
-    """Drop the marks of rows that are gone; some hundred thousand take some ten milliseconds."""
+    """Delete the marks of rows that are gone; a hundred thousand take about ten milliseconds."""
     table = transaction.table
     transaction.connection.execute(f"DELETE FROM {table.marks} WHERE row NOT IN (SELECT id FROM {table.sql})")
 
 
 def _time_of(mark: object) -> float:
-    """The time in *mark*; of what is none of ours, one that is long over."""
+    """The time in *mark*; long ago if it is not one of ours."""
     return mark if type(mark) is float and mark >= 0.0 else 0.0

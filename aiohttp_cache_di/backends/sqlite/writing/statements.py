@@ -1,4 +1,4 @@
-"""What a connection does to the rows of a table, on the connection's thread: one function per job."""
+"""The statements on the rows of a table, in the connection's thread: one function for each job."""
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
 from __future__ import annotations
@@ -27,23 +27,22 @@ __all__ = [
 ]
 
 PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes, bytes | None]
-"""Key, POSIX millisecond after which it may be dropped (None for never), microsecond of its last use, whether it leads
-on, what can be told of it if the frame does not say, frame, body if that is apart."""
-
-ROWS_AT_ONCE: Final = 32  # per statement that inserts: after each one, the thread waits for the interpreter's lock
-CHUNK_ROWS: Final = 500  # deleted in one transaction: some ten milliseconds, after which others may write
-AT_ONCE_PAGES: Final = 150_000  # a table of this size is emptied at once, in some hundred milliseconds
+"""Key, expiry in POSIX milliseconds (None for never), last use in POSIX microseconds, whether it leads on, its info
+unless the frame serves as such, frame, and body unless it is in the frame."""
+ROWS_AT_ONCE: Final = 32  # rows per INSERT: after each statement the thread waits for the interpreter's lock
+CHUNK_ROWS: Final = 500  # deleted in one transaction of about ten milliseconds, so that others can write in between
+AT_ONCE_PAGES: Final = 150_000  # a file up to this size is emptied at once, in some hundred milliseconds
 _PUT_MARKS: Final = "(?, ?, ?, ?, ?, ?, ?)"
 
 
 def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> dict[Key, bool]:
-    """Whether those of *keys* that there are lead on."""
+    """For those of *keys* that are stored, whether they lead on."""
     rows = for_keys(connection, f"SELECT key, leads_on FROM {table.sql} WHERE key IN ", keys)
     return {key: bool(leads_on) for key, leads_on in rows}
 
 
 def count(connection: sqlite3.Connection, table: Table, *, leads_on: bool | None = None) -> int:
-    """How many rows there are; only those that lead on, or only those that do not, where *leads_on* says so."""
+    """Count all rows (None), only those that lead on (True), or only those that do not (False)."""
     total = f"(SELECT count(*) FROM {table.sql})"
     leading = f"{total[:-1]} WHERE leads_on)"
     wanted = total if leads_on is None else leading if leads_on else f"{total} - {leading}"
@@ -52,14 +51,14 @@ def count(connection: sqlite3.Connection, table: Table, *, leads_on: bool | None
 
 
 def count_marks(connection: sqlite3.Connection, table: Table) -> int:
-    """How many rows tell of purges, by the index over keys."""
+    """Count the records of purges by tag, by the index over keys."""
     sql = f"SELECT count(*) FROM {table.sql} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};'"
     number: int = connection.execute(sql).fetchone()[0]
     return number
 
 
 def stored(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> set[Key]:
-    """Those of *keys* that there are."""
+    """Those of *keys* that are stored."""
     return {key for (key,) in for_keys(connection, f"SELECT key FROM {table.sql} WHERE key IN ", keys)}
 
 
@@ -82,10 +81,10 @@ def drop_rows(connection: sqlite3.Connection, table: Table, ids: Sequence[int]) 
 
 
 def begin_clear(connection: sqlite3.Connection, table: Table) -> int:
-    """Begin to delete what has been written so far; return the id up to which `drop_upto` must go.
+    """Begin to delete all rows that are there now; return the largest id up to which `drop_upto` has to delete.
 
-    SQLite empties a whole table thirty times faster than it deletes its rows, if no trigger looks at them; but no other
-    process can write meanwhile.
+    The table of a file that is not too large is emptied here: without a trigger SQLite does that thirty times faster
+    than it deletes row by row, but no other process can write meanwhile.
     """
     bound: int | None = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()[0]
     if connection.execute("PRAGMA page_count").fetchone()[0] <= AT_ONCE_PAGES:
@@ -96,7 +95,7 @@ def begin_clear(connection: sqlite3.Connection, table: Table) -> int:
 
 
 def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
-    """Delete some of the rows up to the id *bound*; return how many."""
+    """Delete up to `CHUNK_ROWS` rows with ids up to *bound*; return how many."""
     sql = f"SELECT id FROM {table.sql} WHERE id <= ? ORDER BY id LIMIT ?"
     rows = connection.execute(sql, (bound, CHUNK_ROWS)).fetchall()
     if rows:
@@ -105,20 +104,20 @@ def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
 
 
 def expired(connection: sqlite3.Connection, table: Table, now: float, most: int) -> list[tuple[int, Key]]:
-    """Ids and keys of rows that may be dropped at *now*, the first ones first."""
+    """Ids and keys of rows that have expired at *now*, the earliest first."""
     sql = f"SELECT id, key FROM {table.sql} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
     return connection.execute(sql, (int(now * 1000), most)).fetchall()
 
 
 def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> list[Key]:
-    """Delete some of the rows that may be dropped at *now*; return their keys."""
+    """Delete up to `CHUNK_ROWS` rows that have expired at *now*; return their keys."""
     rows = expired(connection, table, now, CHUNK_ROWS)
     drop_rows(connection, table, [row_id for row_id, _ in rows])
     return [key for _, key in rows]
 
 
 def for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key | int], *before: object) -> list[Any]:
-    """Run *sql*, which ends in ``key IN`` after marks for *before*, for *keys*; return the rows that it gives."""
+    """Run *sql*, which has placeholders for *before* and ends in ``IN``, for batches of *keys*; return all rows."""
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_BATCH):
         some = keys[start : start + MAX_BATCH]

@@ -1,4 +1,4 @@
-"""Writing in group commits: what is asked for while a transaction is under way shares the next one."""
+"""Group commits: writes that arrive while a transaction is under way share the next one."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = [
 
 MAX_GROUP: Final = 256  # writes in one transaction
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
-MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long; the next writes are refused
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # queued while the file is locked for long; further writes are refused
 
 
 class WriterThread(Protocol):
-    """What a queue needs of the connections that it belongs to."""
+    """What a queue needs of its connections."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -46,16 +46,17 @@ class WriterThread(Protocol):
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
 
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
-        """Do what *error* asks for, and say what happened."""
+        """Give the connections up if *error* calls for it; return it as a `StorageError`."""
         ...
 
 
 class Transaction:
-    """A transaction that has the write lock.
+    """A transaction that holds the write lock.
 
     Args:
-        connection: that it belongs to.
-        table: of the cache.
+        connection: the connection that runs the transaction.
+        table: the cache's table.
+        generations: the file's generations.
     """
 
     def __init__(self, connection: sqlite3.Connection, table: Table, generations: Generations) -> None:
@@ -65,13 +66,13 @@ class Transaction:
         self._commit: Commit | None = None
 
     def changing(self) -> Commit:
-        """Say that entries are about to be changed."""
+        """The numbered commit, begun with the first call; call it before entries are changed."""
         if self._commit is None:
             self._commit = self._generations.begin(self.connection)
         return self._commit
 
     def end(self) -> None:
-        """Commit."""
+        """Commit, after setting the counters if entries were changed."""
         if self._commit is not None:
             self._commit.publish()
         self.connection.execute("COMMIT")
@@ -82,10 +83,10 @@ TransactionJob: TypeAlias = Callable[[Transaction], Any]
 
 @dataclass(slots=True, kw_only=True)
 class Write:
-    """Something to be done within a transaction.
+    """One unit of work in a transaction.
 
     Args:
-        weight: how many bytes are to be written, as far as can be told before they are encoded.
+        weight: how many bytes are to be written, estimated before they are encoded.
     """
 
     weight: int = 0
@@ -95,11 +96,11 @@ class Write:
 
 @dataclass(slots=True)
 class Put(Write):
-    """Records to be written; the answer is a list of `Written`.
+    """Records to be written; the result is a list of `Written`.
 
     Args:
-        encode: tells whether a record leads on, what can be told of it, and makes its frame and the body beside that.
-        owner: who has leases in the table, which are given back with records that are leased; None where there is none.
+        encode: returns whether a record leads on, its info, its frame and the body beside the frame.
+        owner: the owner of leases in the table, which are released with leased records; None where leases are locks.
     """
 
     records: Sequence[Record]
@@ -110,8 +111,8 @@ class Put(Write):
     leased: list[str] = field(init=False, default_factory=list[str])
 
     def make_rows(self) -> None:
-        """Make the rows; or take note of why there is none, which concerns no other record."""
-        self.rows, self.failures, self.leased = [], {}, []  # it may be tried again
+        """Encode the records; a failure concerns its own record only."""
+        self.rows, self.failures, self.leased = [], {}, []  # may be called again
         used = now_used()
         for place, record in enumerate(self.records):
             try:
@@ -125,29 +126,32 @@ class Put(Write):
                 self.leased.append(record.key)
 
     def written(self, version: int) -> list[Written]:
-        """What became of each record, in a commit of this *version*."""
+        """The outcome of each record, in a commit of this *version*."""
         return [self.failures.get(place, version) for place in range(len(self.records))]
 
 
 @dataclass(slots=True)
 class Call(Write):
-    """Any other job; the answer is what it returns."""
+    """Any other job; the result is what it returns."""
 
     job: TransactionJob
 
 
 class WriteQueue:
-    """The writes of one loop's connections, committed in groups, in the order in which they were asked for.
+    """The writes of one loop's connections, committed in groups, in the order of their arrival.
 
     Args:
-        release: gives the lease on a key back, in the thread, once what was written with it is there to be seen.
+        thread: the connections that run the transactions.
+        table: the cache's table.
+        generations: the file's generations.
+        release: releases the lease on a key, in the thread, after the commit of a leased record.
     """
 
     def __init__(
         self, thread: WriterThread, table: Table, generations: Generations, release: Callable[[str], object]
     ) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
-        """Called in the loop after each commit with the number of rows and of bytes written."""
+        """Called in the loop after each commit with the numbers of rows and bytes written."""
         self._thread = thread
         self._table = table
         self._generations = generations
@@ -159,11 +163,11 @@ class WriteQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is being written or waits."""
+        """Whether no write is under way or waits."""
         return not (self._committing or self._waiting)
 
     def write(self, write: Write) -> asyncio.Future[Any]:
-        """Do *write* after those before it; the answer comes with the commit that it shares with others."""
+        """Queue *write*; the future gets its result after the commit of its group."""
         if write.weight and self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
         write.future = self._thread.loop.create_future()
@@ -181,7 +185,7 @@ class WriteQueue:
             await idle
 
     def give_up(self, reason: StorageError) -> None:
-        """Fail what waits."""
+        """Fail all waiting writes with *reason*."""
         fail([write.future for write in self._waiting], reason)
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -232,8 +236,8 @@ class WriteQueue:
 
 
 def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table, generations: Generations) -> None:
-    """Do all of *group* in one transaction, in a writer's thread."""
-    for write in group:  # before the transaction, for whose end others may wait
+    """Run all writes of *group* in one transaction, in the writer's thread."""
+    for write in group:  # encoded before the transaction, so that the write lock is held for a shorter time
         if isinstance(write, Put):
             write.make_rows()
     while True:
@@ -244,7 +248,7 @@ def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table,
                 (_put if is_put else _run)(transaction, list(some))
             transaction.end()
         except BaseException as exc:
-            # SQLite has rolled back by itself after some errors, and says so by another.
+            # After some errors SQLite has rolled back by itself, and ROLLBACK fails.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if not isinstance(exc, UntiedError):
@@ -281,17 +285,17 @@ def _unwritable(record: Record, error: Exception) -> StorageError:
 
 
 def _ignore(rows: int, weight: int) -> None:
-    """Take no notice of commits."""
+    """Ignore commits."""
 
 
 def resolve(future: asyncio.Future[Any], result: Any) -> None:
-    """Give *future* its result unless its waiter was cancelled."""
+    """Set the result of *future* unless it is done or cancelled."""
     if not future.done():
         future.set_result(result)
 
 
 def fail(futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
-    """Give *futures* an error, but those whose waiters were cancelled."""
+    """Set the error of those *futures* that are not done or cancelled."""
     for future in futures:
         if not future.done():
             future.set_exception(error)
