@@ -64,7 +64,7 @@ The modules, each of which may import those below it::
     runtime     the state of one backend in one event loop: flights, background tasks, its part of the store's stack
     answering/  responses from stored entries, and what a response from the origin says about the cache
     calls/      what one call asks of the cache
-    flights     the flights of one process, by key
+    flights     the flights of one backend in one event loop, by key
     flight      one request to the origin that others may wait for
     counting    counting hits, and yielding to other tasks now and then
     watching    reporting each request to metrics, traces and logs

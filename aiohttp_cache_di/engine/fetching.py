@@ -266,9 +266,9 @@ class Fetching(OriginRequest):
         return response
 
     def _announce_next(self, reply: Reply) -> None:
-        """Start a flight for the target of a redirect, if the redirect may only be used together with its target.
+        """Start a flight for the target of a redirect that aiohttp is about to follow.
 
-        Requests that wait for the redirect can so wait for its target, too.
+        Requests that have waited for the redirect, and may use it only together with its target, then wait for that.
         """
         response = reply.response
         if policy.leads_on(response.status, response.headers) and self.call.follows:
