@@ -281,7 +281,7 @@ def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
 
 
 def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBackend) -> bool:
-    """Whether the caller's total timeout, which begins after the look-up, is long compared with the store's deadline."""
+    """Whether the caller's total timeout, which begins after the look-up, is long compared to the store's deadline."""
     total_s = total_timeout_s(session)
     return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
 

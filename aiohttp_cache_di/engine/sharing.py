@@ -72,7 +72,7 @@ class Sharing(Struct):
         return None
 
     async def lease(self, flight: Flight) -> Reuse | None:
-        """Obtain the lease on the key; or return how the response that another process has fetched answers this request.
+        """Obtain the lease on the key; or return how the response of another process answers this request.
 
         If another process found that its response cannot be shared, *flight* ends here. The lease is given back when
         requests stop waiting for *flight*.
