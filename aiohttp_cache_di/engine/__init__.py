@@ -49,7 +49,7 @@ call it, never in the rule::
                    └─ Pass             hand it on, do not store it; for a while, later requests for the key do not
                                        wait for each other (hit-for-miss)
 
-The modules, each of which may import those below it::
+The modules; imports point down this list::
 
     exchange    one hop of one call: the loop above
     background  validating a response in the background
