@@ -79,7 +79,7 @@ class _Found:
         return self._steps[at].offset if is_one else None
 
     def loads(self) -> frozenset[int] | None:
-        """Where results are loaded for more than reading; None if one may be replaced or an error raised after a call."""
+        """The steps that load results for more than reading; None if a result may be replaced, or an error raised."""
         found: set[int] = set()
         for index, step in enumerate(self._steps):
             if step.name == "RAISE_VARARGS" and step.argument and self._comes_after(step):
