@@ -269,7 +269,7 @@ def continued_traces(request: ClientRequest) -> list[Any]:
 
 
 def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientResponse) -> None:
-    """Give *response* the *cookies* that aiohttp puts in the jar: values of Set-Cookie, or those of another response."""
+    """Give *response* the *cookies* for aiohttp's jar: values of Set-Cookie, or those of another response."""
     if _CAN_COOKIES:
         found = cookies._raw_cookie_headers if isinstance(cookies, ClientResponse) else tuple(cookies)
         if found:
