@@ -130,7 +130,7 @@ class CacheMiddleware:
         return response
 
     async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Answer *request*, and report how to those who watch the cache."""
+        """Answer *request*, and report it to the observers of the cache."""
         trail = Trail(perf_counter())
         try:
             response = await self(request, handler, trail)

@@ -108,7 +108,7 @@ class DecodingWatch:
 
 @cache
 def _warn_of_hidden_decoders() -> None:
-    logger.warning("aiohttp %s shows no decoder of a parser: %s", aiohttp.__version__, Needs.DECODING.value)
+    logger.warning("the decoder of aiohttp %s cannot be found: %s", aiohttp.__version__, Needs.DECODING.value)
 
 
 def _begins_uncoded(data: bytes) -> bool:

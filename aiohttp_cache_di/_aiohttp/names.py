@@ -42,13 +42,13 @@ class Needs(Enum):
     FAST_LANE = "hits are slower"
     COOKIES = "cookies are parsed once more"
     INSTALLING = "middlewares that a session is given later are not called"
-    TIMEOUTS = "no stale response stands in for an origin that takes all of a request's time"
+    TIMEOUTS = "a stale response is not used instead of a timeout of the whole request"
     PARTS = "parts of responses are not completed"
     TRACES = "hits are not traced"
-    TLS = "responses by TLS are not shared between connectors"
+    TLS = "responses over TLS are not shared between connectors"
     FORMS = "requests with multipart bodies are not cached"
-    DIGEST = "sessions that log in by digest share nothing"
-    DEBUG = "in debug mode, a session that was not closed names a line of this package"
+    DIGEST = "sessions that log in by digest do not share responses"
+    DEBUG = "in debug mode, the warning about a session that was not closed shows a line of this package"
 
 
 FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {

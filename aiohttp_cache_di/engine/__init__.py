@@ -4,17 +4,18 @@ The policy decides, the backend stores, aiohttp sends: the engine asks the polic
 part of the package that knows all three. It may import backends, response, policy, keys, entries, telemetry and
 rfc9111; the middleware and the session import it.
 
-These are the terms of the other docstrings:
+The other docstrings use these terms:
 
-call        one call of ``session.get()``, all hops of its redirects included (`calls.call`). It holds the caller's
-            options for the cache; the middleware finds it in a context variable.
-question    what one request asks of the cache (`questions`): its key, its partition (a digest of the credentials that
-            it is sent with) and the rules that apply. Methods that a user overrides take part in making and answering
-            it; no shortcut skips them (`questions.hooks`).
-plain hit   a fresh response that is used as it is stored: no condition, no range, nothing to validate
-flight      one request to the origin that others may wait for (`flight`)
-lease       a lock on a key in the store, with a time limit: one process at a time asks the origin for that key
-at hand     in this process already: about to be written, or in a copy in memory
+- A *call* is one call of ``session.get()``, all hops of its redirects included (`calls.call`). It carries the caller's
+  options for the cache; the middleware finds it in a context variable.
+- A *question* is what one request asks of the cache (`questions`): its key, its partition (a digest of the credentials
+  that it is sent with) and the rules that apply. Methods that a user overrides take part in making and answering it; no
+  shortcut skips them (`questions.hooks`).
+- A *plain hit* is a fresh response that is used as it is stored: no condition, no range, nothing to validate.
+- A *flight* is one request to the origin that others may wait for (`flight`).
+- A *lease* is a lock on a key in the store, with a time limit: its holder is the one process that asks the origin for
+  that key. The others wait, and look the key up again.
+- An entry is *at hand* if it can be read without waiting: it is about to be written, or there is a copy in memory.
 
 `policy.decide` alone decides what answers a question. The paths below differ in what they have to look up before they
 call it, never in the rule::
@@ -74,7 +75,7 @@ The modules; imports point down this list::
 The life of a flight: `flights` starts it, and the ``with`` statement of the exchange ends it at the latest, after an
 exception too. Only for `Store` does it outlive that ``with``: then the recording of the body ends it. A flight ends
 with an entry, or with the reason why there is none (`Outcome`); its end wakes all requests that wait, and gives the
-lease back. A flight whose body stalls is *late*: it goes on, but nothing waits for it any longer.
+lease back. A flight whose body stalls is *late*: it goes on, but nothing waits for it or its lease any longer.
 
 `keeping`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`), which holds
 pending writes and copies in memory.

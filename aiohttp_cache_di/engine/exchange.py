@@ -105,7 +105,7 @@ class Exchange(Fetching):
         decision = decide(self.question, stored, now, () if storing.primary is None else storing.candidates)
         if isinstance(decision, Serve) and not await may_use(decision.stored, self.call, storing):
             decision = policy.hop_anew(decision.stored, self.question.rules)
-            storing.found = "what the stored redirect leads to is not at hand"
+            storing.found = "the target of the stored redirect is not stored"
         if storing.store_failed or storing.is_refused:
             decision = self._without_stored(decision)
         match decision:
@@ -201,7 +201,7 @@ class Exchange(Fetching):
             if urls:
                 await self.storing.invalidate(urls)
         except Exception:
-            logger.exception("What a request has changed could not be told from its response")
+            logger.exception("The stored responses that a request invalidates could not be found")
         except BaseException:
             response.close()  # the caller will not get it
             raise
@@ -216,7 +216,7 @@ class Exchange(Fetching):
             if groups:
                 await self.storing.purge_groups(groups, policy.origin_of(request))
         except Exception:
-            logger.exception("The groups that a request has changed could not be told from its response")
+            logger.exception("The groups that a response declares invalid could not be purged")
         except BaseException:
             response.close()  # the caller will not get it
             raise

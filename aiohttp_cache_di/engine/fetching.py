@@ -208,7 +208,7 @@ class Fetching(OriginRequest):
             decision = self._on_response(reply, anew, ())
             return await self._loaded(decision, reply, anew, ()) if isinstance(decision, Load) else decision
         except Exception:
-            logger.exception("A response could not be decided upon, and is not stored")
+            logger.exception("The policy has failed on a response, which is not stored")
             return None
 
     async def _loaded(
@@ -242,7 +242,7 @@ class Fetching(OriginRequest):
         try:
             prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
         except Exception:
-            logger.exception("A stored part could not be put before the rest of it; the whole is fetched")
+            logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
             self.backend.stats.misses -= 1  # the next attempt counts it again
             return None
@@ -304,7 +304,7 @@ class Fetching(OriginRequest):
             note_too_many_tags(error, self.storing.told)
             report.not_stored("too-many-tags")
         except Exception:
-            logger.exception("What a 304 has confirmed could not be stored")
+            logger.exception("A response that a 304 has confirmed could not be stored")
             report.not_stored("error")
         hand_on_cookies(answer, reply.response)  # cookies of the 304 are for this caller
         return answer
@@ -333,4 +333,4 @@ class Fetching(OriginRequest):
                 if updated is not None:
                     self.storing.place(self.storing.redacted(updated))
             except Exception:
-                logger.exception("What a response to HEAD says of a stored one could not be used")
+                logger.exception("A stored response could not be updated from a response to HEAD")

@@ -29,9 +29,9 @@ T = TypeVar("T")
 class Outcome(enum.Enum):
     """Why a flight has no entry for the requests that waited for it."""
 
-    UNSHARED = "what came of it is for one request alone"
-    ABANDONED = "it has no end, so that one of them has to take its place"
-    LATE = "it has not ended in time for this one"
+    UNSHARED = "its response cannot be shared"
+    ABANDONED = "it ended early, so that one of those that wait has to take its place"
+    LATE = "it is late, or has not ended within the timeout of the one that waits"
 
 
 FlightOutcome: TypeAlias = StoredResponse | Outcome

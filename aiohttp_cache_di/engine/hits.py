@@ -202,7 +202,7 @@ class FastLane:
         return hit
 
     def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
-        """Report *hit* to those who watch the cache; *began_at* is when it began, as `perf_counter` has it."""
+        """Report *hit* to the observers of the cache; *began_at* is when it began, by `perf_counter`."""
         tell_hit(self.watch, method, hit, began_at)
 
     def learn(

@@ -32,8 +32,8 @@ def note_failure(error: Exception, failed: Failed | None) -> None:
         if _is_time_for(f"body {kind}"):
             # The error's own text may hold a part of the body.
             logger.warning(
-                "A body could not be kept (%s in %s); its reader is not concerned. None of this kind will be logged "
-                "for %d s",
+                "A body could not be stored (%s in %s); the caller gets it all the same. Errors of this kind are not "
+                "logged again for %d s",
                 kind,
                 _place(error),
                 LOG_INTERVAL_S,
@@ -53,7 +53,7 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
         if _is_time_for(f"{function} {kind}"):
             # The error's own text may name a user.
             logger.warning(
-                "%s has failed (%s in %s)%s; %s. None of this kind will be logged for %d s",
+                "%s has failed (%s in %s)%s; %s. Errors of this kind are not logged again for %d s",
                 function,
                 kind,
                 _place(error),
@@ -77,7 +77,7 @@ def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
     with contextlib.suppress(Exception):
         if _is_time_for("tags"):
             logger.warning(
-                "The response to %s is handed on and not stored: %s. None of this kind will be logged for %d s",
+                "The response to %s is handed on and not stored: %s. This is not logged again for %d s",
                 of,
                 error,
                 LOG_INTERVAL_S,

@@ -67,7 +67,7 @@ class Probe:
         """Raise `ProbeReached` with the key of *request*."""
         body = await request_body(request)
         if body is None and not self._explains:
-            raise TypeError(f"what has {UNREADABLE} is not kept: give the body as bytes")
+            raise TypeError(f"a request with {UNREADABLE} is not cached: pass the body as bytes")
         url, place, passed_by = str(request.url), NOWHERE, "" if body is not None else UNREADABLE
         arguments: dict[str, Any] = {"headers": request.headers}
         try:
@@ -76,7 +76,7 @@ class Probe:
         except Exception as error:  # raised by a user's function
             if not self._explains:
                 raise
-            passed_by = f"a function that says whose it is, or what its key is, fails: {type(error).__name__}"
+            passed_by = f"a function that makes its principal or its key fails: {type(error).__name__}"
         if passes_by(request, self._backend):
             passed_by = "it asks for a tunnel, another protocol or a stream of events"
 
@@ -147,7 +147,7 @@ class Asking(Session):
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
         passed_by = "the cache is turned off here" if is_disabled(self) else asked.passed_by
         if not passed_by and Runtime.of(self.cache).changes(self):
-            passed_by = "the session changes whom requests are for after the cache is asked"
+            passed_by = "the session changes credentials of requests after the cache is asked"
         question, get_key = asked.question()
         return await self.cache.explain_question(
             question, get_key=get_key, wishes=wishes, follows=call.follows, passed_by=passed_by

@@ -140,7 +140,7 @@ def _steps(code: CodeType) -> Iterator[_Step]:
             waiting = True
             yield _Step(_AWAIT, None, step.offset, 0, is_target=step.is_jump_target)
             continue
-        yield from _parts(step, is_target=step.is_jump_target and step.offset != until)  # unless of the waiting
+        yield from _parts(step, is_target=step.is_jump_target and step.offset != until)  # the await itself jumps there
 
 
 def _parts(step: dis.Instruction, *, is_target: bool) -> Iterable[_Step]:

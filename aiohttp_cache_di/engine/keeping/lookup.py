@@ -267,7 +267,7 @@ class Lookup:
 
     async def discard(self, error: Exception, entry: StoredResponse | None = None) -> None:
         """Delete the stored entries of the request, and *entry*, because using one has raised *error*."""
-        logger.warning("What is stored for a request is of no use, and is dropped: %s", type(error).__name__)
+        logger.warning("A stored response could not be used, and is deleted: %s", type(error).__name__)
         found = [each for each in (self.primary, self.head_of, entry) if each is not None]
         self.primary = self.head_of = self.foreign = None
         self.early_read = None
