@@ -245,7 +245,7 @@ class FastLane:
         if len(str(known.url)) > MAX_URL_CHARS:
             return
         self._known.keep(known.asked, known)
-        if _speaks_for_its_origin(known, backend):
+        if _is_model_for_origin(known, backend):
             self._origins[info.url.scheme, info.url.raw_authority] = known
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
@@ -270,7 +270,7 @@ def _is_plain_call(options: dict[str, Any]) -> bool:
     )
 
 
-def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
+def _is_model_for_origin(known: KnownCall, backend: CacheBackend) -> bool:
     """Whether *known* can serve as a model for other URLs of its origin: their keys depend on the URL alone."""
     return (
         not backend.names_principals

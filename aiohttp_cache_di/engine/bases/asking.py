@@ -142,13 +142,13 @@ class Asking(Session):
         principal = wishes.pop("principal", None)
         call = self._call(kwargs, self.principal)
         call.wish(principal=principal, **wishes)
-        asked = await self._asked(method, url, kwargs, call, explains=True)
-        if asked is None:
+        probed = await self._asked(method, url, kwargs, call, explains=True)
+        if probed is None:
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
-        passed_by = "the cache is turned off here" if is_disabled(self) else asked.passed_by
+        passed_by = "the cache is turned off here" if is_disabled(self) else probed.passed_by
         if not passed_by and Runtime.of(self.cache).changes(self):
             passed_by = "the session changes credentials of requests after the cache is asked"
-        question, get_key = asked.question()
+        question, get_key = probed.question()
         return await self.cache.explain_question(
             question, get_key=get_key, wishes=wishes, follows=call.follows, passed_by=passed_by
         )
@@ -167,8 +167,8 @@ class Asking(Session):
         if self._sender.has_doubles(self.cache):
             named = {} if principal is None else {"principal": principal}
             return Doubles.key(self, self.cache, method, url, {**options, **named})
-        asked = await self._asked(method, url, options, self._call(options, principal))
-        return "" if asked is None else asked.key
+        probed = await self._asked(method, url, options, self._call(options, principal))
+        return "" if probed is None else probed.key
 
     async def _asked(
         self, method: str, url: StrOrURL, options: dict[str, Any], call: Call, *, explains: bool = False

@@ -61,6 +61,7 @@ _SETTINGS: Final = ADDING - {"closed", "loop", "_loop"}
 _HARMLESS: Final = frozenset(
     {"timeout", "trace_request_ctx", "read_bufsize", "max_line_size", "max_field_size", "max_headers"}
 )
+# All others: they may change what is asked for, or in whose name.
 _TELLING: Final = (named_parameters(own_request() or genuine_request()) or frozenset()) - _HARMLESS
 _ITEM_STEPS: Final = frozenset({"STORE_SUBSCR", "BINARY_SUBSCR", "BINARY_OP", "DELETE_SUBSCR"})
 _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})

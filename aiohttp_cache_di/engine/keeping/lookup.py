@@ -195,7 +195,7 @@ class Lookup:
             await runtime.settle({key}, backend.guard.deadline_s)
             if runtime.pending(key) is not None:  # writes fail at present
                 return None
-        entry = await self._ask(key) if asks_user else await self._read(key)
+        entry = await self._read_by_user(key) if asks_user else await self._read(key)
         if asks_user and entry is not None:
             entry = await runtime.here.purges.judge(entry)
         if entry is None:
@@ -234,9 +234,9 @@ class Lookup:
             return None
         return found
 
-    async def _ask(self, key: str) -> StoredResponse | None:
+    async def _read_by_user(self, key: str) -> StoredResponse | None:
         """The entry that the user's methods return; else a redirect in the store; else their response, `_adopted`."""
-        response = await self.backend.guard.run("read", lambda: self._ask_the_user(key), None)
+        response = await self.backend.guard.run("read", lambda: self._call_user(key), None)
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse) and stored.key == key:
             return stored
@@ -248,7 +248,7 @@ class Lookup:
             return found
         return None if response is None else self._adopted(response, key)
 
-    async def _ask_the_user(self, key: str) -> CachedResponse | None:
+    async def _call_user(self, key: str) -> CachedResponse | None:
         backend = self.backend
         if self.hooks.answers and key == self.key:
             return await backend.request(self.actions)

@@ -192,19 +192,19 @@ class ResponseStoring(Placing, Tagged):
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         if self.hooks.judges_entries:
             self.is_asking_user = True
-            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=self.backend)
+            self.runtime.spawn(self._put_if_wanted(entry, flight, report), owner=self.backend)
         else:
             flight.end(self.place_and_tell(entry, report))
 
-    async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
+    async def _put_if_wanted(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         try:
-            asked = await self._asked_of_user(entry)
-            if isinstance(asked, str):
-                report.not_stored(asked)
-                if asked == "filtered":
+            judged = await self._judged_by_user(entry)
+            if isinstance(judged, str):
+                report.not_stored(judged)
+                if judged == "filtered":
                     self.end_unshared(flight)
                 return
-            entry, response = asked
+            entry, response = judged
             if self.hooks.saves:
                 await self._save_by_user(response, report)
                 flight.end(entry)
@@ -216,7 +216,7 @@ class ResponseStoring(Placing, Tagged):
         finally:
             flight.end(Outcome.UNSHARED)  # no effect if the flight has ended already
 
-    async def _asked_of_user(self, entry: StoredResponse) -> tuple[StoredResponse, CachedResponse] | Detail:
+    async def _judged_by_user(self, entry: StoredResponse) -> tuple[StoredResponse, CachedResponse] | Detail:
         """*entry* with the user's tags, and a response made from it; or why it is not to be stored."""
         backend, function = self.backend, ""
         try:
