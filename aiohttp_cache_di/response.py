@@ -157,7 +157,7 @@ class CachedResponse(ClientResponse):
 
     @property
     def created_at(self) -> datetime:
-        """When the entry was stored first, in UTC."""
+        """When the entry was first stored, in UTC."""
         return datetime.fromtimestamp(self._stored.created_at, UTC)
 
     @property
@@ -219,6 +219,7 @@ class CachedResponse(ClientResponse):
             self._own_headers = None
 
     def _served_fields(self) -> tuple[tuple[str, str], ...]:
+        """The header fields that replace stored ones; for a plain hit, Age and Cache-Status at the time of serving."""
         extra = self._extra_headers
         if extra is None:
             age_s = whole_s(current_age_s(self._stored, now=self._served_at))

@@ -134,12 +134,14 @@ class Exchange(Fetching):
     # ---- without the origin
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
+        """Answer with a plain hit."""
         count_hit(self.backend.stats)
         self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
+        """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
         if decision.stale:
             count_stale_hit(self.backend.stats)
             self.call.result = "stale"
@@ -149,6 +151,7 @@ class Exchange(Fetching):
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
+        """Answer with 504, because the origin may not be asked."""
         self.backend.stats.misses += 1
         self.call.result = "miss"
         if self.storing.purged:
@@ -166,6 +169,7 @@ class Exchange(Fetching):
         self.call.keys.append(self.question.key)
 
     def _validate_later(self, stored: StoredResponse) -> None:
+        """Validate *stored* in the background."""
         Validation(stored, self.request, self.handler, self.call, self.question, self.storing).start()
 
     # ---- bypassing the store
@@ -194,6 +198,7 @@ class Exchange(Fetching):
         return response
 
     async def _forget_changed(self, response: ClientResponse) -> None:
+        """Delete the stored responses that the request, with this *response*, invalidates (RFC 9111 §4.4)."""
         if self._is_query():
             return
         try:
@@ -259,6 +264,7 @@ class Exchange(Fetching):
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
+        """Answer with the response to another request."""
         try:
             answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
         except Exception as error:
@@ -269,6 +275,7 @@ class Exchange(Fetching):
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
+        """Ask the origin, in a flight that others cannot join."""
         outcome = await self.alone(plan)
         return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
 

@@ -174,6 +174,10 @@ class Fetching(OriginRequest):
         raise error
 
     def _instead_of(self, error: BaseException, plan: Fetch | Validate) -> ServeStale | None:
+        """The decision to use a stale response instead of *error*, if there is one.
+
+        If the request's own timeout has cancelled this task, the cancellation is taken back.
+        """
         is_cancelled = isinstance(error, asyncio.CancelledError)
         if is_cancelled and not self.is_own_cancellation(error):
             return None
@@ -249,6 +253,7 @@ class Fetching(OriginRequest):
         return response
 
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
+        """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self.call.result = "miss"
@@ -310,6 +315,7 @@ class Fetching(OriginRequest):
         return answer
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
+        """Hand the response on without storing it; hit-for-miss, unless it is a challenge or an error of the origin."""
         self.backend.stats.misses += 1
         self.call.result = "miss"
         self._update_get(reply, flight)

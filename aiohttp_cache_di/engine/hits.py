@@ -180,6 +180,7 @@ class FastLane:
     def _hit(
         self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
+        """The hit made from *entry*, if the policy decides that it is a plain hit."""
         now, backend = time.time(), self._backend
         try:
             if decide(known.question, entry, now) is not PLAIN_HIT:

@@ -125,6 +125,7 @@ class Sharing(Struct):
             return None
 
     def _answer_of(self, entry: StoredResponse) -> Reuse | None:
+        """How the policy answers this request with *entry*, if it does, and not stale."""
         now, opened = time.time(), self.storing.opened(entry)
         if opened is None:
             return None

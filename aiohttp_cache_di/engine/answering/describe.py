@@ -85,6 +85,7 @@ def _fetched_class_for(made: type[ClientResponse]) -> type[ClientResponse] | Non
 
 
 def _why_not(decision: CacheDecision) -> str:
+    """Why the response is not stored, for its ``repr``; "" if that is not known."""
     detail = decision.parameters.get("detail", "")
     return f"not stored ({detail})" if detail else ""
 
@@ -168,7 +169,7 @@ class Report:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the response was not fresh when it came."""
+        """Whether the response was stale already when it arrived."""
         return self._until <= self.received_at
 
     def not_stored(self, detail: status.Detail) -> None:

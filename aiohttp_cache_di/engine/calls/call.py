@@ -102,7 +102,7 @@ class Call(Struct):
 
     @property
     def is_looking(self) -> bool:
-        """Whether the origin may not be asked."""
+        """Whether a look is under way, so that the origin must not be asked."""
         return self.look is not None and not self.look.is_over
 
     @property

@@ -151,22 +151,22 @@ class SpoolingStreamReader(RecordingStreamReader):
     __slots__ = ()
 
     async def read(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().read(*args, **kwargs)
 
     async def readany(self) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readany()
 
     async def readchunk(self) -> tuple[bytes, bool]:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readchunk()
 
     async def readuntil(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readuntil(*args, **kwargs)
 

@@ -134,6 +134,7 @@ class Lookup:
         return await self._select(self.key)
 
     async def _select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
+        """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -249,6 +250,7 @@ class Lookup:
         return None if response is None else self._adopted(response, key)
 
     async def _call_user(self, key: str) -> CachedResponse | None:
+        """Call the user's ``request``, if it is overridden, or else ``get_response``."""
         backend = self.backend
         if self.hooks.answers and key == self.key:
             return await backend.request(self.actions)

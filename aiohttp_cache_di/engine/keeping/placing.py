@@ -80,6 +80,7 @@ class Placing(Leasing):
         return primary
 
     def _delete_later(self, dropped: set[str]) -> None:
+        """Delete variants in the background."""
         backend = self.backend
 
         async def delete() -> None:

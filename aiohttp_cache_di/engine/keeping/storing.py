@@ -169,6 +169,7 @@ class ResponseStoring(Placing, Tagged):
         report: Report,
         body: bytes | FiledBody | Unkept,
     ) -> None:
+        """Write the entry of a *body* that has arrived, or end the flight with the reason why there is none."""
         flight.body_for = flight.leader = None
         try:
             if isinstance(body, Unkept):
@@ -190,6 +191,7 @@ class ResponseStoring(Placing, Tagged):
             flight.end(Outcome.UNSHARED)
 
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
+        """Write *entry*, after the user's methods have judged it if there are any."""
         if self.hooks.judges_entries:
             self.is_asking_user = True
             self.runtime.spawn(self._put_if_wanted(entry, flight, report), owner=self.backend)
