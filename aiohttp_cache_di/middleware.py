@@ -1,7 +1,7 @@
-"""The engine: an aiohttp client middleware that asks the policy, and does as it says.
+"""`CacheMiddleware`: the aiohttp client middleware that hands each request to the engine.
 
-It runs once per redirect hop, innermost, so that it sees what really goes on the wire; redirects, cookies, traces,
-``raise_for_status`` and timeouts stay aiohttp's own.
+It runs once per redirect hop, as the innermost middleware, so that it sees the request as it is sent. Redirects,
+cookies, traces, ``raise_for_status`` and timeouts are left to aiohttp.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _CAN_CACHE: Final = can(Needs.HITS)
 class CacheMiddleware:
     """Caches the responses of the session that it is installed in.
 
-    ``ClientSession(middlewares=(CacheMiddleware(backend),))`` caches as a `CachedSession` does; put it last, so that
-    it is the innermost.
+    ``ClientSession(middlewares=(CacheMiddleware(backend),))`` caches as a `CachedSession` does. Put it last, so that it
+    is the innermost middleware.
     """
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
         """Make a middleware; one may serve several sessions.
 
         Args:
-            backend: where responses are kept, and the rules for them; None for a new `CacheBackend`, in memory. It
-                stays its maker's to close.
+            backend: stores responses and has the rules for them; None for a new `CacheBackend`, in memory. The
+                middleware does not close it.
 
         Raises:
-            TypeError: *backend* is something else.
+            TypeError: *backend* is not a `CacheBackend`.
         """
         if not isinstance(backend, CacheBackend | None):
             from aiohttp_cache_di.backends.agreement import no_backend
@@ -77,9 +77,9 @@ class CacheMiddleware:
         """Answer *request* from the cache, or by *handler*.
 
         Args:
-            trail: of a request that is watched; our own.
+            trail: collects what is reported of a watched request; aiohttp does not pass it, only `_watched` does.
         """
-        if not issubclass(type(request), ClientRequest):  # a double of a test, of which nothing is known
+        if not issubclass(type(request), ClientRequest):  # a test double, about which nothing is known
             return await handler(request)
         backend, session = self.backend, request.session
         if trail is None and backend.stats.watch.is_on:
@@ -130,7 +130,7 @@ class CacheMiddleware:
         return response
 
     async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Answer *request*, and tell what has become of it."""
+        """Answer *request*, and report it to the observers of the cache."""
         trail = Trail(perf_counter())
         try:
             response = await self(request, handler, trail)
@@ -145,10 +145,10 @@ class CacheMiddleware:
     def _at_once(
         self, request: ClientRequest, question: Question, entry: StoredResponse, call: Call | None, runtime: Runtime
     ) -> CachedResponse | None:
-        """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner.
+        """The plain hit, if *entry* is one: the response that an `Exchange` would give, without waiting for anything.
 
         Args:
-            entry: what is at hand.
+            entry: the entry at hand under the question's key.
         """
         backend, key = self.backend, question.key
         if not backend.write_behind and runtime.pending(key) is not None:
@@ -163,7 +163,7 @@ class CacheMiddleware:
             if decide(question, entry, now) is not PLAIN_HIT:
                 return None
             answer = plain_answer(entry, request, now=now, standard=backend.cache_control)
-        except Exception:  # the exchange comes to it too, and discards it
+        except Exception:  # the exchange finds the entry too, fails in the same way, and discards it
             return None
         if call is not None:
             call.keys.append(key)
@@ -180,11 +180,11 @@ class CacheMiddleware:
         known: Question | None,
         trail: Trail | None,
     ) -> ClientResponse:
-        """Let the policy decide, which may take asking storages and the origin.
+        """Answer a request for which there is no immediate hit: look it up in the store, ask the origin if needed.
 
         Args:
-            known: the question of the request, if nothing but its URL sets it apart.
-            trail: of a request that is watched.
+            known: the question of the request, if its key depends on nothing but the URL.
+            trail: see `__call__`.
         """
         backend = self.backend
         is_allowed = request.method in backend.allowed_methods or backend.may_allow(request.method)
@@ -209,7 +209,7 @@ class CacheMiddleware:
         exchange.questions = self.questions
         if CURRENT_CALL.get() is call:
             return await exchange.run()
-        token = CURRENT_CALL.set(call)  # of a plain session
+        token = CURRENT_CALL.set(call)  # a session without CacheMixin has set none
         try:
             return await exchange.run()
         finally:
@@ -218,10 +218,10 @@ class CacheMiddleware:
     async def _place_of(
         self, request: ClientRequest, url: str, call: Call, runtime: Runtime, *, is_allowed: bool
     ) -> tuple[Place | None, dict[str, Any]]:
-        """Where the response to *request* is kept, and its `key_arguments`; None where that cannot be told.
+        """The place of the response to *request*, and its `key_arguments`; the place is None if it is not known.
 
         Args:
-            is_allowed: whether the response may be stored at all; it is kept `NOWHERE` else.
+            is_allowed: whether the response may be stored at all; otherwise its place is `NOWHERE`.
         """
         backend, place = self.backend, NOWHERE
         arguments: dict[str, Any] = {"headers": request.headers}
@@ -232,17 +232,17 @@ class CacheMiddleware:
             arguments = key_arguments(request, body or b"", call, backend)
             if is_known and is_allowed:
                 place = self.questions.place_of(request, arguments, url)
-        except Exception as error:  # of a function of the user's, to which the caller's request is nothing
+        except Exception as error:  # raised by a user's function; the caller's request must not fail for it
             is_known = False
             note_key_failure(error)
-        if fails:  # one deadline per request is enough
+        if fails:  # a request waits for one deadline of the store at most
             call.early_read = EarlyRead(place.key, FAILED)
         return place if is_known else None, arguments
 
     async def _pass_by(
         self, request: ClientRequest, handler: ClientHandlerType, call: Call | None, trail: Trail | None
     ) -> ClientResponse:
-        """Let the origin answer, the cache looking away."""
+        """Let the origin answer; the cache neither reads nor stores anything."""
         if call is not None and call.is_looking:
             raise NotStored
         if trail is not None:
@@ -253,5 +253,5 @@ class CacheMiddleware:
         return response
 
     async def close(self) -> None:
-        """Cancel what runs in the background for the running loop, and wait for it."""
+        """Cancel the backend's background tasks in the running event loop, and wait until they have ended."""
         await Runtime.of(self.backend).cancel(self.backend)

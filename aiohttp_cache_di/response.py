@@ -1,4 +1,7 @@
-"""A hit: a real `aiohttp.ClientResponse`, made from a stored entry; it builds what is read, and nothing else."""
+"""`CachedResponse`: a hit, which is a real `aiohttp.ClientResponse` made from a stored entry.
+
+Making one is cheap: headers, body stream and the like are built when they are first used.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,9 @@ HTTP_1_1 = HttpVersion(1, 1)
 class CachedResponse(ClientResponse):
     """A response served from the cache.
 
-    Everything that `aiohttp.ClientResponse` offers works; ``connection`` is None and each hit has a stream of its
-    own. Besides: `from_cache`, `created_at`, `expires`, `is_expired`, `cache_status`, `key` and `body_path`.
+    It has all methods and attributes of `aiohttp.ClientResponse`; ``connection`` is None, and each hit has its own
+    body stream. The cache adds `from_cache`, `created_at`, `expires`, `is_expired`, `cache_status`, `cache_decision`,
+    `key`, `stored` and `body_path`.
     """
 
     from_cache: bool = True
@@ -50,10 +54,10 @@ class CachedResponse(ClientResponse):
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
     _replaced: dict[str, Any] | None = None
-    """What was set in place of what is stored, as tools do that replay responses."""
+    """Attributes that were assigned and so replace stored values; tools that replay responses assign some."""
     _stored: StoredResponse
     _has_own_init: bool = False
-    """Whether a user's class has an ``__init__`` that wants to be called."""
+    """Whether this is a class made of a user's ``response_class`` whose ``__init__`` has to be called."""
 
     @classmethod
     def from_stored(
@@ -73,11 +77,12 @@ class CachedResponse(ClientResponse):
         Args:
             url: the URL as the caller wrote it; by default the stored one, without secrets.
             session: the session that serves it, if any.
-            request_info: what ``request_info`` is to be, or a function that makes it when it is asked for.
-            cache_status: the value for `cache_status`.
-            extra_headers: fields of the served response that are not stored, such as Age; each replaces a stored one.
-            served_at: POSIX time of a plain hit, from which its `cache_status` is made when it is asked for …
-            standard: … and its Age and Cache-Status fields too (RFC 9111 §4, RFC 9211).
+            request_info: the value of ``request_info``, or a function that makes it when it is first read.
+            cache_status: the value of `cache_status`; not used with *served_at*.
+            extra_headers: header fields to add, such as Age; each replaces a stored one of its name. Not used with
+                *served_at*.
+            served_at: POSIX time of a plain hit; its `cache_status` is made from that when it is first read.
+            standard: with *served_at*: also add Age and Cache-Status to the headers (RFC 9111 §4, RFC 9211).
         """
         self = cls.__new__(cls)
         self._stored = stored
@@ -103,8 +108,8 @@ class CachedResponse(ClientResponse):
         return self
 
     def _initialise(self, url: URL, session: ClientSession | None) -> None:
-        """Call the ``__init__`` of a user's class as aiohttp calls it, for what it sets besides."""
-        self.__init__(  # type: ignore[misc]  # on an object that is being made
+        """Call the ``__init__`` of a user's class as aiohttp calls it, so that it can set its own attributes."""
+        self.__init__(  # type: ignore[misc]  # the object is still being made
             self._stored.method,
             url,
             writer=None,
@@ -116,11 +121,11 @@ class CachedResponse(ClientResponse):
             session=cast("ClientSession", session),
             stream_writer=cast("AbstractStreamWriter", NothingSent),
         )
-        self._session = None  # as a response has it whose body has arrived
+        self._session = None  # aiohttp does the same once a body has arrived
 
     @classmethod
     async def from_client_response(cls, response: ClientResponse, expires: datetime | None = None) -> Self:
-        """Read *response* to its end and make a cached one from it, fresh until *expires* (None: for ever)."""
+        """Read *response* to its end and make a cached response from it, fresh until *expires* (None: for ever)."""
         if isinstance(response, CachedResponse):
             return cls.from_stored(response.stored, url=response.real_url)
         fresh_until = float("inf") if expires is None else expires.timestamp()
@@ -128,17 +133,17 @@ class CachedResponse(ClientResponse):
         return cls.from_stored(entry, url=response.real_url, request_info=response.request_info)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let a user's own serializer copy the stored entry (what belongs to a session stays behind)."""
+        """Let a user's own serializer copy the stored entry; the session and the request are left out."""
         return CachedResponse.from_stored, (self._stored,)
 
     def __repr__(self) -> str:
         stored = vars(self).get("_stored")
-        if not isinstance(stored, StoredResponse):  # of one that is still being made, or a stand-in of a test's
+        if not isinstance(stored, StoredResponse):  # it is still being made, or is a test double
             return f"<{type(self).__name__}>"
         told = told_of(stored, self.cache_status, now=time.time())
         return shown(type(self).__name__, self.method, redact_url(stored.url), self.status, self.reason, told)
 
-    # ---- what the cache knows
+    # ---- attributes that the cache adds
 
     @property
     def stored(self) -> StoredResponse:
@@ -152,7 +157,7 @@ class CachedResponse(ClientResponse):
 
     @property
     def created_at(self) -> datetime:
-        """When the entry was stored first, in UTC."""
+        """When the entry was first stored, in UTC."""
         return datetime.fromtimestamp(self._stored.created_at, UTC)
 
     @property
@@ -174,7 +179,7 @@ class CachedResponse(ClientResponse):
 
     @property
     def cache_decision(self) -> CacheDecision:
-        """What the cache has done for this request, and why."""
+        """What the cache did for this request, and why."""
         status = self.cache_status
         at, how = self._answered or (self._served_at, "")
         if not at:
@@ -183,19 +188,19 @@ class CachedResponse(ClientResponse):
         return CacheDecision(status, f"{lasting}; {how}" if how else lasting)
 
     def tell_how(self, how: str, *, at: float) -> None:
-        """Let `cache_decision` tell how this was made of what is stored.
+        """Add *how* this response was made from the entry, such as for a range, to `cache_decision`.
 
         Args:
-            at: POSIX time at which that was decided.
+            at: POSIX time of the decision.
         """
         self._answered = at, how
 
     @property
     def body_path(self) -> Path | None:
-        """The file that has the whole body and nothing else, for what sends files; None where there is none.
+        """The file that contains the whole body and nothing else, for functions that send files; None if there is none.
 
-        It is the cache's own: read it only. It stays for a minute, and for as long as this response, even if the entry
-        goes; what has opened it can read it to its end. Nothing checks the bytes there.
+        The file belongs to the cache: do not write to it. It exists for at least a minute and for as long as this
+        response, even if the entry is deleted; once opened, it can be read to its end. Its bytes are not verified.
         """
         file = self._file
         return None if file is None else keep(file).path
@@ -206,7 +211,7 @@ class CachedResponse(ClientResponse):
         return stored.file if isinstance(stored, FiledResponse) else None
 
     def restate(self, cache_status: str) -> None:
-        """Say *cache_status* from now on, in the header fields too where they say it."""
+        """Replace `cache_status`, and the Cache-Status header field too if there is one."""
         self._cache_status = cache_status
         if self._extra_headers:
             kept = (field for field in self._extra_headers if field[0] != "Cache-Status")
@@ -214,6 +219,7 @@ class CachedResponse(ClientResponse):
             self._own_headers = None
 
     def _served_fields(self) -> tuple[tuple[str, str], ...]:
+        """The header fields that replace stored ones; for a plain hit, Age and Cache-Status at the time of serving."""
         extra = self._extra_headers
         if extra is None:
             age_s = whole_s(current_age_s(self._stored, now=self._served_at))
@@ -221,12 +227,12 @@ class CachedResponse(ClientResponse):
         earlier = combined(self._stored.headers, "Cache-Status") if extra else None
         if earlier is None:
             return extra
-        # What caches on the way have said goes before our word (RFC 9211 §2).
+        # The members of caches nearer to the origin come first (RFC 9211 §2).
         return tuple((name, f"{earlier}, {value}" if name == "Cache-Status" else value) for name, value in extra)
 
-    # ---- what aiohttp's response has, made from the entry when it is asked for
+    # ---- attributes of aiohttp's response, made from the entry when they are first read
 
-    if TYPE_CHECKING:  # aiohttp caches these by a descriptor of its own; here they are plain properties
+    if TYPE_CHECKING:  # aiohttp caches these with a descriptor of its own; here they are plain properties
         headers: CIMultiDictProxy[str]  # pyright: ignore[reportIncompatibleVariableOverride]
         raw_headers: RawHeaders  # pyright: ignore[reportIncompatibleVariableOverride]
         request_info: RequestInfo  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -332,7 +338,7 @@ class CachedResponse(ClientResponse):
         self._replaced[name] = value
 
     async def read(self) -> bytes:
-        """Read the response's payload; what was taken from `content` before is not repeated."""
+        """Read the body; bytes that were read from `content` before are not returned again."""
         body = self._body
         if body is not None:
             if self._released:
@@ -351,16 +357,16 @@ class CachedResponse(ClientResponse):
 
     @property
     def encoding(self) -> str:
-        """The encoding of the text, as its head or the text itself says; see `get_encoding`."""
+        """The encoding of the text, from the headers or guessed from the body; see `get_encoding`."""
         return self.get_encoding()
 
     def reset(self) -> None:
-        """Let the body be read again from its beginning, even if the response was given up."""
+        """Let the body be read again from its beginning, even after `release`."""
         self._body = self._stream = None
         self._released = False
 
     def release(self) -> Any:
-        """Give the response up: what was not read cannot be read any more."""
+        """Release the response: the part of the body that was not read cannot be read any more."""
         if not self._released:
             self._released = True
             stream = self._stream
@@ -369,11 +375,11 @@ class CachedResponse(ClientResponse):
         return RELEASED
 
     def close(self) -> None:
-        """Give the response up, as `release` does: there is no connection to close."""
+        """Release the response, as `release` does: there is no connection to close."""
         self.release()
 
     async def wait_for_close(self) -> None:
-        """Return at once: there is no connection to wait for."""
+        """Release the response and return at once: there is no connection to wait for."""
         self.release()
 
     async def __aexit__(
@@ -384,4 +390,4 @@ class CachedResponse(ClientResponse):
 
 
 AnyResponse: TypeAlias = ClientResponse | CachedResponse
-"""What a cached session answers with: aiohttp's response on a miss, ours on a hit."""
+"""What a request of a cached session returns: aiohttp's response on a miss, a `CachedResponse` on a hit."""

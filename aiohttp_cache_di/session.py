@@ -54,12 +54,13 @@ class CacheMixin(Asking, TypedSession):
     """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
 
     Args:
-        cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
-        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
-        kwargs: the arguments of the other bases; without *cache*, also the options of `CacheBackend`.
+        cache: the backend, which stores responses and has the rules for them; a new one in memory by default.
+        principal: the user that the session's requests are for, instead of the one that their credentials identify;
+            see `CacheBackend`.
+        kwargs: arguments of the other bases and, without *cache*, options of `CacheBackend`.
 
     Raises:
-        TypeError: an option that neither of them knows.
+        TypeError: an option is not known to any of them.
     """
 
     ATTRS = ClientSession.ATTRS | {
@@ -82,13 +83,13 @@ class CacheMixin(Asking, TypedSession):
 
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, {no_backend(cache)}")
         accepted = parameters_below(type(self), CacheMixin)
-        if principal is not None and "principal" in accepted.names:  # of a base of the user's
+        if principal is not None and "principal" in accepted.names:  # an argument of one of the user's base classes
             kwargs["principal"], principal = principal, None
         refuse_unusable({"principal": principal})
         self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
         if cache is not None and own:
-            from aiohttp_cache_di.backends.agreement import refuse_other  # which few sessions need
+            from aiohttp_cache_di.backends.agreement import refuse_other  # few sessions need it
 
             refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
@@ -106,11 +107,11 @@ class CacheMixin(Asking, TypedSession):
         else:
             super().__init__(*args, **kwargs)
         traceback = getattr(self, "_source_traceback", None)
-        if traceback is not None:  # which is to end at the line that calls us
+        if traceback is not None:  # make it end at the line that called this method
             traceback.pop()
 
     def __repr__(self) -> str:
-        if "_cache_middleware" not in vars(self):  # of one that is still being made, as a traceback may show it
+        if "_cache_middleware" not in vars(self):  # a traceback may show a session whose __init__ has not finished
             return f"<{type(self).__name__}>"
         state = "closed" if self.closed else "open"
         base = getattr(self, "_base_url", None)
@@ -126,12 +127,12 @@ class CacheMixin(Asking, TypedSession):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _DISCOURAGED, DeprecationWarning)
             super().__init_subclass__(**kwargs)
-        if CacheMixin not in cls.__bases__:  # what the API is made of; a class that derives from that is warned of
+        if CacheMixin not in cls.__bases__:  # warn as aiohttp does, but not of a class that has the mixin as a base
             warnings.warn(_DISCOURAGED.replace(".*", cls.__name__), DeprecationWarning, stacklevel=2)
 
     @property
     def cache(self) -> CacheBackend:
-        """Where responses are kept, and the rules for them; another backend may take its place."""
+        """The backend, which stores responses and has the rules for them; may be replaced."""
         return self._cache_middleware.backend
 
     @cache.setter
@@ -142,7 +143,7 @@ class CacheMixin(Asking, TypedSession):
 
     @property
     def principal(self) -> Principal:
-        """Whom the session's requests are for, unless they say so themselves."""
+        """The user that the session's requests are for, unless a request names another."""
         return self._principal
 
     @principal.setter
@@ -153,7 +154,10 @@ class CacheMixin(Asking, TypedSession):
 
     @property
     def _middlewares(self) -> Sequence[ClientMiddlewareType]:
-        """What aiohttp calls for each request: the session's own, which may have changed, and innermost the cache."""
+        """The middlewares that aiohttp calls for each request: the session's own, then the cache as the innermost.
+
+        aiohttp reads this for each request, so that middlewares set later are used too.
+        """
         return (*(self._own_middlewares or ()), self._cache_middleware)
 
     @_middlewares.setter
@@ -162,7 +166,7 @@ class CacheMixin(Asking, TypedSession):
 
     @property
     def _trace_configs(self) -> list[TraceConfig]:
-        """Who traces the session's requests; while one is handed over to a base below, what goes on of its traces."""
+        """The session's trace configs; while a request is sent through a base class, those that continue its traces."""
         call = CURRENT_CALL.get()
         if call is not None and call.through is not None and call.session() is self:
             traces = call.through.traces
@@ -184,7 +188,7 @@ class CacheMixin(Asking, TypedSession):
         found: CachedResponse | KnownCall | EarlyRead | None = None
         lane = self._fast_lane
         began_at = perf_counter() if lane.watch.is_on else 0.0
-        if not self._own_middlewares:  # which would have to be asked about a hit too
+        if not self._own_middlewares:  # middlewares see hits too, and the fast lane would skip them
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
                 known = found
@@ -206,7 +210,7 @@ class CacheMixin(Asking, TypedSession):
         return await self._send(method, str_or_url, call, options, may_learn=may_learn)
 
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
-        """A call with *options*, the arguments of aiohttp."""
+        """The `Call` of a request with *options*, aiohttp's arguments."""
         decoded, user = options.get("auto_decompress"), None
         if self._own_middlewares or "middlewares" in options:
             user = self._digest_user(options)
@@ -223,7 +227,7 @@ class CacheMixin(Asking, TypedSession):
         )
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
-        """Who logs in by digest, of the middlewares that a request passes."""
+        """The middleware that logs in by digest, among those that a request with *options* passes."""
         own = options.get("middlewares")
         used = self._own_middlewares if own is None else own
         return digest_user(used) if used else None
@@ -231,7 +235,11 @@ class CacheMixin(Asking, TypedSession):
     async def _send(
         self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
     ) -> ClientResponse:
-        """Send a request through aiohttp, which asks the cache for each hop; let the fast lane learn from a hit."""
+        """Send a request through aiohttp, which calls the cache's middleware for each hop.
+
+        Args:
+            may_learn: whether the fast lane may remember a hit.
+        """
         own_middlewares = options.get("middlewares")
         if own_middlewares is None and not _CAN_INSTALL:
             own_middlewares = self._own_middlewares or ()
@@ -251,7 +259,7 @@ class CacheMixin(Asking, TypedSession):
         finally:
             if call.early_read is not None:
                 self._fast_lane.drop(call.early_read)
-            call.headers = call.cookies = None  # what remembers the call must not remember what was sent
+            call.headers = call.cookies = None  # objects that outlive the call refer to it, but not to its secrets
             end_call(token)
             if self._sender.adds:
                 self._fast_lane.forget(for_good=True)
@@ -270,9 +278,9 @@ class CacheMixin(Asking, TypedSession):
     remove_expired_responses = delete_expired_responses
 
     async def close(self) -> None:
-        """Close the session, and the cache with it where it is the session's own or ``autoclose`` is set.
+        """Close the session, and also the cache if the session made it or ``autoclose`` is set.
 
-        What is being stored is stored first; what runs in the background is cancelled. May be called twice.
+        Pending writes are finished first; other background tasks are cancelled. May be called twice.
         """
         if not is_backend(self.cache):
             await super().close()
@@ -283,12 +291,12 @@ class CacheMixin(Asking, TypedSession):
         try:
             try:
                 await runtime.cancel(self)
-                if not self._owns_cache:  # else it is in memory, and is asked no more
+                if not self._owns_cache:  # the session's own cache is in memory, and ends with it
                     await runtime.drain_bodies(owner=ref(self))
-            finally:  # one who cancels the wait wants all closed nevertheless
+            finally:  # close the session even if the wait is cancelled
                 await super().close()
-            await runtime.settle(within_s=PATIENCE * self.cache.guard.deadline_s)  # as long as one try may take
-            await runtime.finish(self.cache)  # its owner may close it next
+            await runtime.settle(within_s=PATIENCE * self.cache.guard.deadline_s)  # as long as one attempt may take
+            await runtime.finish(self.cache)  # the owner of the cache may close it next
         finally:
             if self._owns_cache or self.cache.autoclose:
                 await runtime.cancel(self.cache)
@@ -296,17 +304,19 @@ class CacheMixin(Asking, TypedSession):
 
 
 class CachedSession(CacheMixin, DocumentedSession):
-    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache; make it in the running event loop.
+    """A drop-in replacement for `aiohttp.ClientSession` that caches responses; make it inside a running event loop.
 
     Args:
-        base_url: what relative URLs are joined to.
-        cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
-        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
-        kwargs: the arguments of `aiohttp.ClientSession`, and the options of `CacheBackend` (``expire_after``,
-            ``cache_control`` …), each with a docstring of its own; beside a *cache*, those that it has anyway.
+        base_url: base of relative URLs.
+        cache: the backend, which stores responses and has the rules for them; a new one in memory by default.
+        principal: the user that the session's requests are for, instead of the one that their credentials identify;
+            see `CacheBackend`.
+        kwargs: arguments of `aiohttp.ClientSession` and options of `CacheBackend` (``expire_after``,
+            ``cache_control`` …), each with a docstring of its own. With *cache*, an option of `CacheBackend` must have
+            the value that *cache* has.
 
     Raises:
-        TypeError: an option is not known, or says something else than the backend that is passed as *cache*.
+        TypeError: an option is not known, or differs from that of *cache*.
         ConfigurationError: an option has a value that cannot be used.
 
     Example::
@@ -320,7 +330,7 @@ class CachedSession(CacheMixin, DocumentedSession):
         "aiohttp_cache_di.engine.calls.typed:SessionOptions", leading=("base_url",)
     )
 
-    if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
+    if TYPE_CHECKING:  # at run time, the mixin's __init__ takes the arguments of all base classes
 
         def __init__(
             self,
@@ -329,11 +339,11 @@ class CachedSession(CacheMixin, DocumentedSession):
             cache: CacheBackend | None = None,
             **kwargs: Unpack[SessionOptions],
         ) -> None:
-            """Make a session, as the class says.
+            """Make a session; see the class.
 
             Args:
-                base_url: what relative URLs are joined to.
-                cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+                base_url: base of relative URLs.
+                cache: the backend, which stores responses and has the rules for them; a new one in memory by default.
                 kwargs: further options, each with a docstring of its own.
             """
 
@@ -342,7 +352,7 @@ _OWN: Final = frozenset({CacheMixin, Asking, CachedSession})
 
 
 def _request_parameters(session_class: type) -> frozenset[str] | None:
-    """The arguments that a request takes; None where one of the bases has a ``_request`` of its own."""
+    """The names of a request's arguments; None if a base class overrides ``_request``, so that they are not known."""
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None

@@ -1,17 +1,17 @@
-"""Every private corner of aiohttp that this package touches, in one place; a test guards each of them.
+"""All private names of aiohttp that this package uses, in one place; a test checks each of them.
 
-A release of aiohttp may lack any of these names. What needs a missing one is switched off when this package is
-imported, with one warning: requests are slower then, or not cached, and answered as without this package.
+A release of aiohttp may lack any of these names. The features that need a missing one are switched off, with one
+warning, when this package is imported: then requests are slower, or not cached and answered as without this package.
 
-- `names`: the list of the names, by what needs them.
-- `access`: reads and writes by them, each with a way on where the name is gone.
+- `names`: the names, by the feature that needs them.
+- `access`: functions that read and write by these names, each with a fallback if the name is missing.
 - `decoding`: watches the parser of a response.
-- `joining`: puts what is kept of a body before the rest of it.
-- `genuine`: whether its classes are as aiohttp made them.
-- `options`: the arguments of its session, for type checkers.
+- `joining`: puts a stored part of a body before the rest that a response brings.
+- `genuine`: whether aiohttp's classes are unpatched.
+- `options`: the arguments of `aiohttp.ClientSession`, for type checkers.
 
-The subclasses of aiohttp's classes (`session`, `response`) use the names of their bases in their own code; those are in
-the list as well.
+`session` and `response` derive from aiohttp's classes, and use private names of these in their own code; such names are
+listed in `names`, too.
 """
 
 from __future__ import annotations

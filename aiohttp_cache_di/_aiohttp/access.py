@@ -1,4 +1,4 @@
-"""What is read from aiohttp's objects, and written to them, by private names: each with a way on where one is gone."""
+"""Reading and writing aiohttp's objects by private names; each function has a fallback if a name is missing."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ S = TypeVar("S", bound=ClientSession)
 
 _CAN_COOKIES: Final = can(Needs.COOKIES)
 _CAN_TRACES: Final = can(Needs.TRACES)
-_MAX_WRAPPERS: Final = 8  # one around the other
+_MAX_WRAPPERS: Final = 8  # nested around each other
 _FILTER: Final = CookieJar.filter_cookies
 _DUMMY_FILTER: Final = DummyCookieJar.filter_cookies
 
 
 def arrived_chunks(stream: StreamReader) -> list[bytes] | None:
-    """What has arrived of a body that has not been read yet; None where that cannot be seen."""
+    """The chunks of a body that have arrived and have not been read yet; None if they cannot be seen."""
     try:
         return list(stream._buffer)
     except AttributeError:
@@ -72,62 +72,63 @@ def arrived_chunks(stream: StreamReader) -> list[bytes] | None:
 
 
 def decodes(handler: Any, wished: bool | None, session: ClientSession) -> bool | None:
-    """Whether the body of the response that *handler* gives will be decoded; None where that cannot be seen.
+    """Whether the body of the response that *handler* returns will be decoded; None if that cannot be seen.
 
-    An argument of a request of a plain session that aiohttp keeps in the closure of its innermost handler only.
+    In a session without `CacheMixin`, the argument ``auto_decompress`` of a request is found only in the closure of
+    aiohttp's innermost handler.
 
     Args:
-        wished: what the caller is known to have asked for.
+        wished: the caller's ``auto_decompress``, if it is known.
     """
     code = getattr(handler, "__code__", None)
     if code is not None and "auto_decompress" in code.co_freevars:
         return bool(handler.__closure__[code.co_freevars.index("auto_decompress")].cell_contents)
     if wished is not None:
         return wished
-    if getattr(handler, "__qualname__", "").startswith("ClientSession."):  # the innermost one, which does not tell
+    if getattr(handler, "__qualname__", "").startswith("ClientSession."):  # the innermost handler, without that name
         return None
     return session.auto_decompress
 
 
 def body_read_of(response: ClientResponse) -> bytes | None:
-    """The body of *response*, if its reader has read it whole."""
+    """The body of *response*, if it has been read completely."""
     body = getattr(response, "_body", None)
     return body if isinstance(body, bytes) else None
 
 
 def connector_ssl(session: ClientSession) -> Any:
-    """How the connector of *session* verifies TLS for requests that say nothing: what its ``ssl`` argument was.
+    """The ``ssl`` argument of the connector of *session*, by which TLS is verified unless a request has its own.
 
-    Where that cannot be seen, the connector itself: what it brought is for itself alone.
+    The connector itself if the argument cannot be seen, so that its responses are not shared with other connectors.
     """
     connector = session.connector
     return getattr(connector, "_ssl", connector) if isinstance(connector, TCPConnector) else True
 
 
 def default_tls_context() -> SSLContext | None:
-    """The context by which aiohttp verifies unless it is told otherwise; None where that cannot be seen."""
+    """The TLS context that aiohttp uses by default; None if it cannot be seen."""
     context = getattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", None)
     return context if isinstance(context, SSLContext) else None
 
 
 def parts_of(payload: Payload) -> list[Payload] | None:
-    """The payloads that a multipart body consists of; None for a body of another kind."""
+    """The payloads of which a multipart body consists; None for a body of another kind."""
     parts = getattr(payload, "_parts", None) if isinstance(payload, MultipartWriter) else None
     return None if parts is None else [part[0] for part in parts]
 
 
 def build_url(session: ClientSession, url: Any) -> Any:
-    """The URL that *session* asks when it is asked for *url*; ValueError for one that cannot be asked."""
+    """*url*, joined to the base URL of *session*; ValueError if it is not valid."""
     return session._build_url(url)
 
 
 def middlewares_of(session: ClientSession) -> Iterable[Any]:
-    """The middlewares of *session*, unless a request says otherwise; none where that cannot be seen."""
+    """The middlewares of *session*, which a request may replace; empty if they cannot be seen."""
     return getattr(session, "_middlewares", None) or ()
 
 
 def digest_login(user: DigestAuthMiddleware) -> tuple[str, bytes | None]:
-    """The name by which *user* logs in, as it is sent, and name and password; "" and None where they cannot be seen."""
+    """The name with which *user* logs in, as it is sent, and name with password; "" and None if they cannot be seen."""
     name: str = getattr(user, "_login_str", "")
     login: bytes | None = getattr(user, "_login_bytes", None)
     password: bytes | None = getattr(user, "_password_bytes", None)
@@ -138,7 +139,7 @@ def digest_login(user: DigestAuthMiddleware) -> tuple[str, bytes | None]:
 
 
 def untraced(session: S) -> S:
-    """*session*, or where it is traced a copy that is not, for a request that is none; to be detached thereafter."""
+    """*session*, or a copy without its trace configs, for a request that is not sent; detach the copy afterwards."""
     if not session.trace_configs:
         return session
     silent = copy.copy(session)
@@ -147,17 +148,17 @@ def untraced(session: S) -> S:
 
 
 def genuine_request() -> Callable[..., Any]:
-    """What sends a request: aiohttp's own method, unless a test or an instrument has put something in its place."""
+    """``ClientSession._request`` as it is now: aiohttp's own, or its replacement by a test or an instrumentation."""
     return ClientSession._request
 
 
 def own_request() -> Callable[..., Any] | None:
-    """aiohttp's own method that sends a request, whatever is in its place; None where it was replaced out of sight."""
+    """aiohttp's own ``_request``, even if it was replaced; None if it cannot be found behind its replacement."""
     return _OWN_REQUEST
 
 
 def _own_request(function: object, depth: int = 0) -> Callable[..., Any] | None:
-    """aiohttp's own method, which is *function* or in the hands of it."""
+    """aiohttp's own method, which is *function*, or which *function* refers to."""
     if not isinstance(function, FunctionType):
         return None
     if function.__globals__ is aiohttp.client.__dict__:
@@ -169,7 +170,7 @@ def _own_request(function: object, depth: int = 0) -> Callable[..., Any] | None:
 
 
 def called_by(function: FunctionType) -> dict[str, FunctionType]:
-    """The functions that the code of *function* has a name for: of its closure, and of its module."""
+    """The functions in the closure and the module of *function* to which its code refers, by name."""
     code = function.__code__
     found: dict[str, object] = {
         name: function.__globals__[name] for name in code.co_names if name in function.__globals__
@@ -183,13 +184,13 @@ def called_by(function: FunctionType) -> dict[str, FunctionType]:
 _OWN_REQUEST: Final = _own_request(ClientSession._request)
 
 
-# What a session has to say about a hit: looked at on each of them, so by the private names, which cost a third.
+# The following read private names because they run for each hit, where public properties take three times as long.
 
 
 def said_by(session: ClientSession) -> int | None:
-    """All that the session says about a hit: a number that differs whenever its default headers were changed.
+    """A version number of the session's default headers; None if the fast lane must not be used at present.
 
-    None while it has cookies to send, or anything to tell or to ask, or when it is closed; all of that may change at
+    That is so if the session has cookies, traces or a patched cookie jar, or if it is closed. All of that may change at
     any time.
     """
     jar: Any = session._cookie_jar
@@ -198,7 +199,7 @@ def said_by(session: ClientSession) -> int | None:
         is_empty = jar_class.filter_cookies is _FILTER and not jar._cookies
     else:
         is_empty = jar_class is DummyCookieJar and jar_class.filter_cookies is _DUMMY_FILTER
-    # A session of ours keeps its trace configs there, too: its property takes longer.
+    # A CachedSession has its trace configs in __dict__, too, and reading its property takes longer.
     own = session.__dict__
     connector = own["_connector"]
     if (
@@ -214,16 +215,16 @@ def said_by(session: ClientSession) -> int | None:
 
 
 def total_timeout_s(session: ClientSession) -> float | None:
-    """How long a request of *session* may take, unless it says otherwise itself."""
+    """The total timeout of *session* in seconds, which a request may replace; None for no limit."""
     return session._timeout.total
 
 
 raises_for_status: Callable[[ClientSession], Any] = attrgetter("_raise_for_status")
-"""What a session does about a status that is an error, unless a request says otherwise."""
+"""The ``raise_for_status`` of a session, which a request may replace."""
 
 
 def sets_proxy_or_auth(session: ClientSession) -> bool:
-    """Whether *session* sends its requests another way, or in another's name, by default."""
+    """Whether *session* has a default proxy or default credentials, or takes them from the environment."""
     return session.trust_env or session.auth is not None or session._default_proxy is not None
 
 
@@ -232,42 +233,43 @@ def request_class_of(session: ClientSession) -> type[ClientRequest]:
     return session._request_class
 
 
-# ---- what a response is given of its request
+# ---- passing parts of a request or response on to another response
 
 
 def hand_on_traces(request: ClientRequest, response: ClientResponse) -> None:
-    """Let those who trace *request* hear of the body of *response*."""
+    """Give *response* the traces of *request*, so that these report its body."""
     if _CAN_TRACES:
         response._traces = request._traces
 
 
 class _Continued:
-    """Stands in for a trace config: what goes on is the trace of another request, of whose sending this one is a part.
+    """Replaces a trace config for a request by which another request is sent, and continues the trace of that one.
 
-    It hears of connections. Of the request, its body and its response the other one tells.
+    It passes on events about connections only. Events about the request, its body and its response come from the other
+    request.
     """
 
     def __init__(self, trace: Any) -> None:
         self._trace = trace
 
     def trace_config_ctx(self, trace_request_ctx: object = None) -> Any:
-        """The context of the trace that goes on."""
+        """The context of the continued trace."""
         return self._trace._trace_config_ctx
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trace._trace_config, name) if name.startswith(("on_connection_", "on_dns_")) else self
 
     async def send(self, *args: object) -> None:
-        """Tell nothing."""
+        """Ignore the event."""
 
 
 def continued_traces(request: ClientRequest) -> list[Any]:
-    """What stands in for the trace configs of a session while another request sends *request*, and is not sent."""
+    """Trace configs to use for a second request that is made only to send *request*; see `engine.calls.through`."""
     return [_Continued(trace) for trace in request._traces] if _CAN_TRACES else []
 
 
 def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientResponse) -> None:
-    """Let aiohttp find *cookies* in *response*: values of Set-Cookie, or those of another response."""
+    """Give *response* the *cookies* for aiohttp's jar: values of Set-Cookie, or those of another response."""
     if _CAN_COOKIES:
         found = cookies._raw_cookie_headers if isinstance(cookies, ClientResponse) else tuple(cookies)
         if found:
@@ -283,5 +285,5 @@ def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientRes
 
 
 def timer_fired(request: ClientRequest) -> bool:
-    """Whether the request's total timeout is what cancels the task that sends it."""
+    """Whether the request's total timeout has cancelled the task that sends it."""
     return bool(getattr(getattr(request, "_timer", None), "_cancelled", False))

@@ -1,7 +1,7 @@
-"""Whether the content coding of a response came to its end.
+"""Whether the content coding of a response was complete.
 
-aiohttp has no public way to see that: a gzip body that stops early but has the Content-Length it announced reads like
-a complete one. What must never be stored has to be noticed, so the parser of a response is watched (`watch_decoding`).
+aiohttp has no public way to see that: a gzip stream that stops early, in a body of the announced Content-Length, reads
+like a complete one. Such a response must not be stored, so the parser is watched (`watch_decoding`).
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ logger = logging.getLogger(__name__)
 
 _IS_PURE: Final = HttpResponseParser is HttpResponseParserPy
 _CAN_WATCH: Final = can(Needs.DECODING) and (can(Needs.PURE_PARSER) or not _IS_PURE)
-_RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
+_RETRIED = frozenset({"GET", "HEAD"})  # the methods that aiohttp retries, as far as they are ever cached
 _DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _HEAD_END = b"\r\n\r\n"
-MAX_HEADS = 8  # of one response, informational ones included; behind more of them no decoder is looked for
+MAX_HEADS = 8  # of one response, informational ones included; after more of them, no decoder is looked for
 _GZIP_PROBE = zlib.compress(b"ok", wbits=31)
 
 
 class DecodingWatch:
-    """Learns whether the content coding of one response came to its end.
+    """Tells whether the content coding of one response was complete.
 
-    A decoder lives from the head of a response to the end of its body, and may do so within one packet. So the parser
-    is fed head and body apart, and looked at in between; from then on it is left alone.
+    The decoder exists from the head of a response to the end of its body, which may all be in one packet. So this
+    object takes the parser's place and feeds it head and body separately, to find the decoder in between. After that,
+    the parser is put back.
     """
 
     finished: bool = False
-    """Whether a decoder was seen to come to the end of its stream."""
+    """Whether the decoder has reached the end of its stream."""
     is_first: bool = False
-    """Whether the request was sent on a connection that had brought no response before."""
+    """Whether the request is the first on its connection."""
     _protocol: Any = None
     _parser: Any = None
 
@@ -59,11 +60,11 @@ class DecodingWatch:
         return getattr(self._parser, name)
 
     def feed_data(self, data: bytes) -> Any:
-        """Feed *data* to the parser, head and body apart."""
+        """Feed *data* to the parser, head and body separately."""
         parser = self._parser
         try:
             is_over = self._protocol._parser is self and _begins_uncoded(data)
-        except Exception:  # of ours, which keeps it from being watched
+        except Exception:  # an error of this class must not reach aiohttp: do not watch
             is_over = True
         if is_over:
             if self._protocol._parser is self:
@@ -80,7 +81,7 @@ class DecodingWatch:
             if any(message.code >= 200 for message, _ in parsed):
                 if self._protocol._parser is self:
                     self._protocol._parser = parser
-                with suppress(Exception):  # a decoder that is not found is one whose end is not seen
+                with suppress(Exception):  # if no decoder is found, `finished` stays False
                     self._look(parsed)
                 if data:
                     parsed, upgraded, tail = parser.feed_data(data)
@@ -91,15 +92,15 @@ class DecodingWatch:
             heads += 1
 
     def _look(self, parsed: list[Any]) -> None:
-        """Watch the decoder of the body that comes next, *parsed* being its head."""
+        """Watch the decoder of the body that follows the head *parsed*."""
         in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
-        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to no one else
+        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser has no attribute for it
             if isinstance(buffer, DeflateBuffer):
-                # Of this one object.
+                # Replaced on this object only.
                 buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
                 return
         message, payload = parsed[-1]
-        if message.compression and payload.is_eof():  # a body of no bytes, of which there is nothing to decode
+        if message.compression and payload.is_eof():  # an empty body: there is nothing to decode
             self.finished = payload.total_compressed_bytes == 0
         elif message.compression:
             _warn_of_hidden_decoders()
@@ -107,7 +108,7 @@ class DecodingWatch:
 
 @cache
 def _warn_of_hidden_decoders() -> None:
-    logger.warning("aiohttp %s shows no decoder of a parser: %s", aiohttp.__version__, Needs.DECODING.value)
+    logger.warning("the decoder of aiohttp %s cannot be found: %s", aiohttp.__version__, Needs.DECODING.value)
 
 
 def _begins_uncoded(data: bytes) -> bool:
@@ -119,17 +120,17 @@ def _begins_uncoded(data: bytes) -> bool:
 
 
 def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
-    """Watch the decoder of the response to *request*, from the moment it is sent; None where that cannot be done."""
+    """Watch the decoder of the response to *request* when that is sent; None if that is not possible."""
     if not _CAN_WATCH:
         return None
     watch = DecodingWatch()
-    is_genuine = getattr(request.send, "__self__", None) is request  # rather than what a test of the user's put there
+    is_genuine = getattr(request.send, "__self__", None) is request  # a user's test may have replaced it
     if is_genuine:
-        request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
+        request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # on this object only
     return watch
 
 
-# Objects of aiohttp refer to these only weakly, so that they go when aiohttp lets go of them.
+# These refer to aiohttp's objects weakly, so that the objects are freed as soon as aiohttp drops them.
 
 
 def _send_watched(
@@ -138,11 +139,11 @@ def _send_watched(
     request: Any = request_ref()  # alive: it is being sent
     del request.send
     protocol = conn.protocol
-    try:  # suppress() takes a microsecond, on the way of each request
+    try:  # suppress() takes a microsecond, in each request
         if protocol._parser is not None:
             watch.is_first = protocol._payload is None
             watch.attach(protocol)
-    except Exception:  # noqa: S110  # a protocol of another make is not watched
+    except Exception:  # noqa: S110  # another kind of protocol is not watched
         pass
     sending: Coroutine[Any, Any, ClientResponse] = request.send(conn)
     return sending
@@ -150,19 +151,19 @@ def _send_watched(
 
 def _end_watched(buffer_ref: ref[DeflateBuffer], watch: DecodingWatch) -> None:
     buffer: Any = buffer_ref()  # alive: it is being fed
-    with suppress(Exception):  # the reader gets the body that aiohttp has decoded, whatever goes wrong with the watch
+    with suppress(Exception):  # an error here must not reach the reader of the body
         watch.finished = buffer.size == 0 or _has_ended(buffer.decompressor)
     del buffer.feed_eof
     buffer.feed_eof()
 
 
 def _has_ended(decompressor: Any) -> bool:
-    """Whether a decompressor of aiohttp has seen the end of its stream."""
+    """Whether a decompressor of aiohttp has reached the end of its stream."""
     inner = getattr(decompressor, "_decompressor", None)  # zlib
     if inner is not None:
         if inner.eof:
             return True
-        try:  # a gzip decoder is renewed at the end of a member: a new one decodes a member from its start
+        try:  # aiohttp makes a new decoder at the end of a gzip member; a new one can decode a whole member
             probe = inner.copy()
             return bool(probe.decompress(_GZIP_PROBE) == b"ok" and probe.eof)
         except (AttributeError, ValueError, zlib.error):
@@ -175,28 +176,28 @@ def _has_ended(decompressor: Any) -> bool:
 
 
 def is_decoded(response: ClientResponse) -> bool:
-    """Whether the body of *response* comes out of a decoder.
+    """Whether the body of *response* is decoded.
 
-    The stream of a response without a body is one object for all, which a decoder may have left its mark on.
+    All responses without a body share one stream object, whose attributes another response's decoder may have set.
     """
     stream: Any = response.content
     if stream is EMPTY_PAYLOAD:
         return False
     try:
         return stream.total_compressed_bytes is not None
-    except AttributeError:  # nothing tells: what may be decoded counts as decoded
+    except AttributeError:  # not known: a body that has a coding counts as decoded
         return hdrs.CONTENT_ENCODING in response.headers
 
 
 def is_disconnection(error: BaseException) -> bool:
-    """Whether *error* says that a connection was lost, which may have been idle for too long."""
+    """Whether *error* means that a connection was lost, maybe because it had been idle for too long."""
     return isinstance(error, ServerDisconnectedError) or getattr(error, "errno", None) in _DISCONNECTED
 
 
 def will_retry(request: ClientRequest, error: BaseException, watch: DecodingWatch | None) -> bool:
-    """Whether aiohttp will send *request* once more after *error*, unless it has done so before.
+    """Whether aiohttp will send *request* again after *error*, unless it has done so before.
 
-    The connection was an old one, which the origin may have closed for being idle; a new one will tell.
+    It does if the connection had been used before, since the origin may have closed it for being idle.
     """
     is_old = watch is not None and not watch.is_first and not isinstance(error, ClientConnectorError)
     return is_old and is_disconnection(error) and request.method in _RETRIED

@@ -1,4 +1,4 @@
-"""Whether aiohttp's classes are as aiohttp made them: an instrument or a test may have put methods of its own there."""
+"""Whether aiohttp's classes are unpatched: an instrumentation or a test may have replaced some of their methods."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _looked_at: Final[dict[type, dict[str, Any]]] = {}
 
 
 def is_genuine(owner: type) -> bool:
-    """Whether all methods of *owner* are of the module that defines it, and do what is known of them."""
+    """Whether all methods of *owner* are defined in the module of that class."""
     contents: Any = vars(owner)
-    if _looked_at.get(owner) == contents:  # the same objects as before
+    if _looked_at.get(owner) == contents:  # the attributes are the same objects as before
         return True
     module = sys.modules.get(owner.__module__)
     if module is None or not all(_is_of(value, vars(module)) for value in contents.values()):
@@ -29,7 +29,7 @@ def is_genuine(owner: type) -> bool:
 def _is_of(value: object, names: dict[str, Any]) -> bool:
     if type(value) is property:
         return all(_is_of(part, names) for part in (value.fget, value.fset) if part is not None)
-    kind: type = type(value)  # what a wrapper is, rather than what it says of itself
+    kind: type = type(value)  # not __class__, which a wrapper may fake
     function: Any = value
     if kind is staticmethod or kind is classmethod:
         function = function.__func__

@@ -1,4 +1,4 @@
-"""What has been kept of a body, put before the rest of it that a response brings."""
+"""Putting a stored part of a body before the rest of it that a response brings."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def can_prepend(response: ClientResponse) -> bool:
 
 
 def prepend(response: ClientResponse, body: bytes, *, complete_bytes: int) -> None:
-    """Make a 200 of *response*, a 206 of which nothing has been read: its body comes after *body*.
+    """Turn *response*, a 206 of which nothing has been read, into a 200 whose body is *body* and then its own.
 
     Args:
-        complete_bytes: length of both.
+        complete_bytes: the length of both together.
     """
     described = {hdrs.CONTENT_RANGE, hdrs.CONTENT_LENGTH}
     headers = CIMultiDict((name, value) for name, value in response.headers.items() if name.title() not in described)
@@ -32,7 +32,7 @@ def prepend(response: ClientResponse, body: bytes, *, complete_bytes: int) -> No
     response.status, response.reason = 200, "OK"
     response._headers = CIMultiDictProxy(headers)
     response._raw_headers = (*lines, (b"Content-Length", str(complete_bytes).encode()))
-    response._cache.clear()  # what has been computed of the head
+    response._cache.clear()  # values computed from the head
     stream: Any = response.content
     stream._buffer.appendleft(body)
     stream._size += len(body)

@@ -1,4 +1,4 @@
-"""The private names of aiohttp that this package touches, what needs them, and whether they are there."""
+"""The private names of aiohttp that this package uses, the features that need them, and whether they exist."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Needs(Enum):
-    """What cannot be done without some of aiohttp's private names; the value says what becomes of requests then."""
+    """Features that need private names of aiohttp; the value says, for a warning, what happens without them."""
 
     HITS = "nothing is cached"
     COPIES = "no response is stored"
@@ -42,13 +42,13 @@ class Needs(Enum):
     FAST_LANE = "hits are slower"
     COOKIES = "cookies are parsed once more"
     INSTALLING = "middlewares that a session is given later are not called"
-    TIMEOUTS = "no stale response stands in for an origin that takes all of a request's time"
+    TIMEOUTS = "a stale response is not used instead of a timeout of the whole request"
     PARTS = "parts of responses are not completed"
     TRACES = "hits are not traced"
-    TLS = "responses by TLS are not shared between connectors"
+    TLS = "responses over TLS are not shared between connectors"
     FORMS = "requests with multipart bodies are not cached"
-    DIGEST = "sessions that log in by digest share nothing"
-    DEBUG = "in debug mode, a session that was not closed names a line of this package"
+    DIGEST = "sessions that log in by digest do not share responses"
+    DEBUG = "in debug mode, the warning about a session that was not closed shows a line of this package"
 
 
 FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
@@ -110,11 +110,11 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.DIGEST: {DigestAuthMiddleware: ("_login_bytes", "_login_str", "_password_bytes")},
     Needs.DEBUG: {ClientSession: ("_base_url", "_source_traceback")},
 }
-"""By what needs them, the attributes and the class on which each must be found."""
+"""For each feature, the attributes that it needs, by the class that must have them."""
 
 
 def has_name(owner: type, name: str) -> bool:
-    """Whether objects of *owner* have an attribute *name*: of the class, or one that its methods speak of."""
+    """Whether objects of *owner* have an attribute *name*: one of the class, or one that its methods use."""
     return hasattr(owner, name) or name in getattr(owner, "ATTRS", ()) or name in _names_in(owner)
 
 
@@ -133,7 +133,7 @@ def missing_names(names: Mapping[type, tuple[str, ...]]) -> list[str]:
 
 
 def _looked_over() -> dict[Needs, bool]:
-    """What can be done, and one warning for each thing that cannot."""
+    """Which features are available; logs one warning for each that is not."""
     found: dict[Needs, bool] = {}
     for needs, names in FEATURES.items():
         missing = missing_names(names)
@@ -146,7 +146,7 @@ def _looked_over() -> dict[Needs, bool]:
 _CAN: Final = _looked_over()
 
 if not hasattr(ClientSession, "_request"):
-    # Without it, the options of a request could not be taken: better no start than an error at each request.
+    # Nothing works without it: better an error at import than one for each request.
     raise ImportError(
         f"aiohttp_cache_di cannot work with aiohttp {aiohttp.__version__}, which has no ClientSession._request; "
         "install a release of aiohttp that the requirements of aiohttp-cache-di name"
@@ -154,5 +154,5 @@ if not hasattr(ClientSession, "_request"):
 
 
 def can(needs: Needs) -> bool:
-    """Whether this release of aiohttp has all the private names that *needs* is about."""
+    """Whether this release of aiohttp has all private names that the feature *needs*."""
     return _CAN[needs]

@@ -1,7 +1,7 @@
 """The arguments of `aiohttp.ClientSession` as type checkers and editors see them; nothing here is needed at run time.
 
-They are those of the newest aiohttp that we know, and a test compares the two. Which of them there are is for the
-aiohttp that is installed to say: what came later than the first release that we take says so.
+They are those of the newest supported aiohttp, and a test compares the two. An older aiohttp that is installed may not
+accept all of them.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ __all__ = ["ClientOptions"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """Arguments of `aiohttp.ClientSession` beside ``base_url``."""
+    """Arguments of `aiohttp.ClientSession` besides ``base_url``."""
 
     connector: BaseConnector | None
-    """The pool of connections. Default: None, for a ``TCPConnector`` of the session's own: 100 connections."""
+    """The connection pool. Default: None, for a ``TCPConnector`` of the session's own with 100 connections."""
     connector_owner: bool
     """Close the connector with the session. Default: True."""
     loop: asyncio.AbstractEventLoop | None
-    """The event loop; deprecated. Default: None, for the one that runs."""
+    """The event loop; deprecated. Default: None, for the running one."""
     cookies: LooseCookies | None
     """Cookies that are put into the jar at the start. Default: None."""
     cookie_jar: AbstractCookieJar | None
-    """Where cookies are kept; ``aiohttp.DummyCookieJar()`` keeps none. Default: None, for a jar of its own."""
+    """Stores cookies; ``aiohttp.DummyCookieJar()`` stores none. Default: None, for a jar of the session's own."""
     headers: LooseHeaders | None
     """Header fields of every request. Default: None."""
     skip_auto_headers: Iterable[str] | None
     """Names of header fields that aiohttp does not add by itself. Default: None."""
     auth: BasicAuth | None
-    """Basic authentication for every request; deprecated: give it in ``headers``. Default: None."""
+    """Basic authentication for every request; deprecated: set it in ``headers``. Default: None."""
     proxy: StrOrURL | None
     """URL of the proxy for every request. Default: None."""
     proxy_auth: BasicAuth | None
-    """Basic authentication at the proxy; deprecated: give it in ``proxy_headers`` of a request. Default: None."""
+    """Basic authentication at the proxy; deprecated: set it in ``proxy_headers`` of a request. Default: None."""
     trust_env: bool
-    """Take proxies from HTTP_PROXY, HTTPS_PROXY …, and credentials from ``~/.netrc``. Default: False."""
+    """Use proxies from HTTP_PROXY, HTTPS_PROXY … and credentials from ``~/.netrc``. Default: False."""
     timeout: ClientTimeout | None
-    """Limits in seconds, as ``aiohttp.ClientTimeout`` has them. Default: 300 in total, 30 for opening a connection."""
+    """Time limits in seconds. Default: 300 in total, 30 for opening a connection."""
     read_timeout: float
     """Seconds for a whole request; deprecated: use ``timeout``. Default: 300."""
     conn_timeout: float | None
@@ -63,13 +63,13 @@ class ClientOptions(TypedDict, total=False):
     raise_for_status: bool | Callable[[ClientResponse], Awaitable[None]]
     """Raise ``ClientResponseError`` for a status from 400, or call this with each response. Default: False."""
     json_serialize: JSONEncoder
-    """Makes the text of ``json=``. Default: ``json.dumps``."""
+    """Serializes ``json=`` to a string. Default: ``json.dumps``."""
     json_serialize_bytes: JSONBytesEncoder | None
-    """Makes the bytes of ``json=``, in place of ``json_serialize``. Default: None."""
+    """Serializes ``json=`` to bytes, instead of ``json_serialize``. Default: None."""
     request_class: type[ClientRequest]
     """The class of requests. Default: ``aiohttp.ClientRequest``."""
     response_class: type[ClientResponse]
-    """The class of responses of the origin. Default: ``aiohttp.ClientResponse``."""
+    """The class of responses from the origin. Default: ``aiohttp.ClientResponse``."""
     ws_response_class: type[ClientWebSocketResponse]
     """The class of web sockets. Default: ``aiohttp.ClientWebSocketResponse``."""
     version: HttpVersion
@@ -77,18 +77,18 @@ class ClientOptions(TypedDict, total=False):
     auto_decompress: bool
     """Decode bodies by their Content-Encoding. Default: True."""
     requote_redirect_url: bool
-    """Quote the URL of a redirect anew. Default: True."""
+    """Quote the URL of a redirect again. Default: True."""
     trace_configs: list[TraceConfig] | None
-    """Told of what becomes of each request; a hit has no connection to tell of. Default: None."""
+    """Called with the events of each request; a hit has no events of a connection. Default: None."""
     read_bufsize: int
     """Size of the buffer for reading, in bytes. Default: 262144 (256 KiB)."""
     max_line_size: int
-    """Length of the status line at most, in bytes. Default: 8190."""
+    """Greatest length of the status line, in bytes. Default: 8190."""
     max_field_size: int
-    """Length of one header field at most, in bytes. Default: 8190."""
+    """Greatest length of a header field, in bytes. Default: 8190."""
     max_headers: int
-    """How many header fields a response may have. Default: 128."""
+    """Greatest number of header fields of a response. Default: 128."""
     fallback_charset_resolver: Callable[[ClientResponse, bytes], str]
-    """Tells the charset of a body that does not. Default: UTF-8 for all."""
+    """Returns the charset of a body whose headers do not name one. Default: UTF-8 for all."""
     middlewares: Sequence[ClientMiddlewareType]
-    """Called around each request, the cache being the innermost. Default: ()."""
+    """Called around each request; the cache is the innermost. Default: ()."""

@@ -1,69 +1,82 @@
-"""The engine: one request's way, from the question to the answer; the one place where policy meets network and store.
+"""The engine: takes one request from the caller's call to the response, between the policy, the store and the origin.
 
-It may import what lies below: backends, response, policy, keys, entries, telemetry, rfc9111. It is imported by the
-middleware and the session. The policy decides and the backend keeps; the engine asks the one, reads and writes the
-other, and talks with aiohttp.
+The policy decides, the backend stores, aiohttp sends: the engine asks the policy what to do, does it, and is the only
+part of the package that knows all three. It may import backends, response, policy, keys, entries, telemetry and
+rfc9111; the middleware and the session import it.
 
-What a caller wishes of one call is in a `calls.call`, which all hops of its redirects share, and which the middleware
-finds by a context variable. A request becomes a *question* (`questions`): key, partition, rules, and whether a plain
-hit may answer it. Where a user's own method has a say in that, no shortcut is taken past it (`questions.hooks`). One
-function, `policy.decide`, says what answers a question; the lanes differ in what they need not look up, never in the
-rule::
+The other docstrings use these terms:
+
+- A *call* is one call of ``session.get()``, all hops of its redirects included (`calls.call`). It carries the caller's
+  options for the cache; the middleware finds it in a context variable.
+- A *question* is what one request asks of the cache (`questions`): its key, its partition (a digest of the credentials
+  that it is sent with) and the rules that apply. Methods that a user overrides take part in making and answering it; no
+  shortcut skips them (`questions.hooks`).
+- A *plain hit* is a fresh response that is used as it is stored: no condition, no range, nothing to validate.
+- A *flight* is one request to the origin that others may wait for (`flight`).
+- A *lease* is a lock on a key in the store, with a time limit: its holder is the one process that asks the origin for
+  that key. The others wait, and look the key up again.
+- An entry is *at hand* if it can be read without waiting: it is about to be written, or there is a copy in memory.
+
+`policy.decide` alone decides what answers a question. The paths below differ in what they have to look up before they
+call it, never in the rule::
 
     session.get()
-      │  hits.FastLane            remembers the question of a call        ── plain hit ─▶ response
-      │    └─ reads.EarlyRead     what it has read in vain goes along, in the call, so that the store is asked once
+      │  hits.FastLane            knows the question of a call from before ── plain hit ─▶ response
+      │    └─ reads.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
       ▼
-    aiohttp's request, once per hop
-      │  middleware               remembers the question of a request     ── plain hit ─▶ response
+    aiohttp makes the request, once per hop
+      │  middleware               knows the question of a request          ── plain hit ─▶ response
       ▼
     exchange.Exchange.run()       lookup.find(), then decide(question, entry, now)
       │                             └─ read(): pending writes, what is at hand, the user's methods, the store
-      ├─ Serve, NotModified …     answers                                 ── hit ───────▶ response
-      │     └─ if stale: a validation in the background (`background`): a request of its own that answers no one
-      ├─ GatewayTimeout, Bypass                                           ── 504, or the origin's answer
-      └─ Fetch, Validate          sharing: is the same on its way, here or in another process?
-            ├─ yes: decide() about what it brings                         ── collapsed ─▶ response
-            └─ no:  a flight, which others may join
-                 fetching.fetch(): origin.ask(), then policy.on_response(), until that is an answer
+      ├─ Serve, NotModified …     answers                                  ── hit ───────▶ response
+      │     └─ if stale: validated in the background (`background`), by a request of its own without a caller
+      ├─ GatewayTimeout           only-if-cached, and nothing may be used  ── 504 ───────▶ response
+      ├─ Bypass                   the origin answers, nothing is stored    ── bypass ────▶ response
+      └─ Fetch, Validate          sharing: is an equal request under way, here or in another process?
+            ├─ yes: wait for it, then decide() about its entry             ── collapsed ─▶ response
+            └─ no:  start a flight, which others may join
+                 fetching.fetch(): origin.ask(), then policy.on_response(), until there is a response
                    ├─ Load, Refetch    read() another variant, or ask again without our condition
-                   ├─ Store            the response is handed on now, and ──── miss ────▶ response
-                   │                   recording copies its body as it is read: framing tells whether
-                   │                   it has an end, budget how much memory all copies may take; a
-                   │                   large one goes into a store that can do so as it comes (`spooled`).
-                   │                   At its last byte storing puts the entry in its place, the flight
-                   │                   ends with it, and the response says that it is stored (`describe`)
-                   ├─ Complete         the same, for the rest of a stored part, which is put before it
-                   ├─ Freshen          a 304 has confirmed what is stored ── validated ─▶ response
-                   ├─ ServeStale       in place of an error               ── stale ─────▶ response
-                   └─ Pass             handed on, not stored; the next ones need not wait (hit-for-miss)
+                   ├─ Store            hand the response to the caller now ── miss ──────▶ response
+                   │                     recording copies the body while the caller reads it: `framing` tells
+                   │                     whether its end can be recognised, `budget` limits the memory of all copies,
+                   │                     `spooled` writes a large body to a store that takes it in pieces
+                   │                     last byte: `storing` makes the entry and writes it, the flight ends with it,
+                   │                     and the response's attributes say that it is stored (`describe`)
+                   ├─ Complete         as Store, with a stored part put before the rest that has come
+                   ├─ Freshen          a 304: update the stored response   ── validated ─▶ response
+                   ├─ ServeStale       a stale response, not the error     ── stale ─────▶ response
+                   └─ Pass             hand it on, do not store it; for a while, later requests for the key do not
+                                       wait for each other (hit-for-miss)
 
-The rooms, each of which says what it may import; imports point down this list::
+The modules; imports point down this list::
 
     exchange    one hop of one call: the loop above
-    background  a validation in the background
-    fetching    one request on its way to the origin, and what is done with what that answers
-    sharing     whether the response to one request answers another, here or in another process
-    keeping/    finding one response in the store, the lease on its key, and putting it in its place
-    copies/     a copy of a body, taken while its reader reads
-    origin      sending one request to the origin, and an eye on what comes back
-    hits        the fast lane: a plain hit before aiohttp makes a request
-    bases/      the other classes of a session's family: what they add to a request, and how it is sent through them
-    questions/  what a request asks of the store: key, partition, rules
-    runtime     what a backend has going on in one event loop on behalf of requests
-    answering/  what the caller gets, and what an answer of the origin says of the cache
+    background  validating a response in the background
+    fetching    one request to the origin, and acting on its response
+    sharing     using the response to another request, of this process or of another one
+    keeping/    finding the response to a request in the store, leasing its key, writing its entry
+    copies/     copying a body while its reader reads it
+    origin      sending one request to the origin, and noticing how it ends
+    hits        the fast lane: plain hits before aiohttp makes a request
+    bases/      the other base classes of a session: what they add to a request, and sending it through them
+    questions/  what a request asks of the cache: key, partition, rules
+    runtime     the state of one backend in one event loop: flights, background tasks, its part of the store's stack
+    answering/  responses from stored entries, and what a response from the origin says about the cache
     calls/      what one call asks of the cache
-    flights     one request to the origin per key at a time
-    flight      one request to the origin that others wait for
-    counting    counting hits, and letting other tasks have their turn after some
-    watching    telling those who watch a cache what became of a request
-    notes       errors that cost a copy or a hit, and nothing else
-    door        where a test sees what goes to the origin, and answers it
+    flights     the flights of one backend in one event loop, by key
+    flight      one request to the origin that others may wait for
+    counting    counting hits, and yielding to other tasks now and then
+    watching    reporting each request to metrics, traces and logs
+    notes       logging errors that cost a hit or a copy and do not concern the caller
+    door        where tests see requests to the origin, and answer them
 
-A *flight* (`flight`) is one request to the origin. It belongs to the ``with`` of the exchange that began it, and
-ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
-wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
+The life of a flight: `flights` starts it, and the ``with`` statement of the exchange ends it at the latest, after an
+exception too. Only for `Store` does it outlive that ``with``: then the recording of the body ends it. A flight ends
+with an entry, or with the reason why there is none (`Outcome`); its end wakes all requests that wait, and gives the
+lease back. A flight whose body stalls is *late*: it goes on, but nothing waits for it or its lease any longer.
 
-`keeping`, `copies` and `runtime` speak to the part of the backend's stack in this loop (`backends.wrap.loop`), which
-has the writes on their way and the copies at hand.
+`keeping`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`), which holds
+pending writes and copies in memory.
 """

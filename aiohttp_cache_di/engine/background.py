@@ -1,4 +1,4 @@
-"""A validation in the background (RFC 5861 §3): a request of its own, which answers no one and counts no hit."""
+"""Validating a stale response in the background (RFC 5861 §3), by a request that has no caller and counts no hit."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["Validation"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-LIMIT_S = 60.0  # it has no caller whose timeout would end it
+LIMIT_S = 60.0  # there is no caller whose timeout would end it
 
 
 class Validation:
     """The validation of a response that was served stale.
 
-    What belongs to the request that was answered with it is copied, and not changed.
+    It works on copies of the objects of the request that was answered with that response.
 
     Args:
-        stored: the response.
-        request, handler, call, question, storing: of the request that was answered.
+        stored: the stale response.
+        request, handler, call, question, storing: those of the request that was answered.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Validation:
         own = _own_request(request)
         message = replace(question.request, headers=own.headers)
         question = replace(question, request=message)
-        # The wishes of the caller are for the answer that they have got, and what comes before it in their call stays.
+        # Without the caller's options, which were for the response that they got; with the hops before this one.
         quiet = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
         self._stored = stored
         self._runtime = storing.runtime
@@ -58,18 +58,18 @@ class Validation:
         self._fetching = Fetching(own, handler, quiet, question, storing.for_another(message))
 
     def start(self) -> None:
-        """Begin it, unless one of the same response is under way."""
+        """Start the validation in a background task, unless one of the same response is running."""
         self._runtime.spawn(self._run(), owner=self._session, name=self._stored.key)
 
     async def _run(self) -> None:
-        """Ask the origin and read what it sends, for it to be stored."""
+        """Ask the origin and read the whole body, so that it is stored."""
         response: ClientResponse | None = None
         fetching = self._fetching
         trail = Trail(perf_counter(), key=self._stored.key) if fetching.backend.stats.watch.is_on else None
         try:
             async with asyncio.timeout(LIMIT_S):
                 outcome = await fetching.alone(self._plan)
-                if not isinstance(outcome, ServeStale):  # in place of an error: there is no one to be answered with it
+                if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
                     await response.read()
             if trail is not None:
@@ -85,7 +85,7 @@ class Validation:
 
 
 def _own_request(request: ClientRequest) -> ClientRequest:
-    """A request like *request*, which was not sent, without what asks for its caller's own answer."""
+    """A copy of *request*, which was not sent, without its caller's conditions and ranges."""
     own = copy.copy(request)
     own.headers = CIMultiDict(
         (name, value) for name, value in request.headers.items() if name.lower() not in PRIVATE_TO_CALLER

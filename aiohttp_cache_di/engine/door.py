@@ -1,7 +1,8 @@
-"""The door to the origin: what a test puts there sees each request that no stored response has answered.
+"""Taps, by which tests see each request that goes to the origin, and may answer it.
 
-A tap has the signature of a middleware of aiohttp, and stands further in than any: it sees the hop of a redirect that
-leaves, a validation with its conditions, and what passes the cache by. Outside of tests there is none.
+A tap has the signature of an aiohttp middleware, and is called after all of those: it sees each hop of a redirect that
+the store did not answer, a validation with its conditions, and requests that bypass the cache. Outside of tests there
+are no taps.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ __all__ = ["TAPS", "Tap", "tapped", "through_tap"]
 
 
 class Tap(Protocol):
-    """Answers a request, by *handler* or without."""
+    """Answers a request, with *handler* or without it."""
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse: ...
 
 
 TAPS: list[Tap] = []
-"""Those of the whole process, the innermost first."""
+"""The taps of the process, the innermost first."""
 
 
 def tapped(handler: ClientHandlerType) -> ClientHandlerType:
-    """*handler* with all taps before it."""
+    """*handler*, with all taps called before it."""
     for tap in TAPS:
         handler = partial(tap, handler=handler)
     return handler
@@ -35,7 +36,7 @@ def tapped(handler: ClientHandlerType) -> ClientHandlerType:
 
 @contextmanager
 def through_tap(tap: Tap) -> Generator[None]:
-    """Send what goes to the origin through *tap* meanwhile, in all threads."""
+    """Inside the ``with`` statement, send all requests to the origin through *tap*, in all threads."""
     TAPS.append(tap)
     try:
         yield

@@ -1,4 +1,4 @@
-"""One request with a caller on its way: looked up, decided upon, answered from the store or by the origin."""
+"""One request of a caller: look it up, let the policy decide, answer it from the store or by the origin."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
 class Exchange(Fetching):
-    """One hop of one call, from the request to the response that is handed to the caller."""
+    """One hop of one call, from the request to the response that the caller gets."""
 
     questions: Questions | None = None
-    """Makes those of its requests, where one may have to be made."""
+    """Makes the question of a GET request that a POST response may answer; None if there can be none."""
 
     async def run(self) -> ClientResponse:
-        """Answer from the store where that is allowed, else from the origin."""
+        """Answer from the store if that is allowed, otherwise by the origin."""
         call, storing = self.call, self.storing
         storing.early_read, call.early_read = call.early_read, None
         first_looks = self.runtime.here.first_looks
@@ -64,7 +64,7 @@ class Exchange(Fetching):
         try:
             try:
                 plan = await self._from_store()
-            except Exception as error:  # whatever lies in the store costs no more than a miss
+            except Exception as error:  # a bad entry in the store costs no more than a miss
                 await self.storing.discard(error)
                 plan = await self._from_store(is_empty=True)
             if isinstance(plan, ClientResponse):
@@ -83,15 +83,15 @@ class Exchange(Fetching):
                 storing.drop_early_lease()
 
     def _ask_for_lease(self) -> None:
-        """Take the lease with the look, if that finds nothing and the origin may be asked then."""
+        """Have the store lease the key in the same operation as the look-up, if the origin may be asked on a miss."""
         if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
             self.storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
-        """The answer of what is stored, or what to do where it gives none.
+        """The response from the store; or, if there is none, what to do instead.
 
         Args:
-            is_empty: nothing that is stored is looked at.
+            is_empty: decide as if nothing were stored, without a look-up.
         """
         storing = self.storing
         asks = self.question.key and not is_empty and not storing.is_absent()
@@ -105,14 +105,14 @@ class Exchange(Fetching):
         decision = decide(self.question, stored, now, () if storing.primary is None else storing.candidates)
         if isinstance(decision, Serve) and not await may_use(decision.stored, self.call, storing):
             decision = policy.hop_anew(decision.stored, self.question.rules)
-            storing.found = "what the stored redirect leads to is not at hand"
+            storing.found = "the target of the stored redirect is not stored"
         if storing.store_failed or storing.is_refused:
             decision = self._without_stored(decision)
         match decision:
             case Fetch() | Validate() | Bypass():
                 return decision
             case PlainHit.PLAIN_HIT:
-                return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
+                return self._hit(cast("StoredResponse", stored), now)  # a plain hit implies a stored response
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
                     self._validate_later(decision.stored)
@@ -123,7 +123,7 @@ class Exchange(Fetching):
                 assert_never(decision)
 
     def _without_stored(self, decision: Decision) -> Decision:
-        """*decision*, which says that it was made without what is stored."""
+        """*decision*, with the reason that the stored response could not be used."""
         if self.storing.store_failed:
             cause = self.backend.guard.outages.causes.get("read", "")
             self.storing.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
@@ -134,12 +134,14 @@ class Exchange(Fetching):
     # ---- without the origin
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
+        """Answer with a plain hit."""
         count_hit(self.backend.stats)
         self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
+        """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
         if decision.stale:
             count_stale_hit(self.backend.stats)
             self.call.result = "stale"
@@ -149,6 +151,7 @@ class Exchange(Fetching):
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
+        """Answer with 504, because the origin may not be asked."""
         self.backend.stats.misses += 1
         self.call.result = "miss"
         if self.storing.purged:
@@ -162,16 +165,20 @@ class Exchange(Fetching):
         return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
 
     def _note_hop(self) -> None:
-        """The call has passed here on its way."""
+        """Record that the call has passed this hop."""
         self.call.keys.append(self.question.key)
 
     def _validate_later(self, stored: StoredResponse) -> None:
+        """Validate *stored* in the background."""
         Validation(stored, self.request, self.handler, self.call, self.question, self.storing).start()
 
-    # ---- past the store
+    # ---- bypassing the store
 
     async def bypass(self, reason: FwdReason) -> ClientResponse:
-        """Let the origin answer, store nothing for the request, and forget what it may have changed."""
+        """Let the origin answer without storing its response, and invalidate what the request may have changed.
+
+        The exception is the response to a POST request that says that it answers GET, too: see `posted`.
+        """
         self.backend.stats.bypassed += 1
         self.call.result = "bypass"
         posted = None
@@ -191,6 +198,7 @@ class Exchange(Fetching):
         return response
 
     async def _forget_changed(self, response: ClientResponse) -> None:
+        """Delete the stored responses that the request, with this *response*, invalidates (RFC 9111 §4.4)."""
         if self._is_query():
             return
         try:
@@ -198,13 +206,13 @@ class Exchange(Fetching):
             if urls:
                 await self.storing.invalidate(urls)
         except Exception:
-            logger.exception("What a request has changed could not be told from its response")
+            logger.exception("The stored responses that a request invalidates could not be found")
         except BaseException:
-            response.close()  # no one else knows of it
+            response.close()  # the caller will not get it
             raise
 
     async def _purge_groups(self, response: ClientResponse) -> None:
-        """Have the groups gone that *response* has changed as it says (RFC 9875 §3), in both modes."""
+        """Purge the groups that *response* declares invalid (RFC 9875 §3), with ``cache_control`` or without."""
         if GROUP_INVALIDATION not in response.headers or self._is_query():
             return
         request = self.question.request
@@ -213,9 +221,9 @@ class Exchange(Fetching):
             if groups:
                 await self.storing.purge_groups(groups, policy.origin_of(request))
         except Exception:
-            logger.exception("The groups that a request has changed could not be told from its response")
+            logger.exception("The groups that a response declares invalid could not be purged")
         except BaseException:
-            response.close()  # no one else knows of it
+            response.close()  # the caller will not get it
             raise
 
     def _is_query(self) -> bool:
@@ -224,7 +232,7 @@ class Exchange(Fetching):
     # ---- one request to the origin per key
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
-        """Use what another request is about to bring, or lead the way to the origin."""
+        """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
         flights, storing = self.runtime.flights, self.storing
         place = self.question.key if storing.primary is None else storing.place_of_own()
         sharing = Sharing(self.question, storing, self.call, flights, place)
@@ -243,19 +251,20 @@ class Exchange(Fetching):
             if flight.outcome is None:
                 outcome = await self.fetch(plan, flight)
                 return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
-        return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
+        return await self._fetch_alone(plan)  # the flight has ended: its response cannot be shared, or was invalidated
 
     async def _race(self, plan: Fetch | Validate, flight: Flight, sharing: Sharing) -> ClientResponse:
-        """Fetch, unless *flight* after all brings what answers this request, and sooner."""
+        """Fetch; but if the late *flight* ends first with an entry that answers this request, use that."""
         fetching = self._fetch_alone(plan)
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
+        self.backend.stats.misses += 1  # no request was saved: the origin has been asked
         self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
+        """Answer with the response to another request."""
         try:
             answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
         except Exception as error:
@@ -266,16 +275,17 @@ class Exchange(Fetching):
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
+        """Ask the origin, in a flight that others cannot join."""
         outcome = await self.alone(plan)
         return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
 
     async def _stale(self, outcome: ServeStale) -> ClientResponse:
-        """The stale response that takes the place of an error."""
+        """The stale response that is used instead of an error."""
         try:
             answer = self._answer(outcome.answer, cache_status=outcome.cache_status)
         except Exception as error:
             await self.storing.discard(error, outcome.answer.stored)
-            return await self._fetch_alone(Fetch("stale"))  # which has nothing to put in the place of an error
+            return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
         count_stale_hit(self.backend.stats)
         self.call.result = "stale"
         return answer

@@ -1,6 +1,6 @@
-"""One request on its way to the origin, and what is done with what that answers.
+"""One request to the origin, and acting on its response as the policy decides.
 
-This is all that a request with a caller (`exchange`) and a validation without one (`background`) have in common.
+A request of a caller (`exchange`) and a validation in the background (`background`) have this in common.
 """
 
 from __future__ import annotations
@@ -54,19 +54,20 @@ Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale | None
 
 CHALLENGES = frozenset({401, 407})
-"""Statuses by which the origin asks who it is that asks."""
+"""Statuses by which the origin asks for credentials."""
 
 
 def is_challenge(question: FullQuestion, backend: CacheBackend) -> bool:
-    """Whether a response with one of these is to one who is not known here by all credentials.
+    """Whether a response with one of these statuses must not be stored or shared in the question's partition.
 
-    Such a response says nothing of what others in the partition are given, and has no place there.
+    That is so if the partition does not depend on all credentials: then the challenge concerns this request's
+    credentials, and says nothing about what other requests in the partition would get.
     """
     return question.is_named or backend.leaves_credentials_out
 
 
 def told_of_purge(decision: Decided, tag: str) -> Decided:
-    """*decision*, which says that it comes of the purge of *tag*."""
+    """*decision*, with a Cache-Status that names *tag*, whose purge is the reason for the request."""
     match decision:
         case Store() | Freshen() | Pass() | ServeStale():
             return replace(decision, cache_status=purged(decision.cache_status, tag))
@@ -78,13 +79,13 @@ def told_of_purge(decision: Decided, tag: str) -> Decided:
 
 
 class Fetching(OriginRequest):
-    """One request on its way to the origin, and what comes of it.
+    """One request to the origin, and acting on its response.
 
-    What comes of it is a response to hand on, or the decision to use a stale one in place of an error: whether there is
-    one to answer, and what that counts as, is known to the one who asked.
+    The result is a response to hand on, or the decision to use a stale one instead of an error: a subclass or a user of
+    this class knows whether there is a caller to get that, and how to count it.
 
     Args:
-        storing: where its response is looked for and stored.
+        storing: looks the response up, and stores it.
     """
 
     def __init__(
@@ -104,12 +105,12 @@ class Fetching(OriginRequest):
         self.runtime: Runtime = storing.runtime
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
-        """Ask the origin, without letting others wait for it."""
+        """Ask the origin, in a flight that others cannot join."""
         with self.runtime.flights.start(self.question.key, joinable=False) as flight:
             return await self.fetch(plan, flight)
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
-        """Ask the origin, and do as the policy decides about what it answers."""
+        """Ask the origin, and do what the policy decides about its response."""
         if plan.stored is not None and not self.storing.found:
             self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         purges = self.runtime.here.purges
@@ -158,11 +159,11 @@ class Fetching(OriginRequest):
                     case _:
                         assert_never(decision)
             except BaseException:
-                reply.response.close()  # no one else knows of it
+                reply.response.close()  # nothing else refers to it
                 raise
 
     def _instead_or_raise(self, error: BaseException, plan: Fetch | Validate, flight: Flight) -> ServeStale:
-        """A stale response in place of the origin's failure, if one may be used; else the failure again."""
+        """The decision to use a stale response instead of *error*; raises *error* if there is none."""
         stale = None if self.comes_again(error) else self._instead_of(error, plan)
         if stale is not None:
             return stale
@@ -173,6 +174,10 @@ class Fetching(OriginRequest):
         raise error
 
     def _instead_of(self, error: BaseException, plan: Fetch | Validate) -> ServeStale | None:
+        """The decision to use a stale response instead of *error*, if there is one.
+
+        If the request's own timeout has cancelled this task, the cancellation is taken back.
+        """
         is_cancelled = isinstance(error, asyncio.CancelledError)
         if is_cancelled and not self.is_own_cancellation(error):
             return None
@@ -180,14 +185,14 @@ class Fetching(OriginRequest):
         rules, request = self.question.rules, self.question.request
         try:
             stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=is_timeout)
-        except Exception:  # of no use; the next request comes to it too, and discards it
+        except Exception:  # the entry cannot be judged; the next request that finds it discards it
             return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
             task.uncancel()
         return stale
 
     async def _decide(self, reply: Reply, plan: Fetch | Validate) -> Decided:
-        """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
+        """What to do with a reply; None if the policy fails on it: then it is handed on, and not stored."""
         if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
         candidates = () if self.storing.primary is None else self.storing.candidates
@@ -198,7 +203,7 @@ class Fetching(OriginRequest):
             )
             return await self._loaded(decision, reply, plan, candidates) if isinstance(decision, Load) else decision
         except Exception as error:
-            if plan.stored is not None or self.storing.primary is not None:  # which may be at fault
+            if plan.stored is not None or self.storing.primary is not None:  # the stored entry may be the cause
                 await self.storing.discard(error, plan.stored)
                 if isinstance(plan, Validate) and reply.head.status == 304:
                     return Refetch(plan.reason)
@@ -207,13 +212,13 @@ class Fetching(OriginRequest):
             decision = self._on_response(reply, anew, ())
             return await self._loaded(decision, reply, anew, ()) if isinstance(decision, Load) else decision
         except Exception:
-            logger.exception("A response could not be decided upon, and is not stored")
+            logger.exception("The policy has failed on a response, which is not stored")
             return None
 
     async def _loaded(
         self, decision: ResponseDecision, reply: Reply, plan: Fetch | Validate, candidates: Candidates
     ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale:
-        """What is decided once all has been read that *decision* asks for."""
+        """The decision after reading all entries that *decision* asks for."""
         while isinstance(decision, Load):
             wanted = decision.key
             entry = await self.storing.read(wanted)
@@ -229,7 +234,7 @@ class Fetching(OriginRequest):
         )
 
     async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
-        """Hand on a stored part and its rest as one; None where the response does not take it."""
+        """Put a stored part before the rest of the body, and hand both on as one response; None if that fails."""
         if not can_prepend(reply.response):
             reply.response.release()
             return None
@@ -241,13 +246,14 @@ class Fetching(OriginRequest):
         try:
             prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
         except Exception:
-            logger.exception("A stored part could not be put before the rest of it; the whole is fetched")
+            logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self.backend.stats.misses -= 1  # it is counted once more
+            self.backend.stats.misses -= 1  # the next attempt counts it again
             return None
         return response
 
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
+        """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self.call.result = "miss"
@@ -258,23 +264,27 @@ class Fetching(OriginRequest):
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
-        if self.storing.is_asking_user:  # whose methods commonly answer at once
+        if self.storing.is_asking_user:  # let a user's method, which commonly returns at once, finish first
             await asyncio.sleep(0)
         if is_hop and hdrs.LOCATION in response.headers:
-            await wait_for_end(response)  # aiohttp is about to leave it unread
+            await wait_for_end(response)  # aiohttp follows the redirect without reading its body
         return response
 
     def _announce_next(self, reply: Reply) -> None:
-        """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
+        """Start a flight for the target of a redirect that aiohttp is about to follow.
+
+        Requests that have waited for the redirect, and may use it only together with its target, then wait for that.
+        """
         response = reply.response
         if policy.leads_on(response.status, response.headers) and self.call.follows:
             for key in self.storing.following(response):
                 self.runtime.flights.announce(key)
 
     async def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse | None:
-        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again.
+        """Answer with the stored response that a 304 has confirmed, and write the updated entry.
 
-        None where no answer can be made of it: it is dropped.
+        An entry that may no longer be kept is written too, so that the old one is not used again. None if no response
+        can be made of the entry, which is then dropped.
         """
         reply.response.release()
         standard, cache_status = self.backend.cache_control, decision.cache_status
@@ -299,19 +309,20 @@ class Fetching(OriginRequest):
             note_too_many_tags(error, self.storing.told)
             report.not_stored("too-many-tags")
         except Exception:
-            logger.exception("What a 304 has confirmed could not be stored")
+            logger.exception("A response that a 304 has confirmed could not be stored")
             report.not_stored("error")
-        hand_on_cookies(answer, reply.response)  # they are for this caller
+        hand_on_cookies(answer, reply.response)  # cookies of the 304 are for this caller
         return answer
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
+        """Hand the response on without storing it; hit-for-miss, unless it is a challenge or an error of the origin."""
         self.backend.stats.misses += 1
         self.call.result = "miss"
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()
         if reply.response.status in CHALLENGES and is_challenge(self.question, self.backend):
-            flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
+            flight.end(Outcome.UNSHARED)  # no hit-for-miss: responses to other credentials can be shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)
         hidden = self.backend.ignored_params
@@ -319,7 +330,7 @@ class Fetching(OriginRequest):
         return reply.response
 
     def _update_get(self, reply: Reply, flight: Flight) -> None:
-        """Let the response to HEAD tell of the stored response to GET (RFC 9111 §4.3.5)."""
+        """Update the stored response to GET from the response to HEAD (RFC 9111 §4.3.5)."""
         question, head_of = self.question, self.storing.head_of
         if head_of is not None and flight.store_allowed:
             now = reply.head.received_at
@@ -328,4 +339,4 @@ class Fetching(OriginRequest):
                 if updated is not None:
                     self.storing.place(self.storing.redacted(updated))
             except Exception:
-                logger.exception("What a response to HEAD says of a stored one could not be used")
+                logger.exception("A stored response could not be updated from a response to HEAD")

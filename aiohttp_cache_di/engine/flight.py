@@ -1,9 +1,10 @@
-"""One request to the origin that others wait for: for its outcome, never for a lock.
+"""A flight: one request to the origin, whose outcome other requests wait for.
 
-Each of them waits as long as its own timeout and cancellation let it. An outcome that helps no other request frees all
-at once. Once the head of the response is there, the flight itself tells when waiting for the body is of no more use: it
-is *late* when a body with a known end has stopped arriving for a while, or one without has not ended in that time.
-What is late goes on, and may still answer those who have turned to the origin meanwhile.
+Each waiting request keeps its own timeout and can be cancelled by itself. All are woken together by the outcome, even
+if it is of no use to them: there is no lock to pass from one to the next. Once the head of the response has arrived,
+the flight can become *late*: when the body has a known length and no byte of it has come for a while, or when its
+length is not known and it has not ended in that time. Requests then stop waiting and ask the origin themselves. A late
+flight goes on, and may still answer them if it ends first (`unless_ended`).
 """
 
 from __future__ import annotations
@@ -26,56 +27,56 @@ T = TypeVar("T")
 
 
 class Outcome(enum.Enum):
-    """How a flight ended for those who waited, if it did not bring an entry."""
+    """Why a flight has no entry for the requests that waited for it."""
 
-    UNSHARED = "what came of it is for one request alone"
-    ABANDONED = "it has no end, so that one of them has to take its place"
-    LATE = "it has not ended in time for this one"
+    UNSHARED = "its response cannot be shared"
+    ABANDONED = "it ended early, so that one of those that wait has to take its place"
+    LATE = "it is late, or has not ended within the timeout of the one that waits"
 
 
 FlightOutcome: TypeAlias = StoredResponse | Outcome
 
-MIN_WATCH_S = 0.001  # of a timer that is worth another one
+MIN_WATCH_S = 0.001  # for a shorter time, another timer is not worth its cost
 
 
 class Registry(Protocol):
-    """What a flight asks of the `flights.Flights` that it is one of."""
+    """What a flight uses of the `flights.Flights` that contains it."""
 
     def watch(self, flight: Flight, patience_s: float) -> None:
-        """Look after *flight* in *patience_s* seconds, if it has not ended by then."""
+        """Call `Flight.look_after` in *patience_s* seconds, unless *flight* has ended by then."""
 
     def note_end(self, flight: Flight, *, is_watched: bool) -> None:
-        """*flight* ends, and is to be joined no more."""
+        """Remove *flight*, which ends, so that it cannot be joined any more."""
 
 
 class Flight(Struct, eq=False):
-    """A request to the origin that others may wait for.
+    """One request to the origin that others may wait for.
 
-    It has one owner, in a ``with`` at whose end the flight ends too: the exchange, until that hands it over to the
-    recording of the body.
+    It is used in a ``with`` statement, which ends it, unless `is_handed_over` is set meanwhile: then the recording of
+    the body ends it.
     """
 
     key: str
     place: str = ""
-    """By which others find it: its key, or what tells the variants of one URL apart as well."""
+    """The name by which requests find it: its key, or for a URL whose responses vary, the key of the variant."""
     store_allowed: bool = True
-    """Set to False when what it fetches was invalidated meanwhile."""
+    """Whether its response may be stored; False if the key was invalidated while it was under way."""
     leader: asyncio.Task[object] | None = None
-    """The task that asked first; it would wait for itself if it asked again before it has read the response."""
+    """The task that sends the request. If it asks again before it has read the body, it must not wait for itself."""
     is_late: bool = False
-    """Whether it is no longer waited for, though it has not ended."""
+    """Whether requests no longer wait for it, although it has not ended."""
     outcome: FlightOutcome | None = None
-    """How it has ended; None while it has not."""
+    """How it has ended; None as long as it has not."""
     is_handed_over: bool = False
-    """Whether it goes on after the ``with``: who says so ends it."""
+    """Whether it goes on after the ``with`` statement; the code that sets this has to end it."""
     is_announced: bool = False
-    """Whether its leader is still on its way, from a redirect that leads here."""
+    """Whether it was started for the target of a redirect, and its leader has not asked for that yet."""
     body_for: object = None
-    """A reference to the session whose response's body is on its way, and comes without being read."""
+    """A reference to the session that asked, while a body arrives that needs no reader; else None."""
 
     _flights: Registry | None = None
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
-    """Those who wait, and whether they are free once it is late."""
+    """The futures of the requests that wait, and whether each stops waiting when the flight is late."""
     _on_free: tuple[Callable[[], None], ...] = ()
     _watch: asyncio.TimerHandle | None = None
     _patience_s: float = 0.0
@@ -89,14 +90,14 @@ class Flight(Struct, eq=False):
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            # These say little of another's request: the time of the caller was over.
+            # The caller's time was over, which says nothing about requests of others: one of them takes over.
             is_of_one = isinstance(error, asyncio.CancelledError | TimeoutError)
             self.end(Outcome.ABANDONED if is_of_one else Outcome.UNSHARED)
         elif not self.is_handed_over:
             self.end(Outcome.UNSHARED)
 
     def when_free(self, callback: Callable[[], None]) -> None:
-        """Call *callback* once nothing more is to be waited for: when it ends, or is late before."""
+        """Call *callback* when requests stop waiting for the flight: when it ends or is late, whichever comes first."""
         if self.outcome is None and not self.is_late:
             self._on_free += (callback,)
         else:
@@ -105,10 +106,10 @@ class Flight(Struct, eq=False):
     # ---- the body
 
     def expect_body(self, patience_s: float, *, has_end: bool) -> None:
-        """The head has come: it is late if the body takes longer than *patience_s* seconds.
+        """Begin to watch the body, whose head has arrived: the flight is late after *patience_s* seconds.
 
         Args:
-            has_end: the head says how long the body is, so that only a pause in its arriving counts.
+            has_end: whether the head states the length of the body; then the time begins anew with each piece.
         """
         if self.outcome is None and self._flights is not None:
             self._arrived_at = time.monotonic()
@@ -116,11 +117,11 @@ class Flight(Struct, eq=False):
             self._flights.watch(self, patience_s)
 
     def arrived(self) -> None:
-        """A piece of the body has come."""
+        """Note that a piece of the body has arrived."""
         self._arrived_at = time.monotonic()
 
     def look_after(self) -> None:
-        """It is late, unless more of the body has come meanwhile."""
+        """Mark the flight late, or look again later if more of a body of known length has arrived."""
         if self.outcome is not None:
             return
         left_s = self._arrived_at + self._patience_s - time.monotonic() if self._has_end else 0.0
@@ -130,7 +131,7 @@ class Flight(Struct, eq=False):
             self.mark_late()
 
     def mark_late(self) -> None:
-        """Free those who wait for it no longer; it may still end with an entry."""
+        """Wake the requests that do not wait for a late flight; it may still end with an entry."""
         self.is_late = True
         for waiter, is_patient in self._waiters.items():
             if is_patient and not waiter.done():
@@ -148,7 +149,7 @@ class Flight(Struct, eq=False):
     # ---- its end
 
     def end(self, outcome: FlightOutcome) -> None:
-        """End it; only the first outcome counts."""
+        """End the flight with *outcome*, and wake all that wait; later calls have no effect."""
         if self.outcome is not None:
             return
         self.outcome = outcome
@@ -162,7 +163,7 @@ class Flight(Struct, eq=False):
         self._waiters.clear()
 
     async def join(self, patience_s: float | None = None) -> FlightOutcome:
-        """Wait for its outcome while that is of use, and for *patience_s* seconds at most."""
+        """Wait for the outcome, until the flight is late and for *patience_s* seconds (None: no limit) at most."""
         if self.outcome is not None:
             return self.outcome
         if self.is_late:
@@ -179,17 +180,17 @@ class Flight(Struct, eq=False):
             self.end_wait(waiter)
 
     def begin_wait(self, *, until_late: bool = False) -> asyncio.Future[FlightOutcome]:
-        """A future that gets the outcome when there is one; `end_wait` must follow.
+        """Return a future for the outcome; the caller has to call `end_wait` with it afterwards.
 
         Args:
-            until_late: it is told `Outcome.LATE` when the flight is late.
+            until_late: set the result `Outcome.LATE` if the flight becomes late.
         """
         waiter: asyncio.Future[FlightOutcome] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = until_late
         return waiter
 
     def end_wait(self, waiter: asyncio.Future[FlightOutcome]) -> None:
-        """End what `begin_wait` has begun."""
+        """Forget *waiter*, which `begin_wait` returned."""
         self._waiters.pop(waiter, None)
 
 
@@ -199,9 +200,9 @@ def _give_up(waiter: asyncio.Future[FlightOutcome]) -> None:
 
 
 async def unless_ended(flight: Flight, usable: Callable[[StoredResponse], T | None], work: Awaitable[R]) -> R | T:
-    """The result of *work*; or what *usable* makes of the entry of *flight*, if that comes first and is of use.
+    """The result of *work*; or what *usable* makes of the entry of *flight*, if that comes first and is not None.
 
-    For a follower that was late and now does the same work: it waits no longer than without a flight, or with it.
+    For a request that has stopped waiting for a late *flight* and asks the origin itself: it takes what comes first.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     cancelling = task.cancelling()
@@ -219,7 +220,7 @@ async def unless_ended(flight: Flight, usable: Callable[[StoredResponse], T | No
     try:
         return await work
     except asyncio.CancelledError:
-        if found is None or task.cancelling() > cancelling + 1:  # another's cancellation
+        if found is None or task.cancelling() > cancelling + 1:  # cancelled from outside
             raise
         return found
     finally:

@@ -1,9 +1,10 @@
-"""The fast lane: a plain hit without the way through aiohttp's request, where that way could only lead to the hit.
+"""The fast lane: answers plain hits without making aiohttp's request.
 
-What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
-anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
-a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, if only the URL sets them
-apart. It is taken only by sessions whose classes are known to add nothing to a request (`additions`).
+It repeats hits that took the full path, through aiohttp and the middleware, before: what it remembers was learned from
+such a hit, so the key is right by construction. If anything differs from that hit (defaults, cookies, settings, the
+stored variant), the request takes the full path. What a hit tells about its origin (scheme, host and port) is used for
+other URLs of that origin, if keys there depend on the URL alone. Only sessions whose classes are known to add nothing
+to a request use the fast lane (`additions`).
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ from aiohttp_cache_di.telemetry.watch import Watch
 __all__ = ["FastLane", "KnownCall"]
 
 MAX_ORIGINS = 1000
-MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
+MIN_SHARE = 20  # the caller's total timeout must be this many storage deadlines; see _has_time
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
 _PLAIN_OPTIONS: Final = frozenset({"allow_redirects", "timeout"})
 _KNOWN_OPTIONS: Final = _PLAIN_OPTIONS | WISHES | {"raise_for_status"}
 
 
 class KnownCall(Struct, frozen=True):
-    """What a request came to when it took the whole way; or will, as one to the same origin did.
+    """What is known of a call: learned when it took the full path, or taken from another call to the same origin.
 
     Args:
         asked: the URL as the caller gave it.
-        is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
+        is_new: only the origin is known; a redirect may be stored under the key, or nothing.
     """
 
     asked: StrOrURL
@@ -75,8 +76,8 @@ class FastLane:
     """The fast lane of one session.
 
     Args:
-        questions: those that the session's middleware makes.
-        own: our classes of sessions, of which it is known what they send.
+        questions: those of the session's middleware.
+        own: this package's session classes, which are known to add nothing.
     """
 
     def __init__(self, backend: CacheBackend, questions: Questions, own: frozenset[type] = frozenset()) -> None:
@@ -84,7 +85,7 @@ class FastLane:
         self._questions = questions
         self._own = own
         self._is_closed = False
-        self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
+        self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test double has none
         self.watch: Watch = self.stats.watch
         self._runtime: Runtime | None = None
         self._known: Remembered[KnownCall] = Remembered()
@@ -93,10 +94,10 @@ class FastLane:
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> CachedResponse | KnownCall | None:
-        """The hit; what is remembered of it, for `look`, where the storage has to be asked; else None."""
+        """The hit; or the known call, for `look`, if the store has to be asked; else None: take the full path."""
         try:
             known = self._known.get(url) if method == "GET" else None
-        except TypeError:  # a URL that is none: aiohttp says so
+        except TypeError:  # not a URL: aiohttp raises the right error
             return None
         if not (_PLAIN_OPTIONS.issuperset(options) or _is_plain_call(options)):
             return None
@@ -123,13 +124,13 @@ class FastLane:
         return self._hit(session, known, entry, options)
 
     def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
-        """What a request will come to whose URL is new here, if its origin is not."""
+        """The known call for a URL that is new here, made from a call to the same origin if there was one."""
         if method != "GET" or not isinstance(url, str | URL):
             return None
         try:
             target = build_url(session, url)
             origin = self._origins.get((target.scheme, target.raw_authority))
-        except ValueError:  # aiohttp says so
+        except ValueError:  # not a URL: aiohttp raises the right error
             return None
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
@@ -148,10 +149,11 @@ class FastLane:
     def look(
         self, known: KnownCall, may_lease: Callable[[], bool]
     ) -> Coroutine[Any, Any, StoredResponse | Failed | None]:
-        """What the store has for *known*, which `answer` gives; to be handed to `made_of`.
+        """Look *known*, which `answer` returned, up in the store; pass the result to `made_of`.
 
         Args:
-            may_lease: tells whether the request, or else `drop`, follows at once.
+            may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
+                key. A lease that the request does not use is given back by `drop`.
         """
         runtime, key = self._runtime or Runtime.of(self._backend), known.question.key
         here, lease_s = runtime.here, 0.0
@@ -162,7 +164,7 @@ class FastLane:
     def made_of(
         self, found: StoredResponse | Failed | None, session: ClientSession, known: KnownCall, options: dict[str, Any]
     ) -> CachedResponse | EarlyRead:
-        """The hit that *found* is; else *found*, so that the store is not asked twice."""
+        """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""
         runtime, key = self._runtime, known.question.key
         if isinstance(found, StoredResponse) and runtime is not None and key not in runtime.here.tombstones:
             hit = self._hit(session, known, found, options)
@@ -171,13 +173,14 @@ class FastLane:
         return EarlyRead(key, found)
 
     def drop(self, early_read: EarlyRead) -> None:
-        """No request has made use of *early_read*."""
+        """Give back the lease that may have come with *early_read*, which no request has used."""
         if self._runtime is not None:
             self._runtime.here.drop_early_lease(early_read.key, owner=self._backend)
 
     def _hit(
         self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
+        """The hit made from *entry*, if the policy decides that it is a plain hit."""
         now, backend = time.time(), self._backend
         try:
             if decide(known.question, entry, now) is not PLAIN_HIT:
@@ -192,7 +195,7 @@ class FastLane:
                 served_at=now,
                 standard=backend.cache_control,
             )
-        except Exception:  # the whole way comes to it too, and there it is discarded
+        except Exception:  # the full path finds the entry too, and discards it
             return None
         if known.is_new:
             self._known.keep(known.asked, replace(known, is_new=False))
@@ -200,13 +203,13 @@ class FastLane:
         return hit
 
     def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
-        """Tell those who watch the cache of *hit*, which took until now from *began_at* (`perf_counter`) on."""
+        """Report *hit* to the observers of the cache; *began_at* is when it began, by `perf_counter`."""
         tell_hit(self.watch, method, hit, began_at)
 
     def learn(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
     ) -> None:
-        """Remember a hit that took the whole way, if the fast lane could have given it."""
+        """Remember the call if *response* is a hit that the fast lane could have given."""
         if not isinstance(response, CachedResponse) or response.history or not _is_plain_call(options):
             return
         backend, stored = self._backend, response.stored
@@ -218,7 +221,7 @@ class FastLane:
             or stored.status in (206, 304, 416, 504)
             or response.method != method
             or method != "GET"
-            or callable(raises_for_status(session))  # which is asked about each response
+            or callable(raises_for_status(session))  # such a function has to be called with each response
             or needs_policy(session.headers)
             or not adds_nothing(session, self._own)
         ):
@@ -243,20 +246,24 @@ class FastLane:
         if len(str(known.url)) > MAX_URL_CHARS:
             return
         self._known.keep(known.asked, known)
-        if _speaks_for_its_origin(known, backend):
+        if _is_model_for_origin(known, backend):
             self._origins[info.url.scheme, info.url.raw_authority] = known
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 
     def forget(self, *, for_good: bool = False) -> None:
-        """Learn anew, or no more: something that the session sends by has been replaced, or adds to its requests."""
+        """Forget all known calls, because an attribute of the session that may change its requests was replaced.
+
+        Args:
+            for_good: learn nothing any more, because a base class was seen to change requests.
+        """
         self._is_closed = self._is_closed or for_good
         self._known.clear()
         self._origins.clear()
 
 
 def _is_plain_call(options: dict[str, Any]) -> bool:
-    """Whether *options* ask for nothing that a plain hit would not be."""
+    """Whether *options* ask for nothing that a plain hit does not satisfy."""
     return (
         _KNOWN_OPTIONS.issuperset(options)
         and not callable(options.get("raise_for_status"))
@@ -264,8 +271,8 @@ def _is_plain_call(options: dict[str, Any]) -> bool:
     )
 
 
-def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
-    """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
+def _is_model_for_origin(known: KnownCall, backend: CacheBackend) -> bool:
+    """Whether *known* can serve as a model for other URLs of its origin: their keys depend on the URL alone."""
     return (
         not backend.names_principals
         and not known.question.partition
@@ -275,22 +282,22 @@ def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
 
 
 def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBackend) -> bool:
-    """Whether a storage that takes all its time leaves the caller most of its own: that clock starts afterwards."""
+    """Whether the caller's total timeout, which begins after the look-up, is long compared to the store's deadline."""
     total_s = total_timeout_s(session)
     return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
 
 
 def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
-    """Whether *status*, another one than 200, is of a whole response that aiohttp would neither raise for nor leave."""
+    """Whether a response of *status*, not 200, is whole, and aiohttp would neither raise for it nor follow it."""
     raises = options.get("raise_for_status")
     if raises is None:
         raises = raises_for_status(session)
-    is_whole = not 300 <= status < 400 and status != 206  # which may have come in place of what was learned from
+    is_whole = not 300 <= status < 400 and status != 206  # the entry may have been replaced since the call was learned
     return is_whole and (raises is False or raises is None or (raises is True and status < 400))
 
 
 def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
-    """Whether neither the session nor the backend has anything of its own to say about a hit."""
+    """Whether no setting or user's function of the session or the backend takes part in making or judging a hit."""
     hooks = Hooks.of(backend)
     return (
         backend.fast_lane

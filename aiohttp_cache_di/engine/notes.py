@@ -1,4 +1,4 @@
-"""Errors that cost a copy or a hit, and nothing else: logged once in a while, and forgotten."""
+"""Logging errors that cost a hit or a copy and do not concern the caller: each kind once per minute at most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Failed", "note_failure", "note_key_failure", "note_too_many_tags", "
 logger: logging.Logger = logging.getLogger(__name__)
 
 Failed: TypeAlias = Callable[[str], None]
-"""Called with the kind of an error of ours that cost a copy, to count it."""
+"""Called with the type name of an error by which a copy was lost, to count it."""
 
 LOG_INTERVAL_S = 60.0
 OF_KEYS: Final = "A function that says whose a request is, or what its key is,"
@@ -23,7 +23,7 @@ _noted: dict[str, float] = {}
 
 
 def note_failure(error: Exception, failed: Failed | None) -> None:
-    """Count an error of ours that cost a copy, and log one of its kind once in a while. Raises nothing."""
+    """Count an error of the cache by which a copy was lost, and log its kind once in a while. Raises nothing."""
     kind = type(error).__name__
     with contextlib.suppress(Exception):
         if failed is not None:
@@ -32,8 +32,8 @@ def note_failure(error: Exception, failed: Failed | None) -> None:
         if _is_time_for(f"body {kind}"):
             # The error's own text may hold a part of the body.
             logger.warning(
-                "A body could not be kept (%s in %s); its reader is not concerned. None of this kind will be logged "
-                "for %d s",
+                "A body could not be stored (%s in %s); the caller gets it all the same. Errors of this kind are not "
+                "logged again for %d s",
                 kind,
                 _place(error),
                 LOG_INTERVAL_S,
@@ -41,11 +41,11 @@ def note_failure(error: Exception, failed: Failed | None) -> None:
 
 
 def note_users_failure(error: Exception, function: str, consequence: str, *, of: str = "") -> None:
-    """Log once in a while that a function of the user's failed. The store has nothing to do with it. Raises nothing.
+    """Log once in a while that a user's function has failed, rather than the store. Raises nothing.
 
     Args:
-        function: which one: see `users_function`.
-        consequence: what becomes of the response.
+        function: its name; see `users_function`.
+        consequence: what happens to the response.
         of: method and URL of the request, without secrets.
     """
     kind = type(error).__name__
@@ -53,7 +53,7 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
         if _is_time_for(f"{function} {kind}"):
             # The error's own text may name a user.
             logger.warning(
-                "%s has failed (%s in %s)%s; %s. None of this kind will be logged for %d s",
+                "%s has failed (%s in %s)%s; %s. Errors of this kind are not logged again for %d s",
                 function,
                 kind,
                 _place(error),
@@ -64,12 +64,12 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
 
 
 def note_key_failure(error: Exception) -> None:
-    """As `note_users_failure`, of a function that says of a request whose it is or what its key is."""
+    """Do as `note_users_failure`, for a function that makes the key or the principal of a request."""
     note_users_failure(error, OF_KEYS, "such requests go to the origin and are not stored")
 
 
 def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
-    """Log once in a while that a response has more tags than are kept. Raises nothing.
+    """Log once in a while that a response is not stored because it has too many tags. Raises nothing.
 
     Args:
         of: method and URL of the request, without secrets.
@@ -77,7 +77,7 @@ def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
     with contextlib.suppress(Exception):
         if _is_time_for("tags"):
             logger.warning(
-                "The response to %s is handed on and not stored: %s. None of this kind will be logged for %d s",
+                "The response to %s is handed on and not stored: %s. This is not logged again for %d s",
                 of,
                 error,
                 LOG_INTERVAL_S,
@@ -85,13 +85,13 @@ def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
 
 
 def users_function(option: str, function: object) -> str:
-    """How a log calls the *function* of the user's that was given as *option*."""
+    """The name in logs of the user's *function* that was given as *option*."""
     name = getattr(function, "__qualname__", "") or type(function).__qualname__
     return f"{option} ({getattr(function, '__module__', None) or '?'}.{name})"
 
 
 def _is_time_for(kind: str) -> bool:
-    """Whether none of this *kind* has been logged for a while."""
+    """Whether no error of this *kind* has been logged for `LOG_INTERVAL_S`; if so, the time begins anew."""
     now = time.monotonic()
     is_time = now - _noted.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S
     if is_time:
@@ -100,7 +100,7 @@ def _is_time_for(kind: str) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Where *error* was raised."""
+    """The function and the line where *error* was raised."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next

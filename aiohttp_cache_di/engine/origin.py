@@ -1,4 +1,4 @@
-"""Sending one request to the origin: with the conditions of the policy, and an eye on what comes back."""
+"""Sending one request to the origin, with the policy's conditions, and classifying how that fails."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["OriginRequest", "Reply"]
 
 
 class Reply(Struct, frozen=True):
-    """What the origin answered.
+    """The origin's response to one request.
 
     Args:
-        watch: tells whether its content coding came to its end; None where nothing is decoded.
+        watch: tells whether the content coding was complete; None if nothing is decoded.
         asked: the header fields of the request when the cache was asked.
-        by_proxy: it went by a proxy, and aiohttp has added who asks that one, which the cache knew.
+        by_proxy: the request went through a proxy, for which aiohttp has added credentials that the cache knew.
     """
 
     response: ClientResponse
@@ -36,31 +36,34 @@ class Reply(Struct, frozen=True):
     by_proxy: bool = False
 
     def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
-        """Whether the request was sent for whom the cache was asked: a class of the user's may sign it on its way.
+        """Whether the request was sent with the credentials and the Host that the cache was asked with.
+
+        A user's class may have signed it, or changed its user, since.
 
         Args:
-            names: of the header fields that say who asks, or for which resource.
-            is_named: who asks is not told by them.
+            names: the names of the header fields that identify the user or the resource.
+            is_named: the user is not identified by these fields; see `Place`.
         """
         sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
         if not issubclass(type(sent), CIMultiDictProxy):
             return True
-        if sent == self.asked:  # as nearly all are
+        if sent == self.asked:  # the common case
             return True
-        asked, told = _told(self.asked, names, is_named), _told(sent, names, is_named)
-        return asked == told or (
-            self.by_proxy and asked == [field for field in told if field[0] != "proxy-authorization"]
+        before, after = _credentials(self.asked, names, is_named), _credentials(sent, names, is_named)
+        return before == after or (
+            self.by_proxy and before == [field for field in after if field[0] != "proxy-authorization"]
         )
 
 
-def _told(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> list[tuple[str, str]]:
+def _credentials(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> list[tuple[str, str]]:
+    """The Host and the fields of *names*; of these only the ones that identify the resource, if the user *is_named*."""
     lowered = ((name.lower(), value) for name, value in fields.items())
-    told = [(name, value) for name, value in lowered if name == "host" or name in names]
-    return [field for field in told if field[0] == "host" or says_which_resource(field[0])] if is_named else told
+    found = [(name, value) for name, value in lowered if name == "host" or name in names]
+    return [field for field in found if field[0] == "host" or says_which_resource(field[0])] if is_named else found
 
 
 class OriginRequest:
-    """The way of one request to the origin; what is derived from it says which request."""
+    """Sends one request to the origin; a subclass sets `request`, `handler` and `call`."""
 
     request: ClientRequest
     handler: ClientHandlerType
@@ -68,7 +71,7 @@ class OriginRequest:
     _watch: DecodingWatch | None = None
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
-        """Send the request as *plan* says; an answer that is no response of aiohttp's comes back as it is."""
+        """Send the request as *plan* says; a test double of a response is returned as it is."""
         requested_at, asked = time.time(), CIMultiDict(self.request.headers)
         self._watch = watch_decoding(self.request) if self.call.decoded else None
         response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
@@ -78,7 +81,7 @@ class OriginRequest:
         return Reply(response, head, self._watch, asked, self.request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
-        """Send the request, with the conditions of *plan* in place of the caller's."""
+        """Send the request with the conditions of *plan* instead of the caller's."""
         own = self.request.headers
         conditional = CIMultiDict(own)
         conditional.update(plan.headers)
@@ -89,17 +92,17 @@ class OriginRequest:
             self.request.headers = own
 
     def comes_again(self, error: BaseException) -> bool:
-        """Whether aiohttp will ask once more after *error*: the origin is not known to be out of reach yet."""
+        """Whether aiohttp will send the request again after *error*, so that the origin may still be reachable."""
         return not self.call.failures and will_retry(self.request, error, self._watch)
 
     def is_old_connection(self, error: BaseException) -> bool:
-        """Whether *error* says no more than that the origin had closed an idle connection."""
+        """Whether *error* only means that the origin had closed an idle connection."""
         return is_disconnection(error) and (self._watch is None or not self._watch.is_first)
 
     def is_timeout(self, error: BaseException) -> bool:
-        """Whether *error* is the end of the request's time, rather than a failure or another's cancellation."""
+        """Whether *error* is a timeout of the request, rather than a failure or a cancellation from outside."""
         return isinstance(error, TimeoutError) or self.is_own_cancellation(error)
 
     def is_own_cancellation(self, error: BaseException) -> bool:
-        """Whether the request's total timeout is what cancels its task."""
+        """Whether *error* is the cancellation by which aiohttp enforces the request's total timeout."""
         return isinstance(error, asyncio.CancelledError) and timer_fired(self.request)

@@ -1,4 +1,4 @@
-"""What a backend has going on in one event loop: requests under way, what is on its way into the store, tasks."""
+"""The state of a backend in one event loop: requests under way, pending writes, background tasks."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Runtime"]
 
-DRAIN_WITHIN_S = 0.5  # bodies commonly follow their heads at once
+DRAIN_WITHIN_S = 0.5  # a body commonly follows its head at once
 
 
 class Runtime:
-    """The moving parts of one backend in one event loop; sessions that share the backend share them."""
+    """The state of one backend in one event loop, shared by all sessions that use the backend there."""
 
     _all: ClassVar[WeakKeyDictionary[CacheBackend, WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]]] = (
         WeakKeyDictionary()
     )
 
     here: LoopStack
-    """The store as this loop has it."""
+    """This event loop's part of the backend's stack, through which the store is read and written."""
     peek: Callable[[str], StoredResponse | None]
-    """Gives the response under a key if it is at hand; what is being written counts as written."""
+    """Returns the response under a key if it is at hand; a pending write counts as written."""
 
     def __init__(self, backend: CacheBackend) -> None:
         self.flights: Flights = Flights()
         self.changing: WeakSet[ClientSession] | None = None
-        """Sessions of which it is known that they do so; None as long as there were none."""
+        """Sessions that have changed the user of a request after the cache was asked; None if there were none."""
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)
@@ -50,7 +50,7 @@ class Runtime:
 
     @classmethod
     def of(cls, backend: CacheBackend) -> Runtime:
-        """The runtime of *backend* in the running loop, made when there is none."""
+        """The runtime of *backend* in the running event loop; made if there is none."""
         loop = asyncio.get_running_loop()
         loops = cls._all.setdefault(backend, WeakKeyDictionary())
         runtime = loops.get(loop)
@@ -59,53 +59,53 @@ class Runtime:
         return runtime
 
     def is_current(self) -> bool:
-        """Whether this is the runtime of the running loop."""
+        """Whether this is the runtime of the running event loop."""
         return self._loop() is asyncio.get_running_loop()
 
     def use(self, stack: StoreStack) -> None:
-        """Keep and look for responses on *stack* from now on."""
+        """Read and write responses through *stack* from now on."""
         loop = self._loop()
         if loop is not None:
             self.here = stack.part_in(loop)
             self.here.under_way = self
             self.peek = self.here.peek
 
-    # ---- sessions that change whom a request is for after the cache was asked: nothing is stored for them
+    # ---- sessions that change credentials after the cache was asked: nothing is stored for them
 
     def has_changed(self, session: ClientSession) -> None:
-        """*session* has done so."""
+        """Remember that *session* has sent a request with other credentials than the cache was asked with."""
         if self.changing is None:
             self.changing = WeakSet()
         self.changing.add(session)
 
     def changes(self, session: ClientSession) -> bool:
-        """Whether *session* has ever done so."""
+        """Whether *session* has ever sent a request with other credentials than the cache was asked with."""
         return self.changing is not None and session in self.changing
 
     # ---- the store
 
     @property
     def tombstones(self) -> Tombstones:
-        """Keys whose deletion failed: what is stored under them must not be used any more."""
+        """Keys whose deletion failed: entries that are stored under them must not be used any more."""
         return self.here.tombstones
 
     def pending(self, key: str) -> StoredResponse | None:
-        """The entry that is being written under *key*, if there is one."""
+        """The pending write under *key*, if there is one."""
         return self.here.pending.entries.get(key)
 
     def store(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> None:
-        """Write *entry*: at once where that takes no waiting, else in the background.
+        """Write *entry*: at once if that takes no waiting, otherwise in the background.
 
         Args:
-            outcome: called with True when it is written, and with False when a try has failed or it is given up;
+            outcome: called with True when it is written, and with False when an attempt has failed or it is given up;
                 True may follow.
         """
         self.here.store(entry, outcome)
 
     def early_lease_s(self, question: Question, backend: CacheBackend) -> float:
-        """For how long to ask for the lease on a key with the look for it, in seconds; 0 for not at all.
+        """How long to lease the key of *question*, in seconds, if the look-up finds nothing; 0 not to lease it.
 
-        It is asked for where a first look is due, and the request will lead the way to the origin if nothing is there.
+        The key is leased if the request goes to the origin on a miss, and no other in this process is on its way.
         """
         key = question.key
         asks = (
@@ -118,7 +118,7 @@ class Runtime:
         return backend.lease_s if asks else 0.0
 
     def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
-        """Give the lease on *key* back, once what is being written under it is there to be seen.
+        """Give the lease on *key* back, once the pending write under it is visible to other processes.
 
         Args:
             written, spare: see `LoopStack.give_back`.
@@ -126,24 +126,24 @@ class Runtime:
         self.here.give_back(key, owner=owner, written=written, spare=spare)
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
-        """Wait until what is being written under *keys* (None: all) is written, or a try has failed."""
-        if self.is_current():  # a loop cannot wait for another one's tasks
+        """Wait until each pending write under *keys* (None: all) is done, or an attempt has failed."""
+        if self.is_current():  # tasks of another event loop cannot be awaited
             await self.here.pending.settle(keys, within_s)
 
-    # ---- bodies and fetches on their way
+    # ---- requests under way
 
     async def drain_bodies(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
-        """Wait a moment for bodies that are on their way, and that come without being read.
+        """Wait for bodies that arrive without being read, `DRAIN_WITHIN_S` at most.
 
         Args:
             keys: of which responses; None for all.
             owner: a reference to the session that asked for them; None for any.
         """
-        if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
+        if self.is_current() and CURRENT_CALL.get() is None:  # inside a request, it might wait for that request's body
             await self.flights.drain_bodies(keys, DRAIN_WITHIN_S, owner=owner)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
-        """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""
+        """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
         if keys is None:
             self.flights.invalidate_all()
             return
@@ -153,17 +153,17 @@ class Runtime:
     # ---- tasks in the background
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], *, owner: object, name: str | None = None) -> bool:
-        """Run *coroutine* in the background for *owner*; with a *name*, only if none of that name is running."""
+        """Run *coroutine* in the background for *owner*; with a *name*, only if no task of that name is running."""
         return self._tasks.spawn(coroutine, owner=owner, name=name)
 
     async def finish(self, owner: object) -> None:
-        """Wait a moment for what runs in the background for *owner*, such as a lease that is given back."""
+        """Wait a moment for background tasks of *owner*, such as giving back a lease, and for pending writes."""
         if self.is_current():
             await self._tasks.finish(owner)
             await self.here.tasks.finish(owner)
             await self.here.pending.finish(FINISH_WITHIN_S)
 
     async def cancel(self, owner: object) -> None:
-        """Cancel what runs in the background for *owner* and wait until it has ended."""
+        """Cancel the background tasks of *owner*, and wait until they have ended."""
         await self._tasks.cancel(owner)
         await self.here.tasks.cancel(owner)

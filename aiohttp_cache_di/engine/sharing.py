@@ -1,4 +1,4 @@
-"""Whether the response to one request answers another: one that is on its way in this process, or in another one."""
+"""Request coalescing: whether the response to a request under way, here or in another process, answers this one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Sharing", "may_use"]
 
-MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
+MAX_ABANDONED = 1  # abandoned flights that one request waits for before it asks the origin by itself
 _SHAREABLE = frozenset(
     {"uri-miss", "vary-miss", "miss", "stale", "partial"}
-)  # reasons of a fetch that waiting may spare
+)  # reasons to ask the origin for which the response to another request may do as well
 
 
 class Sharing(Struct):
-    """What one request may have of the others.
+    """How one request can use the response to another.
 
     Args:
-        place: where its flight is found by those that it can share a response with.
+        place: the name of its flight, the same for all requests that it can share a response with; see `Flight.place`.
     """
 
     question: FullQuestion
@@ -39,7 +39,7 @@ class Sharing(Struct):
     place: str
 
     def may_share(self, plan: Fetch | Validate) -> bool:
-        """Whether to wait for others at all, and let others wait."""
+        """Whether this request may wait for others, and others for this one."""
         return (
             self.storing.backend.coalesce
             and not self.call.failures
@@ -51,26 +51,31 @@ class Sharing(Struct):
         )
 
     async def follow(self) -> Reuse | Flight | None:
-        """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
+        """Wait for the flight under way at this request's place.
+
+        Returns how its entry answers this request; the flight, if it has no entry that does; None without a flight to
+        wait for.
+        """
         abandoned = 0
         while (flight := self.flights.current(self.place)) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
-            self.storing.drop_early_lease()  # which the one that leads the way may be waiting for
+            self.storing.drop_early_lease()  # the flight's leader may be waiting for this lease
             outcome = await flight.join(self.call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
             usable = await self._usable(outcome, comes=True) if isinstance(outcome, StoredResponse) else None
-            if usable is None:  # something may have been stored meanwhile, by this flight or another
+            if usable is None:  # an entry may have been stored meanwhile, by this flight or another
                 usable = await self.storing.look_again(self._usable)
             return flight if usable is None else usable
         return None
 
     async def lease(self, flight: Flight) -> Reuse | None:
-        """Become the one process that fetches, or find what another one has fetched meanwhile.
+        """Obtain the lease on the key; or return how the response of another process answers this request.
 
-        Where another one has learned that its response is for one request alone, *flight* has ended.
+        If another process found that its response cannot be shared, *flight* ends here. The lease is given back when
+        requests stop waiting for *flight*.
         """
         storing, patience_s = self.storing, self.call.read_timeout_s
         try:
@@ -87,7 +92,7 @@ class Sharing(Struct):
     # ---- the response to another request
 
     def usable_at_once(self, entry: StoredResponse) -> Reuse | None:
-        """As `_usable`, as far as that can be told without waiting."""
+        """As `_usable`, but without waiting; None if that would take waiting."""
         try:
             if entry.tagging is not None and not self.storing.runtime.here.purges.is_current(entry):
                 return None
@@ -97,12 +102,12 @@ class Sharing(Struct):
             return None
 
     async def _usable(self, entry: StoredResponse, *, comes: bool = False) -> Reuse | None:
-        """How *entry* answers this request, if it does; a redirect only with what it leads to.
+        """How *entry* answers this request, if it does; see `may_use` for redirects.
 
-        What cannot be judged is not usable, and is dropped.
+        An entry that cannot be judged is dropped.
 
         Args:
-            comes: the call that has brought *entry* is about to go on from there: wait for that.
+            comes: *entry* has just come from a flight; if it is a redirect that its call follows, wait for the target.
         """
         try:
             if entry.tagging is not None:
@@ -120,6 +125,7 @@ class Sharing(Struct):
             return None
 
     def _answer_of(self, entry: StoredResponse) -> Reuse | None:
+        """How the policy answers this request with *entry*, if it does, and not stale."""
         now, opened = time.time(), self.storing.opened(entry)
         if opened is None:
             return None
@@ -129,7 +135,7 @@ class Sharing(Struct):
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def _is_followed(self, hop: StoredResponse) -> bool:
-        """Whether the call that has brought the redirect *hop* brings what that leads to as well."""
+        """Wait for a flight to the target of the redirect *hop*; return whether the target is stored then."""
         flight = self.flights.current(hop.history[0]) if hop.history else None
         if flight is None or flight.leader is asyncio.current_task():
             return False
@@ -138,7 +144,7 @@ class Sharing(Struct):
 
 
 async def may_use(entry: StoredResponse, call: Call, storing: ResponseStoring) -> bool:
-    """Whether *entry* is no redirect that may be used up, but with what it leads to."""
+    """Whether *entry* may be used now: a redirect, which may lead to a one-time URL, perhaps only with its target."""
     return (
         entry.status == 200
         or not call.follows

@@ -1,4 +1,4 @@
-"""Telling those who watch a cache what became of a request: nothing of this runs where no one does."""
+"""Reporting each request to the observers of a cache; nothing here runs if there are none."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Trail", "tell_hit", "tell_of", "tell_start"]
 
 
 class Trail(Struct):
-    """One request that is watched, on its way through the engine.
+    """What is known so far of one request that is observed.
 
     Args:
-        began_at: when, by the clock of `perf_counter`.
-        result: how it was answered; "" until that is known.
-        key: of what it asks for.
+        began_at: when it began, by the clock of `perf_counter`.
+        result: how it was answered; None until that is known.
+        key: its key; "" until that is known.
     """
 
     began_at: float
@@ -34,7 +34,7 @@ class Trail(Struct):
 
 
 def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: float) -> None:
-    """A plain hit, which has taken the shortest way."""
+    """Report a plain hit of the fast lane."""
     stored = response.stored
     watch.decided(
         Decision(
@@ -59,9 +59,9 @@ def tell_of(
     response: ClientResponse | None = None,
     error: BaseException | None = None,
 ) -> None:
-    """A request that has taken the whole way: its *response*, or the *error* that is about to be raised."""
+    """Report a request that the middleware has seen: its *response*, or the *error* that is about to be raised."""
     stored = response.stored if isinstance(response, CachedResponse) else None
-    if not isinstance(stored, StoredResponse):  # a stand-in of a test's may be taken for one of ours
+    if not isinstance(stored, StoredResponse):  # a test double may pass as a CachedResponse
         stored = None
     backend.stats.watch.decided(
         Decision(
@@ -79,9 +79,9 @@ def tell_of(
 
 
 def tell_start(backend: CacheBackend) -> None:
-    """Log that *backend* begins to be used."""
+    """Log that *backend* is used for the first time in an event loop."""
     place = ""
-    with contextlib.suppress(Exception):  # of a store of the user's
+    with contextlib.suppress(Exception):  # raised by a user's store
         place = backend.guard.outages.place
     if not place:
         place = "in memory" if backend.stack.abilities.immediate is not None else "its own place"

@@ -1,4 +1,4 @@
-"""Entries made from aiohttp's responses."""
+"""Making entries from aiohttp's responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "reason_of", "vers
 
 
 async def body_of(response: ClientResponse) -> bytes:
-    """The body of *response*: what was read of it before it was given up, or else all there is to read."""
+    """The body of *response*: the one read before, even if *response* was released since; otherwise it is read now."""
     body = body_read_of(response)
     return await response.read() if body is None else body
 
@@ -25,11 +25,11 @@ def kept_lines(lines: RawHeaders, drop: frozenset[str], *, add: Iterable[tuple[s
     """The header lines to store.
 
     Args:
-        drop: names, lower case, of those that are not.
-        add: fields to store besides.
+        drop: the lower-case names of fields that are not stored.
+        add: further fields to store.
     """
     names = _in_bytes(drop)
-    if not add and names.isdisjoint(map(bytes.lower, dict(lines))):  # as nearly always
+    if not add and names.isdisjoint(map(bytes.lower, dict(lines))):  # the common case
         return tuple(lines)
     return (
         *[(bytes(name), bytes(value)) for name, value in lines if name.lower() not in names],
@@ -38,7 +38,7 @@ def kept_lines(lines: RawHeaders, drop: frozenset[str], *, add: Iterable[tuple[s
 
 
 def reason_of(response: ClientResponse) -> bytes | None:
-    """The reason phrase of *response* as it came."""
+    """The reason phrase of *response*, in bytes as it arrived."""
     reason = response.reason
     return None if reason is None else reason.encode("utf-8", "surrogateescape")
 
@@ -46,12 +46,12 @@ def reason_of(response: ClientResponse) -> bytes | None:
 def version_of(response: ClientResponse) -> tuple[int, int]:
     """The HTTP version of *response*."""
     version = response.version
-    # All of 1.1 share one object: of what is kept at hand, the collector has to look at the rest.
+    # One shared tuple for HTTP/1.1, so that the garbage collector has fewer objects to visit for entries in memory.
     return (1, 1) if version is None or version == (1, 1) else (version.major, version.minor)
 
 
 def entry_of(response: ClientResponse, *, body: bytes, fresh_until: float = float("inf")) -> StoredResponse:
-    """Make a stored entry, without a key and Set-Cookie, from aiohttp's response, its body and nothing else."""
+    """Make an entry, without a key and without Set-Cookie, from aiohttp's response and its body alone."""
     now = time.time()
     return StoredResponse(
         reason=reason_of(response),

@@ -1,7 +1,8 @@
-"""What a stored response can be: each field is looked at before anything of it is believed.
+"""Validating each field of an entry that was read from a store.
 
-A checksum shows that bytes are as they were written, not that a cache has written them. What passes here can be turned
-into a response, a request header or a date without an exception, and takes no more memory than a cache gives it.
+A checksum proves that bytes are as they were written, not that a cache has written them. The fields of an entry that
+passes these checks can be turned into a response, a request header or a date without an exception, and take no more
+memory than those of entries that a cache writes.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ __all__ = ["is_possible", "leads_on"]
 
 _MAX_REASON_BYTES: Final = 1024
 _MAX_METHOD_CHARS: Final = 64
-_MAX_ORIGIN_CHARS: Final = 512  # twice what a name in the DNS may have (RFC 1035 §2.3.4)
+_MAX_ORIGIN_CHARS: Final = 512  # twice the greatest length of a DNS name (RFC 1035 §2.3.4)
 _QUERY: Final = compiled_later(r"[?#].*", re.DOTALL)
-_REMEMBERED_CHARS: Final = 256  # of what is remembered of what was looked at: an entry can be anything, and large
+_REMEMBERED_CHARS: Final = 256  # longer values are not memoised: a bad entry may have very long ones
 _METHOD: Final = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
 _VARY_NAME: Final = compiled_later(r"[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)
 _MAX_VARY_NAME_CHARS: Final = 4096
-_BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
+_BEYOND_SCHEME: Final = len("https://")  # the first slash from here on ends the host
 _SCHEMES: Final = frozenset({"", "http", "https"})
-_SEALED: Final = "#sealed="  # by `keys.redacted`: what is sealed was looked at before, and opens only where it was put
+_SEALED: Final = "#sealed="  # by `keys.redacted`, which has validated the Location, and authenticates it
 _LINE_BREAKING: Final = compiled_later("[\r\n\0]")
 _BREAKING: Final = b"\r\n\0"
 
 
 def is_possible(entry: StoredResponse) -> bool:
-    """Whether *entry* could be what a cache has stored."""
-    # On the way of each read, so that few calls are made. What numbers and lengths can be, the types say already.
+    """Whether a cache could have stored *entry*."""
+    # Runs for each read, so it makes few calls. The types have limited numbers and lengths already.
     lines = b"".join(chain.from_iterable(entry.raw_headers))
     return (
         (-END_OF_TIME < entry.fresh_until < END_OF_TIME or isinf(entry.fresh_until))
@@ -53,11 +54,11 @@ def is_possible(entry: StoredResponse) -> bool:
 
 
 def leads_on(headers: Headers, url: str, method: str) -> bool:
-    """Whether a redirect with *headers* leads from *url* to another URL that can be asked, if it leads anywhere.
+    """Whether a redirect with *headers* leads from *url* to another valid URL; also true if it has no Location.
 
-    What leads back to itself without changing the method leads a client around until it gives up.
+    A redirect to its own URL, with the same method, would make a client loop until it gives up.
     """
-    location = headers.get("Location") or headers.get("URI")  # as aiohttp has it
+    location = headers.get("Location") or headers.get("URI")  # as aiohttp does
     if location is None or _SEALED in location:
         return True
     try:
@@ -98,7 +99,7 @@ def _is_url(url: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_origin(origin: str) -> bool:
-    """Whether a URL may begin like this; remembered, since few origins have many URLs."""
+    """Whether *origin* is a valid beginning of a URL; memoised, because many URLs share an origin."""
     try:
         url = URL(origin)
         return bool(url.scheme and url.host) and (url.port is not None or not url.explicit_port)

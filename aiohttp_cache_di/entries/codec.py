@@ -1,16 +1,18 @@
-"""Entries as bytes: versioned, checksummed, signed where a secret is given, and never executable.
+"""Entries as bytes: versioned, checksummed, signed if there is a secret, and never executable.
 
 Stored bytes are untrusted input: other programs, older versions, half-finished writes and attackers put
-things into stores. So an entry is a frame whose every bit is checked before anything in it is believed::
+things into stores. So an entry is a frame of which every bit is verified before its content is used::
 
     magic 4 | crc32 4 | version 1 | kind 1 | flags 1 | zero 1 | payload … | MAC 32, when signed
 
-The checksum covers all that follows it. The payload is a MessagePack array with the body as its last field,
-so that head and body lie apart in memory and the body is copied once in each direction. The MAC (keyed
-BLAKE2b) covers the whole frame but the checksum. The payload begins with the key under which the entry is
-kept, or the key is left out, where it stands beside the frame, and checksum and MAC cover it before the
-payload: an entry that is moved to another key is refused either way. The body of a response can be kept apart from
-its frame, too: its field in the payload is empty then, and checksum and MAC cover it after the payload.
+The checksum covers everything after it. The payload is a MessagePack array with the body as its last field,
+so that the body is copied only once in each direction. The MAC (keyed BLAKE2b) covers the whole frame except
+the checksum.
+
+The payload begins with the storage key of the entry. If the store has the key beside the frame, it can be left
+out; then checksum and MAC cover it before the payload. Either way, an entry that was moved to another key is
+not accepted. The body of a response can be stored apart from its frame: then its field in the payload is empty,
+and checksum and MAC cover the body after the payload.
 """
 
 from __future__ import annotations
@@ -50,14 +52,14 @@ __all__ = [
 
 FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct changes its place or meaning.
 
-UNTAGGED_VERSION: Final = 1  # which is read, too
+UNTAGGED_VERSION: Final = 1  # still read
 
-_UNLOCKED_BYTES: Final = 5 * 1024  # Of more, zlib sums up without the interpreter's lock.
-_MANY_BYTES: Final = 64 * 1024  # take some 30 µs, for which others may well have the lock
+_UNLOCKED_BYTES: Final = 5 * 1024  # for more than this, zlib's crc32 releases the GIL
+_MANY_BYTES: Final = 64 * 1024  # their checksum takes some 30 µs, long enough to release the GIL for
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
-_FRAME: Final = struct.Struct(">4sI4s")  # magic, checksum, and what it covers of the head: version, kind, flags, 0
+_FRAME: Final = struct.Struct(">4sI4s")  # magic, checksum, and the part of the head that it covers
 HEAD_BYTES: Final = _FRAME.size
-"""How much of a frame tells what kind it is."""
+"""The length of a frame's head, which tells its kind."""
 
 _head_of: Final = _FRAME.unpack_from
 _CHECKED_FROM: Final = 8
@@ -76,11 +78,11 @@ _FLAGS: Final = _SIGNED | _NAMELESS | _LEADS_ON | _APART
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
-    """What a user's own serializer made of an item; we keep it, and only they can read it.
+    """An item that a user's own serializer has made; only that can read it.
 
     Args:
-        key: the storage key under which it is kept.
-        payload: the bytes that their ``dumps`` returned.
+        key: its storage key.
+        payload: the bytes that the serializer's ``dumps`` returned.
         leads_on: whether the item is a redirect or an alias.
     """
 
@@ -90,11 +92,11 @@ class Opaque(msgspec.Struct, frozen=True, array_like=True):
 
 
 Item: TypeAlias = StoredResponse | str | Opaque
-"""What is kept: a response, the key of another record (an alias), or what a user's serializer made."""
+"""What is stored under a key: a response, the key of another record (an alias), or a user's serialized item."""
 
 
 class Unreadable(enum.Enum):
-    """In place of an item: there are bytes under the key, and they are not to be believed."""
+    """Returned instead of an item if the bytes under the key are not valid."""
 
     UNREADABLE = enum.auto()
 
@@ -103,29 +105,29 @@ UNREADABLE: Final = Unreadable.UNREADABLE
 
 
 def item_leads_on(item: object) -> bool:
-    """Whether *item* is a redirect or an alias, rather than a response that is an end in itself."""
+    """Whether *item* is a redirect or an alias, rather than a final response."""
     if isinstance(item, StoredResponse):
         return item.status in REDIRECTS and "Location" in item.headers
     return item.leads_on if isinstance(item, Opaque) else isinstance(item, str)
 
 
 def leads_on(frame: bytes | bytearray | memoryview) -> bool:
-    """As `item_leads_on`, of the item that *frame* holds, without a look at anything but its head.
+    """As `item_leads_on`, for the item in *frame*, of which only the head is read.
 
-    Frames of earlier versions do not tell it of redirects.
+    Frames of earlier versions do not mark redirects, so that these are not recognised.
     """
     return len(frame) >= _FRAME.size and (frame[_KIND_AT] == _ALIAS or bool(frame[_FLAGS_AT] & _LEADS_ON))
 
 
 def is_opaque(head: object) -> bool:
-    """Whether *head*, the first `HEAD_BYTES` of a frame, begins what a user's serializer made."""
+    """Whether *head*, the first `HEAD_BYTES` of a frame, begins an item of a user's serializer."""
     return isinstance(head, bytes) and len(head) == HEAD_BYTES and head[_KIND_AT] == _OPAQUE
 
 
 def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
-    """Where the fields of a response begin and end in a frame of *size* bytes that begins with *frame*.
+    """The positions where the fields of a response begin and end, in a frame of *size* bytes that begins with *frame*.
 
-    None for anything else than a response of this version; nothing is checked but the head.
+    None for anything other than a response of this version. Only the head is verified.
     """
     if len(frame) < _FRAME.size:
         return None
@@ -137,7 +139,7 @@ def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
 
 
 class _Form(msgspec.Struct, frozen=True):
-    """How to read the frames that have one of the heads there are."""
+    """How to read frames that have a certain head."""
 
     decode: Callable[[memoryview], StoredResponse | _Alias | Opaque]
     is_nameless: bool
@@ -155,7 +157,7 @@ _FIELDS: Final = len(StoredResponse.__struct_fields__)
 
 
 def _untagged(payload: memoryview) -> StoredResponse:
-    """A response as version 1 has written it, which knows no tags: the field before the body."""
+    """Decode a response of version 1, which lacks the field before the body, the tags."""
     *before, body = _decode_raw(payload)
     if len(before) != _FIELDS - 2:
         raise ValueError("it has more or fewer fields than a response of version 1")
@@ -181,7 +183,7 @@ def _opened(form: _Form, payload: memoryview, key: str | None, body: bytes | Non
         if not is_possible(item):
             raise UnreadableEntryError("stored bytes describe no possible response")
         if body is not None:
-            force_setattr(item, "body", body)  # of an object that is not shared yet
+            force_setattr(item, "body", body)  # nothing else refers to the object yet
     elif body is not None:
         raise UnreadableEntryError("stored bytes have a body beside what has none")
     elif isinstance(item, _Alias):
@@ -192,7 +194,7 @@ def _opened(form: _Form, payload: memoryview, key: str | None, body: bytes | Non
 
 
 class Sealed(msgspec.Struct, frozen=True, gc=False):
-    """What is known to be as it was packed, and not yet what that was."""
+    """A frame whose checksum and signature are verified, and whose payload is not decoded yet."""
 
     form: _Form
     payload: memoryview
@@ -200,7 +202,7 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
     body: bytes | None
 
     def open(self) -> Item | Unreadable:
-        """What was packed."""
+        """Decode and validate the item."""
         try:
             return _opened(self.form, self.payload, self.key, self.body)
         except UnreadableEntryError:
@@ -208,7 +210,7 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
 
 
 def _sum_of(body: bytes, before: int) -> int:
-    """As `crc32`, which for a body of some kB gives the interpreter's lock away, and waits longer to have it again."""
+    """As `crc32`, but for medium sizes in pieces, for which zlib keeps the GIL: getting it back may take longer."""
     if not _UNLOCKED_BYTES < len(body) <= _MANY_BYTES:
         return crc32(body, before)
     view = memoryview(body)
@@ -221,11 +223,11 @@ class EntryCodec:
     """Turns entries into bytes and back.
 
     Args:
-        secret_key: signs entries, and then only entries signed with one of these keys are read. With several,
+        secret_key: signs entries; then only entries signed with one of these keys are read. With several,
             the first signs and all verify, so that a key can be rotated without losing the cache.
         salt: separates signatures of different uses of one secret.
-        names: what the entries belong to, such as a cache and a collection in it: an entry that was signed for other
-            names is not believed.
+        names: what the entries belong to, such as a cache and a collection in it; an entry that was signed for other
+            names is not accepted.
 
     Raises:
         ConfigurationError: a secret is empty, or there is none in the iterable.
@@ -237,7 +239,7 @@ class EntryCodec:
         self, secret_key: SecretKeys = None, salt: str | bytes = DEFAULT_SALT, *, names: tuple[str, ...] = ()
     ) -> None:
         self._mac_keys = subkeys(secret_key, salt, *(("entries", *names) if names else ()))
-        self._forms: dict[bytes, _Form] = {}  # by the head without magic and checksum, of those that were met
+        self._forms: dict[bytes, _Form] = {}  # by the head without magic and checksum, of frames read so far
 
     @property
     def is_signing(self) -> bool:
@@ -245,26 +247,26 @@ class EntryCodec:
         return bool(self._mac_keys)
 
     def encode(self, entry: StoredResponse) -> bytes:
-        """The bytes to store under ``entry.key``, which they hold.
+        """The bytes to store under ``entry.key``, which they contain.
 
         Raises:
-            StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
+            StorageError: a text field cannot be encoded in UTF-8 (a lone surrogate).
         """
         return self._frame(_RESPONSE, entry)
 
     def encode_alias(self, target: str, key: str) -> bytes:
-        """The bytes to store under *key* that lead to the entry under *target*."""
+        """The bytes to store under *key* as an alias of the entry under *target*."""
         return self._frame(_ALIAS, _Alias(key, target))
 
     def encode_opaque(self, payload: bytes, key: str) -> bytes:
-        """The bytes to store under *key* for what a user's serializer made."""
+        """The bytes to store under *key* for an item of a user's serializer."""
         return self._frame(_OPAQUE, Opaque(key, payload))
 
     def pack(self, item: Item, key: str) -> bytes:
-        """The bytes to store under *key*, which they do not hold: they are smaller, and the key is needed to read them.
+        """The bytes to store under *key*, which they do not contain: they are smaller, but reading them takes the key.
 
         Raises:
-            StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
+            StorageError: a text field cannot be encoded in UTF-8 (a lone surrogate).
         """
         if isinstance(item, StoredResponse):
             return self._frame(_RESPONSE, replace(item, key=""), key)
@@ -273,10 +275,10 @@ class EntryCodec:
         return self._frame(_OPAQUE, replace(item, key=""), key)
 
     def pack_apart(self, item: Item, key: str) -> tuple[bytes, bytes | None]:
-        """As :meth:`pack`, with the body of a response beside the frame, where it is copied less often.
+        """As :meth:`pack`, with the body of a response apart from the frame, so that it is copied less often.
 
         Returns:
-            The frame, and the body; None where the frame has all there is.
+            The frame, and the body; None if the frame contains everything.
 
         Raises:
             StorageError: as :meth:`pack`.
@@ -286,14 +288,14 @@ class EntryCodec:
         return self._frame(_RESPONSE, replace(item, key="", body=b""), key, item.body), item.body
 
     def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
-        """What was packed under *key*, with the *body* that is apart; frames that hold their key are read too."""
+        """The item that was packed under *key*, and its *body* if that is apart; also reads frames with their key."""
         try:
             return self.decode(data, key, body)
         except UnreadableEntryError:
             return UNREADABLE
 
     def check(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Sealed | Unreadable:
-        """The first half of :meth:`unpack`, whose second half is to open what this returns, maybe in another thread."""
+        """The first half of :meth:`unpack`; the second is :meth:`Sealed.open`, maybe in another thread."""
         try:
             return Sealed(*self._checked(data, key, body), key, body)
         except UnreadableEntryError:
@@ -302,16 +304,16 @@ class EntryCodec:
     def decode(
         self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None
     ) -> StoredResponse | str | Opaque:
-        """What :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` was given.
+        """Decode what :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` made.
 
         Args:
-            data: anything at all; it need not come from us.
-            key: the key under which *data* was found; what was written for another is refused. None trusts
-                the key that the data names, and refuses data that names none.
-            body: what stands beside *data*, if anything does; it need not come from us either.
+            data: untrusted.
+            key: the key under which *data* was found; data that was written for another key is not accepted. None
+                trusts the key in the data, which then must contain one.
+            body: the body that is stored apart from *data*, if there is one; untrusted.
 
         Raises:
-            UnreadableEntryError: always this, whatever is wrong with *data*.
+            UnreadableEntryError: for everything that may be wrong with *data*.
         """
         form, payload = self._checked(data, key, body)
         return _opened(form, payload, key, body)
@@ -338,7 +340,7 @@ class EntryCodec:
         return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
     def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[_Form, memoryview]:
-        """What the payload of *data* is, and the payload, of which nothing is believed yet but that it is unaltered."""
+        """Verify checksum and signature of *data*; return how to decode its payload, and the payload."""
         if type(data) is not bytes:
             data = _bytes_of(data)
         if body is not None and type(body) is not bytes:
@@ -398,7 +400,7 @@ def _bytes_of(data: object) -> bytes:
 
 
 def _beside(key: str) -> bytes:
-    """What checksum and MAC cover of a key that is kept beside the frame."""
+    """The bytes that checksum and MAC cover for a key that is stored beside the frame."""
     text = key.encode("utf-8", "surrogatepass")
     return len(text).to_bytes(4, "big") + text
 

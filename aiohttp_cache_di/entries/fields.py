@@ -1,4 +1,4 @@
-"""What a stored entry says, as aiohttp would have told it of the response."""
+"""The header fields, cookies and expiry of an entry, as aiohttp would have parsed them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["as_datetime", "expires_at", "parsed_fields", "set_cookies"]
 
-# aiohttp's C parser spells the names that it knows in its own way, which is seen by callers who iterate over them.
+# aiohttp's C parser has its own spelling for the names that it knows, which is visible when callers iterate over them.
 _SPELLINGS: dict[bytes, str] = (
     {}
     if HttpResponseParser is HttpResponseParserPy
     else {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, istr)}
 )
-_SET_COOKIE: Final = hdrs.SET_COOKIE.lower().encode()  # which aiohttp reads; Set-Cookie2 it does not
+_SET_COOKIE: Final = hdrs.SET_COOKIE.lower().encode()  # aiohttp does not read Set-Cookie2
 
 
 def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
-    """The header fields of *stored* as aiohttp would have parsed them; made once per entry."""
+    """The header fields of *stored* as aiohttp would have parsed them; memoised in the entry."""
     memo = vars(stored)
     found: CIMultiDictProxy[str] | None = memo.get("fields")
     if found is None:
@@ -37,7 +37,7 @@ def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
 
 
 def set_cookies(stored: StoredResponse) -> tuple[str, ...]:
-    """The values of Set-Cookie in *stored*, where the user has them stored; looked for once per entry."""
+    """The values of Set-Cookie in *stored*, which are there only with ``store_cookies``; memoised in the entry."""
     memo = vars(stored)
     found: tuple[str, ...] | None = memo.get("set_cookies")
     if found is None:
@@ -57,5 +57,5 @@ def as_datetime(at: float, *, earliest: float) -> datetime | None:
         return None
     try:
         return datetime.fromtimestamp(max(at, earliest), UTC)
-    except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
+    except (OverflowError, ValueError):  # beyond the year 9999, which counts as never
         return None

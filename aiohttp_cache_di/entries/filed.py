@@ -1,4 +1,4 @@
-"""Stored responses whose bodies are in files: what they are of takes no memory, however large it is."""
+"""Stored responses whose bodies are in files, so that large ones take no memory."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ __all__ = ["FiledBody", "FiledPart", "FiledResponse", "in_memory", "with_body"]
 
 
 class FiledBody(Protocol):
-    """A body in a file that stays readable for as long as there is this object.
+    """A body in a file, which stays readable for as long as this object exists.
 
-    Its reads wait for the disk elsewhere than in the event loop, and give nothing that was not checked.
+    Reads do not block the event loop, and return only bytes whose checksum was verified.
     """
 
     @property
     def length(self) -> int:
-        """How many bytes it has."""
+        """The length of the body in bytes."""
         ...
 
     @property
     def path(self) -> Path | None:
-        """The file that has this body and nothing else; None where there is none, or none yet."""
+        """The file that contains this body and nothing else; None if there is none, or none yet."""
         ...
 
     async def piece(self, at: int) -> bytes:
-        """Some bytes from the position *at* on, one at least; b"" at the end.
+        """At least one byte from the position *at* on; b"" at the end.
 
         Raises:
-            UnreadableEntryError: they are not what was written; the entry is dropped.
-            OSError, StorageError: the file system does not work.
+            UnreadableEntryError: the bytes are not those that were written; the entry is deleted.
+            OSError, StorageError: the file system has failed.
         """
         ...
 
     async def whole(self) -> bytes:
-        """All bytes. Raises as `piece` does."""
+        """The whole body. Raises as `piece` does."""
         ...
 
 
 class FiledPart:
-    """The bytes of a body from *first* on, *length* of them."""
+    """A part of a `FiledBody`: *length* bytes from *first* on."""
 
     __slots__ = ("_body", "_first", "length")
 
@@ -55,7 +55,7 @@ class FiledPart:
         self.length: int = length
 
     async def piece(self, at: int) -> bytes:
-        """As `FiledBody.piece`: *at* counts from the beginning of the part."""
+        """As `FiledBody.piece`; *at* counts from the beginning of the part."""
         left = self.length - at
         return (await self._body.piece(self._first + at))[:left] if left > 0 else b""
 
@@ -70,18 +70,18 @@ class FiledPart:
 
 
 class FiledResponse(StoredResponse, frozen=True, array_like=True, dict=True, kw_only=True):
-    """A stored response whose `body` is b"", since the content is in a file.
+    """A stored response whose `body` is b"" because the content is in a file.
 
     Args:
         file: the content.
     """
 
     file: Any
-    """A `FiledBody`; nothing is made of it where bytes become a struct."""
+    """A `FiledBody`; never encoded or decoded."""
 
     @property
     def body_bytes(self) -> int:
-        """How long the content is."""
+        """The length of the content in bytes."""
         length: int = self.file.length
         return length
 

@@ -1,4 +1,4 @@
-"""What can be told of a stored response without its body."""
+"""`EntryInfo`: the description of a stored response without its body."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ _TOLD: Final = TAG_FIELDS | {_CONTENT_TYPE}
 
 
 class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """A stored response as lists and selections see it: no body, no header field that could hold a secret.
+    """The description of a stored response for lists and selections: no body, no header field that may be secret.
 
     Attributes:
-        key: under which it is kept.
-        method: of the request that it answers.
-        url: of that request as it is stored: without userinfo, fragment and values of ignored and secret parameters.
+        key: its key.
+        method: the method of the request that it answers.
+        url: the URL of that request as it is stored: without userinfo, fragment and values of ignored and secret
+            parameters.
         status: the status code.
         content_type: as the origin sent it; "" for none.
         body_bytes: the length of the body.
-        stored_at: POSIX time at which this body was stored first.
-        validated_at: POSIX time at which the origin sent it, or confirmed it the last time.
-        fresh_until: POSIX time until which it is used as it is; ``-inf`` where each use needs a validation.
-        kept_until: POSIX time after which the store may drop it; ``inf`` for never.
-        tags: by which it can be purged, with others.
-        variant: of a response that varies: the names of the request fields that decide, and a short id of their values.
-        partition: a short id of the principal or the credentials that it belongs to; "" for what all may have.
-        tagging: what tells whether one of its tags has been purged; its names are *tags*.
+        stored_at: POSIX time at which this body was first stored.
+        validated_at: POSIX time at which the origin sent it, or last confirmed it.
+        fresh_until: POSIX time until which it is used without validation; ``-inf`` if each use needs a validation.
+        kept_until: POSIX time after which the store may delete it; ``inf`` for never.
+        tags: the tags by which it can be purged.
+        variant: for a response that varies: the names of the request fields in Vary, and a short id of their values.
+        partition: a short id of the principal or the credentials that it belongs to; "" if it is for all users.
+        tagging: tells whether one of its tags has been purged; its names are left out, they are *tags*.
     """
 
     key: str
@@ -57,17 +58,17 @@ class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=F
     tagging: Tagging | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it: None for a time that never comes."""
+        """The attributes as values for JSON, with None instead of an infinite time."""
         told = msgspec.structs.asdict(self)
         del told["tagging"]
         return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
 
 
 def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInfo:
-    """What can be told of *entry*.
+    """The description of *entry*.
 
     Args:
-        body_bytes: the length of its body, where *entry* does not have it.
+        body_bytes: the length of its body, if *entry* does not contain the body.
     """
     content_type = ""
     tagging = entry.tagging
@@ -76,7 +77,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
     for name, value in found:
         if name == _CONTENT_TYPE:
             content_type = as_shown(value.decode("utf-8", "replace"))
-    if tagging is None and len(found) > bool(content_type):  # as an earlier version has stored it
+    if tagging is None and len(found) > bool(content_type):  # stored by an earlier version
         tags = tags_in(found)
     return EntryInfo(
         key=entry.key,
@@ -97,7 +98,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
 
 
 def has_tags_in_fields_alone(entry: StoredResponse) -> bool:
-    """Whether *entry* was made by an earlier version, and has tags that only its header fields tell."""
+    """Whether *entry* was stored by an earlier version, with tags in its header fields only."""
     return entry.tagging is None and not TAG_FIELDS.isdisjoint([name.lower() for name, _ in entry.raw_headers])
 
 
@@ -106,7 +107,7 @@ def _body_bytes(entry: StoredResponse) -> int:
 
 
 def short_id(partition: str) -> str:
-    """A few digits by which a partition can be told from others, and nothing about who is behind it."""
+    """A few digits that distinguish *partition* from others without identifying its user; "" for ""."""
     return blake2b(partition.encode("utf-8", "replace"), digest_size=_SHORT_BYTES).hexdigest() if partition else ""
 
 
@@ -119,12 +120,12 @@ def _decoder() -> msgspec.msgpack.Decoder[EntryInfo]:
 
 
 def pack_info(info: EntryInfo) -> bytes:
-    """The bytes that a store keeps beside an entry; they do not hold its key."""
+    """The bytes that a store keeps beside an entry; they do not contain its key."""
     return _encode(msgspec.structs.replace(info, key=""))
 
 
 def unpack_info(data: object, key: str) -> EntryInfo | None:
-    """What was packed for the entry under *key*; None for anything else. It is told to people, and never answered."""
+    """The description that was packed for the entry under *key*; None for other data. Not used to answer requests."""
     if not isinstance(data, bytes):
         return None
     try:
@@ -136,5 +137,5 @@ def unpack_info(data: object, key: str) -> EntryInfo | None:
     times = (info.stored_at, info.validated_at, info.fresh_until, info.kept_until)
     if not all(map(str.isprintable, texts)) or any(map(math.isnan, times)):
         return None
-    force_setattr(info, "key", key)  # of an object that nothing else has seen
+    force_setattr(info, "key", key)  # nothing else refers to the object yet
     return info

@@ -1,7 +1,7 @@
-"""A response as aiohttp-client-cache keeps it, read without running what it is kept in: see `pickled`.
+"""Reading a response that aiohttp-client-cache has stored, without executing the pickle that it is in; see `pickled`.
 
-It is a pickle of that library's ``CachedResponse``; with a secret key, one that itsdangerous has signed. What is read
-here is as untrusted as the file that it comes from: each field is of the type that it says, and no more is known of it.
+It is a pickle of that library's ``CachedResponse``; with a secret key, itsdangerous has signed it. The result is as
+untrusted as the file that it comes from: only the types of its fields are verified.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _NAMES: Final = _URLS | {
     "http.cookies.SimpleCookie",
     "http.cookies.Morsel",
 }
-_SALT: Final = b"aiohttp-client-cache"  # as the library has it by default
+_SALT: Final = b"aiohttp-client-cache"  # that library's default
 _SIGNATURE_CHARS: Final = 27  # of SHA-1, in base64 without padding
 _URL_SAFE: Final = ascii_letters.encode() + digits.encode() + b"-_"  # the alphabet of a signature
 _MAX_HOPS: Final = 30
 
 
 class OlderResponse(NamedTuple):
-    """What is kept of a response.
+    """A response that aiohttp-client-cache has stored.
 
     Attributes:
-        url: of the last request.
-        headers, request_headers: as they came, and as they were sent; with credentials.
-        created_at, expires: POSIX times.
+        url: the URL of the last request.
+        headers, request_headers: header lines as received, and as sent; with credentials.
+        created_at, expires: POSIX times; *expires* is ``inf`` for never.
         history: the redirects that led to it.
     """
 
@@ -62,19 +62,19 @@ class OlderResponse(NamedTuple):
 
 
 def is_signed(value: bytes) -> bool:
-    """Whether *value* ends in a signature, by its look; what is cut off or damaged does not."""
+    """Whether *value* ends in something with the form of a signature."""
     dot, signature = value[-_SIGNATURE_CHARS - 1 : -_SIGNATURE_CHARS], value[-_SIGNATURE_CHARS:]
     return dot == b"." and not signature.translate(None, _URL_SAFE)
 
 
 def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
-    """The response that *value* is.
+    """Read the response in *value*.
 
     Args:
-        secrets: keys that it may be signed with, by the library's default salt.
+        secrets: keys that it may be signed with, using that library's default salt.
 
     Raises:
-        UnknownPickleError: it is none, or the signature is by none of *secrets*.
+        UnknownPickleError: it is not a response, or is not signed with one of *secrets*.
     """
     if is_signed(value):
         value = _verified(value, secrets)
@@ -96,8 +96,8 @@ def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
 def _verified(value: bytes, secrets: Iterable[bytes]) -> bytes:
     payload, signature = value[: -_SIGNATURE_CHARS - 1], value[-_SIGNATURE_CHARS:]
     for secret in secrets:
-        # As itsdangerous derives and signs by default: "django-concat", HMAC with SHA-1.
-        key = hashlib.sha1(_SALT + b"signer" + secret).digest()  # noqa: S324  # a format to be read, no choice of ours
+        # The defaults of itsdangerous: "django-concat" key derivation, HMAC with SHA-1.
+        key = hashlib.sha1(_SALT + b"signer" + secret).digest()  # noqa: S324  # the format demands it
         made = urlsafe_b64encode(hmac.digest(key, payload, "sha1")).rstrip(b"=")
         if hmac.compare_digest(made, signature):
             return payload
@@ -151,11 +151,11 @@ def _whole(value: Any) -> int:
 
 
 def _url(value: Any) -> str:
-    """The URL that yarl keeps as five texts, encoded; the fragment is for no server."""
+    """The URL, without its fragment; yarl pickles it as five encoded strings."""
     if not isinstance(value, Inert) or value.name not in _URLS:
         raise TypeError
     (parts,) = value.state
-    if isinstance(parts, Inert):  # of an older yarl: a SplitResult
+    if isinstance(parts, Inert):  # a SplitResult, of an older yarl
         parts = parts.arguments
     scheme, netloc, path, query, _ = map(_text, parts)
     if scheme not in ("http", "https") or not netloc:
@@ -180,7 +180,7 @@ def _lines(value: Any) -> RawHeaders:
 
 
 def _time(value: Any) -> float:
-    """A naive datetime, which is in UTC there, in the ten bytes of `datetime.datetime.__reduce__`."""
+    """The POSIX time of a naive datetime in UTC, given as the ten bytes of `datetime.datetime.__reduce__`."""
     if not isinstance(value, Inert) or value.name != _DATE:
         raise TypeError
     (packed,) = value.arguments

@@ -1,7 +1,7 @@
-"""What the beginning of a stored response tells, where the rest stays in the store.
+"""Describing a stored response from the beginning of its bytes, without reading its body from the store.
 
-The body comes last, so that the rest can be taken for zeros. Neither checksum nor signature can be checked without it:
-what is told here is for people, and no request is answered with it.
+The body comes last, so zeros can stand for the bytes that are not read. Without them, neither checksum nor signature
+can be verified: the result is for people, and never used to answer a request.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["OUTLINE_BYTES", "outline", "outline_apart"]
 
 OUTLINE_BYTES: Final = 2048
-"""So much of a frame holds the head of nearly every response."""
+"""The beginning of a frame that contains the head of nearly every response."""
 
 MAX_BYTES: Final = 68 * 1024 * 1024
-"""Of a frame whose rest is taken for zeros, which are in memory for a moment."""
+"""The largest frame that is described, since its body is in memory as zeros for a moment."""
 
-_LENGTHS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # of what stands before bytes in MessagePack, by its first byte
+_LENGTHS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # length of the prefix of binary data in MessagePack, by its first byte
 
 
 class _Bodiless(StoredResponse, frozen=True, array_like=True, dict=True, kw_only=True):
@@ -37,9 +37,9 @@ _decode_apart = msgspec.msgpack.Decoder(StoredResponse).decode
 
 
 def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
-    """What is told of the response under *key* by the *beginning* of its frame, which has *size* bytes.
+    """The description of the response under *key*, from the *beginning* of its frame, which has *size* bytes.
 
-    None if it is no response, or *beginning* does not have all of its head.
+    None if it is not a response, or *beginning* does not contain all of its head.
     """
     span = span_of_response(beginning, size) if size <= MAX_BYTES else None
     if span is None:
@@ -53,18 +53,18 @@ def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
         length = _LENGTHS.get(body[0]) if len(body) else None
         if length is None or len(payload) - len(body) > len(beginning) - start - length or not is_possible(entry):
             return None
-        force_setattr(entry, "key", key)  # of an object that nothing else has seen
+        force_setattr(entry, "key", key)  # nothing else refers to the object yet
         return info_of(entry, body_bytes=len(body) - length)
     return None
 
 
 def outline_apart(frame: object, body_bytes: int, key: str) -> EntryInfo | None:
-    """As `outline`, of the *frame* of a response whose body of *body_bytes* is apart."""
+    """As `outline`, for the *frame* of a response whose body, of *body_bytes*, is stored apart."""
     if not isinstance(frame, bytes) or (span := span_of_response(frame, len(frame))) is None:
         return None
     with suppress(msgspec.MsgspecError, ValueError, RecursionError, MemoryError):
         entry = _decode_apart(frame[slice(*span)])
         if is_possible(entry):
-            force_setattr(entry, "key", key)  # of an object that nothing else has seen
+            force_setattr(entry, "key", key)  # nothing else refers to the object yet
             return info_of(entry, body_bytes=body_bytes)
     return None

@@ -1,12 +1,12 @@
-"""Pickles read as data: a machine that knows the few instructions and names that are wanted, and runs nothing.
+"""Reading pickles as data, by an interpreter that knows only the needed instructions and names, and executes nothing.
 
-A pickle is a program. Python's own reader looks up each name that the program says and calls what it finds, so that who
-can write the bytes can run code. Here a name is a text out of a short list, and calling it makes an `Inert`, which is
-that text and its arguments. There is no import and no call, and so nothing to break out of. What any other program does
-is not found out: it is refused, in words that say what it holds.
+A pickle is a program. Python's own unpickler imports each name in it and calls the result, so that anyone who can write
+the bytes can run code. Here, a name is a string that must be in a short list, and a call of it makes an `Inert`: the
+name and its arguments. Nothing is imported or called. A pickle with any other instruction or name is refused, with an
+error that says what it contains.
 
-All is bounded by the length of the bytes and the number of instructions, each of which makes one object. Keys of
-dictionaries are texts: to hash a tuple that is nested deeply would take the stack.
+Memory is bounded by the length of the bytes and the number of instructions, each of which makes one object. Keys of
+dictionaries must be strings: hashing a deeply nested tuple would overflow the stack.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _SHOWN_CHARS: Final = 80
 
 
 class UnknownPickleError(ValueError):
-    """The bytes are no pickle of what is wanted; it says what they hold instead."""
+    """The bytes are not a pickle of the wanted kind; the message says what they contain instead."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Named:
-    """A name that the pickle says, in place of what Python would look up."""
+    """A name in the pickle, instead of the object that Python would import."""
 
     name: str
 
 
 @dataclass(eq=False, slots=True)
 class Inert:
-    """What the pickle would make: the name of a class or function, and what it would be given.
+    """An object that the pickle would make: the name of a class or function, and what it would be called with.
 
     Attributes:
-        arguments: of the call.
-        state: what was to be its state, or None.
-        items: of a dictionary.
+        arguments: the arguments of the call.
+        state: the state to set, or None.
+        items: the items to set, for a dictionary.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Inert:
 
 
 class _Mark:
-    """Where the pickle has begun a list of values."""
+    """Marks on the stack where a list of values begins."""
 
 
 _MARK: Final = _Mark()
 
 
 def read_pickle(data: bytes, names: Collection[str]) -> tuple[Any, int]:
-    """What *data* stands for, of plain values and `Inert` ones, and where the pickle in it ends.
+    """Read the pickle at the beginning of *data*; return its value, made of plain values and `Inert`, and its end.
 
     Args:
-        names: those that it may say, as ``module.name``.
+        names: the allowed names, as ``module.name``.
 
     Raises:
-        UnknownPickleError: it is damaged, or holds anything else.
+        UnknownPickleError: it is damaged, or contains anything else.
     """
     machine = _Machine(data, names)
     try:
@@ -76,11 +76,11 @@ def read_pickle(data: bytes, names: Collection[str]) -> tuple[Any, int]:
 
 
 class _Machine:
-    """Runs over a pickle once.
+    """Interprets one pickle.
 
     Args:
-        data: begins with it.
-        names: those that it may say.
+        data: begins with the pickle.
+        names: the allowed names.
     """
 
     def __init__(self, data: bytes, names: Collection[str]) -> None:
@@ -90,7 +90,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """Go through the instructions, and return what is left by the last."""
+        """Go through the instructions, and return the value on top of the stack at the end."""
         for _ in range(MAX_INSTRUCTIONS):
             code = self.take(1)
             if code == b".":
@@ -113,12 +113,12 @@ class _Machine:
         return taken
 
     def number(self, form: str) -> Any:
-        """The next number, of a *form* of `struct`."""
+        """The next number, in a format (*form*) of `struct`."""
         (number,) = struct.unpack(form, self.take(struct.calcsize(form)))
         return number
 
     def line(self) -> str:
-        """The text up to the end of the line."""
+        """The string up to the end of the line."""
         end = self.data.index(b"\n", self.at)
         text = self.take(end - self.at).decode()
         self.at += 1
@@ -127,19 +127,19 @@ class _Machine:
     # ---- the stack
 
     def last(self) -> Any:
-        """The value on top, which goes."""
+        """Pop the value on top."""
         value = self.stack.pop()
         if value is _MARK:
             raise UnknownPickleError("it is damaged")
         return value
 
     def lasts(self, count: int) -> tuple[Any, ...]:
-        """The *count* values on top, which go."""
+        """Pop the *count* values on top, in the order in which they were pushed."""
         values = tuple(self.last() for _ in range(count))
         return values[::-1]
 
     def since_mark(self) -> list[Any]:
-        """The values from the last mark on, which go with it."""
+        """Pop the values above the last mark, and the mark."""
         values: list[Any] = []
         while (value := self.stack.pop()) is not _MARK:
             values.append(value)
@@ -152,10 +152,10 @@ class _Machine:
     def recall(self, number: int) -> None:
         self.stack.append(self.memo[number])
 
-    # ---- what is made
+    # ---- making values
 
     def name(self, module: object, name: object) -> None:
-        """A name is said: it is a text, and one of those that are wanted."""
+        """Push a name, which must be one of the allowed ones."""
         full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "what is no name"
         if full not in self.names:
             raise UnknownPickleError(f"it holds {shown(full)}")
@@ -196,7 +196,7 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def shown(text: str) -> str:
-    """*text* as it may be shown: it came out of a file."""
+    """*text* for an error message: shortened, and without unprintable characters, since it came from a file."""
     return "".join(c if c.isprintable() else "�" for c in text[:_SHOWN_CHARS])
 
 

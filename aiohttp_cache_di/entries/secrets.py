@@ -1,7 +1,7 @@
-"""From the user's secret to the keys that sign entries and that digests of what is secret are made with.
+"""Deriving, from the user's secret, the keys that sign entries and the key for digests of secret values.
 
-One secret has several uses, and several caches may have one secret. Each use has a subkey of its own (BLAKE2b with the
-salted secret as its key), so that what is made for one is worth nothing for another.
+One secret has several uses, and several caches may share a secret. Each use has its own subkey (BLAKE2b with the salted
+secret as its key), so that a signature or digest for one use is not valid for another.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ class DigestKey(bytes):
     """The key of digests of credentials and of the headers in Vary; b"" for none. Its repr does not show it."""
 
     def __repr__(self) -> str:
-        """Whether there is one."""
+        """Show only whether there is a key."""
         return "DigestKey(...)" if self else "DigestKey()"
 
     __str__ = __repr__
 
 
 def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[bytes, ...]:
-    """A key of 64 bytes per secret for what *names* name: a use, and a cache and a collection in it; none for None.
+    """A subkey of 64 bytes per secret; an empty tuple for None.
+
+    Args:
+        names: what the subkeys are for: a use, and maybe a cache and a collection in it.
 
     Raises:
         ConfigurationError: a secret is empty or blank, or there is none in the iterable.
@@ -49,7 +52,7 @@ def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[byt
         raise ConfigurationError(f"secret_key is of the type {kind}; give text or bytes, several of them, or None")
     secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
     if not secrets or not all(secret and _as_bytes(secret).strip(_BLANK) for secret in secrets):
-        # An empty secret would look like protection and be none, and so would one of spaces or zeros.
+        # An empty secret, or one of spaces or zeros, would only seem to protect.
         raise ConfigurationError("secret_key is empty or blank; give a secret, several, or None to store unsigned")
     if any(len(secret) < MIN_SECRET_CHARS for secret in secrets):
         _warn_of_short()
@@ -62,9 +65,10 @@ def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[byt
 
 
 def digest_key_of(secret_key: SecretKeys, salt: str | bytes = DEFAULT_SALT) -> DigestKey:
-    """The key of digests: a subkey of the first secret, since a digest cannot be verified with another one.
+    """The key of digests: a subkey of the first secret, the same for all caches with that secret.
 
-    So after a rotation what carries credentials or varies is fetched anew. All caches with one secret have one.
+    A digest cannot be compared under several keys. So after a rotation, responses to requests with credentials, and
+    those that vary, are fetched again.
 
     Raises:
         ConfigurationError: as `subkeys`.
@@ -75,7 +79,7 @@ def digest_key_of(secret_key: SecretKeys, salt: str | bytes = DEFAULT_SALT) -> D
 
 @cache
 def _warn_of_short() -> None:
-    """Say it once in a process; settings, which are newer than programs with such keys, refuse it."""
+    """Warn once per process; settings do not accept such a key, but older programs may pass one."""
     logger.warning("A secret_key of less than %d characters can be guessed", MIN_SECRET_CHARS)
 
 

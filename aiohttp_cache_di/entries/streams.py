@@ -1,4 +1,4 @@
-"""What a stored response has in place of a connection: streams, wholly there or fed from a file as they are read."""
+"""Body streams of stored responses, without a connection: complete in memory, or fed from a file while being read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["RELEASED", "NothingSent", "filed_stream", "keep", "memory_stream", "read_filed"]
 
 DEFAULT_LIMIT_BYTES = 2**18  # aiohttp's own read_bufsize
-FILED_LIMIT_BYTES = 2**20  # a reader finds bytes while the next ones are read
-KEPT_FOR_S = 60.0  # for what opens a path some time after it was told it, as frameworks do
-READ_WITHIN_S = 30.0  # of a file system that hangs; the caller's own timeouts are over when there is a response
+FILED_LIMIT_BYTES = 2**20  # so that the reader has bytes while the next ones are read from the file
+KEPT_FOR_S = 60.0  # frameworks open a path some time after they were given it
+READ_WITHIN_S = 30.0  # for a file system that hangs: the caller's timeouts no longer apply once there is a response
 
 
 class _Released:
-    """What ``release()`` returns: awaitable, and done."""
+    """The result of ``release()``, which can be awaited and is done at once."""
 
     def __await__(self) -> Any:
         return iter(())
@@ -34,13 +34,13 @@ RELEASED = _Released()
 
 
 class NothingSent:
-    """The writer of a request that was not sent."""
+    """Takes the place of the writer of a request that was not sent."""
 
     output_size = 0
 
 
 class _StoredProtocol(BaseProtocol):
-    """The protocol of a body that is wholly there: flow control has nothing to control."""
+    """The protocol of a body that is completely in memory: flow control does nothing."""
 
     def pause_reading(self) -> None:
         """The whole body is in memory already."""
@@ -50,18 +50,18 @@ class _StoredProtocol(BaseProtocol):
 
 
 class _FiledStream(StreamReader):
-    """aiohttp's stream, to which there can be a weak reference."""
+    """aiohttp's stream, with support for weak references."""
 
     __slots__ = ("__weakref__",)
 
 
-_FiledStream.__name__ = StreamReader.__name__  # which is what its repr shows
+_FiledStream.__name__ = StreamReader.__name__  # for the same repr
 
 
 class _Feeder(BaseProtocol):
-    """Feeds a stream from a file: no more than its reader lets in, and nothing once it was given up.
+    """Feeds a stream from a file, as far as flow control allows, until the stream is complete or released.
 
-    While it waits for its reader there is no task, so that a response that is dropped leaves nothing behind.
+    There is no task while it waits for the reader, so that a response that is never read leaves nothing behind.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, body: FiledBody) -> None:
@@ -74,7 +74,7 @@ class _Feeder(BaseProtocol):
 
     @property
     def connected(self) -> bool:
-        """Whether more may come, as far as the stream wants to know."""
+        """True, because the stream asks whether more data may come."""
         return True
 
     def feed(self, stream: _FiledStream) -> None:
@@ -83,11 +83,11 @@ class _Feeder(BaseProtocol):
         self._go_on()
 
     def pause_reading(self) -> None:
-        """Let no more in for now."""
+        """Stop feeding until `resume_reading`."""
         self._is_paused = True
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on."""
+        """Go on feeding."""
         self._is_paused = False
         self._go_on()
 
@@ -126,14 +126,14 @@ class _Feeder(BaseProtocol):
 
 
 def _no_stream() -> None:
-    """What is fed before there is a stream."""
+    """In place of the reference to the stream, before there is one."""
 
 
 async def read_filed(body: FiledBody, at: int | None = None) -> bytes:
-    """Some bytes of *body* from the position *at* on; None for all there are.
+    """Some bytes of *body* from the position *at* on; with None, the whole body.
 
     Raises:
-        ClientPayloadError: they cannot be read, or are not what was stored; as of a transfer that broke.
+        ClientPayloadError: they cannot be read, or are not what was stored; the error of a transfer that breaks off.
     """
     try:
         if at is None:
@@ -145,18 +145,18 @@ async def read_filed(body: FiledBody, at: int | None = None) -> bytes:
 
 
 def keep(body: FiledBody) -> FiledBody:
-    """See to it that the file of *body* stays for a while, whatever becomes of the response that has it."""
-    with suppress(RuntimeError):  # outside of a loop it stays as long as the response
+    """Keep the file of *body* for `KEPT_FOR_S`, even if the response is freed before; return *body*."""
+    with suppress(RuntimeError):  # without a running event loop, it exists as long as the response
         asyncio.get_running_loop().call_later(KEPT_FOR_S, _let_go, body)
     return body
 
 
 def _let_go(body: FiledBody) -> None:
-    """What a timer does that has kept *body*."""
+    """Do nothing: the timer that calls this has kept *body* alive."""
 
 
 def filed_stream(body: FiledBody) -> StreamReader:
-    """A stream of *body* for one reader, which gives its first bytes before the others are read."""
+    """A stream of *body* for one reader, which is fed while it is read."""
     loop = asyncio.get_running_loop()
     feeder = _Feeder(loop, body)
     stream = _FiledStream(feeder, FILED_LIMIT_BYTES, timer=TimerNoop(), loop=loop)
@@ -165,9 +165,9 @@ def filed_stream(body: FiledBody) -> StreamReader:
 
 
 def memory_stream(body: bytes) -> StreamReader:
-    """A stream of *body* for one reader, at its end."""
+    """A stream of *body* for one reader, with all data and the end already fed."""
     loop = asyncio.get_running_loop()
-    limit = max(DEFAULT_LIMIT_BYTES, len(body))  # no line of what is in memory is too long
+    limit = max(DEFAULT_LIMIT_BYTES, len(body))  # a line of any length can be read
     stream = StreamReader(_StoredProtocol(loop), limit, timer=TimerNoop(), loop=loop)
     if body:
         stream.feed_data(body)

@@ -1,8 +1,8 @@
-"""Tags by which users and origins name what belongs together, so that it can be purged together.
+"""Tags: names that responses share, by which they are purged together.
 
-``Cache-Groups`` (RFC 9875) is the standard's field; ``Surrogate-Key``, ``Cache-Tag`` and ``xkey`` are those of content
-delivery networks, which many origins send already. Others come with
-a request, or from a function of the user's.
+``Cache-Groups`` (RFC 9875) is the standard header field for them; ``Surrogate-Key``, ``Cache-Tag`` and ``xkey`` are
+those of content delivery networks, which many origins send. Other tags come from the request, or from the user's
+``tag_fn``.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ _CACHE_TAG: Final = istr("Cache-Tag")
 _XKEY: Final = istr("xkey")
 
 MAX_TAGS_BYTES: Final = 16 * 1024
-"""What the tags of one response may weigh together: as much as delivery networks take in a field."""
+"""The total size of one response's tags, as delivery networks limit it for a field."""
 
-_SPACED: Final = frozenset({b"surrogate-key", b"xkey"})  # names apart by spaces
-_LISTED: Final = frozenset({b"cache-tag"})  # by commas
+_SPACED: Final = frozenset({b"surrogate-key", b"xkey"})  # tags separated by spaces
+_LISTED: Final = frozenset({b"cache-tag"})  # tags separated by commas
 _GROUPS: Final = b"cache-groups"
 
 TAG_FIELDS: Final = _SPACED | _LISTED | {_GROUPS}
-"""Names, lower case, of the header fields that hold tags."""
+"""The lower-case names of header fields with tags."""
 
 
 class TooManyTagsError(ValueError):
-    """A response has more tags than are kept: it cannot be stored, as a purge could not find it by each of them."""
+    """A response has too many tags to store all, and is not stored: a purge by one of the others would miss it."""
 
 
 def as_shown(text: str) -> str:
-    """*text* as tags are kept and compared: what cannot be shown is replaced, so that it can be told to a terminal."""
+    """*text* in the form in which tags are stored and compared, with unprintable characters replaced for terminals."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def has_tags(headers: Headers) -> bool:
-    """Whether any of the fields may give tags to a response."""
+    """Whether *headers* have a field with tags."""
     return _CACHE_GROUPS in headers or _SURROGATE_KEY in headers or _CACHE_TAG in headers or _XKEY in headers
 
 
 def tags_in(lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
-    """The tags that header *lines* give to a response, each once, groups first; as many as are told."""
+    """The tags in header *lines*, each once, groups first; `MAX_TAGS` at most, without those that are too long."""
     groups, others = _read(lines)
     fitting = (tag for tag in dict.fromkeys((*groups, *others)) if len(tag) <= MAX_TAG_CHARS)
     return tuple(islice(fitting, MAX_TAGS))
@@ -70,10 +70,10 @@ def tags_in(lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
 def tagging_of(
     lines: Iterable[tuple[bytes, bytes]], others: Iterable[str] = (), *, origin: str = "", purges: int = 0
 ) -> Tagging | None:
-    """The tags that header *lines* give to a response, and *others*; None where there are none.
+    """The tags in header *lines*, and *others*; None if there are none.
 
     Args:
-        origin: whose groups those of ``Cache-Groups`` are.
+        origin: the origin to which the groups of ``Cache-Groups`` belong.
         purges: see `Tagging`.
 
     Raises:
@@ -84,7 +84,7 @@ def tagging_of(
 
 
 def joined(tagging: Tagging | None, other: Tagging | None) -> Tagging | None:
-    """The tags of both, as of a response that is made of two: what either has not outlived, it has not.
+    """The tags of both, for a response that is made of two; a purge applies to it if it applies to either of them.
 
     Raises:
         TooManyTagsError: they are too many.
@@ -111,7 +111,7 @@ def _read(lines: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], list[str]]:
         else:
             others += text.split() if low in _SPACED else (tag.strip() for tag in text.split(","))
     if listed:
-        groups += map(as_shown, groups_in(", ".join(listed)))  # the lines of a list are one (RFC 9651 §4.2)
+        groups += map(as_shown, groups_in(", ".join(listed)))  # the lines of a list are parsed as one (RFC 9651 §4.2)
     return [tag for tag in groups if tag], [as_shown(tag) for tag in others if tag]
 
 

@@ -1,13 +1,13 @@
 """HTTP caching as RFC 9111 defines it, as pure functions over immutable messages.
 
-This room is the standard alone: no user's rule, no clock, no loop, no client, no log, so that every sentence of it can
-be tested by itself. It may import the standard library, msgspec and multidict's types, and nothing of this package but
-the leaves beside it. How its parts move together:
+It contains the standard alone: no user's rules, no clock, no event loop, no client, no logging, so that each sentence
+of the standard can be tested by itself. It may import the standard library, msgspec and multidict's types, and of this
+package only its leaf modules. Its parts:
 
-- ``messages`` are what all others speak of: a request, a response, a stored response.
-- ``fields``, ``dates`` and ``directives`` read header fields, and forgive what the standard forgives.
+- ``messages`` are the data that all others use: a request, a response, a stored response.
+- ``fields``, ``dates`` and ``directives`` parse header fields, as leniently as the standard asks.
 - ``storability`` (§3), ``freshness`` (§4.2), ``vary`` (§4.1), ``validation`` (§4.3), ``ranges`` (§3.3) and
-  ``invalidation`` (§4.4) are one question each, asked by `policy`, which joins the answers to a decision.
-- ``groups`` (RFC 9875) are responses that an origin has invalidated together.
-- ``cache_status`` (RFC 9211) says in a field what was decided.
+  ``invalidation`` (§4.4) answer one question each; `policy` asks them, and makes a decision of the answers.
+- ``groups`` (RFC 9875) are responses that an origin invalidates together.
+- ``cache_status`` (RFC 9211) writes the decision as a header field.
 """

@@ -1,4 +1,4 @@
-"""HTTP dates: the three forms of RFC 9110 §5.6.7, and nothing else."""
+"""Parsing and formatting HTTP dates, in the three formats of RFC 9110 §5.6.7."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _CENTURY_HORIZON_YEARS = 50  # RFC 9110 §5.6.7
 
 
 def parse_http_date(value: str, *, now: float) -> float | None:
-    """The POSIX time that an HTTP-date names, or None when *value* is not one.
+    """The POSIX time of an HTTP-date; None if *value* is not one.
 
-    Accepts IMF-fixdate, the RFC 850 form and asctime's form, in any case; zones other than GMT, other spacing and
-    impossible dates are refused (RFC 9110 §5.6.7, RFC 9111 §4.2).
+    Accepts IMF-fixdate, the RFC 850 format and asctime's format, in upper and lower case. Zones other than GMT, other
+    spacing and impossible dates are not accepted (RFC 9110 §5.6.7, RFC 9111 §4.2).
 
     Args:
-        now: decides the century of a two-digit year: a date more than 50 years ahead is taken to be past.
+        now: POSIX time, which decides the century of a two-digit year: a date is at most 50 years in the future.
     """
     if len(value) > _LONGEST:
         return None
@@ -85,7 +85,7 @@ def _timestamp(match: re.Match[str], year: int) -> float | None:
             int(match["minute"]),
             tzinfo=UTC,
         )
-    except ValueError:  # no such day or time; the caller reads None as "not a date"
+    except ValueError:  # no such day or time: not a date
         return None
     return (moment - _EPOCH).total_seconds() + second
 

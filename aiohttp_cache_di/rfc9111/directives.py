@@ -1,4 +1,4 @@
-"""Cache-Control, as requests and responses use it (RFC 9111 §5.2), and Pragma (§5.4)."""
+"""Parsing Cache-Control of requests and responses (RFC 9111 §5.2), and Pragma (§5.4)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _PRAGMA: Final = istr("Pragma")
 _NAME = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 Members = dict[str, tuple[str | None, ...]]
-"""By lower-case name: the arguments it came with, None for none, `_MALFORMED` for one that the grammar refuses."""
+"""The arguments of each directive by its lower-case name: None for none, `_MALFORMED` for an invalid one."""
 
 _MALFORMED = "\x00"
 
 
 def parse_members(value: str) -> Members:
-    """Cache-Control's directives by lower-case name, each with its arguments unquoted, in order.
+    """The directives of Cache-Control by lower-case name, each with its arguments unquoted, in order.
 
-    A member that the grammar refuses keeps its name, if it begins with one, and counts as having an unusable argument:
-    what it restricts stays restricted, and what it would allow is not allowed (RFC 9111 §4.2.1).
+    A member that violates the grammar keeps its name, if it begins with one, and its argument counts as invalid: a
+    directive that restricts still does, and one that allows does not (RFC 9111 §4.2.1).
     """
     found: dict[str, list[str | None]] = {}
     for member in split_list(value):
@@ -54,7 +54,7 @@ def parse_members(value: str) -> Members:
 
 
 def _strictest_s(members: Members, name: str, *, otherwise: float) -> float | None:
-    """The smallest delta-seconds given for *name*; an unusable one counts as *otherwise*; None when absent."""
+    """The smallest delta-seconds of the directive *name*, an invalid one being *otherwise*; None if it is absent."""
     arguments = members.get(name)
     if arguments is None:
         return None
@@ -67,7 +67,7 @@ def _allows(members: Members, name: str) -> bool:
 
 
 def _qualified(members: Members, name: str) -> tuple[bool, frozenset[str]]:
-    """Whether *name* occurs in its plain form, and which fields (lower case) its qualified forms name."""
+    """Whether the directive *name* occurs without field names; and all field names that it has, in lower case."""
     plain, fields = False, set[str]()
     for argument in members.get(name, ()):
         names = () if argument is None else split_list(argument)
@@ -79,9 +79,9 @@ def _qualified(members: Members, name: str) -> tuple[bool, frozenset[str]]:
 
 
 class ResponseDirectives(Struct, frozen=True):
-    """What a response's Cache-Control says (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
+    """The Cache-Control directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
 
-    Lifetimes are seconds and None when absent; of several the strictest, and 0 for one that cannot be read.
+    Lifetimes are in seconds; None if absent, the shortest of several, 0 for one that is not a number.
     """
 
     max_age_s: float | None = None
@@ -101,11 +101,13 @@ class ResponseDirectives(Struct, frozen=True):
 
 
 class RequestDirectives(Struct, frozen=True):
-    """What a request's Cache-Control says (RFC 9111 §5.2.1), or its Pragma where it has no Cache-Control.
+    """The Cache-Control directives of a request (RFC 9111 §5.2.1), or its Pragma if it has no Cache-Control.
+
+    Times are in seconds; None if absent.
 
     Args:
         max_stale_s: ``inf`` for max-stale without a number.
-        min_fresh_s: ``inf`` for one that cannot be read: no response is fresh enough.
+        min_fresh_s: ``inf`` if it is not a number: no response is fresh enough.
     """
 
     max_age_s: float | None = None

@@ -1,4 +1,4 @@
-"""Reading header fields: lists, tokens, quoted strings and delta-seconds (RFC 9110 §5, RFC 9111 §1.2.2)."""
+"""Parsing header fields: lists, tokens, quoted strings and delta-seconds (RFC 9110 §5, RFC 9111 §1.2.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MAX_DELTA_S", "MEMOISED_CHARS", "combined", "is_token", "parse_delta
 
 MAX_DELTA_S = 2**31  # RFC 9111 §1.2.2: greater values count as this one
 
-# Possessive throughout, so that no header value takes more than linear time.
+# Possessive quantifiers only, so that matching takes linear time for every value.
 _TOKEN = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _QUOTED = compiled_later(r'"((?:[^"\\]|\\.)*+)"', re.S)
 _BALANCED = compiled_later(r'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.S)
@@ -22,11 +22,11 @@ _DIGITS = compiled_later(r"[0-9]++", re.A)
 _OWS = " \t"
 
 MEMOISED_CHARS = 256
-"""How long a field value may be for its meaning to be remembered: this bounds the memory, and few are longer."""
+"""Results for longer field values are not memoised, to bound the memory; few values are longer."""
 
 
 def combined(headers: Headers, name: str) -> str | None:
-    """The field's lines joined into one value (RFC 9110 §5.3), or None when there is no such field."""
+    """The lines of a field joined into one value (RFC 9110 §5.3); None if there is no such field."""
     lines = headers.getall(name, ())
     if not lines:
         return None
@@ -34,7 +34,7 @@ def combined(headers: Headers, name: str) -> str | None:
 
 
 def single(headers: Headers, name: str) -> str | None:
-    """The value of a field that must occur once, without surrounding whitespace; None when absent or repeated."""
+    """The value of a field that must occur once, without surrounding whitespace; None if it is absent or repeated."""
     lines = headers.getall(name, ())
     return lines[0].strip(_OWS) if len(lines) == 1 else None
 
@@ -47,10 +47,10 @@ def is_token(value: str) -> bool:
 def split_list(value: str, *, empty: bool = False) -> tuple[str, ...]:
     """The members of a comma-separated list; commas in quoted strings do not separate.
 
-    In a value whose quotes do not pair each comma separates, so that a stray quote hides nothing that follows it.
+    If a quote has no counterpart, every comma separates, so that a stray quote does not hide what follows it.
 
     Args:
-        empty: whether empty members count.
+        empty: include empty members.
     """
     members = _split_list(value) if len(value) <= MEMOISED_CHARS else _split_list.__wrapped__(value)
     return members if empty else tuple(filter(None, members))
@@ -64,7 +64,7 @@ def _split_list(value: str) -> tuple[str, ...]:
 
 
 def unquote(value: str) -> str | None:
-    """What a token or quoted string means; None when *value* is neither."""
+    """The content of a token or quoted string; None if *value* is neither."""
     if is_token(value):
         return value
     quoted = _QUOTED.fullmatch(value)
@@ -72,9 +72,9 @@ def unquote(value: str) -> str | None:
 
 
 def parse_delta_s(value: str) -> int | None:
-    """Delta-seconds, at most `MAX_DELTA_S`; None when *value* is not 1*DIGIT."""
+    """Delta-seconds, at most `MAX_DELTA_S`; None if *value* is not 1*DIGIT."""
     if _DIGITS.fullmatch(value) is None:
         return None
-    # Enough digits to exceed the bound are not even converted: int() refuses very long strings.
+    # Long numbers exceed the limit in any case, and int() does not accept very long strings.
     digits = value.lstrip("0")
     return MAX_DELTA_S if len(digits) > 10 else min(int(digits or "0"), MAX_DELTA_S)

@@ -32,15 +32,15 @@ _EXPIRES: Final = istr("Expires")
 _LAST_MODIFIED: Final = istr("Last-Modified")
 
 MAX_SKEW_S = 60.0
-"""How far the clocks of machines that share a store may differ."""
+"""How much the clocks of machines that share a store may differ, in seconds."""
 
 _INITIAL_AGE = "initial_age_s"
 
 
 def date_at(headers: Headers, *, received_at: float) -> float:
-    """When the origin generated the message: its Date, or *received_at* where that is absent, repeated or no date.
+    """When the origin generated the message: its Date, or *received_at* if that is absent, repeated or invalid.
 
-    A recipient with a clock takes the time of receipt for a missing Date (RFC 9110 §6.6.1).
+    A recipient with a clock uses the time of receipt for a missing Date (RFC 9110 §6.6.1).
     """
     value = single(headers, _DATE)
     at = None if value is None else parse_http_date(value, now=received_at)
@@ -48,13 +48,13 @@ def date_at(headers: Headers, *, received_at: float) -> float:
 
 
 def last_modified_at(headers: Headers, *, now: float) -> float | None:
-    """The POSIX time of a valid Last-Modified, or None."""
+    """The POSIX time of Last-Modified; None if it is absent or invalid."""
     value = single(headers, _LAST_MODIFIED)
     return None if value is None else parse_http_date(value, now=now)
 
 
 def age_value_s(headers: Headers) -> int:
-    """The Age that came with the message: its first member, 0 when there is none or it is no number (RFC 9111 §5.1)."""
+    """The Age that came with the message: the first member of the field, 0 if absent or invalid (RFC 9111 §5.1)."""
     if _AGE not in headers:
         return 0
     members = split_list(combined(headers, _AGE) or "")
@@ -64,9 +64,9 @@ def age_value_s(headers: Headers) -> int:
 def initial_age_s(headers: Headers, *, requested_at: float, received_at: float) -> float:
     """The age at receipt, ``corrected_initial_age`` (RFC 9111 §4.2.3).
 
-    A Date in the future adds nothing rather than a negative age, and so does a clock set back between the times.
+    A Date in the future, or a clock that was set back meanwhile, makes the age 0, not negative.
     """
-    # Date has no fractions: compared with a whole second, a response of this second has not aged yet.
+    # Date has whole seconds: compare with a whole second, so that a response of this second has the age 0.
     apparent_age_s = math.floor(received_at) - date_at(headers, received_at=received_at)
     response_delay_s = max(0.0, received_at - requested_at)
     return max(0.0, apparent_age_s, age_value_s(headers) + response_delay_s)
@@ -76,10 +76,10 @@ def current_age_s(stored: StoredResponse, *, now: float) -> float:
     """Seconds since the origin generated or last validated *stored*, never negative (RFC 9111 §4.2.3).
 
     Args:
-        now: POSIX time, UTC; earlier than ``stored.received_at`` counts as that.
+        now: POSIX time, UTC; if earlier than ``stored.received_at``, that is used.
     """
     received_at = stored.received_at
-    # A stored response never changes, so neither does this; it is wanted on each hit.
+    # Memoised, because each hit needs it, and a stored response does not change.
     memo = vars(stored)
     age_s: float | None = memo.get(_INITIAL_AGE)
     if age_s is None:
@@ -89,10 +89,10 @@ def current_age_s(stored: StoredResponse, *, now: float) -> float:
 
 
 def remaining_s(stored: StoredResponse, *, now: float) -> float:
-    """Seconds for which *stored* is still fresh; negative once its lifetime is over, ``-inf`` where nothing is left.
+    """Seconds for which *stored* is still fresh; negative once its lifetime is over.
 
-    One that was received later than *now*, by more than clocks differ, was stored while a clock was wrong: nothing
-    tells how old it is, so that it is not believed, unless it is fresh for ever.
+    A response that was received more than `MAX_SKEW_S` after *now* was stored while a clock was wrong, so that its age
+    is not known: it gets ``-inf``, unless it is fresh for ever.
     """
     left_s = stored.fresh_until - now
     return left_s if stored.received_at <= now + MAX_SKEW_S or left_s == math.inf else -math.inf
@@ -101,13 +101,13 @@ def remaining_s(stored: StoredResponse, *, now: float) -> float:
 def explicit_lifetime_s(
     headers: Headers, directives: ResponseDirectives, *, received_at: float, shared: bool
 ) -> float | None:
-    """The freshness lifetime that the origin states, or None when it states none (RFC 9111 §4.2.1).
+    """The freshness lifetime in seconds that the origin states; None if it states none (RFC 9111 §4.2.1).
 
-    s-maxage (for a shared cache) wins over max-age, which wins over Expires. An Expires that is repeated or no date
-    has passed (RFC 9111 §5.3).
+    s-maxage (in a shared cache) takes precedence over max-age, and that over Expires. An Expires that is repeated or
+    invalid counts as past (RFC 9111 §5.3).
 
     Args:
-        directives: those of *headers*.
+        directives: the directives of *headers*.
     """
     if shared and directives.s_maxage_s is not None:
         return directives.s_maxage_s
@@ -123,7 +123,7 @@ def explicit_lifetime_s(
 
 
 def stating_field(directives: ResponseDirectives, *, shared: bool) -> str:
-    """What of a response states the lifetime that `explicit_lifetime_s` finds: a directive, or a field."""
+    """The name of the directive or field with the lifetime that `explicit_lifetime_s` returns."""
     if shared and directives.s_maxage_s is not None:
         return "s-maxage"
     return "max-age" if directives.max_age_s is not None else "Expires"
@@ -132,10 +132,13 @@ def stating_field(directives: ResponseDirectives, *, shared: bool) -> str:
 def heuristic_lifetime_s(
     headers: Headers, *, url: str, received_at: float, fraction: float, max_s: float, with_query: bool
 ) -> float:
-    """The lifetime to assume for a response that states none: *fraction* of the time it has not been modified.
+    """The lifetime in seconds of a response that states none: *fraction* of the time since Last-Modified.
 
     0 without a Last-Modified in the past, and 0 for a URL with a query unless *with_query*: stricter than RFC 9111
-    §4.2.2, because queries mostly address programs.
+    §4.2.2, because such URLs mostly address programs.
+
+    Args:
+        max_s: the longest lifetime.
     """
     modified_at = last_modified_at(headers, now=received_at)
     if modified_at is None or (not with_query and url.partition("?")[2]):
@@ -145,5 +148,5 @@ def heuristic_lifetime_s(
 
 
 def whole_s(seconds: float) -> int:
-    """*seconds* rounded down, for a field that holds an integer; of at most `MAX_DELTA_S` either way."""
+    """*seconds* rounded down, for a field with an integer; between plus and minus `MAX_DELTA_S`."""
     return math.floor(seconds) if -MAX_DELTA_S < seconds < MAX_DELTA_S else int(math.copysign(MAX_DELTA_S, seconds))

@@ -1,4 +1,4 @@
-"""Byte ranges: reading Range and Content-Range, serving parts and joining them (RFC 9110 §14, RFC 9111 §3.3-3.4)."""
+"""Byte ranges: parsing Range and Content-Range, serving parts and joining them (RFC 9110 §14, RFC 9111 §3.3-3.4)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_ONE_PART = _DESCRIBING_PART | {b"age", b"date"}
 
 
 class RangeSpec(Struct, frozen=True):
-    """One range of a Range field: from *first* to *last* inclusive (to the end: None), or the last *suffix* bytes."""
+    """One range of a Range field: bytes *first* to *last*, inclusive (None: to the end), or the last *suffix* bytes."""
 
     first: int | None = None
     last: int | None = None
@@ -43,7 +43,7 @@ class RangeSpec(Struct, frozen=True):
 
 
 class ContentRange(Struct, frozen=True):
-    """Which bytes of a representation a part holds; *complete* is its whole length, None when not known."""
+    """The bytes of a representation in a part, *first* to *last*; *complete* is the whole length, None if unknown."""
 
     first: int
     last: int
@@ -51,7 +51,10 @@ class ContentRange(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """Bytes *first* to *last*, inclusive, of a representation of *complete* bytes; the body begins at *body_at*."""
+    """Bytes *first* to *last*, inclusive, of a representation of *complete* bytes (None: unknown).
+
+    The stored body begins at byte *body_at* of the representation.
+    """
 
     first: int
     last: int
@@ -66,13 +69,13 @@ class Unsatisfiable(Struct, frozen=True):
 
 
 def parse_range(value: str) -> RangeSpec | None:
-    """The range of a Range field that asks for a single range of bytes; None for several, other units and nonsense."""
+    """The range of a Range field that asks for a single range of bytes; None for several, other units or bad values."""
     unit, equals, rest = value.strip().partition("=")
     ranges = split_list(rest)
     if not equals or unit.lower() != "bytes" or len(ranges) != 1:
         return None
     match = _RANGE_SPEC.fullmatch(ranges[0])
-    if match is None or len(ranges[0]) > 40:  # no representation has that many bytes; int() need not try
+    if match is None or len(ranges[0]) > 40:  # no representation is that long, and int() would take long
         return None
     first, last = match.groups()
     if not first:
@@ -83,7 +86,7 @@ def parse_range(value: str) -> RangeSpec | None:
 
 
 def parse_content_range(value: str) -> ContentRange | None:
-    """A Content-Range of bytes that holds together; None otherwise, and for the form that a 416 has."""
+    """A consistent Content-Range in bytes; None for another value, such as that of a 416."""
     match = _CONTENT_RANGE.fullmatch(value.strip())
     if match is None:
         return None
@@ -95,15 +98,15 @@ def parse_content_range(value: str) -> ContentRange | None:
 
 
 def content_range(first: int | None, last: int | None, complete: int | None) -> str:
-    """The value of a Content-Range; without *first* and *last* the one that a 416 has."""
+    """The value of a Content-Range; without *first* and *last*, that of a 416."""
     size = "*" if complete is None else str(complete)
     return f"bytes */{size}" if first is None or last is None else f"bytes {first}-{last}/{size}"
 
 
 def _part(stored: StoredResponse) -> ContentRange | None:
-    """What *stored* holds of its representation; None when that is not known for sure."""
+    """The part of its representation that *stored* contains; None if that is not certain."""
     if stored.status == 200:
-        # The client has decoded the body, so positions in it are not those that the origin would count.
+        # The client has decoded the body, so positions in it differ from those of the origin.
         if "Content-Encoding" in stored.headers:
             return None
         size = stored.body_bytes
@@ -114,7 +117,10 @@ def _part(stored: StoredResponse) -> ContentRange | None:
 
 
 def held_from_start(stored: StoredResponse) -> int | None:
-    """How many bytes *stored* (a 206) holds in memory from the first one on, if more are known to follow; else None."""
+    """The number of bytes that *stored*, a 206 in memory, has from the first one on; None if it is not such a part.
+
+    Its complete length must be known, and be greater.
+    """
     held = _part(stored) if stored.status == 206 and stored.body_bytes == len(stored.body) else None
     if held is None or held.first != 0 or held.complete is None or held.last + 1 == held.complete:
         return None
@@ -122,7 +128,7 @@ def held_from_start(stored: StoredResponse) -> int | None:
 
 
 def select_range(value: str, stored: StoredResponse) -> Slice | Unsatisfiable | None:
-    """What of *stored* (a 200, or a 206 that holds a part) answers the Range field *value*; None when it cannot."""
+    """The bytes of *stored* (a 200, or a 206) that answer the Range field *value*; None if it cannot answer that."""
     spec, held = parse_range(value), _part(stored)
     if spec is None or held is None:
         return None
@@ -146,8 +152,8 @@ def select_range(value: str, stored: StoredResponse) -> Slice | Unsatisfiable | 
 def may_combine(stored: StoredResponse, headers: Headers) -> bool:
     """Whether a new part with *headers* can be joined with the stored part (RFC 9111 §3.4).
 
-    Both must have the same strong entity tag, agree on the length, and touch or overlap; and what is stored must be in
-    memory.
+    Both must have the same strong entity tag, agree on the complete length, and touch or overlap; and the stored body
+    must be in memory.
     """
     if stored.body_bytes != len(stored.body):
         return False
@@ -164,10 +170,10 @@ def may_combine(stored: StoredResponse, headers: Headers) -> bool:
 
 
 def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
-    """*new* with the bytes that *stored* has besides: a 200 once they are all there (RFC 9110 §15.3.7.3).
+    """*new* joined with the bytes of *stored*: a 200 if that is the whole representation (RFC 9110 §15.3.7.3).
 
-    Header fields that *new* leaves out, as the answer to If-Range does, are those of *stored*. Returns *new* itself
-    when the two cannot be joined, or when *new*'s body is not as long as it claims, or not in memory.
+    Header fields that *new* leaves out, as a response to If-Range does, are taken from *stored*. Returns *new* itself
+    if the two cannot be joined, or if *new*'s body does not have the length that it states, or is not in memory.
     """
     held, added = _part(stored), _part(new)
     is_in_memory = new.body_bytes == len(new.body)

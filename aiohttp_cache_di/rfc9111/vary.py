@@ -1,4 +1,4 @@
-"""Selecting among the responses of one URL by the request's header fields (RFC 9111 §4.1)."""
+"""Selecting among the stored responses of one URL by the request's header fields (RFC 9111 §4.1)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = [
 _VARY: Final = istr("Vary")
 
 VARIES_ON_ALL = ("*",)
-"""The Vary fields of a response that no request selects."""
+"""The Vary fields of a response that no request can select."""
 
 MAX_VARY_NAMES = 64
 MAX_VARY_CHARS = 4096
-"""A response that varies on more, or says so at greater length, is selected by no request: looking stays cheap."""
+"""Limits of Vary: a response beyond them counts as varying on ``*``, so that selecting stays cheap."""
 
 _ABSENT = b"\x00"  # length prefixes are ASCII digits, so no value looks like this
 _WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
-# Fields that are lists by their definition, so that empty members mean nothing (RFC 9110 §5.6.1.2). To a field that
-# nothing is known of, "bob" and "bob," may be two names.
+# Fields that are defined as lists, so that empty members have no meaning (RFC 9110 §5.6.1.2). In other fields, "bob"
+# and "bob," may be two names.
 _LISTS = _WEIGHTED | {
     "accept-datetime",
     "accept-patch",
@@ -57,8 +57,8 @@ _LISTS = _WEIGHTED | {
 def vary_fields(headers: Headers) -> tuple[str, ...]:
     """The fields that a response varies on: lower case, sorted, each once; `VARIES_ON_ALL` for ``*`` on any line.
 
-    What is no field name cannot be compared either, and counts as ``*``; so does more than `MAX_VARY_NAMES` or
-    `MAX_VARY_CHARS`.
+    A member that is not a field name counts as ``*``, since it cannot be compared; so does a Vary with more than
+    `MAX_VARY_NAMES` names or `MAX_VARY_CHARS` characters.
     """
     value = combined(headers, _VARY)
     if value is None:
@@ -78,10 +78,10 @@ def _vary_fields(value: str) -> tuple[str, ...]:
 
 
 def normalised(name: str, value: str) -> str:
-    """*value* of the field *name* (lower case) in a form that equal meanings share.
+    """*value* of the field *name* (lower case) in a normal form that equivalent values share.
 
-    White space around commas does not count, as if each field were a list. Where the field's own syntax says so, nor
-    do empty members, case, the order of members and a weight of 1.
+    White space around commas is ignored in all fields. Empty members, case, the order of members and a weight of 1 are
+    ignored in fields whose syntax allows that.
     """
     if name not in _LISTS:
         return ",".join(split_list(value, empty=True))
@@ -113,7 +113,7 @@ def _weighted(member: str) -> tuple[float, str]:
 
 
 def _qvalue(argument: str, *, otherwise: float) -> float:
-    """The weight (RFC 9110 §12.4.2), or minus *otherwise* when it is none, so that the caller keeps the text."""
+    """The weight (RFC 9110 §12.4.2); minus *otherwise* if *argument* is not one, to make the caller keep the text."""
     digits = argument.replace(".", "", 1)
     if digits.isdecimal() and digits.isascii() and len(argument) <= 5:
         return min(float(argument), 1.0)
@@ -121,9 +121,9 @@ def _qvalue(argument: str, *, otherwise: float) -> float:
 
 
 def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> bytes:
-    """A digest of the normalised values that *headers* has for *fields*, so that none of them is kept in clear.
+    """A digest of the normalised values of *fields* in *headers*, so that the values themselves need not be stored.
 
-    A field that is absent differs from one that is empty. Without a *key* the values can be guessed from it.
+    An absent field differs from an empty one. Without a *key*, the values can be guessed from the digest.
     """
     if not fields:
         return b""
@@ -145,14 +145,14 @@ def _digest(fields: tuple[str, ...], values: tuple[str | None, ...], key: bytes)
     return digest.digest()
 
 
-_remembered_digest = lru_cache(maxsize=1024)(_digest)  # of what a client accepts, which tells no secret
+_remembered_digest = lru_cache(maxsize=1024)(_digest)  # for Accept fields only, whose values are not secret
 
 
 def is_of_preferred_language(stored: StoredResponse, headers: Headers) -> bool:
-    """Whether *stored* varies on the language alone, and is in the one that a request with *headers* prefers to all.
+    """Whether *stored* varies on the language alone, and is in the language that a request with *headers* prefers.
 
-    An origin that has a language gives it to those who ask for nothing better (RFC 9110 §12.5.4, RFC 9111 §4.1); among
-    languages that are wanted equally it may choose, so that nothing is said of them.
+    An origin that has that language selects it (RFC 9110 §12.5.4, RFC 9111 §4.1). If a request prefers several
+    languages equally, the origin may choose one, so the result is False.
     """
     if stored.vary_fields != ("accept-language",):
         return False
@@ -167,17 +167,17 @@ def is_of_preferred_language(stored: StoredResponse, headers: Headers) -> bool:
 
 
 def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str:
-    """Where the variant of *primary_key* with these values is kept; no primary key looks like it."""
+    """The key of the variant of *primary_key* with these values; it differs from all primary keys."""
     name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
     return f"{primary_key}.{name}"
 
 
 def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str | None:
-    """The storage key of the variant that *request* selects, or None when there is none.
+    """The key of the stored variant that *request* selects; None if there is none.
 
     Args:
-        primary: what is stored under the URL's own key.
-        key: that of the digests, as `vary_digest` has it.
+        primary: the entry under the URL's own key.
+        key: the key of the digests; see `vary_digest`.
     """
     fields, digest = primary.vary_fields, b""
     if not fields:

@@ -1,4 +1,4 @@
-"""Answers made from stored entries: whole, without body, in part, or the statement that there is none."""
+"""Making responses from stored entries: whole, 304, 206 or 416; and the 504 for a request that has no entry."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from aiohttp_cache_di.rfc9111.validation import entity_tag
 
 __all__ = ["answer_from", "gateway_timeout", "plain_answer"]
 
-# RFC 9110 §15.4.5: what a 304 carries, and Last-Modified, which origins send along and callers keep for the next
-# If-Modified-Since; the rest would describe a body that is not sent.
+# The fields of a 304 (RFC 9110 §15.4.5), and Last-Modified, which origins send too and callers need for the next
+# If-Modified-Since; other fields would describe a body that is not sent.
 _SENT_WITH_304 = frozenset(
     {b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"}
 )
@@ -40,8 +40,8 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
     """Make the response that *reuse* decides on.
 
     Args:
-        standard: state Age and Cache-Status in its headers, as RFC 9111 §4 and RFC 9211 have it.
-        cache_status: in place of the one that *reuse* has.
+        standard: add Age and Cache-Status to the headers (RFC 9111 §4, RFC 9211).
+        cache_status: replaces the one of *reuse*.
     """
     status = cache_status or reuse.cache_status
     extra: tuple[tuple[str, str], ...] = ()
@@ -70,7 +70,7 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
 
 
 def _how(reuse: Reuse, request: ClientRequest) -> str:
-    """What was done with what is stored, for the caller's condition or range."""
+    """How the caller's condition or range was applied to the entry, in words; "" if it has none."""
     match reuse:
         case NotModified() if hdrs.IF_NONE_MATCH in request.headers:
             return f"the caller's {hdrs.IF_NONE_MATCH} has its ETag: {entity_tag(reuse.stored.headers)}"
@@ -86,12 +86,12 @@ def _how(reuse: Reuse, request: ClientRequest) -> str:
 
 
 def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, standard: bool) -> CachedResponse:
-    """Make the response that `answer_from` makes of a fresh *stored* as it is; what it says of itself comes later."""
+    """Make the response to a plain hit: as `answer_from`, but Age and Cache-Status are made when they are read."""
     return _respond(stored, request, served_at=now, standard=standard)
 
 
 def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
-    """The 504 of a cache that may not ask the origin (RFC 9111 §5.2.1.7)."""
+    """The 504 for a request that has ``only_if_cached`` and no usable entry (RFC 9111 §5.2.1.7)."""
     why_not = _WHY_NOT.get(decision.reason, "no stored response may be used")
     body = f"The request may only be answered from the cache, and {why_not}.".encode()
     stored = StoredResponse(
@@ -135,7 +135,7 @@ def _respond(
     served_at: float = 0.0,
     standard: bool = False,
 ) -> CachedResponse:
-    """Make a response of *stored*, with what aiohttp looks at in the response to *request*."""
+    """Make a response from *stored*, with the traces and cookies that aiohttp expects of a response to *request*."""
     response = cached_class_for(request.response_class).from_stored(
         stored,
         url=request.original_url,

@@ -1,4 +1,4 @@
-"""What a response that the origin gave says of the cache, kept true while it turns out whether it is stored."""
+"""The attributes by which a response from the origin tells about the cache, updated when its entry is written."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _DESCRIBED: Final = (
 
 
 class FetchedResponse(ClientResponse):
-    """A response of aiohttp's that the cache has looked at: it has the attributes that a hit has, and shows no secret.
+    """A response from the origin, with the attributes of a hit and a ``repr`` without secrets.
 
-    aiohttp's own shows the header fields in a debugger. In all else the two are alike.
+    The ``repr`` of aiohttp's own class shows the header fields. Otherwise, the two are alike.
     """
 
     from_cache: bool = False
@@ -46,14 +46,14 @@ class FetchedResponse(ClientResponse):
     _report: Report | None = None
     _shown_as: ClassVar[str] = "ClientResponse"
 
-    if not TYPE_CHECKING:  # they are told of where responses are typed
+    if not TYPE_CHECKING:  # for type checkers, see calls.typed.DescribedResponse
         cache_status, cache_decision, created_at, expires, is_expired = (
             property(attrgetter(f"_report.{name}")) for name in _DESCRIBED[1:-1]
         )
 
     def __repr__(self) -> str:
         report = self._report
-        if report is None:  # of one that is still being made
+        if report is None:  # it is still being made
             return f"<{type(self).__name__}>"
         decision, left = report.cache_decision, report.expires
         since_s = max(time.time() - report.received_at, 0.0)
@@ -68,11 +68,8 @@ class FetchedResponse(ClientResponse):
 
 
 @lru_cache(64)
-def _asking_class_for(made: type[ClientResponse]) -> type[ClientResponse] | None:
-    """The class that differs from *made* as `FetchedResponse` does from aiohttp's own; None where there is none.
-
-    One that shows itself in its own way stays as it is.
-    """
+def _fetched_class_for(made: type[ClientResponse]) -> type[ClientResponse] | None:
+    """The class that adds the attributes of `FetchedResponse` to *made*; None if *made* has a ``repr`` of its own."""
     if made is ClientResponse:
         return FetchedResponse
     if issubclass(made, FetchedResponse):
@@ -83,11 +80,12 @@ def _asking_class_for(made: type[ClientResponse]) -> type[ClientResponse] | None
     described = {"__module__": made.__module__, "__qualname__": made.__qualname__, "_shown_as": made.__name__}
     try:
         return type(made.__name__, bases, described)
-    except Exception:  # of what the class says to one that is derived from it
+    except Exception:  # the user's class does not allow a subclass
         return None
 
 
 def _why_not(decision: CacheDecision) -> str:
+    """Why the response is not stored, for its ``repr``; "" if that is not known."""
     detail = decision.parameters.get("detail", "")
     return f"not stored ({detail})" if detail else ""
 
@@ -95,40 +93,41 @@ def _why_not(decision: CacheDecision) -> str:
 def describe_miss(
     response: ClientResponse, cache_status: str, *, values: str = "", hidden: Collection[str] | None = None
 ) -> None:
-    """Give a response of aiohttp's that has just come the attributes that a hit has.
+    """Give a response that has just come from the origin the attributes of a hit.
 
     Args:
-        values: those that decided that the origin was asked, in words.
+        values: see `Report`.
         hidden: see `Report`.
     """
-    if issubclass(type(response), ClientResponse):  # else it is a double of a test
+    if issubclass(type(response), ClientResponse):  # otherwise it is a test double
         Report(response, cache_status, received_at=time.time(), values=values, hidden=hidden)
 
 
 class Report:
-    """What one response says of the cache and of having been stored.
+    """What one response tells about the cache, and about being stored.
 
-    It says so when its entry is accepted: it is in memory, or waits to be written to a store that is not known to
-    fail. When writing fails it says that the entry is pending, and that it is stored if it is written later.
+    It tells that it is stored as soon as its entry is accepted: in memory, or waiting to be written to a store that is
+    not known to fail. If the write fails, it tells that the entry is pending, and again that it is stored once that is
+    written.
 
-    A response asks the report when it is asked itself. One that is shown in a way of its own is given attributes.
-    Attributes that a user's class has itself are the user's.
+    The attributes of a `FetchedResponse` are read from the report each time. Other responses, whose class has its own
+    ``repr``, get attributes that the report updates; those that a user's class defines itself are left alone.
 
     Args:
-        response: aiohttp's own for a miss, ours for what a 304 has confirmed.
-        cache_status: what is known at the head.
+        response: aiohttp's for a miss, a `CachedResponse` for an entry that a 304 has confirmed.
+        cache_status: the Cache-Status as known when the head has arrived.
         received_at: POSIX time at which the head arrived.
-        values: those that decided that the origin was asked, in words.
-        hidden: names of parameters whose values are not shown of the response, beside those of secrets; None for a
-            response that is shown as aiohttp shows it.
+        values: the values that led to asking the origin, in words, for `cache_decision`.
+        hidden: names of parameters whose values the ``repr`` of the response hides, besides those of secrets; None to
+            leave its ``repr`` as it is.
     """
 
     from_cache: bool = False
     body_path: Path | None = None
     fresh_until: float = math.inf
-    """Until when the entry is fresh that is handed to the store (POSIX time)."""
+    """Until when the entry that is being written is fresh (POSIX time)."""
     is_told: bool = False
-    """Whether the store has said what became of the entry."""
+    """Whether the outcome of the write is known."""
     _until: float = math.inf
     _is_accepted: bool = False
     _is_read_early: bool = False
@@ -144,18 +143,18 @@ class Report:
         hidden: Collection[str] | None = None,
     ) -> None:
         self.cache_status: str = cache_status
-        """What the response says by now."""
+        """The response's Cache-Status at present."""
         self._status = cache_status
         self._values = values
         self.received_at = received_at
         self.hidden = hidden
-        if hidden is None or not _ask(response, self):
+        if hidden is None or not _attach(response, self):
             self._listener = ref(response)
-            self._tell(response)
+            self._copy_to(response)
 
     @property
     def cache_decision(self) -> CacheDecision:
-        """What the cache has done for the request, and why."""
+        """What the cache did for the request, and why."""
         return CacheDecision(self.cache_status, self._values)
 
     @property
@@ -165,61 +164,61 @@ class Report:
 
     @property
     def expires(self) -> datetime | None:
-        """When what is stored stops being fresh, in UTC; None for never."""
+        """When the entry stops being fresh, in UTC; None for never, or if it is not stored."""
         return as_datetime(self._until, earliest=self.received_at)
 
     @property
     def is_expired(self) -> bool:
-        """Whether the response was not fresh when it came."""
+        """Whether the response was stale already when it arrived."""
         return self._until <= self.received_at
 
     def not_stored(self, detail: status.Detail) -> None:
-        """It is not stored, for a reason of `DETAILS`."""
-        self._say(status.with_detail(self._status, detail), math.inf)
+        """Tell that the response is not stored, for a reason of `DETAILS`."""
+        self._update(status.with_detail(self._status, detail), math.inf)
 
     def written(self, is_written: bool, *, is_waiting: bool = True) -> None:
-        """The store says that the entry is written; or that it is not, as far as it has been tried.
+        """Note the outcome of an attempt to write the entry.
 
         Args:
-            is_waiting: it may still be written.
+            is_waiting: whether the entry may still be written after a failed attempt.
         """
         self.is_told = True
         if is_written:
-            self._say(status.stored(self._status), self.fresh_until)
+            self._update(status.stored(self._status), self.fresh_until)
         elif not self._is_accepted:
             self.not_stored("no-room")
         else:
             self._unwritten() if is_waiting else self.not_stored("given-up")
 
     def accepted(self, *, is_failing: bool, is_read_early: bool = False) -> None:
-        """The entry waits to be written.
+        """Note that the entry waits to be written.
 
         Args:
-            is_failing: the store is known to fail, so that nothing can be promised.
-            is_read_early: requests are answered with the entry meanwhile.
+            is_failing: whether the store is known to fail, so that a write cannot be expected.
+            is_read_early: whether requests are answered with the entry already.
         """
         self._is_accepted, self._is_read_early = True, is_read_early
         if is_failing:
             self._unwritten()
         else:
-            self._say(status.stored(self._status), self.fresh_until)
+            self._update(status.stored(self._status), self.fresh_until)
 
     def _unwritten(self) -> None:
-        """The store fails, and the entry waits to be written."""
+        """Tell that the entry waits to be written to a store that fails."""
         if self._is_read_early:
-            self._say(status.with_detail(self._status, "pending"), self.fresh_until)
+            self._update(status.with_detail(self._status, "pending"), self.fresh_until)
         else:
             self.not_stored("store-failed")
 
-    def _say(self, cache_status: str, fresh_until: float) -> None:
+    def _update(self, cache_status: str, fresh_until: float) -> None:
         if self.cache_status == cache_status and self._until == fresh_until:
             return
         self.cache_status, self._until = cache_status, fresh_until
         if self._listener is not None:
-            self._tell(self._listener())
+            self._copy_to(self._listener())
 
-    def _tell(self, response: ClientResponse | None) -> None:
-        """Have a *response* say it that does not ask."""
+    def _copy_to(self, response: ClientResponse | None) -> None:
+        """Update the attributes of a *response* that does not read them from this report."""
         if isinstance(response, CachedResponse):
             response.restate(self.cache_status)
         elif response is not None:
@@ -228,15 +227,15 @@ class Report:
             vars(response).update({name: getattr(self, name) for name in _DESCRIBED if name not in own})
 
 
-def _ask(response: ClientResponse, report: Report) -> bool:
-    """Let *response* say what *report* has to say whenever it is asked; whether it can."""
-    asking = _asking_class_for(type(response))  # type: ignore[arg-type]  # mypy takes this class for unhashable
-    if asking is None:
+def _attach(response: ClientResponse, report: Report) -> bool:
+    """Let *response* read its attributes from *report*, by changing its class; return whether that is possible."""
+    fetched = _fetched_class_for(type(response))  # type: ignore[arg-type]  # mypy takes this class for unhashable
+    if fetched is None:
         return False
     changed: Any = response
     try:
-        changed.__class__ = asking
-    except TypeError:  # of a release of aiohttp whose responses have another layout
+        changed.__class__ = fetched
+    except TypeError:  # a release of aiohttp whose responses have another layout
         return False
     changed._report = report
     return True

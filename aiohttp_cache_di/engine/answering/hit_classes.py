@@ -13,7 +13,7 @@ __all__ = ["cached_class_for"]
 
 
 def cached_class_for(response_class: type[ClientResponse]) -> type[CachedResponse]:
-    """The class of hits for a session whose ``response_class`` is the user's own: both in one."""
+    """The class of hits for a session with *response_class*; it derives from that and from `CachedResponse`."""
     if response_class is ClientResponse:
         return CachedResponse
     found = _hit_classes.get(response_class)

@@ -1,7 +1,8 @@
-"""The classes that stand beside the cache in a session's family: what they add to a request, and what they do to it.
+"""The other base classes of a session, such as a user's rate limiter: what they add to requests and how they send them.
 
-`additions` and `senders` read that off the code (`handing`: the arguments that go on; `results`: what becomes of an
-answer), so that a hit may pass by a base that would only have sent it. `sending` sends what the fast lane does not
-answer, `asking` lets a session's own requests end where the cache is asked, and `doubles` finds what a test has put in
-the place of the network or of the backend. May import `calls`, `questions` and what has one event loop (`runtime`).
+`additions` and `senders` analyse the bytecode of these classes (`handing`: which arguments a call passes on; `results`:
+what happens to its result), so that a hit can skip a class that would only have sent the request. `sending` sends the
+requests that the fast lane does not answer. `asking` runs a session's own requests only as far as the cache, to tell
+their keys. `doubles` recognises test doubles of the network or of the backend. May import `calls`, `questions` and
+`runtime`.
 """

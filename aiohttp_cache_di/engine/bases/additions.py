@@ -1,8 +1,8 @@
-"""What the classes of a session may add to a request that its arguments do not tell.
+"""Whether the classes of a session may add something to a request that its arguments do not show.
 
-A class of the user's may sign each request, or say in whose name it is: in a request class, by a method of the session
-that aiohttp calls, in a connector, in a jar. So only what is known to add nothing is answered without building the
-request: aiohttp's own classes as aiohttp made them, and ours.
+A user's class may sign requests, or set credentials: in a request class, in an overridden method of the session, in a
+connector or a cookie jar. So the fast lane, which does not build the request, is only for classes that are known to add
+nothing: aiohttp's own, unpatched, and those of this package.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _JARS: Final = frozenset({CookieJar, DummyCookieJar})
 
 
 def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
-    """Whether what *session* sends is told by the arguments of a request, its headers, its jar and its settings.
+    """Whether what *session* sends depends only on a request's arguments, and on its headers, cookies and settings.
 
     Args:
-        own: our classes of sessions.
+        own: the session classes of this package.
     """
     connector, jar = session.connector, session.cookie_jar
     return (
@@ -47,7 +47,7 @@ def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
 
 
 def _has_no_own(owner: Any) -> bool:
-    """Whether no method of *owner* is replaced on the object alone."""
+    """Whether no method of *owner* is replaced on the object itself."""
     return not any(callable(getattr(owner.__class__, name, None)) for name in owner.__dict__)
 
 

@@ -1,4 +1,7 @@
-"""A session that says what is kept of its own requests: made as it makes them, they end where the cache is asked."""
+"""Methods of a session that tell what is stored for its own requests, which are made but not sent.
+
+The request is made as any other of the session, with its middlewares; a `Probe` in the place of the cache ends it.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +39,22 @@ UNREADABLE = "a body that cannot be read twice, or is large"
 
 
 class ProbeReached(BaseException):
-    """Ends a request that was only made for its *key*; no failure, so that nothing takes it for one."""
+    """Ends a request that was made for its *key* alone; not an `Exception`, so that nothing takes it for a failure."""
 
     def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]], passed_by: str = "") -> None:
         super().__init__(key)
         self.key = key
         self.passed_by = passed_by
-        """Why the cache is not asked; "" where it is."""
+        """Why the request bypasses the cache; "" if it does not."""
         self.question = question
-        """Makes all of its question, and the key of the same request to GET."""
+        """Makes the complete question, and the key of the same request with the method GET."""
 
 
 class Probe:
-    """Stands in the place of the cache, innermost among the middlewares of a session.
+    """Takes the place of the cache as the innermost middleware of a session.
 
     Args:
-        explains: what is passed by is told as well, rather than refused.
+        explains: a request that bypasses the cache is reported as such, rather than raising an error.
     """
 
     def __init__(self, backend: CacheBackend, questions: Questions, call: Call, *, explains: bool) -> None:
@@ -61,19 +64,19 @@ class Probe:
         self._explains = explains
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> NoReturn:
-        """Tell the key of *request*."""
+        """Raise `ProbeReached` with the key of *request*."""
         body = await request_body(request)
         if body is None and not self._explains:
-            raise TypeError(f"what has {UNREADABLE} is not kept: give the body as bytes")
+            raise TypeError(f"a request with {UNREADABLE} is not cached: pass the body as bytes")
         url, place, passed_by = str(request.url), NOWHERE, "" if body is not None else UNREADABLE
         arguments: dict[str, Any] = {"headers": request.headers}
         try:
             arguments = key_arguments(request, body or b"", self._call, self._backend)
             place = self._questions.place_of(request, arguments, url)
-        except Exception as error:  # of a function of the user's
+        except Exception as error:  # raised by a user's function
             if not self._explains:
                 raise
-            passed_by = f"a function that says whose it is, or what its key is, fails: {type(error).__name__}"
+            passed_by = f"a function that makes its principal or its key fails: {type(error).__name__}"
         if passes_by(request, self._backend):
             passed_by = "it asks for a tunnel, another protocol or a stream of events"
 
@@ -85,7 +88,7 @@ class Probe:
 
 
 class Asking(Session):
-    """What a session with a cache can be asked about its requests."""
+    """The methods of a session with a cache that answer questions about its requests."""
 
     _sender: Sender
     _own_middlewares: Any
@@ -93,25 +96,26 @@ class Asking(Session):
     @property
     @abstractmethod
     def cache(self) -> CacheBackend:
-        """Where responses are kept."""
+        """The backend."""
 
     @property
     @abstractmethod
     def principal(self) -> Principal:
-        """Whom the session's requests are for."""
+        """The user that the session's requests are for."""
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
-        """Tell whether the response to a request is cached as this session sends it; *kwargs* are its arguments.
+        """Tell whether the response to a request of this session is cached; *kwargs* are the request's arguments.
 
-        That is with the session's base URL, headers, cookies, credentials and middlewares.
+        The request is made with the session's base URL, headers, cookies, credentials and middlewares, but not sent.
         """
         named = await self._keys_of(url, method, kwargs)
         return await self.cache.is_kept(named) or bool(await self._listed_as(url, method, kwargs))
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> int:
-        """Delete the response to a request that this session would send, as `has_url` has it, with all variants.
+        """Delete the response to a request of this session, with all variants; the arguments are those of `has_url`.
 
-        Return how many entries went. `CacheBackend.delete_url` with ``everywhere=True`` deletes what others obtained.
+        Return the number of entries deleted. To delete the responses of all users, call `CacheBackend.delete_url` with
+        ``everywhere=True``.
         """
         listed = await self._listed_as(url, method, kwargs)
         return await self.cache.drop(await self._keys_of(url, method, kwargs) | listed)
@@ -123,10 +127,13 @@ class Asking(Session):
     async def explain(self, method: str, url: StrOrURL, **kwargs: Any) -> Explanation:
         """Tell what the cache would do with a request of this session now, and why, without asking the origin.
 
-        That is with the session's base URL, headers, cookies, credentials and middlewares.
+        The request is made with the session's base URL, headers, cookies, credentials and middlewares, but not sent.
 
         Args:
-            kwargs: the arguments of the request, ``expire_after`` and the like among them.
+            kwargs: the arguments of the request, including those of the cache such as ``expire_after``.
+
+        Raises:
+            ConfigurationError: a middleware answers the request before the cache is asked.
         """
         if self._sender.has_doubles(self.cache):
             return await self.cache.explain(method, url, **kwargs)
@@ -135,19 +142,19 @@ class Asking(Session):
         principal = wishes.pop("principal", None)
         call = self._call(kwargs, self.principal)
         call.wish(principal=principal, **wishes)
-        asked = await self._asked(method, url, kwargs, call, explains=True)
-        if asked is None:
+        probed = await self._asked(method, url, kwargs, call, explains=True)
+        if probed is None:
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
-        passed_by = "the cache is turned off here" if is_disabled(self) else asked.passed_by
+        passed_by = "the cache is turned off here" if is_disabled(self) else probed.passed_by
         if not passed_by and Runtime.of(self.cache).changes(self):
-            passed_by = "the session changes whom requests are for after the cache is asked"
-        question, get_key = asked.question()
+            passed_by = "the session changes credentials of requests after the cache is asked"
+        question, get_key = probed.question()
         return await self.cache.explain_question(
             question, get_key=get_key, wishes=wishes, follows=call.follows, passed_by=passed_by
         )
 
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
-        """The keys that a request may come to, by each way of reading *url*."""
+        """The keys that a request may have, one for each spelling of *url*."""
         principal = arguments.get("principal")
         options = {name: value for name, value in arguments.items() if name not in WISHES}
         if principal is None:
@@ -156,17 +163,17 @@ class Asking(Session):
         return {key for key in found if key}
 
     async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any], principal: Principal) -> str:
-        """The key of a request, made as far as the cache is asked; "" where it does not come so far."""
+        """The key of a request; "" if a middleware answers it before the cache is asked."""
         if self._sender.has_doubles(self.cache):
             named = {} if principal is None else {"principal": principal}
             return Doubles.key(self, self.cache, method, url, {**options, **named})
-        asked = await self._asked(method, url, options, self._call(options, principal))
-        return "" if asked is None else asked.key
+        probed = await self._asked(method, url, options, self._call(options, principal))
+        return "" if probed is None else probed.key
 
     async def _asked(
         self, method: str, url: StrOrURL, options: dict[str, Any], call: Call, *, explains: bool = False
     ) -> ProbeReached | None:
-        """What a request asks of the cache; None where it does not come so far."""
+        """Make a request as far as the cache; None if a middleware answers it before that."""
         asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
         own = own_request()
@@ -183,4 +190,4 @@ class Asking(Session):
 
     @abstractmethod
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
-        """A call with *options*, the arguments of aiohttp."""
+        """The `Call` of a request with *options*, aiohttp's arguments."""

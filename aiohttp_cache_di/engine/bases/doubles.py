@@ -1,8 +1,8 @@
-"""Requests while a test has something else in place of the network or of the backend.
+"""Requests of a session while a test has replaced the network or the backend.
 
-The engine works beneath ``ClientSession._request``. Where a test (or aioresponses) has replaced that, and where a
-backend only looks like one, all there is to drive are the documented methods of the backend. In earnest, nothing of
-this is done: what replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
+The engine works inside ``ClientSession._request``. If a test (or aioresponses) has replaced that, or if the backend is
+a mock, the cache is used through the documented methods of the backend instead. In production, this code does not run:
+a replacement of ``_request`` that calls the original, as of an instrumentation, leaves the work to the engine.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ Send = Callable[..., Awaitable[ClientResponse]]
 
 
 def is_backend(candidate: object) -> bool:
-    """Whether *candidate* is a backend, rather than an object that says so of itself (``MagicMock(spec=…)``)."""
+    """Whether *candidate* really is a backend, and not a mock that claims to be one (``MagicMock(spec=…)``)."""
     return issubclass(type(candidate), CacheBackend)
 
 
 class Doubles:
-    """What one session does while the engine is not reached."""
+    """Caches the requests of one session that do not reach the engine."""
 
     def __init__(self) -> None:
-        self._keys: set[str] = set()  # of what was stored here; the rest is the engine's
+        self._keys: set[str] = set()  # of responses stored here; the engine looks up the others
 
     @staticmethod
     def are_there() -> bool:
-        """Whether something has been put in the place of aiohttp's method since the import: it may be a stand-in."""
+        """Whether ``ClientSession._request`` was replaced after this package was imported, maybe by a test double."""
         return genuine_request() is not GENUINE
 
     @staticmethod
     def key(session: ClientSession, backend: CacheBackend, method: str, url: StrOrURL, options: dict[str, Any]) -> str:
-        """The key of a request, by the documented method of *backend*."""
+        """The key of a request, made by ``create_key`` of *backend*."""
         return backend.create_key(method, build_url(session, url), **_identity(session, url, options))
 
     async def request(
         self, send: Send, backend: CacheBackend, call: Call, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> ClientResponse:
-        """Send a request by *send*, or answer it from *backend*, asking its documented methods."""
+        """Answer a request by the documented methods of *backend*, or else send it by *send* and store the response."""
         session = call.session()
         if session is None or is_disabled(session):
             return await send(method, url, **options)
@@ -68,7 +68,7 @@ class Doubles:
             named = {} if call.principal is None else {"principal": call.principal}
             key = backend.create_key(method, url, **_identity(session, url, options), **named)
             actions = backend.create_cache_actions(key, url, call.expire_after, call.refresh, **options)
-        except TypeError:  # a body that cannot be read twice, or an option that aiohttp refuses better
+        except TypeError:  # the body cannot be read twice, or aiohttp will refuse an option with a better message
             return await send(method, url, **options)
         if not is_backend(backend) or key in self._keys or LOOKUPS & vars(backend).keys():
             found = await backend.request(actions)
@@ -103,7 +103,7 @@ class Doubles:
 
 
 def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for a key: those of the request, and what the session sends besides."""
+    """The arguments of a key: those of the request, with the session's headers, cookies and credentials."""
     headers = CIMultiDict(session.headers)
     headers.update(options.get("headers") or {})
     jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(build_url(session, url)).items()}
@@ -113,7 +113,7 @@ def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any])
 
 
 def _fresh_until(response: Any, actions: CacheActions) -> float | None:
-    """Until when the rules let *response* be used: a POSIX time, 0.0 not to store it, None where nothing is known."""
+    """Until when the rules let *response* be used, as POSIX time; 0.0 not to store it, None if that cannot be told."""
     headers: Any = getattr(response, "headers", None)
     status, method = getattr(response, "status", None), getattr(response, "method", None)
     if (

@@ -1,8 +1,8 @@
-"""The arguments that a call hands on, as far as the code of the caller shows them.
+"""Finding, in bytecode, which arguments a call passes on.
 
 A call ``inner(method, url, *args, timeout=5, **options)`` loads its arguments one by one and puts them together; its
-steps are gone through with a stack of what they load. What is not recognised, as on a later version of Python, is no
-call that is seen through.
+instructions are followed with a model of the stack. If an instruction is not recognised, as on a later version of
+Python, the call counts as unknown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from msgspec import Struct
 __all__ = ["Handed", "Parameters", "Step", "handed_by", "steps_of"]
 
 _METHOD_AND_URL: Final = ("method", "str_or_url")
-# Steps that leave what is loaded as it is.
+# Instructions that do not change the model of the stack.
 _IDLE: Final = frozenset({"PUSH_NULL", "LIST_TO_TUPLE", "CALL_INTRINSIC_1", "CACHE", "EXTENDED_ARG", "NOT_TAKEN"})
 
 
 class Step(NamedTuple):
-    """One instruction, with one variable at most."""
+    """One instruction, or one half of an instruction for two variables."""
 
     name: str
     argument: Any
@@ -37,12 +37,12 @@ class Step(NamedTuple):
 
     @property
     def is_attribute(self) -> bool:
-        """Whether it deals with an attribute."""
+        """Whether it reads or changes an attribute."""
         return self.name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER", "STORE_ATTR", "DELETE_ATTR"))
 
 
 def steps_of(code: CodeType) -> list[Step]:
-    """The steps of *code*; those of two variables count as two."""
+    """The instructions of *code*; one for two variables becomes two steps."""
     found: list[Step] = []
     for each in dis.get_instructions(code):
         argument: Any = each.argval
@@ -61,7 +61,7 @@ class _Name(Struct, frozen=True):
 
 
 class _Constant(Struct, frozen=True):
-    """A constant, and which step loads it."""
+    """A constant, and the index of the step that loads it."""
 
     value: Any
     loaded_at: int
@@ -72,13 +72,13 @@ class _Other(Struct, frozen=True):
 
 
 class Parameters(NamedTuple):
-    """The parameters of a method ``_request``, or of a function in its place.
+    """The names of the parameters of a method ``_request``, or of a function in its place.
 
     Attributes:
-        positional: by position, the session among them.
-        rest: of further positional arguments; "" for none.
-        by_name: by name alone.
-        options: of all other arguments.
+        positional: positional parameters, ``self`` included.
+        rest: the one for further positional arguments (``*args``); "" for none.
+        by_name: keyword-only parameters.
+        options: the one for other keyword arguments (``**kwargs``).
     """
 
     positional: tuple[str, ...]
@@ -88,14 +88,14 @@ class Parameters(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType) -> Parameters:
-        """Those of *code*, which takes all other arguments too."""
+        """The parameters of *code*, which must have a ``**kwargs``."""
         names, first, last = code.co_varnames, code.co_argcount, code.co_argcount + code.co_kwonlyargcount
         has_rest = bool(code.co_flags & CO_VARARGS)
         return cls(names[:first], names[last] if has_rest else "", names[first:last], names[last + has_rest])
 
 
 class Handed(NamedTuple):
-    """What one call hands on: ``*positional, **keywords, **options``."""
+    """What one call passes on: ``*positional, **keywords, **options``."""
 
     positional: tuple[str, ...]
     keywords: Mapping[str, object]
@@ -107,12 +107,12 @@ class Handed(NamedTuple):
     def is_whole(
         self, parameters: Parameters, *, is_method: bool, telling: frozenset[str], harmless: frozenset[str]
     ) -> bool:
-        """Whether all *parameters* are handed on that matter, each under its name, and no other argument that may.
+        """Whether all *parameters* that matter are passed on under their own names, and nothing else that matters.
 
         Args:
-            is_method: the session is given by Python itself.
-            telling: names of arguments that matter to aiohttp.
-            harmless: names of those that do not.
+            is_method: a bound method is called, so that the session is not among the arguments.
+            telling: the names of aiohttp's arguments that matter.
+            harmless: the names of those that do not.
         """
         positional, rest, by_name, _ = parameters
         session = positional[:1] if not is_method else ()
@@ -136,10 +136,10 @@ class Handed(NamedTuple):
 
 
 def handed_by(steps: Sequence[Step], index: int, options: str) -> Handed | None:
-    """What the call hands on whose function the step at *index* loads; None where that is not seen.
+    """What the call of the function that the step at *index* loads passes on; None if that cannot be told.
 
     Args:
-        options: the name of all other arguments, which the call takes as they are.
+        options: the name of the ``**kwargs`` parameter, which the call has to pass on unchanged.
     """
     stack: list[Any] = []
     keys: set[int] = set()
@@ -161,7 +161,7 @@ def handed_by(steps: Sequence[Step], index: int, options: str) -> Handed | None:
 
 
 def _gather(name: str, argument: Any, stack: list[Any], keys: set[int]) -> bool:
-    """Do what a step does that puts arguments together; whether it is one, and finds what it puts together."""
+    """Model a step that puts arguments together; return whether it was recognised."""
     if name in _IDLE:
         return True
     needed = {"DICT_MERGE": 2, "LIST_EXTEND": 2, "BUILD_MAP": 2 * (argument or 0)}.get(name, argument)

@@ -1,8 +1,8 @@
-"""What becomes of the result of a call, as far as the code of the function tells that made it.
+"""Finding, in bytecode, whether a function returns the result of a call unchanged.
 
-A function gives it back as it is if each value that it returns is that result, or that of another such call, if it
-raises nothing by itself once there is one, and if it does no more with the result than to read what cannot be changed.
-What is not recognised, as on a later version of Python, is taken for a change.
+It does if every value that it returns is the result of such a call, if it raises no error of its own after the call,
+and if it only reads immutable attributes of the result. An instruction that is not recognised, as on a later version of
+Python, counts as a change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 __all__ = ["gives_back"]
 
-# Of a response; what they are cannot be changed.
+# Attributes of a response whose values cannot be changed.
 _READABLE: Final = frozenset(
     {"status", "reason", "ok", "method", "url", "real_url", "host", "version", "headers", "raw_headers"}
     | {"content_type", "content_length", "charset", "closed", "from_cache"}
@@ -37,7 +37,10 @@ class _Step(Struct, frozen=True):
 
 
 def gives_back(code: CodeType, calls: Collection[int]) -> frozenset[str] | None:
-    """The names that *code* has for what the calls at the offsets *calls* result in, if it gives that back as it is."""
+    """The names of variables for results of the calls at the offsets *calls*; None unless it returns those unchanged.
+
+    The result of each call has to be returned at once or stored in a variable.
+    """
     if code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) or not calls:
         return None
     found = _Found(list(_steps(code)), calls, is_async=bool(code.co_flags & CO_COROUTINE))
@@ -50,12 +53,12 @@ def gives_back(code: CodeType, calls: Collection[int]) -> frozenset[str] | None:
 
 
 class _Found:
-    """What is done with the results of some calls.
+    """What a function does with the results of some calls.
 
     Args:
-        steps: of the code.
+        steps: the steps of its code.
         calls: the offsets of the calls.
-        is_async: the results are waited for.
+        is_async: the results are awaited.
     """
 
     def __init__(self, steps: list[_Step], calls: Collection[int], *, is_async: bool) -> None:
@@ -64,19 +67,19 @@ class _Found:
         self._is_async = is_async
         stored = {index: self.call_before(index) for index, step in enumerate(steps) if step.name == "STORE_FAST"}
         self.kept = frozenset(call for call in stored.values() if call is not None)
-        """The calls whose results get a name."""
+        """The calls whose results are stored in variables."""
         self.names = frozenset(steps[index].argument for index, call in stored.items() if call is not None)
-        """The names of results."""
+        """The names of these variables."""
 
     def call_before(self, index: int) -> int | None:
-        """Which of the calls has just resulted in what is on the stack before *index*."""
+        """The call whose result is on top of the stack before *index*; None if it is something else."""
         at = index - 1 - self._is_async
         is_waited_for = not self._is_async or self._steps[index - 1].name == _AWAIT
         is_one = at >= 0 and is_waited_for and self._steps[at].offset in self._calls
         return self._steps[at].offset if is_one else None
 
     def loads(self) -> frozenset[int] | None:
-        """Where results are loaded, and not just read; None where one may be replaced, or an error raised for one."""
+        """The steps that load results for more than reading; None if a result may be replaced, or an error raised."""
         found: set[int] = set()
         for index, step in enumerate(self._steps):
             if step.name == "RAISE_VARARGS" and step.argument and self._comes_after(step):
@@ -90,7 +93,7 @@ class _Found:
         return frozenset(found)
 
     def returned(self) -> frozenset[int] | None:
-        """Which steps make what is returned, but for None behind the calls; None where it may be no result."""
+        """The steps that make the returned results; None if another value may be returned, except None after a call."""
         found: set[int] = set()
         for index, step in enumerate(self._steps):
             if step.name == "RETURN_CONST" and (step.argument is not None or step.offset < min(self._calls)):
@@ -110,7 +113,7 @@ class _Found:
         return frozenset(found)
 
     def _comes_after(self, step: _Step) -> bool:
-        """Whether *step* may be done once one of the calls has been: it stands behind it, or is gone back to."""
+        """Whether *step* may run after one of the calls: it is behind a call, or in a loop with one."""
         first = min(self._calls)
         if step.offset > first:
             return True
@@ -123,7 +126,7 @@ def _is_none(step: _Step) -> bool:
 
 
 def _steps(code: CodeType) -> Iterator[_Step]:
-    """Its steps, those that wait for a result as one, and those that are of two names as two."""
+    """The steps of *code*: all instructions of an ``await`` as one step, an instruction for two variables as two."""
     until = -1
     waiting = False
     for step in dis.get_instructions(code):
@@ -137,7 +140,7 @@ def _steps(code: CodeType) -> Iterator[_Step]:
             waiting = True
             yield _Step(_AWAIT, None, step.offset, 0, is_target=step.is_jump_target)
             continue
-        yield from _parts(step, is_target=step.is_jump_target and step.offset != until)  # unless of the waiting
+        yield from _parts(step, is_target=step.is_jump_target and step.offset != until)  # the await itself jumps there
 
 
 def _parts(step: dis.Instruction, *, is_target: bool) -> Iterable[_Step]:
@@ -160,7 +163,7 @@ def _is_read(steps: list[_Step], index: int) -> bool:
 
 
 def _origin(steps: list[_Step], index: int) -> int | None:
-    """Which step made what is on top of the stack before *index*; None if that cannot be told."""
+    """The step that made the value on top of the stack before *index*; None if that cannot be told."""
     depth = 0
     while index > 0 and not steps[index].is_target:
         index -= 1

@@ -1,14 +1,14 @@
-"""The methods ``_request`` of bases below the cache: what they do to a request, as far as their code tells.
+"""The methods ``_request`` of base classes below the cache: whether they only pass requests on, as their code tells.
 
-Those that limit rates, count, or take times hand on what they were given::
+Methods that limit rates, count, or measure times pass on what they were given::
 
     async def _request(self, *args, **kwargs):
         async with self._limiter:
             return await super()._request(*args, **kwargs)
 
-Hits pass them by, and so they do those that give a request a timeout, or another argument that says nothing of what is
-asked for, that take arguments of their own, or that raise before they send anything: what goes to the origin is theirs
-to judge. The same goes for what has been put in the place of such a method, or of aiohttp's own, and hands on to it::
+Hits skip them. They also skip methods that set a timeout or another argument that does not change what is asked for,
+that use up arguments of their own, or that raise before they send anything: such methods only concern requests that go
+to the origin. The same applies to a function that replaces such a method, or aiohttp's own, and calls it::
 
     def limited(request):
         async def instrumented(*args, **kwargs):
@@ -16,8 +16,8 @@ to judge. The same goes for what has been put in the place of such a method, or 
                 return await request(*args, **kwargs)
         return instrumented
 
-What raises for what has come back, or gives back anything else, has a say in hits too. It, and what hands on in another
-way, or to something that is not seen through itself, is asked each time.
+A method that raises because of a response, or returns something else, takes part in hits too. It is called for every
+request, and so is one that passes arguments on in another way, or to a function whose code cannot be analysed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 
-# What runs before the cache is asked, so that its say is in the arguments, and what has nothing to do with requests.
+# Methods that run before the cache is asked, so that their effect is in the arguments, or that do not affect requests.
 _BEFORE: Final = frozenset(
     {"request", "get", "options", "head", "post", "put", "patch", "delete", "ws_connect", "close", "detach"}
     | {"disabled", "delete_expired_responses", "remove_expired_responses", "has_url", "delete_url", "ATTRS", "_request"}
@@ -54,24 +54,25 @@ def _names_of(owner: type) -> frozenset[str]:
 
 
 ADDING: Final = (_names_of(ClientSession) | ClientSession.ATTRS | {"_send"}) - _BEFORE
-"""Attributes of a session, by whichever name they are set or overridden, that may have a say in what is sent."""
+"""Attributes of a session that, if set or overridden, may change what is sent."""
 
 _SETTINGS: Final = ADDING - {"closed", "loop", "_loop"}
-# They say how long to wait and how to read, and nothing of who asks for what, or of what the caller is given.
+# Arguments that neither change what is asked for, nor in whose name, nor the response.
 _HARMLESS: Final = frozenset(
     {"timeout", "trace_request_ctx", "read_bufsize", "max_line_size", "max_field_size", "max_headers"}
 )
+# All others: they may change what is asked for, or in whose name.
 _TELLING: Final = (named_parameters(own_request() or genuine_request()) or frozenset()) - _HARMLESS
 _ITEM_STEPS: Final = frozenset({"STORE_SUBSCR", "BINARY_SUBSCR", "BINARY_OP", "DELETE_SUBSCR"})
 _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})
-_MAX_WRAPPERS: Final = 8  # one around the other
+_MAX_WRAPPERS: Final = 8  # nested around each other
 
 
 def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..., Any]]:
-    """The methods ``_request`` that stand between our classes and aiohttp's, so that ours calls them.
+    """The methods ``_request`` of the classes between those of this package and aiohttp's in the MRO.
 
     Args:
-        own: our classes of sessions.
+        own: the session classes of this package.
     """
     bases = session_class.__mro__[:-1]
     first = max(index for index, base in enumerate(bases) if base in own) + 1
@@ -79,15 +80,16 @@ def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..
 
 
 def hands_on(sender: Callable[..., Any]) -> bool:
-    """Whether a method ``_request`` hands on what it was given, but for arguments that make no difference.
+    """Whether a method ``_request`` passes on what it was given, apart from arguments that make no difference.
 
-    It hands on to the next base, or to a function that it has in its hands: aiohttp's own method, or one that hands on.
+    It may pass it to the next base class, or to a function that it refers to: aiohttp's own method, or another one that
+    passes it on.
     """
     return taken_by(sender) is not None
 
 
 def taken_by(sender: object, depth: int = 0) -> frozenset[str] | None:
-    """The names of arguments that *sender* takes for itself, if it hands on the rest (`hands_on`); else None."""
+    """The names of arguments that *sender* uses up itself, if it passes on the rest (`hands_on`); else None."""
     if type(sender) is not FunctionType or depth > _MAX_WRAPPERS:
         return None
     own, inner, taken = own_request(), set[str](), frozenset[str]()
@@ -109,16 +111,16 @@ def taken_by(sender: object, depth: int = 0) -> frozenset[str] | None:
 def _taken(
     code: CodeType, inner: frozenset[str], modules: frozenset[str], sessions: frozenset[str]
 ) -> frozenset[str] | None:
-    """As `taken_by`, of the code alone.
+    """As `taken_by`, for code alone.
 
     Args:
-        inner: the names that it has for functions to which it may hand on.
-        modules: the names that it has for modules.
-        sessions: the names that it has for aiohttp's class of sessions.
+        inner: the names by which the code refers to functions that it may pass requests to.
+        modules: the names by which it refers to modules.
+        sessions: the names by which it refers to `aiohttp.ClientSession`.
     """
     if not code.co_flags & CO_VARKEYWORDS:
         return None
-    # What reads code is imported for sessions that have such bases: few do.
+    # Imported here, because few sessions have such base classes.
     from aiohttp_cache_di.engine.bases.handing import Parameters, steps_of
     from aiohttp_cache_di.engine.bases.results import gives_back
 
@@ -143,7 +145,7 @@ def _taken(
 def _calls(
     steps: list[Step], parameters: Parameters, inner: frozenset[str], sessions: frozenset[str]
 ) -> Iterable[Handed]:
-    """The calls that hand on all that matters, as it is."""
+    """The calls that pass on, unchanged, all arguments that matter."""
     from aiohttp_cache_di.engine.bases.handing import handed_by
 
     for index, (name, argument, _) in enumerate(steps):
@@ -158,7 +160,7 @@ def _calls(
 
 
 def _are_left_alone(code: CodeType, steps: list[Step], parameters: Parameters, calls: list[Handed]) -> bool:
-    """Whether arguments that matter are neither changed nor named but where they are handed on."""
+    """Whether arguments that matter are not changed, and not named except where they are passed on."""
     positional, rest, by_name, options = parameters
     matter = {*positional, rest, *by_name, options} - _HARMLESS
     changeable = _TELLING.intersection((*positional[3:], *by_name))
@@ -181,17 +183,17 @@ def _are_left_alone(code: CodeType, steps: list[Step], parameters: Parameters, c
 
 
 def _is_harmless(steps: list[Step], index: int, owners: frozenset[str]) -> bool:
-    """Whether the step at *index* has nothing to do with a setting of the session.
+    """Whether the step at *index* does not use a setting of the session.
 
     Args:
-        owners: names of what is no session.
+        owners: names of objects that are not sessions.
     """
     step = steps[index]
     return not step.is_attribute or step.argument not in _SETTINGS or steps[index - 1].argument in owners
 
 
 def _is_item(steps: list[Step], index: int, options: str) -> bool:
-    """Whether *options* are loaded at *index* for an item that makes no difference: to ask for it, or to give it."""
+    """Whether *options* are loaded at *index* to read or set an argument that makes no difference."""
     after = steps[index + 1 : index + 3]
     step = steps[index]
     if len(after) < 2 or not step.is_load or step.argument != options:
@@ -208,7 +210,11 @@ def _is_item(steps: list[Step], index: int, options: str) -> bool:
 
 
 def _is_name(step: Step, *, is_given: bool) -> bool:
-    """Whether it loads the name of an argument that makes no difference, or if none *is_given*, of one of its own."""
+    """Whether *step* loads the name of an argument that makes no difference; if not *is_given*, also of one of its own.
+
+    Args:
+        is_given: the argument is set, rather than read.
+    """
     is_name = step.name.startswith("LOAD_CONST") and isinstance(step.argument, str)
     return is_name and (step.argument in _HARMLESS or not (is_given or step.argument in _TELLING))
 

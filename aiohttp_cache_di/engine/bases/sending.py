@@ -1,9 +1,9 @@
-"""How a session sends a request that its fast lane does not answer: by what stands below the cache, or around it.
+"""How a session sends a request that its fast lane does not answer.
 
-What stands below are bases of the user's and aiohttp's own method, or what an instrument has put in its place. Those
-that only hand on what they were given, such as limits of rates (`senders`), are asked for what goes to the origin
-alone: by a look that comes first (`looks`), or where that would be noticed, by `through`. In place of all that, a test
-may have something that answers itself (`doubles`).
+The methods below the cache are ``_request`` of the user's base classes, and then aiohttp's own or what an
+instrumentation has replaced it with. Those that only pass requests on, such as rate limiters (`senders`), should get
+only requests that go to the origin. So a look comes first (`looks`); or, if that would have side effects, the request
+is made without them and sent `through` them at the end. A test may have replaced all of it with a double (`doubles`).
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ class Sender:
     """Sends the requests of one session.
 
     Args:
-        session_class: its class.
-        own: our classes of sessions.
+        session_class: the class of the session.
+        own: the session classes of this package.
     """
 
     def __init__(self, session_class: type, own: frozenset[type]) -> None:
         self._below = senders_below(session_class, own)
         self._doubles = Doubles()
         self.adds: bool = False
-        """Whether what stands below has been seen to send another request than it was given."""
+        """Whether a method below the cache was seen to change a request."""
         self._last: object = None
         self._theirs = frozenset[str]()
         self._looks_first = self._is_double = False
-        self._judge()  # what that imports is there before the first request
+        self._judge()  # imports what it needs before the first request
 
     @property
     def looks_first(self) -> bool:
-        """Whether what stands below is not asked for hits."""
+        """Whether hits skip the methods below the cache."""
         self._judge()
         return self._looks_first
 
     def asks_at_once(self) -> bool:
-        """Whether what stands below is asked for all that the fast lane does not answer."""
+        """Whether the methods below the cache get all requests that the fast lane does not answer."""
         return not self.looks_first
 
     def has_doubles(self, backend: object) -> bool:
-        """Whether something stands in for the network or for *backend*."""
+        """Whether a test double replaces the network or *backend*."""
         self._judge()
         return self._is_double or not is_backend(backend)
 
     def _judge(self) -> None:
-        """See through what stands below, unless it is what stood there before."""
+        """Analyse the methods below the cache, if they have changed since the last time."""
         last = genuine_request()
         if last is self._last:
             return
@@ -74,7 +74,7 @@ class Sender:
         self._last = last
 
     def is_direct(self, backend: object) -> bool:
-        """Whether a request simply goes to what stands below, as `send` would have it."""
+        """Whether `send` would simply call the method below, so that the caller may do so."""
         if genuine_request() is not self._last:
             self._judge()
         return not (self._is_double or self._looks_first) and is_backend(backend)
@@ -89,10 +89,10 @@ class Sender:
         call: Call,
         options: dict[str, Any],
     ) -> ClientResponse:
-        """Send a request by aiohttp, which asks the cache for each hop.
+        """Send a request through aiohttp, which calls the cache's middleware for each hop.
 
         Args:
-            below: the method ``_request`` of the base below ours.
+            below: the ``_request`` of the next base class below the cache.
             options: the arguments of the request.
         """
         if self.has_doubles(backend):
@@ -123,10 +123,10 @@ class Sender:
         options: dict[str, Any],
         theirs: dict[str, Any],
     ) -> ClientResponse:
-        """Answer a request from what is stored, or else send it by the bases below, which may limit rates.
+        """Answer a request from the store; or else send it by the methods below the cache.
 
         Args:
-            theirs: arguments that the bases take for themselves.
+            theirs: arguments that these methods use up themselves.
         """
         call.look = look = Look()
         try:

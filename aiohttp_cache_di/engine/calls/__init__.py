@@ -1,7 +1,7 @@
-"""What one call asks of the cache: the caller's wishes, and what is found out for it on its way from hop to hop.
+"""One call of a session's request method: the caller's options for the cache, and the state of the call.
 
-A `call` is shared by all hops of its redirects; `wishes` are what a caller may say of it, `reads` what the store said
-to the fast lane, `looks` and `through` how it ends where it has only looked, and how it goes on past middlewares that
-have seen it. `typed` shows sessions to type checkers. May import the aiohttp seam and what is below the engine; no
-other part of the engine.
+All hops of a call's redirects share one `call`. `wishes` are the caller's options for the cache, `reads` what the fast
+lane has read from the store. `looks` and `through` serve sessions with further base classes below the cache: a trial
+request that ends before the origin is asked, and sending a request through those classes after its middlewares. `typed`
+describes sessions to type checkers. May import `_aiohttp` and what is below the engine; no other part of the engine.
 """

@@ -1,4 +1,4 @@
-"""What the caller of one request asks of the cache, on its way from the session to the middleware."""
+"""`Call`: what a session passes to the middleware about one call, in a context variable."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ class Call(Struct):
     """One call of a session's request method, all hops of its redirects included.
 
     Args:
-        session: refers to the session that was called; a middleware of another session ignores the call. What is
-            opened meanwhile remembers the call for as long as it lives, and must not keep the session alive.
-        expire_after, refresh, only_if_cached, stale_if_error: the caller's wishes for this request.
-        decoded: whether the body is to be decoded (``auto_decompress``).
-        headers, cookies: as the caller gave them; *headers* is None where that is not known.
-        keys: keys of the hops so far.
+        session: a reference to the session that was called; a middleware of another session ignores the call. It is
+            weak, because connections that are opened meanwhile keep the context, and so the call, for as long as they
+            live.
+        expire_after, refresh, only_if_cached, stale_if_error: the caller's options for this request.
+        decoded: whether the body is decoded (``auto_decompress``).
+        headers, cookies: as the caller gave them; *headers* is None if they are not known.
+        keys: the keys of the hops so far.
         timeout: as the caller gave it; None for that of the session.
-        follows: whether aiohttp goes on where a redirect leads.
-        failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
+        follows: whether aiohttp follows redirects.
+        failures: how often the origin has not answered; aiohttp retries if an old connection may be the cause.
         early_read: what the fast lane has read.
-        principal: whom it is for, as the caller says or the session.
+        principal: the user that it is for, as the caller or the session names them.
         digest_user: the middleware that logs in by digest.
-        is_reached: whether the engine has seen a request of the call.
-        look: what is to be found out without asking the origin.
+        is_reached: whether the cache's middleware has seen a request of the call.
+        look: set during and after a trial request that must not go to the origin; see `looks`.
         result: how the latest hop was answered.
-        through: sends what goes to the origin, in place of aiohttp's own handler.
-        tags: of what is stored of it, beside those that the responses have.
-        is_plain: whether the caller wishes for nothing, and is no one in particular.
+        through: sends requests to the origin, instead of aiohttp's own handler; see `through`.
+        tags: the caller's tags for what is stored, besides those of the responses.
+        is_plain: whether there are no options for the cache, no principal and no digest login.
     """
 
     session: ref[ClientSession]
@@ -88,7 +89,7 @@ class Call(Struct):
         principal: Principal = None,
         tags: Tags = (),
     ) -> None:
-        """Take note of what the caller wishes for this request alone: see `CacheRequestOptions`."""
+        """Set the caller's options for this call; see `CacheRequestOptions`."""
         self.expire_after, self.refresh, self.only_if_cached = expire_after, refresh, only_if_cached
         self.stale_if_error = stale_if_error
         if principal is not None:
@@ -101,12 +102,12 @@ class Call(Struct):
 
     @property
     def is_looking(self) -> bool:
-        """Whether the origin may not be asked."""
+        """Whether a look is under way, so that the origin must not be asked."""
         return self.look is not None and not self.look.is_over
 
     @property
     def read_timeout_s(self) -> float | None:
-        """How long the caller would wait for the origin to send anything; None for as long as the call may take."""
+        """The caller's limit for waiting for data from the origin (``sock_read``), in seconds; None for no limit."""
         timeout, session = self.timeout, self.session()
         if not isinstance(timeout, ClientTimeout):
             timeout = None if session is None else session.timeout
@@ -118,7 +119,7 @@ DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache
 
 
 def current_call(session: ClientSession) -> Call | None:
-    """The call that *session* is serving in this task; None where it is a plain session."""
+    """The call that *session* is serving in this task; None for a session without `CacheMixin`."""
     call = CURRENT_CALL.get()
     return call if call is not None and call.session() is session else None
 
@@ -130,23 +131,23 @@ def is_disabled(session: ClientSession) -> bool:
 
 
 def end_call(token: Token[Call | None]) -> None:
-    """The call that *token* came with is over."""
-    try:  # noqa: SIM105  # suppress() takes a microsecond, on the way of each request
+    """End the call for which setting `CURRENT_CALL` returned *token*."""
+    try:  # noqa: SIM105  # suppress() takes a microsecond, in each request
         CURRENT_CALL.reset(token)
-    except ValueError:  # a coroutine that is thrown away ends in another context
+    except ValueError:  # a coroutine that was never finished is closed in another context
         pass
 
 
 def refuse_when_closed(session: ClientSession) -> None:
-    """Raise what aiohttp raises for a request that is about to connect when its session is closed."""
+    """Raise the error that aiohttp raises for a request that is about to connect, if *session* is closed."""
     if session.closed:
         raise ClientConnectionError("Connector is closed.")
 
 
 class Disabled:
-    """Turns the cache of one session off, for this task and those that it starts meanwhile.
+    """A context manager, usable with ``with`` or ``async with``, that turns the cache of one session off.
 
-    A context manager, asynchronous or not; what was before is restored however it is left.
+    It applies to this task and to those that it starts meanwhile. Leaving it restores the state before.
     """
 
     def __init__(self, session: ClientSession) -> None:

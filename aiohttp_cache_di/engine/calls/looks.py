@@ -1,8 +1,9 @@
-"""A look before a request: is it answered by what is stored? Then a base below the cache is not asked to send it.
+"""A look: a trial request that the store may answer, before a base class below the cache is asked to send it.
 
-A base that limits rates sends requests by a ``_request`` of its own, which would spend its limit on hits. So a request
-is made without it first, and ends where it would go to the origin. What it looked like is remembered: a base that sends
-it otherwise is asked each time from then on, since what it adds may say in whose name the request is.
+A base class that limits rates overrides ``_request``, and would spend its limit on hits. So the request is made without
+that class first, and ends with `NotStored` where it would go to the origin. Only then is it made again, through the
+class. If the second request differs from the first, the class adds something, which may identify the user: from then
+on, it gets every request.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ _REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 
 class NotStored(BaseException):
-    """Ends a look; no failure, so that nothing takes it for one."""
+    """Ends a look that found no answer; not an `Exception`, so that no handler takes it for a failure."""
 
 
 class Look:
-    """One look, and the request that follows if it finds nothing."""
+    """One look, and the request that follows if the look finds no answer."""
 
     def __init__(self) -> None:
         self.is_over = False
         self.differs: bool = False
-        """Whether the request that followed was another one."""
+        """Whether the request that followed differed from that of the look."""
         self._seen: tuple[Any, ...] | None = None
 
     def see(self, request: ClientRequest) -> None:
-        """Take note of *request*, the first hop of either."""
+        """Remember the first hop of the look, or compare *request*, the first hop after the look, with that."""
         seen = (
             request.method,
             request.original_url,
@@ -54,11 +55,11 @@ class Look:
 
 
 def may_look(session: ClientSession, options: Mapping[str, Any], middlewares: int) -> bool:
-    """Whether a request may be made twice without anything else noticing.
+    """Whether a request can be made twice without side effects: no traces, middlewares or bodies that are read once.
 
     Args:
-        options: of the request.
-        middlewares: how many the session has, the cache among them.
+        options: the arguments of the request.
+        middlewares: the number of the session's middlewares, the cache included.
     """
     own = options.get("middlewares")
     return (

@@ -1,4 +1,4 @@
-"""What one look into the store has brought."""
+"""`EarlyRead`: the result of one look-up in the store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["FAILED", "EarlyRead", "Failed"]
 
 
 class EarlyRead(Struct, frozen=True):
-    """What the fast lane has just read, so that the store is not asked twice.
+    """The result of the fast lane's look-up, kept so that the store is not asked twice.
 
-    Where it found nothing, the lease on the key may have come with it (`LoopStack.fetch`).
+    If it found nothing, the look-up may have leased the key, too (`LoopStack.fetch`).
 
     Args:
-        key: under which.
-        found: what the store has there.
+        key: the key that was looked up.
+        found: the entry; None if there is none, `FAILED` if the store has failed.
     """
 
     key: str

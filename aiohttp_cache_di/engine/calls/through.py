@@ -1,11 +1,11 @@
-"""The way to the origin through the bases below the cache, for a request that its own middlewares have seen already.
+"""Sending a request to the origin through the base classes below the cache, after its middlewares have seen it.
 
-A base that limits rates sends requests by a ``_request`` of its own. In a session with middlewares no look can come
-before it, since they would be called twice. So the request is made without the base, with all its middlewares; where
-it is about to leave, the base is asked to send it. What the base then hands on to aiohttp is replaced by the request as
-it is: aiohttp makes another one for the base, which is not sent, and whose redirects and errors are left to the first.
-Traces of the first hear of the connection by which it is sent, and nothing of the other. A session that is traced takes
-this way without middlewares too, for a look would be traced.
+A base class that limits rates overrides ``_request``. In a session with middlewares, a look (`looks`) cannot come
+before it, since the middlewares would be called twice. So the request is made without the base class, with all
+middlewares; only when it is about to go to the origin, the base class's ``_request`` is called. That makes aiohttp
+build a second request, in whose place the first is sent. Redirects and errors are left to the first request, and its
+traces report the connection, but nothing of the second. A session with traces takes this path even without
+middlewares, because a look would be traced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from aiohttp_cache_di.arguments import named_parameters
 __all__ = ["Through", "may_go_through"]
 
 _KNOWN: Final = named_parameters(own_request() or genuine_request())
-# What of the arguments matters to the sending of a request that has been made; the rest is in the request.
+# Arguments that still matter when a request that has been made is sent; the others are part of the request.
 _OF_SENDING: Final = frozenset(
     {
         "auto_decompress",
@@ -46,12 +46,12 @@ _OF_SENDING: Final = frozenset(
 
 
 class Through:
-    """Sends requests of one call through a base's ``_request``.
+    """Sends the requests of one call through the ``_request`` of a base class.
 
     Args:
         send: that method.
         options: the arguments of the call.
-        theirs: arguments that the base takes for itself.
+        theirs: arguments that the base class uses itself and does not pass on.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Through:
         self._send = send
         self._options = {name: options[name] for name in _OF_SENDING & options.keys()} | dict(theirs)
         self.traces: list[Any] | None = None
-        """What stands in for the session's trace configs while a request is handed over."""
+        """Trace configs that replace the session's while a request is sent through the base class."""
         self._failed: tuple[ref[ClientRequest], ClientError] | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
-        """Send *request*; aiohttp's innermost handler, for the one who asks."""
+        """Send *request*; takes the place of aiohttp's innermost handler."""
         failed, self._failed = self._failed, None
         if failed is not None and failed[0]() is not request:
-            raise failed[1]  # aiohttp asks once more, as it has done already for the base
+            raise failed[1]  # aiohttp retries the first request, after it has retried the base class's already
         self.traces = continued_traces(request)
         try:
             return await self._send(
@@ -86,12 +86,12 @@ class Through:
             self.traces = None
 
     def forget(self) -> None:
-        """The call is over: what remembers it must not remember how it failed."""
+        """Forget the error of the call, which is over: objects that outlive the call must not keep it alive."""
         self._failed = None
 
 
 class _HandOver:
-    """Sends *request* in the place of the one that aiohttp has made for the base."""
+    """A middleware that sends *request* instead of the one that aiohttp has made for the base class."""
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
@@ -99,7 +99,7 @@ class _HandOver:
         self._error: ClientError | None = None
 
     async def __call__(self, replaced: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        if self._is_sent:  # by an old connection, or the base tries again
+        if self._is_sent:  # aiohttp retries after an old connection failed, or the base class retries
             await self._request.close()
             if getattr(self._request.body, "consumed", False):
                 raise self._error or ClientPayloadError(
@@ -114,5 +114,5 @@ class _HandOver:
 
 
 def may_go_through(options: Mapping[str, Any]) -> bool:
-    """Whether a request with *options* may be sent so, without anything else noticing."""
+    """Whether a request with *options* can be sent this way: all are known arguments of aiohttp."""
     return _KNOWN is not None and options.keys() <= _KNOWN

@@ -3,8 +3,8 @@
 Each option is a key of a TypedDict, with its unit and default in a docstring: that is what editors complete and show.
 """
 
-# What takes more options can stand in the place of what takes fewer. pyright sees it otherwise, since who has a
-# ClientSession might hand on options that it does not know; mypy looks at overrides too, and finds none that is wrong.
+# These overrides take more options than the methods of ClientSession do, which is sound in practice. pyright reports
+# them, since code that has a ClientSession might pass on options that that does not know; mypy accepts them.
 # pyright: reportIncompatibleMethodOverride=false
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CacheRequestOptions", "DescribedResponse", "SessionOptions"]
 
 
 class DescribedResponse(ClientResponse):
-    """What a cached session answers with, for type checkers: a miss tells the same of itself as a hit."""
+    """The response of a cached session, for type checkers: a miss has the same attributes as a hit."""
 
     from_cache: bool
     cache_status: str
@@ -45,28 +45,28 @@ class SessionOptions(ClientOptions, CacheOptions, total=False):
     cache_name: str
     """Name of the cache in memory, as metrics show it. Default: "aiohttp-cache"."""
     autoclose: bool
-    """Of no effect here: the session's own cache is closed with it. Default: False."""
+    """No effect here: the session closes a cache that it made itself. Default: False."""
 
 
 class CacheRequestOptions(TypedDict, total=False):
-    """What a request of a caching session takes beside aiohttp's own options."""
+    """Options that a request of a caching session takes besides aiohttp's own."""
 
     expire_after: ExpirationTime
     """Lifetime of this response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to
-    cache. Default: None, for what the backend says."""
+    cache. Default: None, for the backend's setting."""
     refresh: bool
     """Validate with the origin before a stored response is used (RFC 9111 §4.3). Default: False."""
     only_if_cached: bool
     """Answer from the cache or with 504, without asking the origin (RFC 9111 §5.2.1.7). Default: False."""
     stale_if_error: Window
-    """How long past its lifetime a stored response may stand in for an error: seconds, ``"1h"``, a timedelta, or True
-    for as long as it is stored (RFC 5861 §4). Default: None, for what the backend says."""
+    """How long past its lifetime a stored response may be used instead of an error: seconds, ``"1h"``, a timedelta, or
+    True for as long as it is stored (RFC 5861 §4). Default: None, for the backend's setting."""
     principal: Principal
-    """Whom the request is for, in place of what its credentials say: a name, or a function of the request.
-    Default: None, for what the session or the backend says."""
+    """The user that the request is for, instead of the one that its credentials identify: a name, or a function of the
+    request. Default: None, for that of the session or the backend."""
     tags: Tags
-    """By which the response can be purged with others, beside the tags that the origin gives it: a text, or several.
-    Default: none."""
+    """Tags by which the response can be purged together with others, besides the tags that the origin gives it: a
+    string, or several. Default: none."""
 
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ if TYPE_CHECKING:
     from aiohttp.client import _BaseRequestContextManager, _RequestOptions
 
     class RequestOptions(_RequestOptions, CacheRequestOptions, total=False):
-        """What a request of a caching session takes beside a URL."""
+        """Options of a request of a caching session: aiohttp's and those of the cache."""
 
     Answer: TypeAlias = _BaseRequestContextManager[DescribedResponse]
 
     class TypedSession(ClientSession):
-        """Each method twice: as aiohttp has it, so that it overrides that one, and with the options of the cache."""
+        """Each method has two signatures: aiohttp's, to be a valid override, and one with the cache's options."""
 
         async def __aenter__(self) -> Self: ...
 
@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         @overload
         def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
         def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a POST request; it is answered from the cache where its URL is told to be a query."""
+            """Perform a POST request; ``post_as_query`` and ``allowed_methods`` decide whether it is cached."""
             ...
 
         @overload
@@ -149,25 +149,25 @@ if TYPE_CHECKING:
             ...
 
     class DocumentedSession(TypedSession):
-        """Each method once, as an editor is to show it: with the options of the cache, and what they do."""
+        """Each method once, as editors show it: with the options of the cache, and documentation."""
 
         def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
             """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
 
-            The response says where it comes from, on a miss too: ``from_cache``, ``cache_status`` (RFC 9211),
-            ``created_at``, ``expires`` and ``is_expired``. Whether it may be cached, method and settings say.
+            The response tells where it comes from, on a miss too: ``from_cache``, ``cache_status`` (RFC 9211),
+            ``created_at``, ``expires`` and ``is_expired``. The method and the settings decide whether it may be cached.
 
             Args:
-                method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and
-                    ``post_as_query`` say.
-                url: absolute, or relative to the session's ``base_url``; a text or a `yarl.URL`.
-                kwargs: aiohttp's own options of a request, and those of the cache (`CacheRequestOptions`), each with
+                method: the HTTP method; GET and HEAD are cached, others if ``allowed_methods`` or ``post_as_query``
+                    allow it.
+                url: absolute, or relative to the session's ``base_url``; a string or a `yarl.URL`.
+                kwargs: aiohttp's options of a request, and those of the cache (`CacheRequestOptions`), each with
                     a docstring of its own.
 
             Raises:
-                aiohttp.ClientError, TimeoutError: as aiohttp does, where the origin fails and no stored response may
-                    stand in for it (``stale_if_error``, RFC 5861 §4); a failure of the cache is none of the caller's.
-                TypeError: an option that neither aiohttp nor the cache knows.
+                aiohttp.ClientError, TimeoutError: as aiohttp does, if the origin fails and no stored response may be
+                    used instead (``stale_if_error``, RFC 5861 §4); failures of the cache are not raised.
+                TypeError: an option is known neither to aiohttp nor to the cache.
             """
             ...
 
@@ -184,17 +184,17 @@ if TYPE_CHECKING:
             ...
 
         def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` say so; see `request`."""
+            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` allow it; see `request`."""
             ...
 
         def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a PUT request; the standard drops what is stored for its URL (RFC 9111 §4.4)."""
+            """Perform a PUT request; by the standard, it invalidates stored responses for its URL (RFC 9111 §4.4)."""
             ...
 
         def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a PATCH request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            """Perform a PATCH request; it invalidates stored responses as PUT does (RFC 9111 §4.4)."""
             ...
 
         def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a DELETE request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            """Perform a DELETE request; it invalidates stored responses as PUT does (RFC 9111 §4.4)."""
             ...

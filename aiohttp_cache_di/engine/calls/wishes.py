@@ -1,7 +1,7 @@
-"""What a question is made of: as much of a request, and of its caller's wishes, as tells where its response is kept.
+"""Protocols of what a question is made from: the facts of a request, and its caller's options for the cache ("wishes").
 
-A request that is sent satisfies these, and so does one that another program has sent long ago, whose response is taken
-over.
+A request that is about to be sent satisfies them, and so does the record of one that another program sent, whose
+response is imported.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from aiohttp_cache_di.policy.rules.windows import Window
 __all__ = ["WISHES", "RequestFacts", "Wishes", "wish_for_nothing"]
 
 _EMPTY: Final = frozenset({"refresh", "only_if_cached", "tags"})
-"""Wishes that are empty where nothing is wished for; the others are None."""
+"""Options whose default is false or empty; the default of the others is None."""
 
 WISHES: Final = _EMPTY | {"expire_after", "stale_if_error", "principal"}
-"""What a request of a caching session takes beside aiohttp's own options."""
+"""The names of the options that a request of a caching session takes besides aiohttp's own."""
 
 
 class RequestFacts(Protocol):
-    """What is known of a request by which its place is found: one that is sent, or one that was sent long ago."""
+    """The parts of a request by which the place of its response is found."""
 
     @property
     def method(self) -> str:
-        """In capitals."""
+        """The method in capitals."""
         ...
 
     @property
     def url(self) -> URL:
-        """With its query, without a fragment."""
+        """The URL with its query, without a fragment."""
         ...
 
     @property
     def headers(self) -> CIMultiDict[str]:
-        """What it sends."""
+        """The header fields that it is sent with."""
         ...
 
 
 class Wishes(Protocol):
-    """What the caller of a request wishes for it: see `Call`."""
+    """The caller's options for the cache that decide the rules of a request; see `CacheRequestOptions`."""
 
     @property
     def expire_after(self) -> ExpirationTime:
-        """A lifetime for its response alone."""
+        """The lifetime of this response."""
         ...
 
     @property
     def refresh(self) -> bool:
-        """To have what is stored validated."""
+        """Whether to validate a stored response before it is used."""
         ...
 
     @property
     def only_if_cached(self) -> bool:
-        """To be answered from the cache or with 504."""
+        """Whether to answer from the cache or with 504, without asking the origin."""
         ...
 
     @property
     def stale_if_error(self) -> Window:
-        """How stale a response may be that stands in for an error."""
+        """How long past its lifetime a stored response may be used instead of an error."""
         ...
 
 
 def wish_for_nothing(options: Mapping[str, Any]) -> bool:
-    """Whether those of *options* that are wishes say no more than if they were not there."""
+    """Whether the options for the cache among *options* all have their defaults."""
     return all(options[name] is None or (name in _EMPTY and not options[name]) for name in WISHES & options.keys())

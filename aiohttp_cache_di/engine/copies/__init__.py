@@ -1,6 +1,6 @@
-"""A copy of a body, taken while its reader reads: nothing here makes the reader wait, or fail.
+"""Copying a body while its reader reads it, without making the reader fail or, but for `spooled`, wait.
 
-`recording` listens to aiohttp's stream, and a `recorder` collects: `framing` tells whether the body has an end,
-`budget` how much memory all copies have together, and `spooled` writes a large one into a store that takes it in
-pieces. May import `runtime`; knows nothing of keys and policy.
+`recording` listens to aiohttp's stream, and a `recorder` collects the chunks. `framing` tells whether the end of a body
+can be recognised, `budget` limits the memory of all copies together, and `spooled` writes a large body to a store that
+takes it in pieces; then a reader waits if writing falls far behind. May import `runtime`; knows no keys and no policy.
 """

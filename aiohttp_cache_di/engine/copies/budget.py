@@ -1,4 +1,4 @@
-"""Memory that many share, of which there is only so much."""
+"""A limit for the memory of all copies together."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["COPIES", "Budget"]
 
 
 class Budget:
-    """Bytes that many may take, of which there are only so many.
+    """A number of bytes that several users share.
 
-    Several loops in several threads share it, and none of them waits: a change is put down, and the one
-    who finds the lock free adds up what has been put down.
+    It is shared by event loops in several threads and never blocks them: each change is appended to a queue, and the
+    next reader that gets the lock without waiting adds the queue up.
 
     Args:
-        limit_bytes: how many bytes there are.
+        limit_bytes: the number of bytes.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -27,13 +27,13 @@ class Budget:
         self._taken_bytes = 0
 
     def take(self, size: int, *, held: int = 0) -> bool:
-        """Take *size* bytes; False, and nothing is taken, if there are not as many left.
+        """Take *size* bytes; return False, and take none, if there are not as many left.
 
-        What is alone may take what it needs, or else a limit that a user has set higher than this one would mean
-        nothing.
+        If no other user holds bytes, more than the limit may be taken: otherwise a `max_body_bytes` above it would have
+        no effect.
 
         Args:
-            held: what is held already for the same purpose.
+            held: the bytes that this user holds already.
         """
         taken = self.taken_bytes
         if taken + size > self.limit_bytes and taken > held:
@@ -48,7 +48,7 @@ class Budget:
 
     @property
     def taken_bytes(self) -> int:
-        """How many bytes are taken."""
+        """The number of bytes that are taken; changes that another thread is adding up may be missing."""
         changes = self._changes
         if changes and self._lock.acquire(blocking=False):
             try:

@@ -1,4 +1,4 @@
-"""What the head of a response tells of its body: whether there is one, where it ends, and why it may not be kept."""
+"""What the head of a response tells about its body: whether there is one, where it ends, why it cannot be stored."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ BODILESS_STATUSES = (204, 304)
 
 
 class Unkept(enum.Enum):
-    """Why there is no copy of a body, in a word."""
+    """Why there is no copy of a body; the values are details of Cache-Status."""
 
-    CUT = "cut"  # it did not arrive to its end
-    UNFRAMED = "close-delimited"  # its end cannot be told from a connection that broke, or it is coded still
+    CUT = "cut"  # it did not arrive completely
+    UNFRAMED = "close-delimited"  # its end looks like a lost connection, or it still has a transfer coding
     ENDLESS = "event-stream"  # it has no end
-    TOO_LARGE = "too-large"  # for max_body_bytes
-    DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
-    NO_ROOM = "no-room"  # the copies under way take all the memory that is set aside for them
-    UNSEEN = "unseen"  # its stream is not aiohttp's own, or what has arrived of it, or the end of its coding, is hidden
-    REFUSED = "store-failed"  # which was to take it as it arrives
-    FAILED = "error"  # of the cache
+    TOO_LARGE = "too-large"  # larger than max_body_bytes
+    DAMAGED = "damaged"  # its content coding was not complete, or its length is not the announced one
+    NO_ROOM = "no-room"  # other copies take all the memory of the budget
+    UNSEEN = "unseen"  # its stream is not aiohttp's own, a part was read before, or the decoder cannot be watched
+    REFUSED = "store-failed"  # the store failed while it was written in pieces
+    FAILED = "error"  # the cache failed
 
     @property
     def is_lasting(self) -> bool:
-        """Whether the next body from the same place is likely to meet the same fate."""
+        """Whether the next body of the same URL is likely not to be stored, either."""
         return self not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.REFUSED, Unkept.FAILED)
 
 
 def is_framed(response: ClientResponse) -> bool:
-    """Whether the end of the body can be told from a connection that broke (RFC 9112 §6.3).
+    """Whether the end of the body can be distinguished from a lost connection (RFC 9112 §6.3).
 
-    A body that ends where the connection ends may have been cut; it is handed on and never stored. Nor is one with a
-    transfer coding beside chunked: aiohttp does not undo it, and the field that tells of it is of the connection.
+    A body that ends with the connection may have been cut, and is not stored. Nor is one with a transfer coding other
+    than chunked: aiohttp does not decode it, and Transfer-Encoding, which names the coding, is never stored.
     """
     if is_bodiless(response):
         return True
@@ -47,18 +47,18 @@ def is_framed(response: ClientResponse) -> bool:
 
 
 def is_bodiless(response: ClientResponse) -> bool:
-    """Whether there is no body, whatever the head says of one (RFC 9112 §6.3)."""
+    """Whether the response has no body, regardless of its Content-Length (RFC 9112 §6.3)."""
     return response.method == hdrs.METH_HEAD or response.status in BODILESS_STATUSES
 
 
 def has_known_end(response: ClientResponse) -> bool:
-    """Whether the head says how many bytes are still to come."""
+    """Whether the head states the length of the body."""
     headers = response.headers
     return is_bodiless(response) or (hdrs.CONTENT_LENGTH in headers and hdrs.TRANSFER_ENCODING not in headers)
 
 
 def why_not_kept(response: ClientResponse, max_bytes: float) -> Unkept | None:
-    """Why not to begin a copy, as far as the head tells; None to begin one."""
+    """The reason in the head not to copy the body; None to copy it."""
     if response.method == hdrs.METH_HEAD:
         return None
     headers = response.headers
@@ -73,10 +73,10 @@ def why_not_kept(response: ClientResponse, max_bytes: float) -> Unkept | None:
 
 
 def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
-    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent.
+    """The number of bytes that the reader will get, if the head tells; None for a decoded body, whose size is unknown.
 
     Args:
-        decoded: whether the body comes out of a decoder.
+        decoded: whether the body is decoded.
     """
     headers = response.headers
     if is_bodiless(response):
@@ -90,7 +90,7 @@ def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
 def why_not_whole(
     copied: int, stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
 ) -> Unkept | None:
-    """Why *copied* bytes are not the whole body of *stream*, which has ended."""
+    """Why *copied* bytes are not the whole body of *stream*, which has ended; None if they are."""
     if stream.total_bytes > max_bytes:
         return Unkept.TOO_LARGE
     if watch is not None and not watch.finished:

@@ -1,4 +1,4 @@
-"""What collects the chunks of one body as they arrive, until it is whole, or is not to be kept."""
+"""`Recorder`: collects the chunks of one body as they arrive, until it is complete or cannot be stored."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from aiohttp_cache_di.entries.filed import FiledBody
 __all__ = ["Arrived", "Finished", "Recorder", "tell", "whole"]
 
 Finished: TypeAlias = Callable[[bytes | FiledBody | Unkept], None]
-"""Called once: with the whole body, in memory or in the store, or with why there is none to keep."""
+"""Called once: with the whole body, in memory or in a file of the store, or with the reason why there is no copy."""
 
 Arrived: TypeAlias = Callable[[], None]
-"""Called for each piece of a body as it comes."""
+"""Called for each piece of a body as it arrives."""
 
 
 def whole(
     chunks: list[bytes], stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
 ) -> bytes | Unkept:
-    """The body that *chunks* are, or why it is not to be kept."""
+    """The body made of *chunks*, or why it cannot be stored."""
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     why_not = why_not_whole(len(body), stream, size, max_bytes, watch)
     return body if why_not is None else why_not
@@ -38,7 +38,8 @@ class Recorder:
     """Collects the chunks of one body. Raises nothing.
 
     Args:
-        size: of the whole body, if that is known; it is reserved at once.
+        size: the size of the whole body, if it is known; that much is reserved at once.
+        spools: writes large bodies to the store; None to keep all in memory.
     """
 
     __slots__ = (
@@ -85,13 +86,13 @@ class Recorder:
         self._finished = finished
 
     def __call__(self) -> None:
-        """Wait among the callbacks for the end of the stream, which `RecordingStreamReader` has told of before."""
-        self.end(Unkept.UNSEEN)  # a stream that has come to its end on another way
+        """Called by the stream at its end (``on_eof``), which keeps this object alive; no effect after `complete`."""
+        self.end(Unkept.UNSEEN)  # the stream has ended without `complete`
 
     def take_first(self, chunks: list[bytes], stream: StreamReader) -> bool:
-        """Take what has arrived, and reserve what is known to come; whether there is a body to go on with."""
+        """Take the *chunks* that have arrived, reserve memory, and return whether to go on recording."""
         self._so_far = sum(map(len, chunks))
-        if self._so_far != stream.total_bytes:  # a part of it has been read, so that it is gone
+        if self._so_far != stream.total_bytes:  # a part has been read and is gone
             self.end(Unkept.UNSEEN)
         elif self._so_far > self._max_bytes:
             self.end(Unkept.TOO_LARGE)
@@ -106,7 +107,7 @@ class Recorder:
         return False
 
     def feed(self, data: bytes) -> None:
-        """Take note of a chunk."""
+        """Record a chunk."""
         if self._finished is None:
             return
         try:
@@ -126,20 +127,20 @@ class Recorder:
         except Exception as error:
             self._lose(error)
 
-    # ---- into the store, as it arrives
+    # ---- writing to the store while the body arrives
 
     @property
     def is_spooling(self) -> bool:
-        """Whether the body is written while it arrives."""
+        """Whether the body is written to the store while it arrives."""
         return self._copy is not None
 
     @property
     def is_full(self) -> bool:
-        """Whether so much of it waits to be written that its reader is to wait."""
+        """Whether so much waits to be written that the reader has to wait."""
         return self._copy is not None and self._copy.is_full
 
     async def wait_for_room(self) -> None:
-        """Hold the reader up, for a while at most."""
+        """Make the reader wait until there is room, or give the copy up after a while."""
         copy = self._copy
         if copy is None:
             return
@@ -181,7 +182,7 @@ class Recorder:
         self._finished = self._copy = None
         copy.finish(lambda body: tell(finished, body, failed))
 
-    # ---- its end
+    # ---- the end of the body
 
     def _take(self, size: int) -> bool:
         if not self._budget.take(size, held=self._held):
@@ -190,7 +191,7 @@ class Recorder:
         return True
 
     def complete(self, stream: StreamReader) -> None:
-        """The last byte has arrived."""
+        """Finish the copy: the last byte has arrived."""
         if self._finished is None:
             return
         try:
@@ -207,7 +208,7 @@ class Recorder:
         self.end(Unkept.FAILED)  # raises nothing
 
     def end(self, body: bytes | FiledBody | Unkept) -> None:
-        """Let go of the bytes and say what became of them."""
+        """Release the memory, and call ``finished`` with *body*; later calls have no effect."""
         finished, self._finished = self._finished, None
         try:
             self._release()
@@ -232,9 +233,9 @@ class Recorder:
 
     def __del__(self) -> None:
         finished = self._finished
-        if finished is not None:  # the response was dropped, maybe in another thread
+        if finished is not None:  # the response was garbage-collected, maybe in another thread
             self._release()
-            with contextlib.suppress(RuntimeError):  # a loop that is closed
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
                 self._loop.call_soon_threadsafe(tell, finished, Unkept.CUT, self._failed)
 
 

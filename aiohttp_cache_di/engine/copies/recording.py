@@ -1,7 +1,7 @@
-"""A copy of a body, taken as it arrives: the reader reads from aiohttp's own stream and waits for nothing of ours.
+"""Copying a body as it arrives, by listening to aiohttp's stream; its reader reads from the same stream as ever.
 
-What happens here happens inside aiohttp's own feeding of the stream, where an exception would break the body for its
-reader. So each step is fenced: what goes wrong costs the copy, is counted and logged, and is forgotten.
+This code runs while aiohttp feeds the stream, where an exception would break the body for its reader. So every error is
+caught, counted and logged, and costs the copy only.
 """
 
 from __future__ import annotations
@@ -49,19 +49,18 @@ def record(
     arrived: Arrived | None = None,
     spools: Spools | None = None,
 ) -> None:
-    """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
+    """Copy the body of *response*, and call *finished* with the copy once its last byte has arrived.
 
-    Nothing is read for this purpose: what the caller does not let in (back-pressure, an early ``close()``) is not
-    copied, and then *finished* is called with `Unkept.CUT`. Raises nothing.
+    Nothing is read for this purpose: if the caller does not let the whole body arrive (by an early ``close()``),
+    *finished* is called with `Unkept.CUT`. Raises nothing.
 
     Args:
-        max_bytes: a longer body is let go as soon as it shows.
-        watch: tells whether the content coding ended properly; of a body that is decoded, nothing is kept without.
-        failed: told of errors of ours, to count them.
-        budget: the memory that copies share: a body of known size reserves its own at once, another takes it bit by
-            bit.
-        arrived: called for each piece that comes later than this.
-        spools: takes large bodies as they arrive; they are not copied into memory then.
+        max_bytes: the copy of a longer body is given up as soon as its size is known.
+        watch: tells whether the content coding was complete; a decoded body is not stored without it.
+        failed: called with errors of the cache, to count them.
+        budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
+        arrived: called for each piece that arrives after this call.
+        spools: writes large bodies to the store as they arrive, instead of copying them in memory.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
@@ -94,33 +93,33 @@ def record(
 
 def _begin(stream: Any, chunks: list[bytes], recorder: Recorder) -> None:
     if recorder.take_first(chunks, stream):
-        stream.on_eof(recorder)  # which keeps it for as long as there is a stream
+        stream.on_eof(recorder)  # keeps the recorder alive as long as the stream
         _recorders[id(stream)] = recorder
         stream.__class__ = SpoolingStreamReader if recorder.is_spooling else RecordingStreamReader
 
 
 async def wait_for_end(response: ClientResponse) -> None:
-    """Wait a moment for the rest of a small body, which commonly comes with its head."""
-    with contextlib.suppress(TimeoutError, ClientError):  # the one who reads the body is told of what is wrong with it
+    """Wait up to `WAIT_FOR_END_S` for the rest of a small body, which commonly comes with its head."""
+    with contextlib.suppress(TimeoutError, ClientError):  # the reader of the body gets the error
         async with asyncio.timeout(WAIT_FOR_END_S):
             await response.content.wait_eof()
 
 
 _recorders: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
-"""By the id of the stream, which has no place for an attribute and holds its recorder as a callback for its end."""
+"""Recorders by the id of their stream, which has slots and so no room for an attribute."""
 
 
 class RecordingStreamReader(StreamReader):
-    """aiohttp's stream, telling a recorder what it is fed.
+    """aiohttp's stream, which also passes to a recorder what it is fed.
 
-    An object of aiohttp's class becomes one of this class, so that all who hold it already (the parser, the
-    response) feed and read the same object as before.
+    The class of an existing stream is changed to this one, so that the parser and the response, which refer to the
+    stream already, go on with the same object.
     """
 
     __slots__ = ()
 
     def feed_data(self, data: bytes, *args: Any, **kwargs: Any) -> bool:
-        """Take what has arrived, and let the recorder have it too."""
+        """Take a chunk, and record it."""
         recorder = _recorders.get(id(self))
         if recorder is not None:
             recorder.feed(data)
@@ -132,14 +131,14 @@ class RecordingStreamReader(StreamReader):
         self.__class__ = SpoolingStreamReader
 
     def feed_eof(self) -> None:
-        """Take the end of the body, which makes the copy whole."""
+        """Take the end of the body, which completes the copy."""
         recorder = _recorders.get(id(self))
         if recorder is not None:
             recorder.complete(self)
         super().feed_eof()
 
     def set_exception(self, exc: BaseException, *args: Any, **kwargs: Any) -> None:
-        """Take what cuts the body off, which ends the copy."""
+        """Take the error that cuts the body off, which ends the copy."""
         recorder = _recorders.get(id(self))
         super().set_exception(exc, *args, **kwargs)
         if recorder is not None:
@@ -147,27 +146,27 @@ class RecordingStreamReader(StreamReader):
 
 
 class SpoolingStreamReader(RecordingStreamReader):
-    """As that, of a body that is written while it arrives: reads from it wait where writing has fallen far behind."""
+    """A stream whose body is written to the store while it arrives: reads wait if writing has fallen far behind."""
 
     __slots__ = ()
 
     async def read(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().read(*args, **kwargs)
 
     async def readany(self) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readany()
 
     async def readchunk(self) -> tuple[bytes, bool]:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readchunk()
 
     async def readuntil(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read, once there is room for what arrives meanwhile."""
+        """Read as the base class does, after waiting for room."""
         await self._wait_for_room()
         return await super().readuntil(*args, **kwargs)
 
@@ -177,7 +176,7 @@ class SpoolingStreamReader(RecordingStreamReader):
             await recorder.wait_for_room()
 
 
-SpoolingStreamReader.__name__ = RecordingStreamReader.__name__ = StreamReader.__name__  # which is what a repr shows
+SpoolingStreamReader.__name__ = RecordingStreamReader.__name__ = StreamReader.__name__  # for the same repr
 
-# Objects can only change over to a class of the same layout.
+# The class of an object can only be changed to one of the same layout.
 _CAN_RECORD = can(Needs.COPIES) and RecordingStreamReader.__basicsize__ == StreamReader.__basicsize__

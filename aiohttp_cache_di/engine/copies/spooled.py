@@ -1,9 +1,9 @@
-"""A copy that goes into the store as it arrives: the part of a recording that has no body in memory.
+"""Writing a large body to the store while it arrives, so that it is never in memory as a whole.
 
-The thread that writes may fall behind a fast origin. What waits to be written is in memory, and shares the budget of
-all copies. A reader who goes on reading while much of it waits is held up until some is written: so that memory stays
-bounded though the copy is kept, and never for longer than the origin has taken so far. A disk that is slower than that,
-or hangs, costs the copy.
+The thread that writes may fall behind a fast origin. Chunks that wait to be written are in memory, and count in the
+budget of all copies. If more than `FULL_BYTES` wait, the reader has to wait too, until `LOW_BYTES` are left: so memory
+stays bounded without losing the copy. In total, the reader waits no longer than the origin itself has taken, plus
+`Spools.patience_s`. If the disk is slower than that, or hangs, the copy is given up.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from aiohttp_cache_di.entries.filed import FiledBody
 
 __all__ = ["MAX_JOINED_BYTES", "SPOOL_FROM_BYTES", "SpooledCopy", "Spools", "largest_spooled", "spools_of"]
 
-SPOOL_FROM_BYTES: Final = 1024 * 1024  # of a body; smaller ones take less time in memory than on this way
-MAX_JOINED_BYTES: Final = 8 * 1024 * 1024  # of a part that is joined with another one, in memory
-FULL_BYTES: Final = 2 * 1024 * 1024  # that wait to be written, when a reader is held up
-LOW_BYTES: Final = 1 * 1024 * 1024
+SPOOL_FROM_BYTES: Final = 1024 * 1024  # smaller bodies are faster when they are collected in memory
+MAX_JOINED_BYTES: Final = 8 * 1024 * 1024  # of a part that is joined with another one, which happens in memory
+FULL_BYTES: Final = 2 * 1024 * 1024  # if more than this waits to be written, the reader has to wait
+LOW_BYTES: Final = 1 * 1024 * 1024  # when no more than this waits, the reader goes on
 
 
 class Spools(Struct, frozen=True):
-    """How large bodies go into a store.
+    """How large bodies are written to a store.
 
     Args:
-        begin: begins one; None where the store is left alone.
-        patience_s: how long a reader may be held up besides the time that the origin has taken.
-        spawn: runs what finishes a body in the background.
-        refused: told of the store's errors.
-        from_bytes: the size of those that are not kept in memory.
+        begin: begins to write one; returns None if the store takes none at present.
+        patience_s: how long a reader may have to wait, beyond the time that the origin has taken.
+        spawn: runs the coroutine that finishes a body in the background.
+        refused: called with errors of the store.
+        from_bytes: larger bodies are written this way; others are collected in memory.
     """
 
     begin: Callable[[], Spool | None]
@@ -51,8 +51,8 @@ class Spools(Struct, frozen=True):
 
 
 def largest_spooled(spooled: float, backend: CacheBackend) -> float:
-    """The size of the largest body that is kept where the store takes those of up to *spooled* bytes as they arrive."""
-    spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+    """The size of the largest body to copy, if the store takes bodies of up to *spooled* bytes as they arrive."""
+    spooled = max(spooled, SPOOL_FROM_BYTES)  # for smaller bodies, which are written whole, the store decides
     allowed = backend.max_body_bytes
     return spooled if allowed is None else min(allowed, spooled)
 
@@ -65,12 +65,12 @@ def spools_of(
     joined: bool,
     spawn: Callable[[Coroutine[Any, Any, None]], object],
 ) -> Spools:
-    """How a large body goes into a store that takes it as it arrives.
+    """How a large body is written to the store of *backend* as it arrives.
 
     Args:
-        key: under which it will be put.
-        joined: it may be a part that is joined with another one, in memory.
-        spawn: runs what finishes a body in the background.
+        key: the key of its entry.
+        joined: it may be a part that is joined with another one, which happens in memory.
+        spawn: see `Spools`.
     """
     return Spools(
         partial(runtime.here.spool, key),
@@ -82,7 +82,7 @@ def spools_of(
 
 
 class SpooledCopy:
-    """One body on its way into the store."""
+    """One body that is being written to the store."""
 
     def __init__(self, spool: Spool, spools: Spools, budget: Budget) -> None:
         self._spool = spool
@@ -93,7 +93,7 @@ class SpooledCopy:
         self._waited_s = 0.0
 
     def append(self, data: bytes) -> Unkept | None:
-        """Have *data* written; why the copy is to be given up, if it is."""
+        """Queue *data* for writing; return the reason if the copy has to be given up."""
         spool = self._spool
         spool.append(data)
         if spool.error is not None:
@@ -102,11 +102,11 @@ class SpooledCopy:
 
     @property
     def is_full(self) -> bool:
-        """Whether the reader is to wait."""
+        """Whether the reader has to wait."""
         return self._spool.waiting_bytes > FULL_BYTES
 
     async def drain(self) -> Unkept | None:
-        """Wait until the reader may go on; why the copy is to be given up, if it is."""
+        """Wait until the reader may go on; return the reason if the copy has to be given up."""
         began_at = time.monotonic()
         may_wait_s = self._spools.patience_s + (began_at - self._began_at) - 2 * self._waited_s
         try:
@@ -120,11 +120,11 @@ class SpooledCopy:
         return None
 
     def finish(self, finished: Callable[[FiledBody | Unkept], None]) -> None:
-        """All has arrived: write what is left, and tell *finished* what came of it."""
+        """Write the rest in the background, and call *finished* with the body, or with why there is none."""
         self._spools.spawn(self._finish(finished))
 
     def abandon(self) -> None:
-        """Let go of what was written."""
+        """Discard the bytes that were written, and release the memory."""
         held, self._held = self._held, 0
         try:
             self._spool.abandon()
@@ -145,10 +145,10 @@ class SpooledCopy:
                     self._budget.give_back(self._held)
                     self._held = 0
             finally:
-                finished(outcome)  # what waits for it goes on
+                finished(outcome)  # ends the flight, in any case
 
     def _settle(self) -> bool:
-        """Hold as much of the budget as waits in memory; whether there is as much."""
+        """Take as much of the budget as waits in memory; return whether there was enough."""
         waiting = self._spool.waiting_bytes
         more = waiting - self._held
         if more > 0 and not self._budget.take(more, held=self._held):

@@ -1,7 +1,8 @@
-"""Finding one response in the store, and keeping it: one object for one request, which grows by what it can do.
+"""Finding the response to one request in the store, and storing it: a chain of classes, each of which adds one step.
 
-`lookup` finds it; `leasing` is a look-up that may be the one process that asks the origin; `placing` puts an entry in
-its place among the variants of its URL; and `storing`, which the exchange has, makes the entry when the last byte of
-its body has come (`making`). `posted` keeps the response to a POST request that answers GET, `tagged` knows the tags.
-May import `copies`, `questions`, `flight` and `runtime`.
+`lookup` finds the entry. `leasing` derives from it and leases the key, so that one process at a time asks the origin.
+`placing` derives from that and writes an entry among the variants of its URL. `tagged` adds the tags by which entries
+are purged. `storing` combines them: the exchange has one of it per request, and it makes the entry (`making`) when the
+last byte of the body has arrived. `posted` stores a response to POST that answers GET, too. May import `copies`,
+`questions`, `flight` and `runtime`.
 """

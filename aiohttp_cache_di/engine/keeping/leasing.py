@@ -1,4 +1,4 @@
-"""One request to the origin per key, and one process: the lease on the key of one request."""
+"""The lease on the key of one request, so that one process at a time asks the origin for it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["Leasing"]
 
 T = TypeVar("T")
 
-SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
+SLOW_S = 0.25  # only for slower responses are other processes told that waiting for them is of no use
 
 
 class Leasing(Lookup):
-    """Where the response to one request is looked for, while one process at a time asks the origin for it."""
+    """A look-up that can lease the key, so that other processes wait for the response of this one."""
 
     _lease: str | None = None
     _leased_at: float = 0.0
 
     def may_have_company(self, *, waits: bool) -> bool:
-        """Whether another process may be fetching this key, or something has come since the store was asked.
+        """Whether another process may be fetching this key, or an entry may have been stored since the look-up.
 
         Args:
-            waits: the request has waited for another one since.
+            waits: whether the request has waited for another one since.
         """
         here = self.runtime.here
         if here.leases is not None:
@@ -41,9 +41,10 @@ class Leasing(Lookup):
         return at_hand is not None and at_hand is not self.primary
 
     def place_of_own(self) -> str:
-        """What tells the request from others that it cannot share a response with, as far as what is stored tells.
+        """The name that this request has in common with all that can use the same response; see `Flight.place`.
 
-        The key, or for a URL whose responses vary, that of the variant; so that none waits for another's language.
+        It is the key; or, if the stored responses of the URL vary, the key of the variant, so that a request does not
+        wait for a response in another language.
         """
         fields = () if self.primary is None else self.primary.vary_fields
         if not fields:
@@ -54,11 +55,14 @@ class Leasing(Lookup):
     async def lease(
         self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
     ) -> T | leases.Spared | None:
-        """Become the only process that fetches this key, or return what *usable* makes of another one's response.
+        """Obtain the lease on *place*, or return what *usable* makes of the response that its holder has stored.
+
+        Returns None to ask the origin: with the lease, or without it if leases are not possible or *patience_s* is
+        over. Returns `Spared` if the holder found that its response cannot be shared.
 
         Args:
             place: see `place_of_own`.
-            patience_s: after which to fetch without a lease; None to wait for as long as it is held.
+            patience_s: how long to wait for the lease, in seconds; None for as long as it is held.
         """
         here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
         at_hand = here.peek(key)
@@ -71,7 +75,7 @@ class Leasing(Lookup):
         loop = asyncio.get_running_loop()
         until = None if patience_s is None else loop.time() + patience_s
         is_held, found = await here.leases.obtain(place, lease_s, until=until, look=partial(self.look_again, usable))
-        if is_held and found is None and place != key:  # the store has only told what is in that place
+        if is_held and found is None and place != key:  # obtaining the lease has looked at *place* only
             found = await self.look_again(usable)
         if is_held:
             self._lease, self._leased_at = place, loop.time()
@@ -80,8 +84,8 @@ class Leasing(Lookup):
         return found
 
     async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
-        """What *usable* makes of what is stored by now."""
-        if self.store_failed:  # one deadline per request is enough
+        """What *usable* makes of the entry that is stored now."""
+        if self.store_failed:  # a request waits for one deadline of the store at most
             return None
         try:
             entry = await self._select(self.key)
@@ -91,14 +95,15 @@ class Leasing(Lookup):
         return None if entry is None else await usable(entry)
 
     def drop_early_lease(self) -> None:
-        """Give the lease back that has come with a look, if it was not used."""
+        """Give back the lease that came with the look-up, if it was not used."""
         self.runtime.here.drop_early_lease(self.key, owner=self.backend)
 
     def release_lease(self, flight: Flight | None = None) -> None:
-        """Let other processes fetch again, once what this one has stored is there to be seen.
+        """Give the lease back, once the response that this process has stored is visible to others.
 
         Args:
-            flight: what it was taken for; if that took its time and brings nothing for others, they all are told so.
+            flight: the request that the lease was for; if it was slow and its response cannot be shared, all waiting
+                processes are told to go on at once.
         """
         place, self._lease = self._lease, None
         if place is None:

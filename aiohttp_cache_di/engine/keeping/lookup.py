@@ -1,4 +1,4 @@
-"""Finding one request's response: what is being written, what is at hand, what the storages have."""
+"""Looking up the response to one request: among pending writes, in copies in memory, in the store."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ __all__ = ["Lookup"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-MAX_HOPS = 10  # as aiohttp goes by default
+MAX_HOPS = 10  # aiohttp's default for max_redirects
 
 
 class Lookup:
-    """Where the response to one request is looked for.
+    """The look-up of the response to one request, and what it has found.
 
     Args:
-        question: of the request; its key is "" for one whose response is never stored.
-        key_arguments: what `CacheBackend.create_key` is given beside method and URL.
+        question: that of the request; its key is "" if the response is never stored.
+        key_arguments: the arguments of `CacheBackend.create_key` besides method and URL.
     """
 
     primary: StoredResponse | None = None
+    """The entry under the key itself, which lists the other variants of the URL."""
     head_of: StoredResponse | None = None
-    """For a HEAD request: the stored response to GET that it speaks of."""
+    """For a HEAD request: the stored response to GET for the same URL."""
     early_read: EarlyRead | None = None
-    """What has just been found; good for one read."""
+    """What the fast lane has just read; the next read uses it up."""
     lease_s: float = 0.0
-    """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
+    """How long to lease the key, in seconds, if the next read finds nothing; 0 not to lease it."""
     foreign: Any = None
-    """What a method of the user's has found, if that is no response that the policy could judge."""
+    """What a user's method has found, if it is not a response that the policy can judge."""
     is_known_absent: bool = False
-    """Whether it took no asking, and so no time, to tell that nothing is stored: see `is_absent`."""
+    """Whether it was known without asking the store that nothing is stored; see `is_absent`."""
     store_failed: bool = False
-    """Whether the store was asked for it, and has not answered."""
+    """Whether the store was asked, and has failed or not answered in time."""
     is_refused: bool = False
-    """Whether the user's filter refuses what is stored."""
+    """Whether the user's filter refuses the stored response."""
     found: str = ""
-    """What decided that the origin is asked though something is stored, or may be, in words."""
+    """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
-    """The tag for which what is stored is not used as it is."""
+    """The tag whose purge keeps the stored response from being used as it is; "" for none."""
 
     def __init__(
         self,
@@ -74,26 +75,26 @@ class Lookup:
         self.key: str = question.key
         self.partition: str = question.partition
         self.is_named: bool = question.is_named
-        """Whether it is for a principal, whatever its credentials are."""
+        """Whether the partition is not told by the request's credentials; see `Place`."""
         self.key_arguments = key_arguments
 
     @property
     def candidates(self) -> tuple[StoredResponse | VariantRef, ...]:
-        """All that is known to be stored for the URL."""
+        """The stored responses for the URL, as far as known: the primary entry and the other variants that it lists."""
         return () if self.primary is None else (self.primary, *self.primary.variants)
 
     @property
     def told(self) -> str:
-        """The request as a log may have it."""
+        """The request's method and URL for logs, without secrets."""
         return f"{self.message.method} {keys.redact_url(self.message.url, self.backend.ignored_params)}"
 
     @property
     def actions(self) -> CacheActions:
-        """What the methods of the user's are told of the request."""
+        """The description of the request that user's methods are given."""
         return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
 
     def for_another(self, message: Request) -> Self:
-        """The same place, and what is known of it, for a request of its own that says the same."""
+        """A copy for *message*, another request for the same response, with what the look-up has found."""
         other = copy.copy(self)
         other.message = message
         other.early_read, other.lease_s = None, 0.0
@@ -103,9 +104,9 @@ class Lookup:
     # ---- finding
 
     def is_absent(self) -> bool:
-        """Whether nothing is stored for the request, where that is known without asking: `find` would find nothing.
+        """Whether it is known, without asking the store, that `find` would find nothing.
 
-        What has just been read is good for this.
+        That is so if all that is stored is at hand, or if the fast lane has just found nothing (`early_read`).
         """
         here, early_read, key = self.runtime.here, self.early_read, self.key
         is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
@@ -124,7 +125,7 @@ class Lookup:
         return True
 
     async def find(self) -> StoredResponse | None:
-        """The stored response that the request selects, fresh or not."""
+        """The stored response that the request selects, fresh or stale; for HEAD, also one to GET."""
         if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
             get_key = self.backend.create_key(hdrs.METH_GET, URL(self.message.url, encoded=True), **self.key_arguments)
             self.head_of = await self._select(get_key)
@@ -133,6 +134,7 @@ class Lookup:
         return await self._select(self.key)
 
     async def _select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
+        """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -149,7 +151,7 @@ class Lookup:
         return None
 
     async def _passes(self, entry: StoredResponse) -> bool:
-        """Whether the user's filter lets *entry* through; what it fails on is dropped."""
+        """Whether the user's filter accepts *entry*; an entry for which the filter raises is dropped."""
         try:
             return await self.backend.passes_filter(CachedResponse.from_stored(entry))
         except Exception as error:
@@ -159,7 +161,7 @@ class Lookup:
             return False
 
     async def is_ahead(self, hop: StoredResponse) -> bool:
-        """Whether the response that the redirect *hop* leads to is at hand, so that the next requests need not ask."""
+        """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
         primary = self.primary
         try:
             for _ in range(MAX_HOPS):
@@ -167,7 +169,7 @@ class Lookup:
                     return False
                 self.foreign = None
                 entry = await self._select(hop.history[0], of_any=True)
-                if self.foreign is not None:  # it is kept by the user, who knows best
+                if self.foreign is not None:  # a user's method has it, and decides by itself whether it is usable
                     return True
                 now = time.time()
                 if entry is None or now >= entry.fresh_until:
@@ -180,10 +182,10 @@ class Lookup:
             self.primary, self.foreign = primary, None
 
     async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
-        """The entry under *key*: what is being written counts as written, what has expired as gone.
+        """The entry under *key*, if its ``store_until`` is not over; a pending write counts as written.
 
         Args:
-            of_any: also one of other credentials, as a request that follows may have.
+            of_any: also return an entry of another partition: the request after a redirect may have other credentials.
         """
         runtime, backend = self.runtime, self.backend
         if key in runtime.tombstones and runtime.pending(key) is None:
@@ -192,9 +194,9 @@ class Lookup:
         asks_user = self.hooks.looks_up
         if (asks_user or not backend.write_behind) and runtime.pending(key) is not None:
             await runtime.settle({key}, backend.guard.deadline_s)
-            if runtime.pending(key) is not None:  # the store does not take it for now
+            if runtime.pending(key) is not None:  # writes fail at present
                 return None
-        entry = await self._ask(key) if asks_user else await self._read(key)
+        entry = await self._read_by_user(key) if asks_user else await self._read(key)
         if asks_user and entry is not None:
             entry = await runtime.here.purges.judge(entry)
         if entry is None:
@@ -213,11 +215,11 @@ class Lookup:
         return opened
 
     def opened(self, entry: StoredResponse) -> StoredResponse | None:
-        """*entry* with the Location that it was stored with; None where that cannot be read any more."""
+        """*entry* with its Location decrypted; None if that is not possible any more."""
         return keys.unsealed(entry, self.backend.digest_key)
 
     async def _read(self, key: str) -> StoredResponse | None:
-        """The entry that is at hand, or that the store has."""
+        """The entry under *key* that is at hand, or else in the store."""
         here = self.runtime.here
         early_read, self.early_read = self.early_read, None
         lease_s, self.lease_s = self.lease_s, 0.0
@@ -228,14 +230,14 @@ class Lookup:
             found = early_read.found
         else:
             found = await here.fetch(key, lease_s=lease_s)
-        if isinstance(found, Failed):  # one deadline per request is enough
+        if isinstance(found, Failed):  # a request waits for one deadline of the store at most
             self.store_failed = True
             return None
         return found
 
-    async def _ask(self, key: str) -> StoredResponse | None:
-        """The entry that methods of the user's find, or a redirect that the store has."""
-        response = await self.backend.guard.run("read", lambda: self._ask_the_user(key), None)
+    async def _read_by_user(self, key: str) -> StoredResponse | None:
+        """The entry that the user's methods return; else a redirect in the store; else their response, `_adopted`."""
+        response = await self.backend.guard.run("read", lambda: self._call_user(key), None)
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse) and stored.key == key:
             return stored
@@ -247,14 +249,18 @@ class Lookup:
             return found
         return None if response is None else self._adopted(response, key)
 
-    async def _ask_the_user(self, key: str) -> CachedResponse | None:
+    async def _call_user(self, key: str) -> CachedResponse | None:
+        """Call the user's ``request``, if it is overridden, or else ``get_response``."""
         backend = self.backend
         if self.hooks.answers and key == self.key:
             return await backend.request(self.actions)
         return await backend.get_response(key)
 
     def _adopted(self, response: Any, key: str) -> StoredResponse | None:
-        """The entry of a response that the user keeps elsewhere, as if it had been kept here."""
+        """The entry of a response that a user's method has found elsewhere, as if it were stored under *key*.
+
+        A response that has no entry goes to `foreign`.
+        """
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse):
             return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
@@ -262,8 +268,8 @@ class Lookup:
         return None
 
     async def discard(self, error: Exception, entry: StoredResponse | None = None) -> None:
-        """Drop what is stored for the request, or *entry*: it could not be judged, as *error* says."""
-        logger.warning("What is stored for a request is of no use, and is dropped: %s", type(error).__name__)
+        """Delete the stored entries of the request, and *entry*, because using one has raised *error*."""
+        logger.warning("A stored response could not be used, and is deleted: %s", type(error).__name__)
         found = [each for each in (self.primary, self.head_of, entry) if each is not None]
         self.primary = self.head_of = self.foreign = None
         self.early_read = None
@@ -273,9 +279,9 @@ class Lookup:
             await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
 
     async def drop(self, keys: set[str]) -> int:
-        """Delete what is stored under *keys*, and return how many entries went.
+        """Delete the entries under *keys*, and return how many there were.
 
-        Where that fails, see to it that nothing there is used.
+        If that fails, the keys get tombstones, so that the entries are not used any more.
         """
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)

@@ -1,4 +1,4 @@
-"""Making the entry of a response that the policy stores, whether it has just come or was kept elsewhere until now."""
+"""Making the entry of a response that is to be stored: one that has just arrived, or one imported from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ReceivedHead", "entry_by"]
 
 
 class ReceivedHead(Struct, frozen=True, gc=False):
-    """The head of what came, as it came.
+    """The head of a response, as it arrived.
 
     Attributes:
-        requested_at, received_at: POSIX times.
+        requested_at, received_at: POSIX times of sending the request and of receiving the head.
     """
 
     status: int
@@ -40,13 +40,13 @@ def entry_by(
     history: tuple[str, ...],
     tagging: Tagging | None,
 ) -> StoredResponse:
-    """The entry that *decision* comes to, by the settings of *backend*; secrets in its header fields are still there.
+    """The entry to store as *decision* says, with the settings of *backend*; its header fields still contain secrets.
 
     Args:
-        request: what was asked for; the secrets of its URL are not stored.
-        key: under which the response is stored.
-        partition: digest of the credentials, or "".
-        history: keys of the redirects that led to it, or of what it leads to.
+        request: the request; secrets in its URL are not stored.
+        key: the key of the entry.
+        partition: the digest of the credentials, or "".
+        history: keys of the redirects that led to the response; for a redirect, the key of its target.
     """
     drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
     return StoredResponse(

@@ -1,4 +1,4 @@
-"""The place of one request's response: an entry is put there, among the variants of its URL, and cleared."""
+"""Writing the entry of one request among the variants of its URL, and deleting entries that it makes invalid."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Placing"]
 
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
-"""Arguments of a key that tell of one request rather than of the way to the origin."""
+"""Arguments of `create_key` that belong to one request, rather than to how the origin is reached."""
 
 
 class Placing(Leasing):
-    """Where entries for one request are put and cleared."""
+    """A look-up that can also write and delete the entries of its request."""
 
-    # ---- putting
+    # ---- writing
 
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
-        """As `place`, letting *report* say what becomes of it."""
+        """Do as `place`, and keep *report* informed about the write."""
         report.fresh_until = entry.fresh_until
         placed: StoredResponse | None = None
 
@@ -41,23 +41,23 @@ class Placing(Leasing):
         return placed
 
     def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
-        """Write *entry* where it belongs among the variants of its URL; return it as it was written.
+        """Write *entry* among the variants of its URL; return it as it was written.
 
         Args:
-            entry: as it may be stored: see `redacted`.
-            outcome: told of the entry's own write; see `Runtime.store`.
+            entry: without secrets, see `redacted`.
+            outcome: called about the write of *entry* itself, not of other variants; see `Runtime.store`.
         """
         primary = self._primary_now(entry)
-        if primary is None:  # it is the only one of its URL, as nearly all are
+        if primary is None:  # the only variant of its URL, the common case
             self.runtime.here.store(entry, outcome, counts=outcome is not None)
             return entry
         bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
         try:
             placement = policy.place_variant(primary, entry, **bounds)
-        except Exception:  # of what lies there, which this takes the place of
+        except Exception:  # caused by a bad primary entry, which this one replaces
             placement = policy.place_variant(None, entry, **bounds)
         placed = placement.writes[-1]
-        for write in placement.writes:  # of which one may be what was read, and opened for that
+        for write in placement.writes:  # an entry that was read has its secrets decrypted: redact it again
             kept, told = (write, outcome) if write is placed else (self.redacted(write), None)
             self.runtime.here.store(kept, outcome=told, counts=told is not None)
         if placement.deletes:
@@ -65,14 +65,14 @@ class Placing(Leasing):
         return placed
 
     def redacted(self, entry: StoredResponse) -> StoredResponse:
-        """*entry* as it may be stored."""
+        """*entry* without secrets, as it may be stored."""
         return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key)
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
-        """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
+        """The latest primary entry of the URL that is known without waiting: other variants may have been stored."""
         primary = self.primary
         if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
-            primary = None  # a response to HEAD lies under a key of its own
+            primary = None  # a response to HEAD has its own key
         key = entry.key if primary is None else primary.key
         latest = self.runtime.peek(key)
         if latest is not None and latest.key == key and latest.partition == entry.partition:
@@ -80,6 +80,7 @@ class Placing(Leasing):
         return primary
 
     def _delete_later(self, dropped: set[str]) -> None:
+        """Delete variants in the background."""
         backend = self.backend
 
         async def delete() -> None:
@@ -87,14 +88,14 @@ class Placing(Leasing):
 
         self.runtime.spawn(delete(), owner=backend)
 
-    # ---- clearing
+    # ---- deleting
 
     async def forget(self) -> None:
-        """Drop what is stored for the request."""
+        """Delete the stored response to the request."""
         await self.drop({self.key if self.head_of is None else self.head_of.key})
 
     async def invalidate(self, urls: Iterable[str]) -> None:
-        """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
+        """Delete stored responses for *urls*, those for this request's credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
         if "principal" in self.key_arguments:

@@ -1,4 +1,4 @@
-"""The response to a POST request that answers GET too, because it says so (RFC 9110 §9.3.3)."""
+"""Storing a response to POST that, as it says itself, answers GET for the same URL, too (RFC 9110 §9.3.3)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = ["AsGet", "Posted"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 AsGet: TypeAlias = Callable[[], tuple[FullQuestion, dict[str, Any]]]
-"""Makes the question of the request to GET, and its key's arguments."""
+"""Makes the question of the corresponding GET request, and the arguments of its key."""
 
 
 class Posted:
-    """One such request, from before it is sent: a ``with`` around the sending, then `store`.
+    """One such POST request: use it in a ``with`` statement around sending, then call `store`.
 
-    Meanwhile it counts as a request to GET under way, so that what it brings is not stored if the resource was changed
-    by another one after it was sent. Raises nothing.
+    Inside the ``with``, it counts as a GET request under way, so that its response is not stored if another request has
+    changed the resource meanwhile. Raises nothing.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Posted:
             self._flight.__exit__(exc_type, error, traceback)
 
     def store(self, request: Request, response: ClientResponse) -> None:
-        """Store *response* to *request* for GET, if it says that it may be, once its last byte has arrived.
+        """Store *response* to *request* for GET, if it allows that, once its last byte has arrived.
 
-        To be called when what was stored before has been dropped.
+        Call it after the entries that the POST request invalidates have been deleted.
         """
         storing, flight = self._storing, self._flight
         if storing is None or flight is None or not flight.store_allowed:

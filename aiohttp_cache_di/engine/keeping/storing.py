@@ -1,4 +1,4 @@
-"""Keeping one response: its entry is made when its last byte has come, and put in its place."""
+"""Storing one response: copying its body, and writing its entry when the last byte has arrived."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ __all__ = ["ResponseStoring"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
+UNREAD_BYTES = 2**16  # aiohttp buffers about twice as much before it pauses a connection whose body is not read
 
 
 class ResponseStoring(Placing, Tagged):
-    """Where the response to one request is kept: looked for, put there, and cleared."""
+    """All that is done in the store for one request: look-up, lease, writing the response, deleting."""
 
     is_asking_user: bool = False
-    """Whether a method of the user's has a say in whether the response is stored."""
+    """Whether a user's method is deciding whether the response is stored."""
 
-    # ---- putting
+    # ---- writing
 
     def store_when_whole(
         self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: ref[ClientSession]
     ) -> None:
         """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
 
-        Raises nothing: what goes wrong with the cache is not the caller's.
+        Raises nothing: an error of the cache must not reach the caller.
 
         Args:
-            hops: keys of the redirects that led to it.
+            hops: keys of the redirects that led to the response.
             owner: a reference to the session that asked.
         """
         at = reply.head.received_at
@@ -72,7 +72,7 @@ class ResponseStoring(Placing, Tagged):
             flight.end(Outcome.UNSHARED)
 
     def _failed(self, kind: str) -> None:
-        """Count an error of ours that cost a copy."""
+        """Count an error of the cache by which a copy was lost."""
         self.backend.stats.count_error("record", kind)
 
     def _record(
@@ -93,7 +93,7 @@ class ResponseStoring(Placing, Tagged):
             report.not_stored(why_not)
             self.end_unshared(flight)
             return
-        # What a caller does to the response afterwards makes no difference.
+        # Read now: the caller may change the response later.
         lines, times = response.raw_headers, (head.requested_at, head.received_at)
         received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times)
         links = tuple(hops) if head.status not in REDIRECTS else self._links(response, hops)
@@ -112,28 +112,28 @@ class ResponseStoring(Placing, Tagged):
             self._expect_body(response, flight, owner)
 
     def _spools(self, decision: Store, flight: Flight, owner: ref[ClientSession]) -> Spools:
-        """How a large body goes into the store, which takes it as it arrives."""
+        """How a large body is written to the store while it arrives."""
         is_part = decision.combine_with is not None
         finish = partial(self._finish_later, flight, owner)
         return spools_of(self.runtime, self.backend, self.key, joined=is_part, spawn=finish)
 
     def _expect_body(self, response: ClientResponse, flight: Flight, owner: ref[ClientSession]) -> None:
-        """Something is still to come: the rest of the body, or a word of the user's about it."""
+        """Let the flight watch the body, of which a part is still to arrive, or which a user's method judges."""
         flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
         if self.is_asking_user:
             return
         length = response.headers.get(hdrs.CONTENT_LENGTH, "")
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
             flight.body_for = owner
-            flight.leader = None  # a task that asks again waits for what comes by itself
+            flight.leader = None  # the body arrives without being read, so even the leading task may wait for it
 
     def _finish_later(self, flight: Flight, owner: ref[ClientSession], rest: Coroutine[Any, Any, None]) -> None:
-        """All has arrived, and the *rest* is being written: a request that comes now waits for that."""
+        """Run *rest*, which writes the last part of a body that has arrived; requests wait for the flight meanwhile."""
         flight.body_for, flight.leader = owner, None
         self.runtime.spawn(rest, owner=self.backend)
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> Detail | None:
-        """Why the body is not even copied: a detail of Cache-Status."""
+        """Why the body is not even copied, as a detail of Cache-Status; None to copy it."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
             if session is not None:
@@ -147,7 +147,7 @@ class ResponseStoring(Placing, Tagged):
         unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
             return unkept.value
-        # A parameter that is not to be stored is nothing to lead the next caller to, either.
+        # A stored redirect would lead later callers to the value of a parameter that must not be stored.
         location = response.headers.get(hdrs.LOCATION) or response.headers.get(hdrs.URI)
         if location is not None and keys.has_param(location, self.backend.ignored_params):
             return "ignored-param"
@@ -155,7 +155,7 @@ class ResponseStoring(Placing, Tagged):
         return "odd-location" if is_odd else None
 
     def end_unshared(self, flight: Flight) -> None:
-        """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""
+        """End *flight*, and remember for a while that requests for the key need not wait for others (hit-for-miss)."""
         if flight.outcome is None:
             self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
             flight.end(Outcome.UNSHARED)
@@ -169,6 +169,7 @@ class ResponseStoring(Placing, Tagged):
         report: Report,
         body: bytes | FiledBody | Unkept,
     ) -> None:
+        """Write the entry of a *body* that has arrived, or end the flight with the reason why there is none."""
         flight.body_for = flight.leader = None
         try:
             if isinstance(body, Unkept):
@@ -190,21 +191,22 @@ class ResponseStoring(Placing, Tagged):
             flight.end(Outcome.UNSHARED)
 
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
+        """Write *entry*, after the user's methods have judged it if there are any."""
         if self.hooks.judges_entries:
             self.is_asking_user = True
-            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=self.backend)
+            self.runtime.spawn(self._put_if_wanted(entry, flight, report), owner=self.backend)
         else:
             flight.end(self.place_and_tell(entry, report))
 
-    async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
+    async def _put_if_wanted(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         try:
-            asked = await self._asked_of_user(entry)
-            if isinstance(asked, str):
-                report.not_stored(asked)
-                if asked == "filtered":
+            judged = await self._judged_by_user(entry)
+            if isinstance(judged, str):
+                report.not_stored(judged)
+                if judged == "filtered":
                     self.end_unshared(flight)
                 return
-            entry, response = asked
+            entry, response = judged
             if self.hooks.saves:
                 await self._save_by_user(response, report)
                 flight.end(entry)
@@ -214,10 +216,10 @@ class ResponseStoring(Placing, Tagged):
             report.not_stored("error")
             raise
         finally:
-            flight.end(Outcome.UNSHARED)  # has no effect on a flight that has ended
+            flight.end(Outcome.UNSHARED)  # no effect if the flight has ended already
 
-    async def _asked_of_user(self, entry: StoredResponse) -> tuple[StoredResponse, CachedResponse] | Detail:
-        """*entry* with the tags that the user tells of it, and as a response; or why it is not to be stored."""
+    async def _judged_by_user(self, entry: StoredResponse) -> tuple[StoredResponse, CachedResponse] | Detail:
+        """*entry* with the user's tags, and a response made from it; or why it is not to be stored."""
         backend, function = self.backend, ""
         try:
             if self.hooks.tags:
@@ -231,7 +233,7 @@ class ResponseStoring(Placing, Tagged):
         except TooManyTagsError as error:
             note_too_many_tags(error, self.told)
             return "too-many-tags"
-        except Exception as error:  # what cannot be asked about is not stored: a purge by its tags would miss it
+        except Exception as error:  # do not store it: without its tags, a purge would miss it
             note_users_failure(error, function, "the response is handed on and not stored", of=self.told)
             return "error"
         return (entry, response) if is_wanted else "filtered"
@@ -273,11 +275,11 @@ class ResponseStoring(Placing, Tagged):
         return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
-        """Of a redirect, the key of what it leads to; the keys of those that led here (*hops*) where there is none."""
+        """The key of the target of a redirect; or *hops*, the keys of those that led here, if it is not followed."""
         return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
 
     def following(self, response: ClientResponse) -> tuple[str, ...]:
-        """The key of what a redirect leads to, if that is a URL."""
+        """The key of the target of a redirect, as a tuple; empty if its Location is not a URL."""
         location = response.headers[hdrs.LOCATION]
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)

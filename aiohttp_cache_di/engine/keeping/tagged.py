@@ -1,4 +1,4 @@
-"""The tags of what is stored of one request, and the purge of those that its response says are outdated."""
+"""The tags of one request's response, and the purge of the groups that it declares invalid."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ __all__ = ["Tagged"]
 
 
 class Tagged(Lookup):
-    """A place whose response may have tags: its own, the request's, and those that settings and functions tell."""
+    """A look-up that knows the response's tags: from its header fields, the request, settings and ``tag_fn``."""
 
     request_tags: tuple[str, ...] = ()
-    """Tags that the request gives to what is stored of it."""
+    """Tags that the caller gives to the response."""
     purges: int = 0
     """The number of the latest purge by tag that was known before the origin was asked."""
     tagging: Tagging | None = None
-    """The tags of the response that is on its way."""
+    """The tags of the response that is arriving."""
 
     def tagging_of(self, headers: Headers, lines: Iterable[tuple[bytes, bytes]]) -> Tagging | None:
-        """The tags of a response with *headers*, or *lines* as they are stored, as this request has brought it."""
+        """The tags of a response to this request, whose header fields are *headers*, or *lines* in raw form."""
         wanted = self.request_tags + self.rules.tags
         if not wanted and not tags.has_tags(headers):
             return None
         return tags.tagging_of(lines, wanted, origin=policy.origin_of(self.message), purges=self.purges)
 
     def confirmed(self, entry: StoredResponse) -> StoredResponse:
-        """*entry*, which the origin has confirmed now, and which so outlives the purges that have begun before.
+        """*entry*, which the origin has just confirmed, so that purges begun before do not apply to it any more.
 
         Raises:
-            TooManyTagsError: its new tags and those that it had are too many.
+            TooManyTagsError: the new tags and the old ones together are too many.
         """
         known = None if entry.tagging is None else replace(entry.tagging, purges=self.purges)
         tagging = tags.joined(known, self.tagging_of(entry.headers, entry.raw_headers))
         return entry if tagging == entry.tagging else replace(entry, tagging=tagging)
 
     async def tagged_by_user(self, entry: StoredResponse) -> StoredResponse:
-        """*entry* with the tags that the user's function tells of it."""
+        """*entry* with the tags that the user's ``tag_fn`` returns for it added."""
         told: Any = self.backend.tag_fn and self.backend.tag_fn(CachedResponse.from_stored(entry))
         names = policy.tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()", bounded=False)
         if not names:
@@ -54,7 +54,7 @@ class Tagged(Lookup):
         return replace(entry, tagging=tags.joined(entry.tagging, more))
 
     async def purge_groups(self, groups: Collection[str], origin: str) -> None:
-        """Have all members of the *groups* of *origin* gone, for everyone (RFC 9875 §3)."""
+        """Purge all members of the *groups* of *origin*, those of all users (RFC 9875 §3)."""
         written = await self.runtime.here.purges.purge_groups(groups, origin)
         for keys_written in written:
             await self.runtime.settle(keys_written, self.backend.guard.deadline_s)

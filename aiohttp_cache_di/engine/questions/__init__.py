@@ -1,6 +1,6 @@
-"""What a request asks of the store: its key, its partition, the rules for it, and what may answer it.
+"""What a request asks of the cache: its key, its partition and its rules, which decide what may answer it.
 
-`question` makes that once, of what goes on the `wire`, and `remembered` keeps it; `hooks` tells where the user's own
-methods have a say, `digest` which sessions send another Authorization each time. May import `calls` and what is below
-the engine.
+`question` makes the question from the request as it will be sent (`wire`), and `remembered` keeps it for later requests
+to the same URL. `hooks` finds the user's methods that take part, and `digest` the sessions that log in by digest, whose
+Authorization differs each time. May import `calls` and what is below the engine.
 """

@@ -1,7 +1,7 @@
-"""A session that logs in by digest (RFC 7616): its requests have another Authorization each time, or none at first.
+"""Sessions that log in by digest (RFC 7616), whose requests have another Authorization each time, or none at first.
 
-Who asks is who logs in by aiohttp's middleware. So a hit needs no challenge, and a validation may be challenged as any
-other request is: what is stored stands under the same key.
+In keys and partitions, the login of aiohttp's `DigestAuthMiddleware` takes the place of that field. So a hit needs no
+challenge, and a validation that is challenged still concerns the same entry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["digest_user", "log_in"]
 
 SCHEME: Final = "digest "
 
-_strangers: Final[WeakKeyDictionary[DigestAuthMiddleware, str]] = WeakKeyDictionary()
+_unknown_logins: Final[WeakKeyDictionary[DigestAuthMiddleware, str]] = WeakKeyDictionary()
 
 
 def digest_user(middlewares: Iterable[ClientMiddlewareType]) -> DigestAuthMiddleware | None:
@@ -33,11 +33,14 @@ def digest_user(middlewares: Iterable[ClientMiddlewareType]) -> DigestAuthMiddle
 
 
 def log_in(fields: CIMultiDict[str], user: DigestAuthMiddleware) -> CIMultiDict[str]:
-    """*fields* with an Authorization that says who *user* is, in place of what proves it once."""
+    """*fields* with an Authorization that identifies the login of *user*, instead of the one that is valid once.
+
+    An Authorization that is not of this login stays: the caller has set it.
+    """
     name, login = digest_login(user)
     sent = fields.get(hdrs.AUTHORIZATION)
     if sent is not None and not (sent[: len(SCHEME)].lower() == SCHEME and f'username="{name}"' in sent):
-        return fields  # of the caller's own
+        return fields
     told = CIMultiDict(fields)
     told[hdrs.AUTHORIZATION] = f"Session {_identity(login, user)}"
     return told
@@ -46,4 +49,4 @@ def log_in(fields: CIMultiDict[str], user: DigestAuthMiddleware) -> CIMultiDict[
 def _identity(login: bytes | None, user: DigestAuthMiddleware) -> str:
     if login is not None:
         return blake2b(login, digest_size=32).hexdigest()
-    return _strangers.setdefault(user, secrets.token_hex(32))  # for this object alone, as what it knows is not known
+    return _unknown_logins.setdefault(user, secrets.token_hex(32))  # login not readable: identify this object alone

@@ -1,4 +1,4 @@
-"""Where a user's own methods have a say: looked for once per revision of a backend."""
+"""Which of the user's own methods and functions take part in caching: found once per revision of a backend."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from aiohttp_cache_di.backends.configured import LOOKING_UP, accept_all
 
 __all__ = ["Hooks"]
 
-_MEMO = "_engine_hooks"  # among the attributes of the backend, so that they go together
+_MEMO = "_engine_hooks"  # an attribute of the backend, so that both are freed together
 
 
 class Hooks(Struct, frozen=True):
-    """What the methods and settings of one backend decide that are not the library's own.
+    """Which methods of one backend the user overrides, and which functions are given.
 
     Args:
-        revision: of the backend.
-        makes_keys: ``create_key`` is the user's.
-        makes_rules: so is ``create_cache_actions``.
-        answers: so is ``request``.
-        looks_up: so is ``request`` or ``get_response``.
-        saves: so is ``save_response``.
+        revision: the backend's revision when they were found.
+        makes_keys: ``create_key`` is overridden.
+        makes_rules: ``create_cache_actions`` is overridden.
+        answers: ``request`` is overridden.
+        looks_up: ``request`` or ``get_response`` is overridden.
+        saves: ``save_response`` is overridden.
         filters: there is a ``filter_fn``.
         tags: there is a ``tag_fn``.
-        judges_entries: a filter, ``tag_fn``, ``is_cacheable`` or ``save_response`` has a say in what is stored, or how.
+        judges_entries: ``filter_fn``, ``tag_fn``, ``is_cacheable`` or ``save_response`` has to be called with each
+            response before it is stored.
     """
 
     revision: int
@@ -39,7 +40,7 @@ class Hooks(Struct, frozen=True):
 
     @classmethod
     def of(cls, backend: CacheBackend) -> Hooks:
-        """Those of *backend* as it is now."""
+        """The hooks of *backend* at its present revision."""
         memo = vars(backend)
         hooks: Hooks | None = memo.get(_MEMO)
         if hooks is None or hooks.revision != backend.revision:
@@ -48,7 +49,7 @@ class Hooks(Struct, frozen=True):
 
     @property
     def judges_hits(self) -> bool:
-        """Whether one of them has a say in what is served."""
+        """Whether one of them takes part in answering from the store."""
         return self.filters or self.makes_rules or self.looks_up
 
 

@@ -1,4 +1,4 @@
-"""What a request asks of the cache: where its response is kept, and what may answer it."""
+"""The question of a request: the key and the partition of its response, and the rules that apply."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hd
 
 
 class Place(Struct, frozen=True, gc=False):
-    """Where the response to a request is kept.
+    """Where the response to a request is stored.
 
     Args:
-        partition: the digest of whom it is for.
-        is_named: that is not told by the credentials themselves, which may change.
+        key: "" if it is never stored.
+        partition: the digest of the user that it is for; "" if it is the same for all.
+        is_named: the user is not identified by the request's own credentials (by a principal instead, by a digest
+            login, or not at all for ``shared_credentials``), so that these may change.
     """
 
     key: str
@@ -49,9 +51,10 @@ _NOTHING: Final[Remembered[Question]] = Remembered()
 
 
 class Questions:
-    """Makes the questions of requests to one backend: their keys, and the partitions that their credentials open.
+    """Makes the questions of requests to one backend.
 
-    Those of plain requests to what may be stored are remembered until a setting changes.
+    Questions of plain requests, whose keys depend on the method and the URL alone, are remembered until a setting
+    changes.
 
     Args:
         backend: makes the keys and the rules.
@@ -61,30 +64,30 @@ class Questions:
         self._backend = backend
         self._known: dict[str, Remembered[Question]] = {}  # by method
         self._revision = -1
-        self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
-        self._keys_count_more = self._names_principals = self._keys_are_plain = False
+        self._special_fields = keys.DEFAULT_CREDENTIAL_HEADERS
+        self._keys_depend_on_more = self._names_principals = self._keys_are_plain = False
         self._ignored: Collection[str] = ()
         self._is_ordered = self._may_hop = False
         self._judges_hits = self._makes_rules = False
-        self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
+        self._plain_rules: Rules | None = None  # the rules by which a plain hit may answer GET at any time
 
     def of_plain(self, request: ClientRequest, url: str) -> Question | None:
-        """The question of *request*, if nothing but its URL sets it apart: a plain hit may be all that it takes.
+        """The question of *request*, if its key depends on the method and the URL alone, so that a plain hit may do.
 
-        One that is new is not remembered: most URLs of which nothing is stored are asked for once. See `remember`.
+        A new question is not remembered, since most URLs that are not stored are asked for once; see `remember`.
 
         Args:
-            url: its URL as a text.
+            url: its URL as a string.
         """
         if self._revision != self._backend.revision:
             self._renew()
         method = request.method
         question = self._known.get(method, _NOTHING).get(url)
         if (
-            (question is None and (method != hdrs.METH_GET or self._keys_count_more))
+            (question is None and (method != hdrs.METH_GET or self._keys_depend_on_more))
             or self._judges_hits
             or self._names_principals
-            or not self._telling.isdisjoint(request.headers)
+            or not self._special_fields.isdisjoint(request.headers)
             or request.body
             or request.proxy is not None
             or request.ssl is not True
@@ -94,10 +97,10 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return self._made(method, request.url, url) if question is None else question
+        return self._make(method, request.url, url) if question is None else question
 
     def remember(self, question: Question, url: str) -> None:
-        """Remember *question*, which has just been made of the request to *url*, and may have an answer."""
+        """Remember *question* of a request to *url*, which `of_plain` has just made, and which may have an answer."""
         known = self._known.get(question.method)
         if known is None:
             known = self._known[question.method] = Remembered()
@@ -108,19 +111,23 @@ class Questions:
         backend, hooks = self._backend, Hooks.of(self._backend)
         self._known.clear()
         self._revision = backend.revision
-        self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
+        self._special_fields = backend.credential_headers | NEEDING_POLICY | {"cookie"}
         self._names_principals = backend.names_principals
-        self._keys_count_more = backend.include_headers or hooks.makes_keys
-        self._keys_are_plain = not self._keys_count_more and not self._names_principals
+        self._keys_depend_on_more = backend.include_headers or hooks.makes_keys
+        self._keys_are_plain = not self._keys_depend_on_more and not self._names_principals
         self._ignored, self._is_ordered = backend.ignored_params, backend.is_ordered
         self._may_hop = may_hop(cache_control=backend.cache_control, shared=backend.shared)
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def place_of(self, request: RequestFacts, arguments: dict[str, Any], url: str) -> Place:
-        """Key and partition of *request*, *arguments* being its `wire.key_arguments` and *url* its URL as a text.
+        """The key and the partition of *request*.
+
+        Args:
+            arguments: its `wire.key_arguments`; the principal is added if the backend names one.
+            url: its URL as a string.
 
         Raises:
-            Exception: what a function of the user's raises that says whom the request is for.
+            Exception: whatever a user's function for principals or keys raises.
         """
         backend = self._backend
         if backend.names_principals and arguments.get("principal") is None:
@@ -136,7 +143,7 @@ class Questions:
         )
         if self._revision != backend.revision:
             self._renew()
-        if not plain or self._keys_count_more:
+        if not plain or self._keys_depend_on_more:
             key = backend.create_key(request.method, request.url, **arguments)
             return Place(key) if plain else _place(key, request, arguments, backend)
         return Place(self.plain(request.method, request.url, url).key)
@@ -151,13 +158,13 @@ class Questions:
         place: Place = NOWHERE,
         known: Question | None = None,
     ) -> FullQuestion:
-        """All that *request* asks, with the caller's wishes and by the rules that apply.
+        """The complete question of *request*, with the caller's options and the rules that apply.
 
         Args:
             arguments: its `wire.key_arguments`.
-            url: its URL as a text.
-            place: `NOWHERE` for one whose response is never stored.
-            known: the same, if nothing but its URL sets it apart.
+            url: its URL as a string.
+            place: where its response is stored; `NOWHERE` if it is never stored.
+            known: its question as `of_plain` made it, if it did.
         """
         backend = self._backend
         if self._revision != backend.revision:
@@ -185,7 +192,7 @@ class Questions:
     def as_get(
         self, request: ClientRequest, call: Call, arguments: dict[str, Any], *, url: str
     ) -> tuple[FullQuestion, dict[str, Any]]:
-        """What a request to GET asks for that is *request* without its content, and its `wire.key_arguments`."""
+        """The question of the GET request that is *request* without its content, and its `wire.key_arguments`."""
         get = copy(request)
         get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
         arguments = {name: value for name, value in arguments.items() if name != "data"}
@@ -194,7 +201,7 @@ class Questions:
         return self.full(get, call, arguments, url=url, place=place), arguments
 
     def _selecting(self, request: RequestFacts, place: Place) -> CIMultiDict[str] | None:
-        """The fields that Vary looks at, without those that make no difference; None where all do."""
+        """The header fields that Vary compares: without ignored ones, or credentials if `is_named`; None for all."""
         backend, headers = self._backend, request.headers
         ignored = keys.lower_names(backend.ignored_params)
         unmatched = [
@@ -206,43 +213,47 @@ class Questions:
         return _without(headers, *unmatched) if unmatched else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
-        """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
+        """The question of a request whose key depends on the method and *url* alone; remembered.
+
+        Args:
+            text: *url* as a string, if there is one already.
+        """
         if self._revision != self._backend.revision:
             self._renew()
-        text = text or str(url)  # a URL with all that it remembers weighs ten times as much
+        text = text or str(url)  # a URL object with its caches takes ten times as much memory
         question = self._known.get(method, _NOTHING).get(text)
         if question is None:
-            question = self._made(method, url, text)
-            if not self._keys_count_more:
+            question = self._make(method, url, text)
+            if not self._keys_depend_on_more:
                 self.remember(question, text)
         return question
 
-    def _made(self, method: str, url: URL, text: str) -> Question:
-        """The question of a request that nothing else sets apart."""
-        if self._keys_are_plain and "@" not in text:  # only credentials would count besides, and there are none
+    def _make(self, method: str, url: URL, text: str) -> Question:
+        """Make the question of a request whose key depends on the method and *url* alone."""
+        if self._keys_are_plain and "@" not in text:  # no credentials in the URL, either
             key = keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
         else:
             key = self._backend.create_key(method, url)
         return Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
 
     def plain_until(self, method: str, url: URL) -> float:
-        """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""
+        """Until when a plain hit may answer a request without options for the cache (`Question.plain_until`)."""
         rules = self._backend.of_all_urls
         if rules is None:
             rules = self._backend.rules_for(url)
         elif method == hdrs.METH_GET and rules is self._plain_rules:
             return math.inf
-        if method == hdrs.METH_HEAD or not may_be_plain(method, rules):  # HEAD is answered by what GET has, too
+        if method == hdrs.METH_HEAD or not may_be_plain(method, rules):  # HEAD also looks at the response to GET
             return -math.inf
         if rules.lifetime_s is None or rules.lifetime_s == math.inf or rules is self._backend.rules_for(url):
             if method == hdrs.METH_GET:
                 self._plain_rules = rules
             return math.inf
-        return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
+        return time.time() + rules.lifetime_s  # ends at a fixed time, so that the rules differ at each moment
 
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
-    """The place in the partition of all that says who asks: of the request, of the way to a proxy, and its cookies."""
+    """The place under *key*, in the partition of all credentials: header fields, cookies and those for a proxy."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
     fields = effective_credentials(
@@ -262,14 +273,14 @@ def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: 
         credentials_are_shared=are_shared,
         key=backend.digest_key,
     )
-    is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # by digest
+    is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # see digest.log_in
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
 def key_after_redirect(
     request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
 ) -> str | None:
-    """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
+    """The key of the request that aiohttp will make to follow a redirect; None if *location* is not a URL."""
     try:
         url = URL(request.url, encoded=True)
         target = url.join(URL(location))
@@ -277,7 +288,7 @@ def key_after_redirect(
     except ValueError:
         return None
     method = request.method
-    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # which the next request has one of its own for
+    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # the next request gets its own Host
         arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
     if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
         method, arguments = hdrs.METH_GET, {**arguments, "data": None}

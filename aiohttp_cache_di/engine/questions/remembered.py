@@ -1,4 +1,4 @@
-"""What is remembered of requests of one method, by their URLs: bounded in number and in what URLs weigh."""
+"""A table by URL of what is remembered about requests, with limits for the entries and for the size of their URLs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["MAX_URL_CHARS", "Remembered"]
 
 MAX_REMEMBERED: Final = 10_000
 MAX_URL_CHARS: Final = 1024  # a longer one is not remembered
-MAX_CHARS: Final = 1024 * 1024  # of all URLs together; what is kept of one weighs some times as much
+MAX_CHARS: Final = 1024 * 1024  # of all URLs together; an entry takes a few times the memory of its URL
 
 V = TypeVar("V")
 
 
 class Remembered(OrderedDict[StrOrURL, V]):
-    """A table of what requests have come to, by their URLs as they were given; what was remembered first goes first."""
+    """A table by URL, as the caller gave it; evicts the oldest entry first."""
 
     def __init__(self) -> None:
         super().__init__()
         self._chars = 0
 
     def keep(self, url: StrOrURL, value: V) -> None:
-        """Remember *value* for *url*, unless that is too long."""
+        """Remember *value* for *url*; does nothing if *url* is longer than `MAX_URL_CHARS`."""
         chars = len(url) if type(url) is str else _chars_of(url)
         if chars > MAX_URL_CHARS:
             return

@@ -1,4 +1,4 @@
-"""What a key is made of: what will really go on the wire, and how the connection is verified."""
+"""The parts of a request that its key is made of: what will be sent, and how the connection is verified."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in me
 
 
 async def request_body(request: ClientRequest) -> bytes | None:
-    """The body as it will be sent; b"" for none, None for one that cannot be read, or not twice, or is large."""
+    """The body as it will be sent; b"" for none, None if it cannot be read twice or is large."""
     payload = request.body
     if isinstance(payload, bytes):
         return payload
@@ -34,7 +34,7 @@ async def request_body(request: ClientRequest) -> bytes | None:
         return None
     try:
         return await payload.as_bytes()
-    except Exception:  # aiohttp says so when it sends it
+    except Exception:  # aiohttp raises it again when it sends the body
         return None
 
 
@@ -46,7 +46,14 @@ def _is_repeatable(payload: Payload) -> bool:
 
 
 def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: CacheBackend) -> dict[str, Any]:
-    """The keyword arguments for `CacheBackend.create_key` that a request amounts to."""
+    """The keyword arguments of `CacheBackend.create_key` for a request.
+
+    Args:
+        body: see `request_body`; b"" for none.
+
+    Raises:
+        Exception: whatever a function given as ``principal`` raises.
+    """
     headers = request.headers
     arguments: dict[str, Any] = {"headers": headers}
     if body:
@@ -83,7 +90,7 @@ def socket_of(session: ClientSession) -> str:
 
 
 def passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
-    """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
+    """Whether the cache ignores the request: it asks for a tunnel, another protocol or a stream of events."""
     headers = request.headers
     return (
         request.method == hdrs.METH_CONNECT
@@ -96,9 +103,9 @@ def passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
 
 
 def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
-    """The header fields of *request* with the cookies of the caller's own headers, and not those of the jar."""
+    """The header fields of *request*, without cookies of the jar: with those of the caller's headers alone."""
     fields = CIMultiDict(request.headers)
-    if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
+    if call.headers is None:  # a session without CacheMixin: the caller's headers are not known
         return fields
     del fields[hdrs.COOKIE]
     own = CIMultiDict(request.session.headers)
@@ -108,10 +115,13 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
 
 
 def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
-    """How the connection is to be verified: as the request says, or else the connector.
+    """How the connection is to be verified: the request's ``ssl`` argument, or else the connector's.
 
-    A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification, unless it presents a client or contexts are told apart.
+    A connector's context that does not verify counts as ``ssl=False``, so that keys are the same in other processes,
+    unless it presents a client certificate or *contexts_apart* is true.
+
+    Args:
+        contexts_apart: each context object has keys of its own (``partition_tls="context"``).
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
     if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
