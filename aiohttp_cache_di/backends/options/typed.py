@@ -43,7 +43,7 @@ class StorageOptions(TypedDict, total=False):
     max_bytes: int | None
     """Most bytes of all entries together; None for no bound. No effect on a server, which has its own limit.
 
-    Default: 64 MiB in memory, 1 GiB in a SQLite file or in files.
+    Default: in memory 64 MiB, in a SQLite file or in files 1 GiB.
     """
 
 
