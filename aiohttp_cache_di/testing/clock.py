@@ -77,7 +77,7 @@ class CacheClock:
         with suppress(ValueError):
             sys.meta_path.remove(self._finder)
         for module in self._moved:
-            setattr(module, "time", time)  # noqa: B010  # a name of the module's, which type checkers know as another
+            setattr(module, "time", time)  # noqa: B010  # to type checkers a module has no attribute of this name
         self._moved.clear()
         self.offset_s = 0.0
 
@@ -111,7 +111,7 @@ class CacheClock:
 
 
 class _MovedTime:
-    """Replaces the module ``time`` in a module."""
+    """Replaces the module ``time`` in another module, and adds the offset to `time`."""
 
     def __init__(self, clock: CacheClock) -> None:
         self._clock = clock
@@ -124,6 +124,8 @@ class _MovedTime:
 
 
 class _AgeingTime(_MovedTime):
+    """Adds the offset to `monotonic` as well."""
+
     def monotonic(self) -> float:
         return time.monotonic() + self._clock.offset_s
 

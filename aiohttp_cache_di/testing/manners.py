@@ -14,7 +14,7 @@ from aiohttp_cache_di._aiohttp import build_url
 __all__ = ["MANNERS", "Manner"]
 
 MANNERS: Final = ("auth", "cookies", "headers", "principal")
-"""The arguments of a request that say whom it is for and which form of the response is wanted."""
+"""The arguments of a request that select a stored response: its credentials, its principal, its header fields."""
 # Fields that concern a single request or its body: with them a seed would not be stored.
 _PASSING: Final = ("cache-control", "content-", "expect", "host", "if-", "pragma", "range", "transfer-encoding")
 

@@ -87,7 +87,7 @@ def _is_tuple(address: object) -> bool:
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        if _is_tuple(args[-1]):  # of sendto and sendmsg, after the data
+        if _is_tuple(args[-1]):  # sendto and sendmsg take the address after the data
             _check(self, args[-1])
         return method(self, *args)
 
