@@ -244,7 +244,7 @@ class WTinyLFU:
             self._main.evict()
 
     def _admit(self, *, forced: bool) -> bool:
-        """Move the window's oldest entry to the main part if it fits; else, if *forced*, evict it or a less used one."""
+        """Move the window's oldest entry to the main part if it fits; else, if *forced*, evict the less used of two."""
         candidate, size = next(iter(self._window.sizes.items()))
         fits = self._main.total + size <= self._main_bound
         if not fits and not forced:
