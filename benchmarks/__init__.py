@@ -1,10 +1,14 @@
 """Benchmarks of the cache, its peers and floors: ``make bench``, ``make bench-quick``.
 
-A floor is the least work that any cache of the kind has to do, such as one read of the database (`floors`). A run takes
-the scenarios of ``plan``. In each, every implementation (``clients``) does the same work (``workloads``, ``scale``,
-``loads``) in a process of its own (``worker``), in interleaved rounds (``rounds``), with the servers of ``services``
-and the origin of ``origin``. ``report`` makes tables and JSON of the figures, ``aims`` compares them with what was
-aimed at, and ``chart`` and ``readme`` draw the chart and fill in the pages.
+``python -m benchmarks`` runs the scenarios in ``plan``. In a scenario several implementations do the same work:
 
-Measured apart: ``interpreters``, ``profiles``, ``selections``, and ``simulation`` with its ``policies``.
+- ``clients`` has this package and its peers behind one interface, and ``floors`` the least work that a cache of each
+  kind has to do, such as one read of a database.
+- ``workloads``, ``scale`` and ``loads`` have the work: a function that runs one timed round.
+- ``rounds`` starts a process for each implementation (``worker``), and lets them run rounds in turn, so that
+  disturbances on the machine affect all of them alike. ``services`` starts the servers, and ``origin`` is one of them.
+- ``report`` turns the figures into tables and JSON, and ``aims`` has the bounds that they are compared with. ``chart``
+  draws the chart, and ``readme`` writes figures into the pages.
+
+Programs of their own are ``interpreters``, ``profiles``, ``selections``, and ``simulation`` with its ``policies``.
 """

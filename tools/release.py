@@ -54,8 +54,8 @@ def check(tag: str, source: str, changelog: str) -> str:
     """The notes of the release that *tag* names.
 
     Raises:
-        ValueError: the tag is not that of the version, or the changelog has no section for it, or the headings of the
-            section are wrong.
+        ValueError: the tag does not match the version, or the changelog has no section for it, or the section has
+            wrong headings.
     """
     version = version_of(source)
     if tag != f"v{version}":

@@ -206,7 +206,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def size_bytes(self) -> int:
-        """The size of the entry: that of its texts, and an overhead for each item of its lists."""
+        """The size of the entry: of its texts, and an overhead for each item of its lists."""
         memo = vars(self)  # several layers ask for it when an entry is stored
         weight: int | None = memo.get(_SIZE)
         if weight is None:

@@ -166,7 +166,7 @@ _OF_ONE_MESSAGE = frozenset({"age", "date"})
 
 
 def updated_headers(stored: RawHeaders, fresh: Headers, drop: frozenset[str]) -> RawHeaders:
-    """The stored header lines, brought up to date by those of a 304 or a HEAD response (RFC 9111 §3.2).
+    """The stored header lines, updated with the fields *fresh* of a 304 or HEAD response (RFC 9111 §3.2).
 
     Args:
         drop: names (lower case) that must not be stored.

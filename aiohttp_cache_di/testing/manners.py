@@ -24,7 +24,7 @@ class Manner(NamedTuple):
 
     Args:
         url: the URL with its query; "" if the session would refuse it.
-        options: those of the arguments that are `MANNERS`.
+        options: the arguments that are in `MANNERS`.
     """
 
     method: str

@@ -72,7 +72,7 @@ class RecordedTests:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note in the last report of a test that it sent no request; workers of xdist send reports to the controller."""
+        """Note in the last report of a test that it sent no request: workers of xdist pass reports on."""
         report = yield
         if call.when == "teardown" and item.stash.get(_UNASKED, False):
             setattr(report, UNASKED, True)

@@ -86,7 +86,7 @@ class _Context(AbstractAsyncContextManager[None]):
     ) -> None:
         self._app, self._key, self._container, self._running = app, key, container, running
         self._left = 0
-        # A generator, because aiohttp does not clean up after a failed start, but the event loop closes generators at its end.
+        # A generator: aiohttp does not clean up after a failed start, but an event loop closes generators at its end.
         self._open = self._keep_open()
 
     async def __aenter__(self) -> None:

@@ -232,7 +232,7 @@ class Filters:
         return (REDACTED if value else value) if isinstance(value, str) else self._json(value)
 
     def _text(self, text: str) -> str:
-        """*text*, a single value, redacted; it may be a URL (that of the next page, say), JSON, GraphQL or a token."""
+        """*text*, a single value, redacted; it may be a URL (of the next page, say), JSON, GraphQL or a token."""
         text = self._without_echoes(text)
         if _URL.match(text):
             try:
