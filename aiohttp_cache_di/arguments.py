@@ -31,7 +31,7 @@ def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
     """The names of the parameters of *function*, and whether it takes or may take others (``**kwargs``)."""
     try:
         parameters = list(_signature(function).parameters.values())
-    except (TypeError, ValueError):  # a descriptor that is not called itself, or a function of C
+    except (TypeError, ValueError):  # a descriptor that is not callable, or a function in C
         return frozenset(), True
     named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
     return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

@@ -150,7 +150,7 @@ async def _sqlite(place: Place, options: dict[str, Any]) -> AsyncGenerator[Clien
 
         async def read(keys: list[bytes]) -> dict[bytes, bytes]:
             marks = ", ".join("?" * len(keys))
-            sql = f"SELECT key, body FROM entries WHERE key IN ({marks})"  # noqa: S608  # marks only
+            sql = f"SELECT key, body FROM entries WHERE key IN ({marks})"  # noqa: S608  # placeholders
             return {row[0]: row[1] for row in await connection.execute_fetchall(sql, keys)}
 
         yield _KeyValueClient(Batches(read).get if options.get("batched") else get, put)

@@ -1,7 +1,7 @@
 """The origin of the benchmarks, a separate process, which does as little work per response as asyncio allows.
 
 ``/…`` is answered with 10 kB, ``/b/<bytes>/…`` with that many bytes, and ``/slow/<ms>/…`` with 10 kB, of which all but
-the first kilobyte are sent after that many milliseconds. Each response has eight header fields, with an ETag of its
+the first kilobyte is sent after that many milliseconds. Each response has eight header fields, with an ETag of its
 own, and is fresh for a day.
 """
 

@@ -207,7 +207,7 @@ class S3FIFO:
 
 
 class WTinyLFU:
-    """W-TinyLFU: an LRU behind a window (1 %), and admitted to it is only what is used more often than its victim."""
+    """W-TinyLFU: a window (1 %) before an LRU, which admits an entry only if it is used more often than its victim."""
 
     def __init__(self, bound: int) -> None:
         self._window, self._main = LRU(bound), LRU(bound)
@@ -265,7 +265,7 @@ class WTinyLFU:
     def _count(self, key: str) -> None:
         self._counts[key] = min(15, self._counts.get(key, 0) + 1)
         self._counted += 1
-        if self._counted >= 10 * max(1_000, len(self._main.sizes)):  # age
+        if self._counted >= 10 * max(1_000, len(self._main.sizes)):  # so that old uses count less
             self._counted = 0
             self._counts = {one: count // 2 for one, count in self._counts.items() if count > 1}
 

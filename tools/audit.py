@@ -56,7 +56,7 @@ def verdict(found: Any) -> tuple[list[str], int]:
 def _run(command: tuple[str, ...], within_s: float) -> tuple[str, str | None]:
     """The output of *command*, and the last line of its errors if it fails, else None."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603  # ours
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603  # fixed
     except subprocess.TimeoutExpired:
         return "", f"no answer within {within_s:g} seconds"
     said = [line for line in done.stderr.splitlines() if line.strip()]

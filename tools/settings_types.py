@@ -119,7 +119,7 @@ def _type_of(variable: Variable) -> str:
         return f"{_literal(*BUILT_IN_BACKENDS)} | str"
     if name is not None:
         return TAKES[name]
-    return {int: "int | str", float: "float | str"}[annotation]  # type: ignore[index]  # else a kind is missing
+    return {int: "int | str", float: "float | str"}[annotation]  # type: ignore[index]  # else add a kind
 
 
 def _literal(*words: str) -> str:

@@ -23,7 +23,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
-LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease, after the server has refused that
+LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease after the server has refused one
 MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
 
 

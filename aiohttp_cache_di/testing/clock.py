@@ -1,8 +1,8 @@
 """A clock that a test can advance for this package alone.
 
 In each module of the package the name ``time`` is replaced by an object that adds the clock's offset to the real time,
-so freezegun and time-machine work as well. asyncio's timers, the app's own clock, aiohttp's cookies and the expiry that
-a database does by itself are not affected.
+so it can be combined with freezegun and time-machine. It does not affect asyncio's timers, the app's own clock,
+aiohttp's cookies, and the expiry that a database does by itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class CacheClock:
 
     def __init__(self) -> None:
         self.offset_s: float = 0.0
-        """How many seconds it is ahead of the real time."""
+        """How many seconds this clock is ahead of the real time."""
         self._moved: list[ModuleType] = []
         self._finder = _Finder(self)
 
@@ -88,7 +88,7 @@ class CacheClock:
             by: seconds, a duration such as ``"1h30m"``, or a timedelta; not below zero.
 
         Raises:
-            ValueError: *by* is none of these.
+            ValueError: *by* is invalid.
         """
         try:
             seconds = _seconds(by)

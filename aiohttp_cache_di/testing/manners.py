@@ -38,7 +38,7 @@ class Manner(NamedTuple):
             whole: URL = build_url(session, url)
             if arguments.get("params"):
                 whole = whole.extend_query(arguments["params"])
-        except (TypeError, ValueError):  # which the session will report
+        except (TypeError, ValueError):  # the session will raise it itself
             whole = URL()
         options = {name: arguments[name] for name in MANNERS if arguments.get(name) is not None}
         return cls(method.upper(), str(whole), _lasting(options))

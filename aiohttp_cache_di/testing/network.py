@@ -17,7 +17,7 @@ __all__ = ["blocked_network"]
 
 _CONNECTING: Final = ("connect", "connect_ex", "sendmsg", "sendto")
 _LOOKING_UP: Final = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex")
-_NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # to ask
+_NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # no bind
 
 
 def _is_here(host: object) -> bool:

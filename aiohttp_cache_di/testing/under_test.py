@@ -119,7 +119,7 @@ class CacheUnderTest:
         """Put a response into the cache of each session before its next request or the next `assert_cached`.
 
         It is stored as if the session had received it from the upstream: under the same key, and only if the rules
-        allow it (else the session's request raises AssertionError). If the app's first request for *url* has
+        allow it (otherwise the session's request raises AssertionError). If the app's first request for *url* has
         credentials or header fields, the response is stored for these as well.
 
         Args:

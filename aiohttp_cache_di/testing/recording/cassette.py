@@ -113,7 +113,7 @@ class Cassette:
 
     @property
     def is_without_requests(self) -> bool:
-        """Whether a new file was to be recorded, but no request was sent to an upstream."""
+        """Whether this would have recorded a new file, but no request was sent to an upstream."""
         return self._writes and self._is_new and not self._new
 
     def __enter__(self) -> Self:
