@@ -35,6 +35,7 @@ _QUERY: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:/?]|%[0-9A-Fa-f]{{2
 _HARMLESS: Final = re.compile(
     r"[a-z]{1,10}(?:\+[a-z]{1,10})?://(?:[A-Za-z0-9.\-]*|\[[0-9A-Fa-f:]+\])(?::\d*)?(?:/\d*)?", re.ASCII
 )
+# The options of a Redis URL whose values are shown: none of them is a secret.
 _SHOWN_OPTIONS: Final = frozenset(
     {
         "client_name",

@@ -28,19 +28,19 @@ _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KE
 
 @lru_cache(maxsize=64)
 def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
-    """The names of the parameters of *function*, and whether it takes others too: by ``**kwargs``, or unknown to us."""
+    """The names of the parameters of *function*, and whether it takes or may take others (``**kwargs``)."""
     try:
         parameters = list(_signature(function).parameters.values())
-    except (TypeError, ValueError):  # a descriptor that is not called itself, or a function of C
+    except (TypeError, ValueError):  # a descriptor that is not callable, or a function in C
         return frozenset(), True
     named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
     return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _signature(function: Callable[..., object]) -> inspect.Signature:
-    """That of *function*, whose annotations may name what is there for type checkers alone.
+    """The signature of *function*, whose annotations may use names that are imported for type checkers only.
 
-    Since CPython 3.14 they are evaluated when they are asked for, and not where they are written.
+    CPython 3.14 evaluates annotations when they are read, which would raise NameError.
     """
     if sys.version_info >= (3, 14):
         from annotationlib import Format
@@ -67,7 +67,7 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "ttl": ("expire_after",),
     }
 )
-"""Our names for options that other libraries call otherwise; the first name that the function takes is suggested."""
+"""Our names for options that have other names in other libraries; the first that the function takes is suggested."""
 
 
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
@@ -75,7 +75,7 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
     names = frozenset(known)
     for name in given:
         if name not in names:
-            from difflib import get_close_matches  # which takes longer to import than most of this package
+            from difflib import get_close_matches  # importing it takes longer than most of this package
 
             near = [meant for meant in _SYNONYMS.get(name, ()) if meant in names]
             near = near or get_close_matches(name, sorted(names), n=1)
@@ -91,10 +91,10 @@ def require_kind(owner: str, name: str, given: object, kind: type) -> None:
 
 
 class Parameters(Struct, frozen=True):
-    """The names of the parameters that several functions take together.
+    """The names of the parameters of several functions together.
 
     Attributes:
-        are_all: none of the functions takes other names as well (``**kwargs``).
+        are_all: *names* is complete: none of the functions takes further names by ``**kwargs``.
     """
 
     names: frozenset[str]

@@ -5,7 +5,7 @@
     CacheError
     ├── ConfigurationError      (also ValueError)   a setting or argument has a value we cannot use
     ├── MissingDependencyError  (also ImportError)  an optional driver is not installed; names the extra
-    ├── LifecycleError          (also RuntimeError) used before it was opened, or after it was closed
+    ├── LifecycleError          (also RuntimeError) something was used before it was opened or after it was closed
     └── StorageError                                a store failed; never reaches the caller of a request
         ├── UnreadableEntryError                    stored bytes are not an entry we wrote, or not for this key
         └── StorageTimeoutError (also TimeoutError) a storage operation outlived its deadline
@@ -33,7 +33,7 @@ class ConfigurationError(CacheError, ValueError):
 
 
 class MissingDependencyError(CacheError, ImportError):
-    """An optional dependency is needed and not installed; the message names the extra that brings it."""
+    """An optional dependency is needed and not installed; the message names the extra that installs it."""
 
 
 class LifecycleError(CacheError, RuntimeError):
@@ -41,7 +41,7 @@ class LifecycleError(CacheError, RuntimeError):
 
 
 class StorageError(CacheError):
-    """A store could not do what it was asked; counted and logged, never raised to the caller of a request."""
+    """An operation of a store failed; counted and logged, never raised to the caller of a request."""
 
 
 class UnreadableEntryError(StorageError):

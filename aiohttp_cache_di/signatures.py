@@ -1,4 +1,4 @@
-"""Signatures that `inspect.signature`, `help` and IPython show for classes whose parameters are listed elsewhere."""
+"""Signatures that `inspect.signature`, `help` and IPython show for classes whose parameters are defined elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure: ``python -m benchmarks [--quick] [--only NAME …] [--out DIRECTORY]``."""
+"""Run the benchmarks: ``python -m benchmarks [--quick] [--only NAME …] [--out DIRECTORY]``."""
 
 from __future__ import annotations
 

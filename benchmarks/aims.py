@@ -1,4 +1,4 @@
-"""What is aimed at, each as a figure of one run."""
+"""The aims of the benchmarks, each a bound for a figure that a run yields."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ Found: TypeAlias = Mapping[str, Mapping[str, Measured]]
 
 @dataclass(frozen=True)
 class Aim:
-    """A figure that is to be reached.
+    """A bound for a figure.
 
     Args:
-        item: of the list of aims, 1 to 12.
-        text: what it is about.
-        value: computes the figure.
-        bound: the figure aimed at.
-        at_least: whether more is better.
+        item: the number in the list of aims, 1 to 12.
+        text: a description.
+        value: computes the figure from those of a run.
+        bound: the figure to reach.
+        unit: the unit that is shown after the figure; "x" for a ratio.
+        at_least: whether the bound is a minimum; otherwise it is a maximum.
     """
 
     item: int
@@ -35,7 +36,7 @@ class Aim:
     at_least: bool = False
 
     def is_reached(self, value: float) -> bool:
-        """Whether *value* is good enough."""
+        """Whether *value* is within the bound."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -48,7 +49,7 @@ def _ratio(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
 
 
 def _work(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
-    """The ratio of the processor's times: of what waits for nothing, and which other programs disturb least."""
+    """The ratio of CPU times: for work without waiting, since other programs affect them least."""
     return lambda found: _best(found, scenario, subject, "cpu_us") / _best(found, scenario, other, "cpu_us")
 
 
@@ -57,10 +58,10 @@ def _less(scenario: str, subject: str, other: str, scale: float = 1.0) -> Callab
 
 
 def added_us(found: Found, subject: str, to: str = "aiohttp") -> float:
-    """What *subject* adds to a miss of the client alone, of the processor's time of its process.
+    """The CPU time in microseconds that *subject* adds to a miss, beyond that of the client *to* without a cache.
 
-    By the clock, the client waits for the origin where other programs have taken the processor from that, and what a
-    cache does while it waits would seem to cost nothing.
+    Not wall-clock time: the client waits for the origin, which other programs may slow down, and what a cache does
+    during that wait would seem to cost nothing.
     """
     return _best(found, "miss", subject, "cpu_us") - _best(found, "miss", to, "cpu_us")
 
@@ -74,7 +75,7 @@ def _added_share(store: str) -> Callable[[Found], float]:
 
 
 def _waited(store: str) -> Callable[[Found], float]:
-    """The bare calls that a miss waits for: its time beyond that of one in memory."""
+    """The time that a store adds to a miss, beyond one in memory, as a number of bare calls to the store."""
 
     def calls(found: Found) -> float:
         of = found[f"{store}-miss"]
@@ -139,7 +140,7 @@ AIMS: tuple[Aim, ...] = (
     Aim(3, "Redis, errors of 1,000 tasks", _errors("flood-1000"), 0, ""),
     Aim(3, "Redis, errors of 10,000 tasks", _errors("flood-10000"), 0, ""),
     *(Aim(4, f"miss, added to aiohttp, {store}", _added(store), bound, " µs") for store, bound in MISSES),
-    # The aims were set where a request of aiohttp's alone took 68 µs: on another machine, the shares tell.
+    # The bounds were set on a machine where a request of aiohttp alone takes 68 µs; on others, compare the shares.
     *(Aim(4, f"… over aiohttp alone, {store}", _added_share(store), bound / 68) for store, bound in MISSES),
     Aim(4, "first byte later than aiohttp's", _less("first-byte", OURS, "aiohttp", 1000), 1, " ms"),
     Aim(5, "memory hit at 100,000 entries over 1,000", _ratio("entries-memory", "100,000", "1,000"), 1.2),
@@ -150,7 +151,7 @@ AIMS: tuple[Aim, ...] = (
     Aim(5, "SQLite file over content, 10 kB", _figure("file", "10,000 entries of 10,000 bytes", "ratio"), 1.15),
     *(
         aim
-        # In memory nothing is waited for, so the processor's time tells; SQLite's worker can hold the loop up too.
+        # CPU time for memory, which does not wait; wall-clock time for SQLite, whose thread can stall the loop, too.
         for store, stall in (("memory", "stall_cpu_ms"), ("sqlite", "stall_ms"))
         for aim in (
             Aim(5, f"expired half of 100,000 deleted, {store}", _median("expire", store, "s"), 2, " s"),

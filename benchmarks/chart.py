@@ -22,7 +22,7 @@ GROUPS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ),
     ("Miss, SQLite, 32 tasks", "miss", {f"{name} sqlite": name for name in (OURS, RELATIVE, HISHEL)}),
 )
-LETTER = 8.0  # of a bold label, in the widest of the fonts that may be there
+LETTER = 8.0  # pixels per letter of a bold label, in the widest of the possible fonts
 LEFT, BARS, RIGHT = round(max(len(title) for title, _, _ in GROUPS) * LETTER) + 20, 480, 90
 WIDTH = LEFT + BARS + RIGHT
 BAR, GAP, TOP = 13, 16, 56
@@ -78,7 +78,7 @@ def draw(data: Mapping[str, Any]) -> str:
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 14}" '
             'font-family="system-ui, sans-serif" font-size="12">',
-            # On a ground of its own, so that the page may be dark where the system is not.
+            # With its own background, because the page may be dark when the system is not.
             "<style>text { fill: #24292f } .ground { fill: #ffffff } @media (prefers-color-scheme: dark) "
             "{ text { fill: #d0d7de } .ground { fill: #161b22 } }</style>",
             f'<rect class="ground" width="{WIDTH}" height="{y + 14}" rx="6"/>',

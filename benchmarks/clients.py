@@ -1,4 +1,4 @@
-"""The implementations that are compared, each behind the same two verbs; peers through their public API only."""
+"""The implementations that are compared, behind one interface, `Client`; of peers only the public API is used."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["CLIENTS", "Client", "Place", "SessionClient", "opened"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where an implementation finds what it needs.
+    """The addresses of the servers that an implementation uses, and its directory.
 
     Args:
-        origin: base URL of the origin, ending in a slash.
-        redis: address of a server with nothing in it.
-        directory: of files that are not used otherwise.
-        mongodb: address of a server, for those who need one.
-        dynamodb: likewise.
+        origin: the base URL of the origin, ending in a slash.
+        redis: the address of an empty database of a Redis server.
+        directory: a directory for this implementation alone.
+        mongodb: the address of a MongoDB server; "" if the implementation needs none.
+        dynamodb: the address of a DynamoDB server; "" if the implementation needs none.
     """
 
     origin: str
@@ -38,7 +38,7 @@ class Place:
 
 
 class Client(Protocol):
-    """What a workload drives."""
+    """The interface that workloads use."""
 
     async def fetch(self, urls: Sequence[str]) -> None:
         """Get and read all *urls*, one after the other."""
@@ -48,7 +48,7 @@ class Client(Protocol):
 
 
 class SessionClient:
-    """A session with the API of aiohttp's."""
+    """A session with the API of aiohttp."""
 
     def __init__(self, session: Any, backend: CacheBackend | None = None) -> None:
         self.session = session
@@ -62,13 +62,13 @@ class SessionClient:
                 await response.read()
 
     async def drain(self) -> None:
-        """Wait for the writes that are off the caller's path."""
+        """Wait for the writes that run in the background."""
         if self.backend is not None:
             await Runtime.of(self.backend).settle()
 
 
 class HttpxClient:
-    """A client with the API of httpx's."""
+    """A client with the API of httpx."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -81,17 +81,17 @@ class HttpxClient:
             assert response.content
 
     async def drain(self) -> None:
-        """Do nothing: it stores before it answers."""
+        """Do nothing: hishel stores a response before it returns it."""
 
 
-SLOW: dict[str, Any] = {"storage_deadline": 5.0}  # servers that are written in Python
+SLOW: dict[str, Any] = {"storage_deadline": 5.0}  # these servers are emulators in Python
 
 Opener: TypeAlias = "Callable[[Place, dict[str, Any]], contextlib.AbstractAsyncContextManager[Client]]"
 CLIENTS: dict[str, Opener] = {}
 
 
 def opened(name: str) -> Callable[[Callable[[Place, dict[str, Any]], AsyncGenerator[Client]]], Opener]:
-    """Register how the implementation *name* is opened and closed."""
+    """Register a generator function as the implementation *name*: it opens a client, yields it and closes it."""
 
     def register(function: Callable[[Place, dict[str, Any]], AsyncGenerator[Client]]) -> Opener:
         CLIENTS[name] = opener = contextlib.asynccontextmanager(function)
@@ -101,7 +101,7 @@ def opened(name: str) -> Callable[[Callable[[Place, dict[str, Any]], AsyncGenera
 
 
 def _connector() -> TCPConnector:
-    return TCPConnector(limit=0)  # a thousand tasks are to wait for nothing but the cache
+    return TCPConnector(limit=0)  # so that a thousand tasks do not wait for connections
 
 
 # ---- this package
@@ -109,7 +109,7 @@ def _connector() -> TCPConnector:
 
 @opened("ours")
 async def _ours(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """A `CachedSession`; *options* are those of the backend, and which one: ``store``."""
+    """A `CachedSession`; *options* are the ``store``, and the options of its backend."""
     options = dict(options)
     backend = make_backend(options.pop("store", "memory"), place, options)
     async with CachedSession(cache=backend, connector=_connector()) as session:
@@ -198,14 +198,14 @@ async def _hishel(place: Place, options: dict[str, Any]) -> AsyncGenerator[Clien
 
 @opened("aiohttp")
 async def _aiohttp(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """aiohttp alone: what a miss costs anyway."""
+    """aiohttp without a cache: the cost of a request."""
     async with ClientSession(connector=_connector()) as session:
         yield SessionClient(session)
 
 
 @opened("httpx")
 async def _httpx(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """httpx alone: what a miss of hishel's costs anyway."""
+    """httpx without a cache: the cost of a request, for hishel."""
     httpx = import_module("httpx")
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:

@@ -1,4 +1,4 @@
-"""Bare floors: the least that any cache must do, with nothing around it."""
+"""Floors: the least work that a cache of each kind has to do, without anything else."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class _Answer(ClientResponse):
         """Do nothing."""
 
     def __del__(self, _warnings: Any = warnings) -> None:
-        """There is no connection that could be left open."""
+        """Do nothing: there is no connection to close."""
 
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Inheritance class .* is discouraged", DeprecationWarning)
 
     class _FloorSession(ClientSession):
-        """Answers from a dict by the URL as it was written."""
+        """Answers from a dict, by the URL as it was given."""
 
         ATTRS = ClientSession.ATTRS | {"answers"}
         answers: dict[object, bytes]
@@ -80,10 +80,10 @@ async def _middleware(place: Place, options: dict[str, Any]) -> AsyncGenerator[C
 
 
 class Batches:
-    """Gathers keys during one tick of the loop and reads them by one call.
+    """Collects the keys of one tick of the event loop, and reads them with one call.
 
     Args:
-        read: returns the values by key, of those keys that there are.
+        read: returns the values by key, of the keys that exist.
     """
 
     def __init__(self, read: Callable[[list[bytes]], Awaitable[dict[bytes, bytes]]]) -> None:
@@ -114,7 +114,7 @@ class Batches:
 
 
 class _KeyValueClient:
-    """A store that is asked for what is kept under a digest of the URL, made beforehand."""
+    """A key-value store with a digest of the URL as the key; the digest is made before the measurement."""
 
     def __init__(self, get: Callable[[bytes], Awaitable[object]], put: Callable[[bytes], Awaitable[None]]) -> None:
         self._get = get
@@ -122,7 +122,7 @@ class _KeyValueClient:
         self._keys: dict[str, bytes] = {}
 
     async def fetch(self, urls: Sequence[str]) -> None:
-        """Read what is kept for all *urls*, and keep something for new ones."""
+        """Read the values of all *urls*, and first write a value for a URL that is new."""
         for url in urls:
             key = self._keys.get(url)
             if key is None:
@@ -131,12 +131,12 @@ class _KeyValueClient:
             assert await self._get(key)
 
     async def drain(self) -> None:
-        """Do nothing: it stores before it answers."""
+        """Do nothing: writes are awaited."""
 
 
 @opened("floor-sqlite")
 async def _sqlite(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """One hop to aiosqlite's thread per read or, *batched*, per tick of the loop."""
+    """One call to aiosqlite's thread per read, or per tick of the loop if *batched*."""
     async with aiosqlite.connect(Path(place.directory, "floor.sqlite")) as connection:
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute("CREATE TABLE entries (key BLOB PRIMARY KEY, body BLOB)")
@@ -150,7 +150,7 @@ async def _sqlite(place: Place, options: dict[str, Any]) -> AsyncGenerator[Clien
 
         async def read(keys: list[bytes]) -> dict[bytes, bytes]:
             marks = ", ".join("?" * len(keys))
-            sql = f"SELECT key, body FROM entries WHERE key IN ({marks})"  # noqa: S608  # marks only
+            sql = f"SELECT key, body FROM entries WHERE key IN ({marks})"  # noqa: S608  # placeholders
             return {row[0]: row[1] for row in await connection.execute_fetchall(sql, keys)}
 
         yield _KeyValueClient(Batches(read).get if options.get("batched") else get, put)
@@ -158,7 +158,7 @@ async def _sqlite(place: Place, options: dict[str, Any]) -> AsyncGenerator[Clien
 
 @opened("floor-redis")
 async def _redis(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """One GET of redis-py's per read or, *batched*, one MGET per tick of the loop."""
+    """One GET of redis-py per read, or one MGET per tick of the loop if *batched*."""
     redis = import_module("redis.asyncio").Redis.from_url(place.redis)
 
     async def put(key: bytes) -> None:
@@ -175,7 +175,7 @@ async def _redis(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client
 
 @opened("floor-filesystem")
 async def _filesystem(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """A hop to a thread that reads a file per read or, *batched*, all files of a tick of the loop."""
+    """One call to a thread that reads a file, or all files of a tick of the loop if *batched*."""
     body = b"x" * options.get("body", len(BODY))
 
     def path(key: bytes) -> Path:
@@ -195,7 +195,7 @@ async def _filesystem(place: Place, options: dict[str, Any]) -> AsyncGenerator[C
 
 @opened("floor-mongodb")
 async def _mongodb(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """One ``find_one`` of pymongo's per read or, *batched*, one ``find`` with ``$in`` per tick of the loop."""
+    """One ``find_one`` of pymongo per read, or one ``find`` with ``$in`` per tick of the loop if *batched*."""
     pymongo = import_module("pymongo")
     async with pymongo.AsyncMongoClient(place.mongodb) as client:
         collection = client[f"floor-{Path(place.directory).name}"]["responses"]
@@ -215,7 +215,7 @@ async def _mongodb(place: Place, options: dict[str, Any]) -> AsyncGenerator[Clie
 
 @opened("floor-dynamodb")
 async def _dynamodb(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
-    """One ``GetItem`` of aiobotocore's per read or, *batched*, one ``BatchGetItem`` per tick of the loop."""
+    """One ``GetItem`` of aiobotocore per read, or one ``BatchGetItem`` per tick of the loop if *batched*."""
     table = f"floor-{Path(place.directory).name}"
     async with create_client(place.dynamodb) as client:
         await client.create_table(

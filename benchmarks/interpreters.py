@@ -1,8 +1,8 @@
-"""Hits and misses on several interpreters, beside one another: ``python -m benchmarks.interpreters PYTHON …``.
+"""Compare hits and misses on several interpreters: ``python -m benchmarks.interpreters PYTHON …``.
 
-Each PYTHON has this package and the group ``bench`` installed; with ``+uvloop`` behind it, it runs on uvloop. The first
-is what the others are compared with, by the processor's time; the interpreter of this command runs the origin and the
-servers. How an interpreter was built may make as much of a difference as its version.
+Each PYTHON is the path of an interpreter with this package and the group ``bench`` installed, followed by ``+uvloop``
+to run on uvloop. The others are compared with the first by CPU time. The interpreter of this command runs the origin
+and the servers. The build of an interpreter may matter as much as its version.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ print(platform.python_version() + build)"""
 
 
 def _named(python: str) -> tuple[str, str, bool]:
-    """Label, path, and whether on uvloop."""
+    """The label and the path of an interpreter, and whether it runs on uvloop."""
     path, _, loop = python.partition("+")
     name = subprocess.run([path, "-c", _NAME], check=True, capture_output=True, text=True).stdout.strip()
     return f"{name}, uvloop" if loop else name, path, bool(loop)
 
 
 def main() -> None:
-    """Measure, and write down what was found."""
+    """Measure, and write the figures to a file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interpreters", description=__doc__)
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures go")

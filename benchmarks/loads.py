@@ -1,4 +1,4 @@
-"""Requests per second of a FastAPI app under uvicorn, driven by connections that always have a request under way."""
+"""Requests per second of a FastAPI app under uvicorn, with connections that each always have a request under way."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ STARTUP_S = 20.0
 
 
 class Python:
-    """An interpreter of our own."""
+    """A Python process that this one has started."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def line(self) -> str:
-        """Return what it prints next."""
+        """Read the next line of its output."""
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode()
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """Terminate it, if it still runs."""
         if self._process.returncode is None:
             self._process.terminate()
 
 
 async def python(*arguments: str, **environment: str) -> Python:
-    """Start an interpreter with *arguments*."""
+    """Start Python with *arguments*, and with additional variables of the *environment*."""
     return Python(
         await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}
@@ -49,7 +49,7 @@ async def python(*arguments: str, **environment: str) -> Python:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the same request again as soon as the answer is there; all answers are of one length."""
+    """Repeats a request as soon as the response is complete; all responses have the same length."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
@@ -65,7 +65,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def run(self) -> None:
-        """Begin."""
+        """Send the first request."""
         assert self._transport is not None
         self.running = True
         self._transport.write(self._request)
@@ -79,7 +79,7 @@ class _Connection(asyncio.Protocol):
             self._answered()
 
     def _measure(self, data: bytes) -> None:
-        """Learn from the first answer how long one is."""
+        """Determine the length of a response from the first one."""
         self._have += data
         head, end, body = self._have.partition(b"\r\n\r\n")
         if not end:
@@ -107,7 +107,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _drive(port: int, path: str, seconds: float) -> float:
-    """Requests per second."""
+    """Send requests for about *seconds*, after a warm-up, and return the requests per second."""
     loop = asyncio.get_running_loop()
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     connections = [
@@ -131,7 +131,7 @@ async def _drive(port: int, path: str, seconds: float) -> float:
 
 @asynccontextmanager
 async def load(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """A route that does one cached GET, beside one of the same app that returns the same bytes."""
+    """Compare a route that does one cached GET with a route of the same app that returns the same bytes."""
     spec = json.dumps({"client": name, "place": asdict(place), "options": options})
     with closing(await python("-m", "benchmarks.web_app", BENCHMARK_APP=spec)) as app:
         port = int(await asyncio.wait_for(app.line(), STARTUP_S))

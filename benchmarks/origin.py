@@ -1,7 +1,8 @@
-"""The origin of the benchmarks, a process of its own: as little work per response as asyncio allows.
+"""The origin of the benchmarks, a separate process, which does as little work per response as asyncio allows.
 
-``/…`` answers 10 kB at once, ``/b/<bytes>/…`` as many as it says, ``/slow/<ms>/…`` its first kilobyte at once and the
-rest after so many milliseconds. Every response has eight header fields, an ETag of its own, and is fresh for a day.
+``/…`` is answered with 10 kB, ``/b/<bytes>/…`` with that many bytes, and ``/slow/<ms>/…`` with 10 kB, of which all but
+the first kilobyte is sent after that many milliseconds. Each response has eight header fields, with an ETag of its
+own, and is fresh for a day.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ _HEAD = (
 
 
 class Origin(asyncio.Protocol):
-    """One connection; a request is taken to be as long as its head."""
+    """One connection; requests have no bodies."""
 
-    _numbers = itertools.count(random.getrandbits(40))  # only to differ
-    _bodies: dict[int, bytes] = {}  # noqa: RUF012  # one for all connections
-    _date = (0, b"")  # a second, and how a header says it
+    _numbers = itertools.count(random.getrandbits(40))  # so that all responses differ
+    _bodies: dict[int, bytes] = {}  # noqa: RUF012  # shared by all connections
+    _date = (0, b"")  # POSIX time in seconds, and the Date field for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""

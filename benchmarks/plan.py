@@ -1,4 +1,4 @@
-"""What is measured: scenarios, and who takes part in them. What is aimed at stands in `aims`."""
+"""The scenarios: what is measured, and on which implementations. For the aims see `aims`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FLOOR", "INSTALLED", "OTHER_STORES", "OURS", "RELATIVE", "SCENARIOS"
 
 OURS = "aiohttp-cache-di"
 INSTALLED = f"{OURS} as installed"
-"""With its defaults, where the subject called `OURS` is without its near tier."""
+"""This package with its defaults; `OURS` has no near tier in those scenarios."""
 RELATIVE = "aiohttp-client-cache"
 HISHEL = "hishel"
 FLOOR = "floor"
@@ -24,11 +24,14 @@ class Scenario:
     """One comparison.
 
     Args:
-        name: a short word for results and for ``--only``.
+        name: a short name for results and for ``--only``.
         title: what is measured.
         workload: a name in `benchmarks.workloads`.
-        rounds: of each subject; and in a quick run.
-        quick_parameters: of the workload in a quick run, over the others; None leaves the scenario out.
+        subjects: the implementations that are compared.
+        parameters: the parameters of the workload.
+        rounds: how many rounds each subject runs.
+        quick_rounds: the same in a quick run.
+        quick_parameters: parameters that replace others in a quick run; None leaves the scenario out of it.
     """
 
     name: str
@@ -42,7 +45,7 @@ class Scenario:
 
 
 def quick(scenario: Scenario) -> Scenario:
-    """The same with fewer and smaller rounds, and without those that are slow and far behind."""
+    """The same scenario with fewer and smaller rounds, and without the slowest subjects (`NOT_QUICK`)."""
     parameters = {"target_s": 0.05, **scenario.parameters, **(scenario.quick_parameters or {})}
     subjects = tuple(subject for subject in scenario.subjects if subject.client not in NOT_QUICK)
     return replace(scenario, subjects=subjects, parameters=parameters, rounds=scenario.quick_rounds)
@@ -62,7 +65,7 @@ def _hits(store: str, tasks: int) -> Scenario:
         Subject(HISHEL, "hishel", {"store": store}, {"urls": max(100, tasks)}),
     )
     if tasks > 64:
-        floors, peers = floors[:1], peers[:1] if store == "sqlite" else ()  # what they do then is seen in the flood
+        floors, peers = floors[:1], peers[:1] if store == "sqlite" else ()  # the flood scenario shows the others
     return Scenario(
         f"{store}-{tasks}",
         f"{title} hit, {'one at a time' if tasks == 1 else f'{tasks:,} tasks'} (floor: {one if tasks == 1 else many})",
@@ -98,7 +101,7 @@ def _misses() -> Scenario:
 
 
 def _other_hits(store: str, tasks: int) -> Scenario:
-    """Hits of a store that has no scenarios of its own; the bodies have 10 kB, the near tier is off."""
+    """Hits of a store in `OTHER_STORES`, with bodies of 10 kB and without the near tier."""
     title, bare, batch, peers = OTHER_STORES[store]
     return Scenario(
         f"{store}-{tasks}",
@@ -117,7 +120,7 @@ def _other_hits(store: str, tasks: int) -> Scenario:
 
 
 def _other_misses(store: str) -> Scenario:
-    """Misses beside those of a cache in memory: what is more is the store's. Its floor writes what it then reads."""
+    """Misses compared with those in memory: the store takes the difference. The floor is one write and one read."""
     title, *_, peers = OTHER_STORES.get(store, ("Redis", "", "", (RELATIVE,)))
     return Scenario(
         f"{store}-miss",
@@ -142,7 +145,7 @@ OTHER_STORES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "mongodb": ("MongoDB", "one find_one", "one find per tick", (RELATIVE,)),
     "dynamodb": ("DynamoDB", "one GetItem", "one BatchGetItem per tick", ()),
 }
-"""Title, bare call, bare batch, and peers: that of DynamoDB needs an aiobotocore with which ours does not run."""
+"""Title, bare call, bare batch, and peers; there is none for DynamoDB: it needs an aiobotocore that ours cannot use."""
 
 LARGE = 10 * 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""What to evict: the policies that `simulation` compares, in their simplest form, with the bounds in bytes."""
+"""The eviction policies that `simulation` compares, in their simplest form, with bounds in bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES: Final = 16
 
 
 class Policy(Protocol):
-    """Which entries are there. Told of each request; `evict` makes room for a new entry."""
+    """The entries of a cache, and which of them to evict next. It is notified of each request."""
 
     def __contains__(self, key: str) -> bool: ...
     def used(self, key: str) -> None: ...
@@ -28,7 +28,7 @@ class Policy(Protocol):
 
 
 class LRU:
-    """What was used least recently goes first: what SQLite does here."""
+    """Evicts the least recently used entry, as our SQLite store does."""
 
     def __init__(self, bound: int) -> None:
         self.sizes: OrderedDict[str, int] = OrderedDict()
@@ -52,7 +52,7 @@ class LRU:
 
 
 class Ours(LRU):
-    """What memory and the near tiers do here."""
+    """The policy of our store in memory and of the near tiers."""
 
     def __init__(self, bound: int) -> None:
         super().__init__(bound)
@@ -75,14 +75,14 @@ class Ours(LRU):
 
 
 class Sampled(LRU):
-    """The least recently used of 16 that are picked at random: what files do here."""
+    """Evicts the least recently used of 16 random entries, as our store in files does."""
 
     def __init__(self, bound: int) -> None:
         super().__init__(bound)
         self._keys: list[str] = []
         self._used: dict[str, int] = {}
         self._now = itertools.count()
-        self._random = random.Random(1)  # a simulation
+        self._random = random.Random(1)  # seeded, so that results are reproducible
 
     def used(self, key: str) -> None:
         self._used[key] = next(self._now)
@@ -108,7 +108,7 @@ class Sampled(LRU):
 
 
 class Sieve(LRU):
-    """SIEVE: a queue, a mark for what was used, and a hand that takes marks away and evicts what has none."""
+    """SIEVE: a queue with a mark on each used entry; a hand removes marks, and evicts an entry without one."""
 
     def __init__(self, bound: int) -> None:
         super().__init__(bound)
@@ -132,7 +132,7 @@ class Sieve(LRU):
 
 
 class S3FIFO:
-    """S3-FIFO: a small queue for what is new (10 %), a large one, and the names of what the small one has let go."""
+    """S3-FIFO: a small queue for new entries (10 %), a large one, and the keys that the small one has evicted."""
 
     def __init__(self, bound: int) -> None:
         self._small_bound = bound // 10
@@ -207,7 +207,7 @@ class S3FIFO:
 
 
 class WTinyLFU:
-    """W-TinyLFU: a window (1 %) before an LRU, into which only what is asked for more often than its last is let."""
+    """W-TinyLFU: a window (1 %) before an LRU, which admits an entry only if it is used more often than its victim."""
 
     def __init__(self, bound: int) -> None:
         self._window, self._main = LRU(bound), LRU(bound)
@@ -244,7 +244,7 @@ class WTinyLFU:
             self._main.evict()
 
     def _admit(self, *, forced: bool) -> bool:
-        """Let the window's last into the main part if there is room; or if forced, let the less used of two go."""
+        """Move the window's oldest entry to the main part if it fits; else, if *forced*, evict the less used of two."""
         candidate, size = next(iter(self._window.sizes.items()))
         fits = self._main.total + size <= self._main_bound
         if not fits and not forced:
@@ -265,7 +265,7 @@ class WTinyLFU:
     def _count(self, key: str) -> None:
         self._counts[key] = min(15, self._counts.get(key, 0) + 1)
         self._counted += 1
-        if self._counted >= 10 * max(1_000, len(self._main.sizes)):  # age
+        if self._counted >= 10 * max(1_000, len(self._main.sizes)):  # so that old uses count less
             self._counted = 0
             self._counts = {one: count // 2 for one, count in self._counts.items() if count > 1}
 

@@ -1,7 +1,7 @@
-"""What a hit is made of, on each backend: ``python -m benchmarks.profiles``, which leaves ``results/profiles.json``.
+"""Profile a hit on each backend: ``python -m benchmarks.profiles``, which writes ``results/profiles.json``.
 
-The profiler slows Python's own functions down most, so shares are shown, and the time that they are shares of comes
-from rounds without it.
+The profiler slows functions in Python down more than others. So it yields shares only, and the time of a hit is
+measured without it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SUBJECTS = (
     Subject("Redis, near tier", "ours", {"store": "redis", "near_tier_s": 60.0}),
 )
 
-assert floors.__name__  # imported for what it registers
+assert floors.__name__  # imported because it registers clients
 
 
 def _part(filename: str, function: str) -> str:
-    """To whom the time spent in *function* belongs."""
+    """The part of the program that the time spent in *function* counts for."""
     path = PurePath(filename)
     if "aiohttp_cache_di" in path.parts:
         return f"ours: {path.stem}"
@@ -80,7 +80,7 @@ async def _profile(subject: Subject, place: Place) -> tuple[float, Counter[str]]
 
 
 def main() -> None:
-    """Print the shares on each backend, and write them down."""
+    """Print the shares on each backend, and write them to a file."""
     found: dict[str, dict[str, float]] = {}
     with Services() as services:
         for subject in SUBJECTS:

@@ -1,6 +1,6 @@
-"""What pages tell of figures, made from what runs have left: ``python -m benchmarks.readme``.
+"""Fill in the figures on pages of the documentation from the results of runs: ``python -m benchmarks.readme``.
 
-The tables and some sentences of `README.md` beside this file, and a row of docs/stores.md.
+These are the tables and some sentences of `README.md` in this directory, and a row of docs/stores.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def _us(found: Found, scenario: str, subject: str) -> str:
-    """A time in microseconds, with three digits."""
+    """A time in microseconds, with three significant digits below 100; "-" if it was not measured."""
     measured = found[scenario].get(subject)
     if measured is None:
         return NOTHING
@@ -93,7 +93,7 @@ def _misses(found: Found) -> str:
 
 
 def _over(found: Found, scenario: str, subject: str = OURS) -> str:
-    """How often the time of its floor *subject* takes."""
+    """The time of *subject* as a multiple of the floor's."""
     figures = found[scenario]
     return f"{figures[subject].best['us'] / figures[FLOOR].best['us']:.1f}"
 
@@ -207,7 +207,7 @@ MADE: dict[str, Callable[[Found], str]] = {
 
 
 def filled(page: str, data: dict[str, Any]) -> str:
-    """*page* with the figures of the run *data*, and of those of interpreters and profiles that were written down."""
+    """*page* with the figures of the run *data*, and of the saved runs of `interpreters` and `profiles`."""
     found = from_json(data)
     made = {name: make(found) for name, make in MADE.items()}
     made |= {"aims": aims_markdown(data), "run": _run(data, found)}
@@ -220,7 +220,7 @@ def filled(page: str, data: dict[str, Any]) -> str:
 
 
 def filled_stores(page: str, data: dict[str, Any]) -> str:
-    """docs/stores.md with the factors of the run *data* in its row of hits."""
+    """*page*, docs/stores.md, with the factors of the run *data* in the row about hits."""
     found = from_json(data)
     factors = {store: f"{_over(found, f'{store}-1')} {TIMES}" for store in ("sqlite", "redis", *OTHER_STORES)}
     cells = [
@@ -239,7 +239,7 @@ def filled_stores(page: str, data: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Judge the run anew, and put its figures into the pages."""
+    """Compare the saved run with the current aims, and write its figures into the pages."""
     data = judged_again(json.loads(RESULTS.read_text()))
     write_json(RESULTS, data)
     PAGE.write_text(filled(PAGE.read_text(), data))

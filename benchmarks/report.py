@@ -1,4 +1,4 @@
-"""The tables, and the JSON beside them."""
+"""The results of a run as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _shown(name: str, value: float) -> str:
 
 
 def scenario_table(scenario: Scenario, found: Found) -> str:
-    """One scenario: the best and the median of each subject, and how often the first subject's time it takes."""
+    """A table of a scenario: the best and the median of each subject, and the ratio of its time to the first one's."""
     figures = found[scenario.name]
     first = next(iter(figures.values())).best.get("us")
     lines = [f"{scenario.title}  [{scenario.name}]"]
@@ -63,7 +63,7 @@ def _values(found: Found) -> Iterable[dict[str, Any]]:
 
 
 def aims_table(found: Found) -> str:
-    """What was aimed at, and what was reached."""
+    """A table of the aims, as text."""
     lines = [f"{'aim':<62}{'measured':>14}{'aimed at':>14}"]
     for aim in _values(found):
         bound = f"{'≥' if aim['at_least'] else '≤'} {_number(aim['bound'])}{aim['unit']}"
@@ -74,7 +74,7 @@ def aims_table(found: Found) -> str:
 
 
 def aims_markdown(data: dict[str, Any]) -> str:
-    """The same from the JSON of a run, as a table of Markdown."""
+    """A table of the aims in the JSON of a run, as Markdown."""
     lines = ["| | aim | measured | aimed at | |", "|---|---|---:|---:|---|"]
     for aim in data["aims"]:
         bound = f"{'≥' if aim['at_least'] else '≤'} {_number(aim['bound'])}{aim['unit']}"
@@ -92,7 +92,7 @@ def _number(value: float) -> str:
 
 
 def as_json(found: Found, *, is_quick: bool, took_s: float) -> dict[str, Any]:
-    """Everything that was measured, where, and in what time."""
+    """All figures, with the machine, the versions of packages and the duration of the run in seconds."""
     versions: dict[str, str] = {}
     for package in PACKAGES:
         try:
@@ -114,12 +114,12 @@ def as_json(found: Found, *, is_quick: bool, took_s: float) -> dict[str, Any]:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write *data* so that two runs can be compared line by line."""
+    """Write *data* with a line for each value, so that two runs can be compared by diff."""
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def from_json(data: dict[str, Any]) -> Found:
-    """The figures of a run that was written down."""
+    """The figures in the JSON of a run."""
     return {
         name: {label: Measured(**measured) for label, measured in figures.items()}
         for name, figures in data["scenarios"].items()
@@ -127,5 +127,5 @@ def from_json(data: dict[str, Any]) -> Found:
 
 
 def judged_again(data: dict[str, Any]) -> dict[str, Any]:
-    """A run that was written down, with the aims of today."""
+    """*data*, the JSON of a run, compared with the current aims."""
     return {**data, "aims": list(_values(from_json(data)))}

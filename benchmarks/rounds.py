@@ -1,4 +1,4 @@
-"""Interleaved rounds: each implementation in a process of its own, told to run in turn, A B C A B C."""
+"""Interleaved rounds: each implementation has its own process, and they run one round each in turn: A B C A B C."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STOP_WITHIN_S = 30.0
 
 @dataclass(frozen=True)
 class Subject:
-    """One implementation as it takes part in a scenario.
+    """One implementation in a scenario.
 
     Args:
-        label: how it is called in tables.
+        label: its name in tables.
         client: its name in `benchmarks.clients`.
-        options: of that client.
-        parameters: of the workload, over those of the scenario.
-        python: the interpreter that runs it, if it is not this one.
-        uvloop: whether it runs on uvloop's event loop.
+        options: the options of that client.
+        parameters: parameters of the workload that replace those of the scenario.
+        python: the interpreter that runs it; by default this one.
+        uvloop: whether it runs on uvloop.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one implementation, over all rounds."""
+    """The figures of one implementation over all rounds, by name."""
 
     best: dict[str, float]
     median: dict[str, float]
@@ -52,7 +52,7 @@ class Measured:
 
     @classmethod
     def of(cls, rounds: Sequence[Mapping[str, float]]) -> Measured:
-        """Put rounds together."""
+        """Combine the figures of *rounds*."""
         names = rounds[0].keys()
         return cls(
             best={name: min(one[name] for one in rounds) for name in names},
@@ -63,7 +63,7 @@ class Measured:
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """The process of one implementation, which prepares itself from the beginning."""
+    """The process of one implementation, which is started and prepares its workload when this object is made."""
 
     def __init__(
         self, subject: Subject, workload: str, place: Mapping[str, str], parameters: Mapping[str, Any]
@@ -85,12 +85,12 @@ class Worker(AbstractContextManager["Worker"]):
         )
 
     def wait_until_ready(self) -> Self:
-        """Wait until it has prepared what it needs."""
+        """Wait until the process has prepared its workload."""
         self._answer()
         return self
 
     def run_round(self) -> dict[str, float]:
-        """Let it run a round."""
+        """Run a round, and return its figures."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -128,7 +128,7 @@ def measure(
     """Run *rounds* rounds of every subject, interleaved.
 
     Args:
-        place_of: gives each subject a place of its own.
+        place_of: returns the addresses and the directory of a subject (`benchmarks.clients.Place`).
     """
     with ExitStack() as stack:
         begun = [

@@ -1,4 +1,4 @@
-"""What grows with the number of entries: memory, files, the time to delete, and what an iteration holds."""
+"""Workloads about many entries: hits, memory, file size, the time to delete, and the memory of an iteration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _resident_bytes() -> int:
 
 
 def made_entries(count: int, body_bytes: int, expired_at: float | None = None) -> Iterator[StoredResponse]:
-    """Entries with eight header lines; every second one may be dropped at *expired_at*."""
+    """Generate entries with eight header lines; every second one expires at *expired_at* (POSIX time), if given."""
     now = time.time()
     for number in range(count):
         tag = b'"%016x"' % number
@@ -69,16 +69,16 @@ async def _fill(backend: CacheBackend, entries: Iterator[StoredResponse]) -> Non
 
 @dataclass
 class Stalls:
-    """The longest time for which the loop was not free, and of the processor's time in its thread.
+    """The longest stall of the event loop, in wall-clock time and in CPU time of the loop's thread.
 
-    The former counts what other programs take from us too; the latter leaves out what our own other threads do.
+    Wall-clock time includes what other programs use; CPU time excludes the work of our own other threads.
     """
 
     longest_s: float = 0.0
     longest_cpu_s: float = 0.0
 
     async def watch(self) -> None:
-        """Look every millisecond, until cancelled."""
+        """Check every millisecond, until cancelled."""
         loop = asyncio.get_running_loop()
         last, last_cpu = loop.time(), time.thread_time()
         while True:
@@ -91,7 +91,7 @@ class Stalls:
 
 @asynccontextmanager
 async def filled(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Hits of a thousand URLs among ``entries``; with ``spread``, of that many URLs and each asked for once in turn."""
+    """Hits of a thousand URLs in a cache with ``entries`` entries."""
     options = dict(options)
     backend = make_backend(options.pop("store", "memory"), place, options)
     session_class = import_module("aiohttp_cache_di").CachedSession
@@ -103,7 +103,7 @@ async def filled(name: str, place: Place, options: dict[str, Any], parameters: d
             await client.fetch(hot)
             await client.drain()
         gc.collect()
-        gc.freeze()  # the collector's walks over a million objects are the program's affair, and not a hit's
+        gc.freeze()  # garbage collection of a million objects is not part of a hit
 
         async def run_round() -> dict[str, float]:
             started = time.perf_counter()
@@ -117,7 +117,7 @@ async def filled(name: str, place: Place, options: dict[str, Any], parameters: d
 
 @asynccontextmanager
 async def weight(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """What the process grows by per entry, beside the body, when entries come over the wire."""
+    """The growth of the process per entry, without the body, for entries that come over the network."""
     count, body = parameters["entries"], parameters["body"]
     rounds = itertools.count()
     async with CLIENTS[name](place, options) as client:
@@ -137,7 +137,7 @@ async def weight(name: str, place: Place, options: dict[str, Any], parameters: d
 
 @asynccontextmanager
 async def size(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """The file's size over what was stored in it: bodies and header lines."""
+    """The size of the SQLite file as a multiple of its content: bodies and header lines."""
     backend = make_backend("sqlite", place, {"max_bytes": None, "near_tier": False})
     count, body = parameters["entries"], parameters["body"]
     content = sum(
@@ -147,7 +147,7 @@ async def size(name: str, place: Place, options: dict[str, Any], parameters: dic
     await _fill(backend, made_entries(count, body))
 
     async def run_round() -> dict[str, float]:
-        await backend.close()  # folds the log into the file
+        await backend.close()  # merges the write-ahead log into the file
         return {"ratio": sum(path.stat().st_size for path in Path(place.directory).iterdir()) / content}
 
     yield run_round
@@ -156,7 +156,7 @@ async def size(name: str, place: Place, options: dict[str, Any], parameters: dic
 
 @asynccontextmanager
 async def expire(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Deletes the expired half of ``entries``: how long it takes, and for how long nothing else can run."""
+    """Delete the expired half of ``entries`` entries: the time that it takes, and the longest stall of the loop."""
     options = dict(options)
     bounds = {"max_bytes": None} if options["store"] != "redis" else {}
     backend = make_backend(options["store"], place, {**bounds, "storage_deadline": 60.0})
@@ -187,7 +187,7 @@ async def expire(name: str, place: Place, options: dict[str, Any], parameters: d
 async def iterate(
     name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
 ) -> AsyncGenerator[Round]:
-    """Walks over all entries: what the process grows by meanwhile, over the bytes that it walks over."""
+    """Iterate over all entries: the growth of the process meanwhile, as a share of the size of all bodies."""
     options = dict(options)
     bounds: dict[str, Any] = {"max_bytes": None, "near_tier": False} if options["store"] == "sqlite" else {}
     backend = make_backend(options["store"], place, bounds)

@@ -1,10 +1,10 @@
-"""What looking through a large store and purging it takes, and how long it holds the loop.
+"""Measure listings and purges of a large store, and for how long they stall the event loop.
 
-``python -m benchmarks.selections``, with ``--store``, ``--entries`` and ``--body``: for each case how many entries it
-met, the seconds by the clock and of the processor, and three looks at the event loop meanwhile: the longest callback by
-the processor's time of the loop's thread (which the other programs of the machine leave alone), the longest by the
-clock, and by how much a timer of a millisecond was late at most. An idle loop has the latter as well: the first row.
-The rows before it are floors: bare statements.
+``python -m benchmarks.selections``, with ``--store``, ``--entries`` and ``--body``, prints for each case the number of
+entries that it found, its wall-clock and CPU time in seconds, and three figures of the loop: the longest callback in
+CPU time of the loop's thread (which other programs do not affect), the longest callback in wall-clock time, and the
+largest delay of a timer of one millisecond. The first case is an idle loop, whose timers are late as well. For SQLite,
+the rows before it are floors: bare statements.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from benchmarks.services import Services
 __all__ = ["main"]
 
 HOSTS = 10
-EXPIRED = 19  # each so many is
+EXPIRED = 19  # one entry in 19 is expired
 IDLE_S = 0.5
 SPUN_S = 0.0002
 
 
 @dataclasses.dataclass
 class Held:
-    """For how long the loop was held, in milliseconds."""
+    """The longest callback of the loop, in CPU and in wall-clock time, and the largest delay of a timer."""
 
     cpu_ms: float = 0.0
     clock_ms: float = 0.0
     late_ms: float = 0.0
 
     async def watch(self) -> None:
-        """Look each millisecond whether the loop is late, until cancelled."""
+        """Measure the delay of a timer of one millisecond, over and over, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + 0.001
@@ -64,7 +64,7 @@ class Held:
 
 @contextmanager
 def callbacks_timed(held: Held) -> Generator[None]:
-    """Time each callback of the loop into *held*."""
+    """Record the longest callback of the loop in *held*."""
     run = events.Handle._run
 
     def timed(self: events.Handle) -> None:
@@ -73,15 +73,15 @@ def callbacks_timed(held: Held) -> Generator[None]:
         held.cpu_ms = max(held.cpu_ms, (time.thread_time() - cpu) * 1000)
         held.clock_ms = max(held.clock_ms, (time.perf_counter() - clock) * 1000)
 
-    events.Handle._run = timed  # type: ignore[method-assign]  # all that the loop runs goes through it
+    events.Handle._run = timed  # type: ignore[method-assign]  # the loop runs all callbacks by this method
     try:
         yield
     finally:
-        events.Handle._run = run  # type: ignore[method-assign]  # as it was
+        events.Handle._run = run  # type: ignore[method-assign]  # restores the original
 
 
 async def work() -> None:
-    """Use the loop as a service under load does, until cancelled."""
+    """Keep the loop busy, like a service under load, until cancelled."""
     while True:
         until = time.perf_counter() + SPUN_S
         while time.perf_counter() < until:
@@ -90,9 +90,9 @@ async def work() -> None:
 
 
 async def measured(what: str, call: Callable[[], Awaitable[int]], *, is_busy: bool = False) -> None:
-    """Print the row of *call*, which tells how many entries it met."""
+    """Run *call*, which returns the number of entries that it found, and print its row."""
     gc.collect()
-    gc.freeze()  # the collector's walks over what the program has besides are not the case's affair
+    gc.freeze()  # so that collections do not scan older objects
     held = Held()
     beside = [asyncio.create_task(held.watch()), *([asyncio.create_task(work())] if is_busy else [])]
     await asyncio.sleep(0.01)
@@ -107,14 +107,14 @@ async def measured(what: str, call: Callable[[], Awaitable[int]], *, is_busy: bo
 
 
 def row(what: str, count: int, took_s: float, cpu_s: float, held: Held | None = None) -> None:
-    """Print a row."""
+    """Print a row of the table."""
     stalls = "" if held is None else f" {held.cpu_ms:8.2f} {held.clock_ms:9.2f} {held.late_ms:8.2f}"
     sys.stdout.write(f"{what:<44} {count:>8,} {took_s:8.3f} {cpu_s:7.3f}{stalls}\n")
     sys.stdout.flush()
 
 
 async def fill(backend: CacheBackend, count: int, body_bytes: int, *, tagged: bool = False) -> None:
-    """Write *count* entries of ten hosts, of which one has every tenth; *tagged* with their host and their page."""
+    """Write *count* entries, a tenth of them for each of ten hosts; if *tagged*, each with a tag for host and page."""
     entries = (
         replace(
             entry,
@@ -129,23 +129,23 @@ async def fill(backend: CacheBackend, count: int, body_bytes: int, *, tagged: bo
 
 
 async def count_of(backend: CacheBackend, **selectors: Any) -> int:
-    """Walk over what is selected."""
+    """Iterate over the selected entries, and return their number."""
     return len([None async for _ in backend.entries(**selectors)])
 
 
 async def purged(backend: CacheBackend, **how: Any) -> int:
-    """Purge, and tell how many entries that concerned."""
+    """Purge, and return the number of purged entries."""
     return (await backend.purge(**how)).entries
 
 
 async def idle() -> int:
-    """Do nothing for a while."""
+    """Wait for `IDLE_S` seconds."""
     await asyncio.sleep(IDLE_S)
     return 0
 
 
 async def run(backend: CacheBackend, count: int, *, is_busy: bool) -> None:
-    """Print all rows."""
+    """Run all cases on *backend*, and print their rows."""
     sys.stdout.write(
         f"{'':<44} {'entries':>8} {'seconds':>8} {'cpu':>7} {'held/cpu':>8} {'held/clock':>9} {'late ms':>8}\n"
     )
@@ -186,7 +186,7 @@ async def run(backend: CacheBackend, count: int, *, is_busy: bool) -> None:
 
 
 def floors(path: Path) -> None:
-    """Print what bare statements take on a file."""
+    """Run bare statements on the SQLite file *path*, and print their rows."""
     with closing(sqlite3.connect(path)) as connection:
         ((name,),) = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'cache:%' AND type = 'table'")
         table = Table(name.removeprefix("cache:"))
@@ -203,7 +203,7 @@ def floors(path: Path) -> None:
 
 
 async def bench(store: str, count: int, body_bytes: int, *, is_busy: bool, tagged: bool) -> None:
-    """Fill a store, and print all rows."""
+    """Fill a store with *count* entries, and run all cases on it."""
     with Services() as services:
         place = Place(**services.place(Subject(store, "ours", {"store": store})))
         options: dict[str, Any] = {"storage_deadline": 60.0}
@@ -220,7 +220,7 @@ async def bench(store: str, count: int, body_bytes: int, *, is_busy: bool, tagge
 
 
 def main() -> None:
-    """Run what the command line says."""
+    """Parse the command line, and run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default="sqlite")
     parser.add_argument("--entries", type=int, default=100_000)

@@ -1,4 +1,4 @@
-"""What the scenarios need around them: an origin, a Redis server and directories, all gone afterwards."""
+"""The servers and directories that scenarios use; all are removed at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHERS: dict[str, type[ServerProcess]] = {"mongodb": SecantusServer, "dynamodb":
 
 
 class Services(AbstractContextManager["Services"]):
-    """An origin and a Redis server, in processes of their own."""
+    """The origin and a Redis server; others are started when they are first needed. Each is a process."""
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -46,7 +46,7 @@ class Services(AbstractContextManager["Services"]):
         self._stack.close()
 
     def place(self, subject: Subject) -> dict[str, str]:
-        """A place for *subject*: a directory and a database number of its own."""
+        """The arguments of `Place` for *subject*, with a new directory and a database of the Redis server."""
         number = next(self._numbers)
         directory = self._directory / str(number)
         directory.mkdir()
@@ -55,7 +55,7 @@ class Services(AbstractContextManager["Services"]):
         return found | {store: self._other(store)} if store in OTHERS else found
 
     def _other(self, store: str) -> str:
-        """The address of a server that few scenarios need, started when it is first asked for."""
+        """The address of the MongoDB or DynamoDB server, which is started at the first call."""
         if store not in self._others:
             folder = self._directory / store
             folder.mkdir()
@@ -63,7 +63,7 @@ class Services(AbstractContextManager["Services"]):
         return self._others[store].url
 
     def clear(self) -> None:
-        """Empty the Redis server, between two scenarios."""
+        """Delete everything from the Redis server, between two scenarios."""
         self._redis.command("FLUSHALL")
 
 

@@ -1,8 +1,8 @@
-"""Hit ratio against size, by simulation: what is evicted here, and others: ``python -m benchmarks.simulation``.
+"""Simulate the hit ratio of our eviction policies and others, by cache size: ``python -m benchmarks.simulation``.
 
-The requests are made up, from a seed: popularity by Zipf's law, sizes and lifetimes as APIs and sites have them, and a
-share of URLs that are asked for once and never again (crawlers, searches). A hit is an entry that is there and fresh.
-Under each policy what has expired goes first, as in the stores here.
+The requests are generated from a seed: their popularity follows Zipf's law, sizes and lifetimes are like those of APIs
+and sites, and a share of the URLs is requested only once (crawlers, searches). A hit is a fresh entry that is in the
+cache. With each policy, expired entries are evicted first, as in our stores.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from benchmarks.policies import POLICIES, Policy
 URLS: Final = 50_000
 REQUESTS: Final = 400_000
 PER_SECOND: Final = 200.0
-ONCE: Final = 0.1  # of the requests are for a URL that nothing else asks for
+ONCE: Final = 0.1  # the share of requests whose URL is requested only once
 LIFETIMES_S: Final = ((10, 0.10), (60, 0.20), (300, 0.30), (3_600, 0.25), (86_400, 0.15))
-MEDIAN_BYTES, SPREAD = 6_000, 1.3  # of a log-normal distribution
+MEDIAN_BYTES, SPREAD = 6_000, 1.3  # sizes have a log-normal distribution
 SEED: Final = 20_260
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, when it comes, and what its response would be."""
+    """A request, its time in seconds, and the size and the lifetime of the response."""
 
     at: float
     key: str
@@ -37,7 +37,7 @@ class Asked:
 
 
 def requests(alpha: float, *, once: float = ONCE, seed: int = SEED) -> list[Asked]:
-    """The made-up requests: *alpha* of Zipf's law, *once* the share of URLs that are asked for a single time."""
+    """Generate requests: *alpha* is the exponent of Zipf's law, *once* the share of those with a URL of their own."""
     chance = random.Random(seed)
     weights = list(itertools.accumulate(float(rank) ** -alpha for rank in range(1, URLS + 1)))
     popular = iter(chance.choices(range(URLS), cum_weights=weights, k=REQUESTS))
@@ -57,7 +57,7 @@ def requests(alpha: float, *, once: float = ONCE, seed: int = SEED) -> list[Aske
 
 
 def hit_ratio(policy: Policy, bound: int, asked: list[Asked]) -> float:
-    """The share of *asked* that finds a fresh entry, with at most *bound* bytes of them."""
+    """The share of *asked* that are hits, in a cache of at most *bound* bytes."""
     fresh_until: dict[str, float] = {}
     expiries: list[tuple[float, str]] = []
     hits = 0
@@ -84,7 +84,7 @@ def hit_ratio(policy: Policy, bound: int, asked: list[Asked]) -> float:
 
 
 def table(alphas: tuple[float, ...], shares: tuple[float, ...]) -> list[str]:
-    """The hit ratios as rows of a table in Markdown."""
+    """The lines of a Markdown table of hit ratios, by policy, and by *alphas* and *shares* of the total size."""
     heads = [f"Zipf {alpha}, {share:.0%}" for alpha in alphas for share in shares]
     rows: dict[str, list[float]] = {name: [] for name in POLICIES}
     for alpha in alphas:
@@ -100,11 +100,17 @@ def table(alphas: tuple[float, ...], shares: tuple[float, ...]) -> list[str]:
 
 
 def on_paper(alpha: float = 0.9, *, per_day: float = 1e8, body_bytes: float = 10_000, near_s: float = 5.0) -> list[str]:
-    """What 10^8 requests a day ask of the origin and of a store, with room for all, as rows of a table in Markdown.
+    """Compute the load on the origin and on a store without eviction; the lines of a Markdown table.
 
-    Of a URL that is asked for *r* times a second at random times and stays fresh for *t* seconds, ``rt / (1 + rt)`` of
-    the requests are hits. A worker with copies of its own gets its share of *r*; one that may use its copy for
-    *near_s* asks the store only for what it has not had within that time.
+    If a URL is requested *r* times per second at random times, and its response is fresh for *t* seconds, then
+    ``rt / (1 + rt)`` of the requests are hits. Each worker gets its share of *r*. A worker that may use its own copy of
+    an entry for *near_s* seconds reads the store only if it has no copy that is younger.
+
+    Args:
+        alpha: the exponent of Zipf's law.
+        per_day: the number of requests per day.
+        body_bytes: the size of a body.
+        near_s: how long a worker may use its copy.
     """
     weights = [float(rank) ** -alpha for rank in range(1, URLS + 1)]
     total_per_s = per_day / 86_400

@@ -1,4 +1,4 @@
-"""The FastAPI app of the throughput scenario: one route answers a constant, one does a cached GET for it."""
+"""The FastAPI app of the throughput scenario: one route returns a constant body, the other that of a cached GET."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["make_app"]
 
 
 def make_app(name: str, place: Place, options: dict[str, Any]) -> FastAPI:
-    """Make the app around one implementation."""
+    """Make an app that uses the implementation *name*."""
     state: dict[str, Any] = {}
     url = f"{place.origin}app"
 

@@ -1,4 +1,4 @@
-"""A process that holds one implementation: prepares, says that it is ready, and runs a round whenever it is told to."""
+"""The process of one implementation: it prepares a workload, reports that it is ready, and runs rounds on request."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ async def _open(stack: contextlib.AsyncExitStack, spec: dict[str, Any]) -> workl
 
 
 def main() -> None:
-    """Answer each line on standard input by a line with what a round found."""
+    """Run a round for each line on standard input, and print its figures as a line of JSON; first ``{}`` when ready."""
     spec = json.loads(sys.argv[1])
-    logging.disable()  # a peer that fails a thousand times would say so a thousand times
+    logging.disable()  # a peer that fails a thousand times would log it a thousand times
     loop_factory = import_module("uvloop").new_event_loop if spec.get("uvloop") else None
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         stack = contextlib.AsyncExitStack()

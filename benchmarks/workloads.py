@@ -1,4 +1,4 @@
-"""What an implementation is made to do: hits, misses, floods, first bytes, keys. Each is one round, timed."""
+"""The workloads: hits, misses, floods, first bytes, keys, imports. Each yields a function that runs a timed round."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from benchmarks.rounds import Round
 __all__ = ["WORKLOADS", "Round"]
 
 Made: TypeAlias = "AbstractAsyncContextManager[Round]"
-TARGET_S = 0.15  # of a round: long against the clock's noise, short against that of a busy machine
+TARGET_S = 0.15  # of a round: long against the noise of the clock, short against disturbances by other programs
 MICRO = 1_000_000
-REST_S = 0.001  # before a request that is measured apart: long against what a store has left to do after an answer
+REST_S = 0.001  # before each request with ``apart``: longer than a store works after its answer
 
-assert floors.__name__  # imported for what it registers
+assert floors.__name__  # imported because it registers clients
 
 
 async def _run_tasks(client: Client, urls: list[str], tasks: int) -> None:
@@ -34,7 +34,7 @@ async def _run_tasks(client: Client, urls: list[str], tasks: int) -> None:
 
 
 async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: float) -> list[str]:
-    """As many of *urls*, over and over, as take about *target_s*."""
+    """*urls*, repeated so that requesting them takes about *target_s* seconds."""
     started = time.perf_counter()
     await _run_tasks(client, urls, tasks)
     per_request_s = (time.perf_counter() - started) / len(urls)
@@ -44,10 +44,10 @@ async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: flo
 
 @asynccontextmanager
 async def hits(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time.
+    """Requests that are answered from the cache: for ``urls`` different URLs, by ``tasks`` concurrent tasks.
 
-    With ``settled_s`` they begin when what was stored is as old: a body in a file that changed a moment ago is checked
-    whenever it is read, an older one only the first time.
+    They begin ``settled_s`` seconds after the bodies have been stored: a body in a file that has changed a moment ago
+    is verified at each read, an older one only at the first.
     """
     tasks: int = parameters.get("tasks", 1)
     path = f"b/{parameters.get('body', 10_000)}/hit"
@@ -60,7 +60,7 @@ async def hits(name: str, place: Place, options: dict[str, Any], parameters: dic
         repeated: list[str] = []
 
         async def run_round() -> dict[str, float]:
-            if not repeated:  # not before: others prepare themselves meanwhile
+            if not repeated:  # in the first round, when other processes no longer prepare their workloads
                 repeated.extend(await _calibrated(client, urls, tasks, parameters.get("target_s", TARGET_S)))
             used_s, started = time.process_time(), time.perf_counter()
             await _run_tasks(client, repeated, tasks)
@@ -72,11 +72,11 @@ async def hits(name: str, place: Place, options: dict[str, Any], parameters: dic
 
 @asynccontextmanager
 async def misses(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Requests for URLs that were never asked for, until all that they brought is stored.
+    """Requests for new URLs, until all responses are stored.
 
-    With ``apart`` each is made when all is stored that the one before brought, and its answer alone is waited for. All
-    rest for as long before each: a processor is slower after a rest, and a store that writes would else be the only one
-    that has had some.
+    With ``apart``, requests are sent one at a time, each after the previous response has been stored, and only the time
+    until the response is measured. All clients rest before each request: a processor is slower after a rest, and
+    otherwise only clients that wait for a store would have had one.
     """
     tasks: int = parameters["tasks"]
     count: int = parameters["requests"]
@@ -113,7 +113,7 @@ async def _apart(client: Client, urls: list[str]) -> dict[str, float]:
 
 @asynccontextmanager
 async def flood(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Hits by ``tasks`` tasks that begin at once, one request each; errors are counted."""
+    """Hits by ``tasks`` tasks that start together and send one request each; errors are counted."""
     tasks: int = parameters["tasks"]
     urls = [f"{place.origin}flood/{number}" for number in range(1000)]
     async with CLIENTS[name](place, options) as client:
@@ -136,7 +136,7 @@ async def flood(name: str, place: Place, options: dict[str, Any], parameters: di
 async def first_byte(
     name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
 ) -> AsyncGenerator[Round]:
-    """How long a miss takes to its first byte, where the rest of the body comes 50 ms later."""
+    """The time to the first byte of a miss, if the rest of the body comes 50 ms later."""
     rounds = itertools.count()
     async with CLIENTS[name](place, options) as client:
         assert isinstance(client, SessionClient)
@@ -160,7 +160,7 @@ async def first_byte(
 
 @asynccontextmanager
 async def key(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """``create_key`` for a URL with ten parameters; with ``new``, for another such URL every time."""
+    """``create_key`` for a URL with ten parameters; with ``new``, for a new URL each time."""
     package = {"ours": "aiohttp_cache_di", "relative": "aiohttp_client_cache"}[name]
     create_key = import_module(package).CacheBackend().create_key
     query = "&".join(f"parameter{number}=value%20{number}" for number in range(10))
@@ -183,9 +183,9 @@ async def key(name: str, place: Place, options: dict[str, Any], parameters: dict
 async def importing(
     name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
 ) -> AsyncGenerator[Round]:
-    """How long importing ``module`` takes in a new interpreter."""
+    """The time to import the module *name* in a new interpreter."""
 
-    # Compiled beforehand, as an installed package is, even where the environment forbids to write what was compiled.
+    # With cached bytecode, as for an installed package, even if the environment disables writing it.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(place.directory, "compiled"))}
 
     async def run_round() -> dict[str, float]:

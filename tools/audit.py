@@ -1,7 +1,7 @@
-"""Asks the package index whether a vulnerability is known of what is installed here, by pip-audit.
+"""Check the installed packages for known vulnerabilities, by pip-audit, which asks the package index.
 
-What is found is an error. What cannot be asked, because this machine reaches no index or one that does not know, is
-said, and is none: a check of the project has to end everywhere.
+A vulnerability is an error. A package that cannot be checked, because the index is unreachable or does not know it, is
+only reported: this check has to work on machines without an index, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASK: Final = (
 
 
 def main() -> int:
-    """Print what is found; return 1 if that is a vulnerability."""
+    """Print the result; return 1 if there is a vulnerability, else 0."""
     _, why_not = _run(INSTALL, INSTALL_WITHIN_S)
     if why_not is not None:
         return _say(f"not asked: pip-audit cannot be installed: {why_not}")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def verdict(found: Any) -> tuple[list[str], int]:
-    """What is to be said of the answer of pip-audit, and 1 if there is a vulnerability in it, else 0."""
+    """The lines to print for *found*, the parsed output of pip-audit, and 1 if it has a vulnerability, else 0."""
     packages: list[Any] = found["dependencies"]
     asked = [package for package in packages if "skip_reason" not in package]
     vulnerable = [package for package in asked if package["vulns"]]
@@ -54,9 +54,9 @@ def verdict(found: Any) -> tuple[list[str], int]:
 
 
 def _run(command: tuple[str, ...], within_s: float) -> tuple[str, str | None]:
-    """What *command* prints; and if it fails, the last thing that it says of that."""
+    """The output of *command*, and the last line of its errors if it fails, else None."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603  # ours
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603  # fixed
     except subprocess.TimeoutExpired:
         return "", f"no answer within {within_s:g} seconds"
     said = [line for line in done.stderr.splitlines() if line.strip()]

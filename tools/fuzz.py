@@ -1,7 +1,7 @@
-"""Drives fuzzers of `tests/fuzz` by what code they reach, where atheris can be had: ``python -m tools.fuzz [SECONDS]``.
+"""Run fuzz tests of `tests/fuzz` under atheris, guided by coverage: ``python -m tools.fuzz [SECONDS]``.
 
-Hypothesis makes its inputs of the bytes that atheris finds, so that each fuzzer is written once. What atheris cannot
-drive, because it needs the fixtures of pytest, is left to Hypothesis alone.
+Hypothesis turns the bytes that atheris generates into inputs, so that each test is written once. A test that needs
+fixtures of pytest cannot run under atheris, and runs with Hypothesis alone. Without atheris, nothing is run here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ TARGETS: Final = (
     ("tests.fuzz.test_replies", "test_how_it_is_cut_makes_no_difference"),
 )
 SECONDS: Final = 30
-GRACE_S: Final = 120  # for imports, and for the input that is under way
+GRACE_S: Final = 120  # for imports, and for the last input
 
 
 def main() -> int:
-    """Run each target in a process of its own, since atheris ends the one that it runs in."""
+    """Run each target for some seconds, in its own process because atheris exits the process; return 1 if one fails."""
     if importlib.util.find_spec("atheris") is None:
         sys.stdout.write("fuzz: there is no atheris here; Hypothesis alone has made the inputs\n")
         return 0
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def drive(module: str, name: str, seconds: str) -> None:
-    """Let atheris find inputs for one fuzzer; does not return."""
+    """Run one target under atheris; does not return."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["aiohttp_cache_di"]):
         fuzzer: Any = getattr(importlib.import_module(module), name)

@@ -1,6 +1,6 @@
-"""The licences of what an install of this package brings along, all extras included, as a table: `make licences`.
+"""Print a table of the licences of all dependencies, of the extras as well: `make licences`.
 
-What is none of ALLOWED is an error: to take such a dependency is a decision for its users, not one that slips in.
+A licence that is not in ALLOWED is an error, so that such a dependency is not added without a decision.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from packaging.utils import canonicalize_name
 
 OURS: Final = "aiohttp-cache-di"
 
-# Each asks no more than that its notice is kept.
+# They require little more than that the notice is kept.
 ALLOWED: Final = frozenset({"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0"})
 
-# How packages without a License-Expression (PEP 639) write the same.
+# The spellings of packages without a License-Expression (PEP 639), and their SPDX identifiers.
 _WRITTEN: Final = {
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
@@ -29,9 +29,9 @@ _WRITTEN: Final = {
 
 
 def brought_along(name: str = OURS, extras: frozenset[str] = frozenset({"all"})) -> dict[str, Distribution]:
-    """Each distribution that *name* with *extras* needs here, itself left out, by its canonical name.
+    """All direct and indirect dependencies of *name* with *extras*, by canonical name; *name* itself is left out.
 
-    What a marker rules out, or is not installed, is not among them.
+    Dependencies that a marker excludes on this machine, or that are not installed, are left out as well.
     """
     found: dict[str, Distribution] = {}
     asked: set[tuple[str, str]] = set()
@@ -55,7 +55,7 @@ def brought_along(name: str = OURS, extras: frozenset[str] = frozenset({"all"}))
 
 
 def licence_of(one: Distribution) -> str:
-    """What *one* says of its licence: its expression, else classifiers or the old field, in SPDX words if known."""
+    """The licence of *one*: its License-Expression, or else its classifiers or License field, as SPDX if known."""
     told = one.metadata
     for expression in told.get_all("License-Expression", []):
         return str(expression)
@@ -67,14 +67,14 @@ def licence_of(one: Distribution) -> str:
 
 
 def is_allowed(licence: str) -> bool:
-    """Whether all parts of an SPDX expression are allowed; of an OR, one part is enough."""
+    """Whether an SPDX expression is allowed: all parts of an AND, or at least one part of an OR."""
     if " OR " in licence:
         return any(is_allowed(part.strip(" ()")) for part in licence.split(" OR "))
     return all(part.strip(" ()") in ALLOWED for part in licence.split(" AND "))
 
 
 def main() -> int:
-    """Print the table; return 1 and name them if there are licences that are not allowed."""
+    """Print the table; if there are licences that are not allowed, name them and return 1."""
     table = [(one.metadata["Name"], one.version, licence_of(one)) for one in brought_along().values()]
     for name, version, licence in table:
         sys.stdout.write(f"| {name} | {version} | {licence} |\n")

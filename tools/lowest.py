@@ -16,7 +16,7 @@ def lowest_versions(pyproject: str) -> dict[str, str]:
         pyproject: the text of a pyproject.toml.
 
     Raises:
-        ValueError: a dependency has no lower bound, so that it is not said what we work with.
+        ValueError: a dependency has no lower bound.
     """
     project = tomllib.loads(pyproject)["project"]
     extras = project.get("optional-dependencies", {})

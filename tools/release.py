@@ -1,7 +1,7 @@
-"""What must be true of a release before it is published: `make dist` and the release workflow ask.
+"""Check a release before it is published, and print its notes: `make dist` and the release workflow run this.
 
-The version is stated once, in `aiohttp_cache_di/__init__.py`. A tag is `v` and the version, and the changelog has a
-section for it.
+The version is defined in `aiohttp_cache_di/__init__.py` alone. The tag has to be `v` and the version, and the changelog
+needs a section for it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ ROOT: Final = Path(__file__).parent.parent
 
 
 def version_of(source: str) -> str:
-    """The version that the text of `aiohttp_cache_di/__init__.py` states.
+    """The version in *source*, the text of `aiohttp_cache_di/__init__.py`.
 
     Raises:
-        ValueError: it states none.
+        ValueError: *source* does not define a version.
     """
     found = re.search(r'^__version__(?:: Final)? = "([^"]+)"', source, re.MULTILINE)
     if found is None:
@@ -28,10 +28,10 @@ def version_of(source: str) -> str:
 
 
 def notes_of(changelog: str, version: str) -> str:
-    """What the changelog says of *version*: the text beneath `## version`, with or without a date behind it.
+    """The section of *version* in the changelog: the text below `## version`, which may be followed by a date.
 
     Raises:
-        ValueError: it has no such section, or an empty one.
+        ValueError: there is no such section, or it is empty.
     """
     found = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
@@ -40,11 +40,11 @@ def notes_of(changelog: str, version: str) -> str:
 
 
 HEADINGS: Final = ("Breaking", "Changed", "Deprecated", "Added", "Fixed", "Security")
-"""Those of a release in the changelog, in this order; none has to be there."""
+"""The headings of a release in the changelog, in this order; each is optional."""
 
 
 def refuse_order(notes: str) -> None:
-    """Raise ValueError if *notes* have another heading than `HEADINGS`, or these in another order."""
+    """Raise ValueError if *notes* have a heading that is not in `HEADINGS`, or have them in another order."""
     found = re.findall(r"^### (.*)$", notes, re.MULTILINE)
     if found != [heading for heading in HEADINGS if heading in found]:
         raise ValueError(f"CHANGELOG.md has the headings {', '.join(found)}; use {', '.join(HEADINGS)}, in this order")
@@ -54,7 +54,8 @@ def check(tag: str, source: str, changelog: str) -> str:
     """The notes of the release that *tag* names.
 
     Raises:
-        ValueError: the tag is not that of the version, or the changelog does not have it, or in another order.
+        ValueError: the tag does not match the version, or the changelog has no section for it, or the section has
+            wrong headings.
     """
     version = version_of(source)
     if tag != f"v{version}":
@@ -65,7 +66,7 @@ def check(tag: str, source: str, changelog: str) -> str:
 
 
 def main() -> int:
-    """Print the notes of the release, or say why it cannot be one; return 1 then."""
+    """Print the notes of the release; if a check fails, print why and return 1."""
     parser = argparse.ArgumentParser(description="Check that a tag names this version, and print its notes.")
     parser.add_argument("--tag", required=True, help="the tag of the release, v1.2.3")
     asked = parser.parse_args()

@@ -11,7 +11,7 @@ BEGIN, END = "<!-- settings:begin -->\n", "<!-- settings:end -->\n"
 
 
 def with_table(text: str) -> str:
-    """Return *text* with the table between the markers, which are put at the end if there are none."""
+    """*text* with the table between its markers; both are appended if there are no markers."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}{variables_table()}{END}{rest.partition(END)[2]}"
 

@@ -1,7 +1,7 @@
-"""Write what `CacheSettings` takes in code, for type checkers and editors: ``python -m tools.settings_types``.
+"""Generate the types of the arguments of `CacheSettings`, for type checkers: ``python -m tools.settings_types``.
 
-A setting takes more in code than it comes to: text in every form that a variable may have. So the types are not those
-of the model's fields; they are made from the kinds of the fields, and the docstrings from what the model says of each.
+An argument accepts more than the type of its field: also text, in every form that a variable may have. So the types are
+derived from the kinds of the fields, and the docstrings from the descriptions in the model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TAKES: Final = {
     "UrlNames": "Mapping[str, str] | str",
     "UrlLifetimes": "Mapping[str, UrlLifetime] | str",
 }
-"""What each kind of value takes in code; text is read as that of a variable is."""
+"""The types that each kind of value accepts in code; text is parsed like that of a variable."""
 
 HEAD: Final = '''"""What settings take in code, as type checkers and editors see it; nothing here is needed at run time.
 
@@ -80,7 +80,7 @@ FOR_PYDANTIC: Final = """
 
 
 def typed_source() -> str:
-    """The source of the module."""
+    """The source of the module `aiohttp_cache_di.settings.typed`."""
     variables = list(CacheSettings.variables())
     sections = {
         name: field.annotation.__name__
@@ -119,7 +119,7 @@ def _type_of(variable: Variable) -> str:
         return f"{_literal(*BUILT_IN_BACKENDS)} | str"
     if name is not None:
         return TAKES[name]
-    return {int: "int | str", float: "float | str"}[annotation]  # type: ignore[index]  # else a kind is missing
+    return {int: "int | str", float: "float | str"}[annotation]  # type: ignore[index]  # else add a kind
 
 
 def _literal(*words: str) -> str:

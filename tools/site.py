@@ -1,7 +1,7 @@
-"""What the site of the documentation has beside docs/: a hook of mkdocs, which `mkdocs.yml` names.
+"""A hook of mkdocs (see `mkdocs.yml`) that adds pages from outside of docs/ to the site, and adjusts links to them.
 
-Pages link to files of the project, `../examples/gateway.py`, which is where a reader of the folder finds them. On the
-site they are on pages of their own, made here, and links lead there.
+Pages in docs/ link to files of the project by relative paths such as `../examples/gateway.py`, which work for readers
+of the repository. On the site, the content of these files is on generated pages, and the links lead there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).parents[1]
 
-# What a file of the project is on the site.
+# The page of the site that has the content of each file of the project.
 PAGES: Final = {
     "benchmarks/README.md": "costs.md",
     "CHANGELOG.md": "changelog.md",
@@ -28,7 +28,7 @@ _LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".json": "json"}
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages that are made of other files, and the chart."""
+    """Add the generated pages, and the chart."""
     for path, page in PAGES.items():
         text = (ROOT / path).read_text(encoding="utf-8").replace("](results/chart.svg)", f"]({CHART})")
         files.append(File.generated(config, page, content=_without_local_links(text)))
@@ -38,17 +38,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Have links of the pages in docs/ to files of the project lead to their pages."""
+    """Replace links from pages in docs/ to files of the project by links to the pages of these files."""
     if "/" in page.file.src_uri:
         return markdown  # below docs/, where ../ leads to docs/
     return _LINK.sub(lambda link: f"]({page_of(link[1])})", markdown)
 
 
 def page_of(path: str) -> str:
-    """Where a file of the project is on the site.
+    """The page of the site with the content of *path*, a file of the project.
 
     Raises:
-        ValueError: it is nowhere: a link to it would lead out of the site.
+        ValueError: there is no such page, so that a link to it would be broken on the site.
     """
     if path.startswith("examples/"):
         return "examples.md" if path == "examples/" else f"examples.md#{_anchor(path.removeprefix('examples/'))}"
@@ -58,7 +58,7 @@ def page_of(path: str) -> str:
 
 
 def examples() -> str:
-    """All examples as one page, each under the name of its file."""
+    """A page with all examples, each in a section named after its file."""
     folder = ROOT / "examples"
     found = [path for path in sorted(folder.rglob("*")) if path.suffix in _LANGUAGES and "demo" not in path.parts]
     parts = [
@@ -75,6 +75,6 @@ def _anchor(name: str) -> str:
 
 
 def _without_local_links(text: str) -> str:
-    """The text with links to docs/ as the site has them, and without those to what the site has not."""
+    """*text* with links to docs/ adjusted to the site, and without links to files that are not on the site."""
     text = re.sub(r"\]\((?:\.\./)?docs/([\w./-]+(?:#[\w-]+)?)\)", r"](\1)", text)
     return re.sub(r"\[([^\]]+)\]\((?!https?:|#|images/)(?![\w-]+\.md)[^)]*\)", r"\1", text)

@@ -1,10 +1,10 @@
-"""Runs pytest, and what failed once more in a process of its own, as CPython's own suite does.
+"""Run pytest, and run failed tests once more in a new process, as the test suite of CPython does.
 
-Tests here start servers, stop processes and fill disks by the thousand. What a busy machine does to one of them is no
-news of the code; what is wrong fails again. So a few that fail are told, and a second run of them decides. More than a
-few are no accident.
+Thousands of tests here start servers, stop processes and fill disks, and a busy machine may make one of them time out.
+A test that finds a bug fails again. So if at most a few tests fail, they are reported, and a second run of them
+decides. If more than a few fail, that is not an accident, and they are not run again.
 
-``python -m tools.tested <name of the run> <what pytest takes>``
+``python -m tools.tested <name of the run> <arguments of pytest>``
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Final
 
 FEW: Final = 3
-FAILED: Final = 1  # pytest's status for tests that failed; others say that it could not do its work
+FAILED: Final = 1  # pytest's exit status if tests failed; others mean that it could not run them
 PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 AGAIN: Final = ("--last-failed", "--last-failed-no-failures=none")
 
 
 def main(name: str, options: Sequence[str]) -> int:
-    """Pytest's status, of the second run where there is one."""
+    """Run the tests; return the exit status of pytest, from the second run if there is one."""
     with tempfile.TemporaryDirectory() as memory:
         command = (*PYTEST, "-o", f"cache_dir={memory}", *options)
-        status = subprocess.run(command, check=False).returncode  # noqa: S603  # what make asks for
+        status = subprocess.run(command, check=False).returncode  # noqa: S603  # arguments from the Makefile
         tests = failed(Path(memory)) if status == FAILED else []
         if not 0 < len(tests) <= FEW:
             return status
@@ -39,10 +39,10 @@ def main(name: str, options: Sequence[str]) -> int:
 
 
 def failed(memory: Path) -> list[str]:
-    """The tests that the run with this cache directory has failed."""
+    """The tests that failed in the run with *memory* as its cache directory."""
     try:
         return sorted(json.loads((memory / "v/cache/lastfailed").read_text()))
-    except FileNotFoundError:  # it failed by other things than tests
+    except FileNotFoundError:  # the run failed for another reason than tests
         return []
 
 

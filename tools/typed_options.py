@@ -1,7 +1,6 @@
-"""Shows in the reference what ``**kwargs: Unpack[…]`` takes: the options of the TypedDict and of those below it.
+"""Show the options behind ``**kwargs: Unpack[…]`` in the reference: the keys of the TypedDict and of its bases.
 
-An extension of griffe, which mkdocs.yml names; griffe's own of that kind does not look at what a TypedDict is derived
-from.
+An extension of griffe (see mkdocs.yml); griffe's own extension for this does not include the bases of a TypedDict.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ import griffe
 
 
 class TypedOptions(griffe.Extension):
-    """Puts options in the place of ``kwargs``, in signatures and in docstrings."""
+    """Replaces ``kwargs`` by the options, in signatures and in docstrings."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """Do so in all functions of a package, once all of it is known."""
+        """Expand all functions of a package, once it is loaded completely."""
         for function in functions_of(pkg):
             expand(function)
 
 
 def functions_of(owner: griffe.Module | griffe.Class) -> Iterator[griffe.Function]:
-    """All functions below *owner*."""
+    """All functions in *owner*, and in its modules and classes."""
     for member in owner.members.values():
         if isinstance(member, griffe.Function):
             yield member
@@ -31,15 +30,15 @@ def functions_of(owner: griffe.Module | griffe.Class) -> Iterator[griffe.Functio
 
 
 def expand(function: griffe.Function) -> None:
-    """Put options in the place of the ``kwargs`` of *function*, if their types are told."""
+    """Replace ``kwargs`` of *function* by the options, if it is annotated with a TypedDict of this package."""
     unpacked = next((each for each in function.parameters if each.kind is griffe.ParameterKind.var_keyword), None)
     annotation = None if unpacked is None else unpacked.annotation
     if unpacked is None or not isinstance(annotation, griffe.ExprSubscript) or annotation.canonical_name != "Unpack":
         return
     told = annotation.slice
     if isinstance(told, str) or not told.canonical_path.startswith("aiohttp_cache_di."):
-        return  # aiohttp's own, on whose pages they are told
-    options = function.modules_collection[told.canonical_path].attributes.values()  # those of its bases, too
+        return  # options of aiohttp, which documents them
+    options = function.modules_collection[told.canonical_path].attributes.values()  # including those of its bases
     section = None if function.docstring is None else arguments_in(function.docstring)
     if section is not None:
         section.value = [each for each in section.value if each.name.lstrip("*") != unpacked.name]
@@ -57,12 +56,12 @@ def expand(function: griffe.Function) -> None:
 
 
 def arguments_in(docstring: griffe.Docstring) -> griffe.DocstringSectionParameters | None:
-    """The arguments that *docstring* tells of."""
+    """The section of *docstring* that describes the arguments; None if there is none."""
     sections = docstring.parse("google")
     docstring.__dict__["parsed"] = sections
     return next((each for each in sections if isinstance(each, griffe.DocstringSectionParameters)), None)
 
 
 def meaning_of(option: griffe.Attribute) -> str:
-    """What the docstring of *option* says."""
+    """The docstring of *option*; "" if there is none."""
     return "" if option.docstring is None else option.docstring.value

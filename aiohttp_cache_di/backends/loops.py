@@ -1,6 +1,6 @@
 """One instance of something for each event loop, since a driver's client works only in the loop where it is used.
 
-A forked child has event loops of its own, so it never uses what was opened in its parent's.
+A forked child has event loops of its own, so it never uses the clients of its parent's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "co
 
 T = TypeVar("T")
 
-FINISH_WITHIN_S: Final = 1.0  # as the engine's limit for its own tasks
+FINISH_WITHIN_S: Final = 1.0  # the same limit as the engine's for its own tasks
 INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
-LARGE_BYTES: Final = 256 * 1024  # checking as much takes some tenths of a millisecond; a thread costs about one tenth
+LARGE_BYTES: Final = 256 * 1024  # verifying as much takes some tenths of a millisecond; a thread costs about one tenth
 
 _inherited: list[object] = []  # never freed: a forked child must not close its parent's sockets
 
@@ -51,7 +51,7 @@ class SharedTask(Generic[T]):
         return self._tasks.get(asyncio.get_running_loop())
 
     def begin(self, make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        """The task of the running loop, started with *make* if there is none. Its failure is not logged."""
+        """The task of the running loop, started with *make* if none is running. Its failure is not logged."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None:

@@ -1,4 +1,4 @@
-"""Shared by stores that keep one row per key, with its lease, in a database server."""
+"""The common part of stores that keep one row per key in a database server; the row also has the key's lease."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
-LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease, after the server has refused that
+LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease after the server has refused one
 MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
 
 
@@ -45,7 +45,7 @@ class OfLoop(ABC):
     Attributes:
         calls: calls that may outlive their callers.
         held: the leases that this loop holds, by key.
-        looks_alone_until: monotonic time until which look-ups ask for no lease, since the server has refused that.
+        looks_alone_until: monotonic time until which look-ups ask for no lease, because the server has refused one.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class OfLoop(ABC):
         self.looks_alone_until: float = 0.0
 
     def look_alone(self) -> None:
-        """For a while, ask for no lease with a look-up: that is a write, which the server has refused."""
+        """For a while, do not ask for a lease with a look-up: that is a write, which the server has refused."""
         self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
 
     def hold(self, key: str, token: str, ttl_s: float) -> None:
@@ -88,7 +88,7 @@ class RowLayout(Protocol[R_contra]):
         ...
 
     def frame_in(self, row: R_contra) -> object:
-        """The value in the place of the frame, which may be damaged; None if there is none."""
+        """The value that is stored as the frame, which may be damaged; None if there is none."""
         ...
 
     def info_in(self, row: R_contra) -> Any:
@@ -159,7 +159,7 @@ class RowStore(ABC, Generic[C, R]):
 
     @abstractmethod
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up."""
+        """Look up *keys*; return a result for each, in the same order."""
 
     @abstractmethod
     async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:

@@ -1,4 +1,4 @@
-"""The Cache-Status member that tells how the cache handled a request (RFC 9211), and all tokens in it."""
+"""The member of Cache-Status that reports how the cache handled a request (RFC 9211), and its tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 CACHE_NAME = "aiohttp-cache-di"
 
 FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "miss", "stale", "request", "partial"]
-"""Why a request went to the origin: a token of RFC 9211 §2.2; "miss" if it is unknown what is stored."""
+"""Why a request went to the origin: a token of RFC 9211 §2.2; "miss" if it is not known whether the URL is stored."""
 
 Detail: TypeAlias = Literal[
     "answers-condition",
@@ -87,7 +87,7 @@ def forwarded(
     Args:
         reason: one of RFC 9211's ``fwd`` tokens.
         fwd_status: the status of the origin's response, if the caller gets another one.
-        collapsed: the response to another request that was under way answers this one, too.
+        collapsed: this request shares the response to another one that was under way.
         detail: a token.
     """
     status = f"{CACHE_NAME}; fwd={reason}"

@@ -13,8 +13,8 @@ from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, 
 
 __all__ = ["groups_in", "invalidated_groups", "origin_of"]
 
-# A list of RFC 9651 §3.1, of which the strings count and the rest has to be well formed. Possessive throughout, so that
-# no field takes more than linear time.
+# A list (RFC 9651 §3.1): only its strings are used, but all members have to be well formed. All quantifiers are
+# possessive, so that no value takes more than linear time.
 _STRING: Final = r'"(?:[ !#-\[\]-~]|\\["\\])*+"'
 _BARE: Final = (
     rf"(?:{_STRING}|[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|[@\-]?-?[0-9]++(?:\.[0-9]++)?+"
@@ -51,9 +51,9 @@ def groups_in(value: str) -> tuple[str, ...]:
 
 
 def invalidated_groups(request: Request, response_headers: Headers) -> tuple[str, ...]:
-    """The groups of the request's origin whose members the response has made outdated (RFC 9875 §3).
+    """The groups of the request's origin that the response invalidates (RFC 9875 §3).
 
-    Empty if the method is safe, for which the field "MUST be ignored". At most `MAX_TAGS`, from the first on.
+    Empty if the method is safe: then the field "MUST be ignored". Only the first `MAX_TAGS` groups are used.
     """
     value = combined(response_headers, "Cache-Group-Invalidation")
     if value is None or not is_unsafe(request.method):
@@ -63,7 +63,7 @@ def invalidated_groups(request: Request, response_headers: Headers) -> tuple[str
 
 
 def origin_of(request: Request) -> str:
-    """The origin of a request, to which the groups in its response belong; another Host field makes another origin.
+    """The origin of a request, to which the groups in its response belong; another Host field makes it another one.
 
     Groups of different origins are different even if their names are the same (RFC 9875 §2.1).
     """

@@ -1,4 +1,4 @@
-"""What a request that changes something makes outdated (RFC 9111 §4.4)."""
+"""Which stored responses an unsafe request invalidates (RFC 9111 §4.4)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_unsafe(method: str) -> bool:
-    """Whether *method* may change something at the origin, as an unknown method may."""
+    """Whether *method* may change something at the origin; an unknown method counts as unsafe."""
     return method.upper() not in _SAFE_METHODS
 
 
 def invalidated_urls(request: Request, response_status: int, response_headers: Headers) -> tuple[str, ...]:
-    """The URLs, without fragment, whose stored responses an unsafe request has made outdated, each once.
+    """The URLs whose stored responses an unsafe request invalidates, without fragments and duplicates.
 
-    The target's own, and those in Location and Content-Location on the same origin; none when the method is safe or the
-    answer is an error (neither 2xx nor 3xx). A Host field that differs from the URL names that origin (RFC 9110 §7.1);
-    the returned URLs still have the authority of the request's URL.
+    These are the target, and the URLs in Location and Content-Location if they have the same origin; none if the method
+    is safe or the response is an error (neither 2xx nor 3xx). If the Host field names another authority, URLs with
+    that authority have the same origin, too (RFC 9110 §7.1); they are returned with the authority of the request's URL.
     """
     if not is_unsafe(request.method) or not 200 <= response_status < 400:
         return ()
@@ -40,13 +40,13 @@ def invalidated_urls(request: Request, response_status: int, response_headers: H
 
 
 def is_same_url(url: str, reference: str) -> bool:
-    """Whether *reference*, resolved against *url*, is that URL, fragments aside."""
+    """Whether *reference*, resolved against *url*, is the same URL, apart from fragments."""
     target = urlsplit(url)
     return _same_origin_url(target, reference) == urlunsplit(target._replace(fragment=""))
 
 
 def _same_origin_url(target: SplitResult, reference: str, host: str = "") -> str | None:
-    """*reference* resolved against *target*, or None when it is of another origin or no URL.
+    """*reference* resolved against *target*; None if it has another origin or is not a URL.
 
     An authority that equals *host* counts as that of *target*. Other origins are excluded because an origin must not
     invalidate the content of another (RFC 9111 §4.4).

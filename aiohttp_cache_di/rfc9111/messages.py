@@ -31,10 +31,10 @@ Headers: TypeAlias = MultiMapping[str]
 """Header fields, looked up case-insensitively; ``getall`` returns the lines of one name separately."""
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
-"""Header lines as they came over the wire, in order."""
+"""Header lines as received, undecoded and in order."""
 
 END_OF_TIME = 253_402_300_800.0
-"""POSIX time of the year 10000, the end of representable dates: a longer lifetime counts as for ever."""
+"""POSIX time of the beginning of the year 10000, which dates cannot express: a longer lifetime counts as infinite."""
 
 MAX_PURGES = 2**60
 """An upper bound of the numbers of purges, which are POSIX times in microseconds."""
@@ -51,7 +51,7 @@ MAX_TAG_CHARS = 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """The statuses of redirects by Location (RFC 9110 §15.4), all of which aiohttp follows."""
 
-_SIZE = "size_bytes"  # as it is remembered
+_SIZE = "size_bytes"  # the name under which an entry remembers its size
 _USUAL_LINES = 32  # header lines that the fixed size of an entry includes
 _LINE_BYTES = 300  # of the objects for one header line, raw and decoded
 
@@ -140,29 +140,29 @@ class Tagging(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw_only=True):
-    """A complete response as the cache keeps it.
+    """A complete response as it is stored: an entry of the cache.
 
     Args:
         key: the storage key under which it is kept.
-        method: of the request that it answers.
-        url: of that request, without userinfo, fragment and the values of ignored parameters.
+        method: the method of the request that it answers.
+        url: the URL of that request, without userinfo, fragment and the values of ignored parameters.
         status: the final status code.
-        reason: the reason phrase as it came, or None.
-        version: HTTP version of the answer, as (major, minor).
+        reason: the reason phrase as received, or None.
+        version: the HTTP version of the response, as (major, minor).
         raw_headers: the header lines that may be stored, in order.
-        requested_at: POSIX time of the request (``request_time``).
-        received_at: POSIX time of the answer or of its last validation (``response_time``).
+        requested_at: POSIX time at which the request was sent (``request_time``).
+        received_at: POSIX time at which the response, or the one that last validated it, arrived (``response_time``).
         created_at: POSIX time at which this body was first stored.
-        fresh_until: POSIX time until which it may be served without asking anyone; ``-inf`` where each
-            use needs a validation, ``inf`` for ever.
+        fresh_until: POSIX time until which it may be served without validation; ``-inf`` if each use needs one,
+            ``inf`` for ever.
         store_until: POSIX time after which the store may drop it; ``inf`` for never.
-        partition: digest of the credentials it was obtained with, or "".
-        vary_fields: Vary fields, lower case, sorted; ``("*",)`` matches no request.
-        vary_digest: of the storing request's normalised values for them.
-        variants: where the URL's other variants are kept.
-        history: keys of the redirects that led to it, where known.
-        tagging: its tags; None for one that has none.
-        body: the content, decoded where the client decodes; b"" where it is not kept in memory.
+        partition: the digest of the credentials that it was requested with, or "".
+        vary_fields: the Vary fields, lower case, sorted; ``("*",)`` matches no request.
+        vary_digest: the digest of the normalised values that the storing request had for them.
+        variants: references to the URL's other variants.
+        history: the keys of the redirects that led to it, if known.
+        tagging: its tags and groups; None if it has none.
+        body: the content, decoded if the client decodes it; b"" if it is not kept in memory.
     """
 
     key: str
@@ -181,7 +181,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     vary_fields: tuple[str, ...] = ()
     vary_digest: _Digest = b""
     variants: Annotated[tuple[VariantRef, ...], Meta(max_length=MAX_VARIANTS)] = ()
-    history: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()  # aiohttp follows 10, unless it is told to go on
+    history: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()  # aiohttp follows 10 by default
     tagging: Tagging | None = None
     body: bytes = b""
 
@@ -206,7 +206,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def size_bytes(self) -> int:
-        """The size of the entry in memory: that of its texts, and an overhead for each item of its lists."""
+        """The size of the entry: of its texts, and an overhead for each item of its lists."""
         memo = vars(self)  # several layers ask for it when an entry is stored
         weight: int | None = memo.get(_SIZE)
         if weight is None:

@@ -43,7 +43,7 @@ _LIST_OF_TAGS = compiled_later(rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+
 
 
 def entity_tag(headers: Headers) -> str | None:
-    """The ETag as it was sent, with its quotes; None when absent, empty, repeated or impossible in a list."""
+    """The ETag as it was sent, with its quotes; None if it is absent, empty or repeated, or cannot stand in a list."""
     value = single(headers, _ETAG)
     return value if value and _TAG.fullmatch(value) else None
 
@@ -54,7 +54,7 @@ def candidate_tag(candidate: StoredResponse | VariantRef) -> str | None:
 
 
 def listed_entity_tags(value: str) -> tuple[str, ...]:
-    """The entity tags of an If-None-Match; none when *value* is not a list of tags."""
+    """The entity tags in the value of If-None-Match; empty if *value* is not a list of tags."""
     return tuple(_TAG.findall(value)) if _LIST_OF_TAGS.fullmatch(value) else ()
 
 
@@ -79,10 +79,11 @@ def has_validator(headers: Headers) -> bool:
 
 
 def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
-    """The header fields that ask the origin whether *stored* still holds (RFC 9111 §4.3.1); none without validator.
+    """The header fields that make a request validate *stored* (RFC 9111 §4.3.1); empty if there is no validator.
 
     Args:
-        other_tags: entity tags of the URL's other variants, which are offered, too, as far as there is room.
+        stored: the response to validate; None to offer *other_tags* only.
+        other_tags: the entity tags of the URL's other variants, which are offered as well, as far as there is room.
     """
     tags: dict[str, None] = {}
     fields: list[tuple[str, str]] = []
@@ -100,7 +101,7 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
 
 
 def _offered(tags: Iterable[str]) -> list[str]:
-    """As many of *tags*, from the first on, as fit into the bounds."""
+    """The first of *tags*, as many as fit into the bounds."""
     offered: list[str] = []
     left = MAX_OFFERED_CHARS
     for tag in tags:
@@ -112,10 +113,10 @@ def _offered(tags: Iterable[str]) -> list[str]:
 
 
 def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | None:
-    """Whether the caller's own condition makes a 304 of *stored*; None when the caller states none.
+    """Whether the caller's condition is answered with 304 from *stored*; None if the caller states no condition.
 
-    If-None-Match takes the place of If-Modified-Since, which is compared with Last-Modified, or else with Date, or else
-    with the time of receipt (RFC 9111 §4.3.2). A date that is none is ignored (RFC 9110 §13.1.3).
+    If-None-Match has precedence over If-Modified-Since, which is compared with Last-Modified, or else with Date, or
+    else with the time of receipt (RFC 9111 §4.3.2). An invalid date is ignored (RFC 9110 §13.1.3).
     """
     listed = combined(request_headers, "If-None-Match")
     if listed is not None:
@@ -139,7 +140,7 @@ def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | 
 
 
 def if_range_holds(request_headers: Headers, stored: StoredResponse) -> bool:
-    """Whether If-Range, if there is one, lets Range apply to *stored* (RFC 9110 §13.1.5).
+    """Whether Range applies to *stored*: If-Range is absent or matches it (RFC 9110 §13.1.5).
 
     A date must equal Last-Modified and Last-Modified must be a strong validator: at least a second before Date.
     """
@@ -165,7 +166,7 @@ _OF_ONE_MESSAGE = frozenset({"age", "date"})
 
 
 def updated_headers(stored: RawHeaders, fresh: Headers, drop: frozenset[str]) -> RawHeaders:
-    """The stored header lines, brought up to date by those of a 304 or a HEAD response (RFC 9111 §3.2).
+    """The stored header lines, updated with the fields *fresh* of a 304 or HEAD response (RFC 9111 §3.2).
 
     Args:
         drop: names (lower case) that must not be stored.

@@ -1,8 +1,8 @@
 """A clock that a test can advance for this package alone.
 
 In each module of the package the name ``time`` is replaced by an object that adds the clock's offset to the real time,
-so freezegun and time-machine work as well. asyncio's timers, the app's own clock, aiohttp's cookies and the expiry that
-a database does by itself are not affected.
+so it can be combined with freezegun and time-machine. It does not affect asyncio's timers, the app's own clock,
+aiohttp's cookies, and the expiry that a database does by itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class CacheClock:
 
     def __init__(self) -> None:
         self.offset_s: float = 0.0
-        """How many seconds it is ahead of the real time."""
+        """How many seconds this clock is ahead of the real time."""
         self._moved: list[ModuleType] = []
         self._finder = _Finder(self)
 
@@ -77,7 +77,7 @@ class CacheClock:
         with suppress(ValueError):
             sys.meta_path.remove(self._finder)
         for module in self._moved:
-            setattr(module, "time", time)  # noqa: B010  # a name of the module's, which type checkers know as another
+            setattr(module, "time", time)  # noqa: B010  # to type checkers a module has no attribute of this name
         self._moved.clear()
         self.offset_s = 0.0
 
@@ -88,7 +88,7 @@ class CacheClock:
             by: seconds, a duration such as ``"1h30m"``, or a timedelta; not below zero.
 
         Raises:
-            ValueError: *by* is none of these.
+            ValueError: *by* is invalid.
         """
         try:
             seconds = _seconds(by)
@@ -111,7 +111,7 @@ class CacheClock:
 
 
 class _MovedTime:
-    """Replaces the module ``time`` in a module."""
+    """Replaces the module ``time`` in another module, and adds the offset to `time`."""
 
     def __init__(self, clock: CacheClock) -> None:
         self._clock = clock
@@ -124,6 +124,8 @@ class _MovedTime:
 
 
 class _AgeingTime(_MovedTime):
+    """Adds the offset to `monotonic` as well."""
+
     def monotonic(self) -> float:
         return time.monotonic() + self._clock.offset_s
 

@@ -189,7 +189,7 @@ def _redirected(request: ClientRequest, place: URL, ticket: str) -> Generator[No
             request.headers.popall(_TICKET, None)
 
     request.url, request.proxy = place, None
-    request.server_hostname = f"{asked.host}:{asked.port}"  # so that limits are of the host that was asked for
+    request.server_hostname = f"{asked.host}:{asked.port}"  # part of the connection key, which limits per host use
     vars(request)["send"] = send
     try:
         yield

@@ -14,7 +14,7 @@ from aiohttp_cache_di._aiohttp import build_url
 __all__ = ["MANNERS", "Manner"]
 
 MANNERS: Final = ("auth", "cookies", "headers", "principal")
-"""The arguments of a request that say whom it is for and which form of the response is wanted."""
+"""The arguments of a request that select a stored response: its credentials, its principal, its header fields."""
 # Fields that concern a single request or its body: with them a seed would not be stored.
 _PASSING: Final = ("cache-control", "content-", "expect", "host", "if-", "pragma", "range", "transfer-encoding")
 
@@ -24,7 +24,7 @@ class Manner(NamedTuple):
 
     Args:
         url: the URL with its query; "" if the session would refuse it.
-        options: those of the arguments that are `MANNERS`.
+        options: the arguments that are in `MANNERS`.
     """
 
     method: str
@@ -38,7 +38,7 @@ class Manner(NamedTuple):
             whole: URL = build_url(session, url)
             if arguments.get("params"):
                 whole = whole.extend_query(arguments["params"])
-        except (TypeError, ValueError):  # which the session will report
+        except (TypeError, ValueError):  # the session will raise it itself
             whole = URL()
         options = {name: arguments[name] for name in MANNERS if arguments.get(name) is not None}
         return cls(method.upper(), str(whole), _lasting(options))

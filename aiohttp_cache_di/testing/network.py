@@ -17,7 +17,7 @@ __all__ = ["blocked_network"]
 
 _CONNECTING: Final = ("connect", "connect_ex", "sendmsg", "sendto")
 _LOOKING_UP: Final = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex")
-_NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # to ask
+_NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # no bind
 
 
 def _is_here(host: object) -> bool:
@@ -87,7 +87,7 @@ def _is_tuple(address: object) -> bool:
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        if _is_tuple(args[-1]):  # of sendto and sendmsg, after the data
+        if _is_tuple(args[-1]):  # sendto and sendmsg take the address after the data
             _check(self, args[-1])
         return method(self, *args)
 

@@ -134,8 +134,8 @@ def _loading(loaded: Callable[[Callable[[], CacheSettings]], CacheSettings]) -> 
     def load(*args: Any, **kwargs: Any) -> CacheSettings:
         return loaded(lambda: original(*args, **kwargs))
 
-    setattr(CacheSettings, "load", staticmethod(load))  # noqa: B010  # of a class
+    setattr(CacheSettings, "load", staticmethod(load))  # noqa: B010  # type checkers refuse to assign a method
     try:
         yield
     finally:
-        setattr(CacheSettings, "load", genuine)  # noqa: B010  # of a class
+        setattr(CacheSettings, "load", genuine)  # noqa: B010  # as above

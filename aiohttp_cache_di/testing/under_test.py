@@ -97,7 +97,7 @@ class CacheUnderTest:
             return
         if self._waiting:
             raise AssertionError("assert_cached and assert_not_cached are to be awaited in an asynchronous test")
-        if self._failures:  # which the app may have taken for its own
+        if self._failures:  # the app may have handled the exception itself
             raise self._failures[0]
 
     async def __aenter__(self) -> Self:
@@ -119,7 +119,7 @@ class CacheUnderTest:
         """Put a response into the cache of each session before its next request or the next `assert_cached`.
 
         It is stored as if the session had received it from the upstream: under the same key, and only if the rules
-        allow it (else the session's request raises AssertionError). If the app's first request for *url* has
+        allow it (otherwise the session's request raises AssertionError). If the app's first request for *url* has
         credentials or header fields, the response is stored for these as well.
 
         Args:
@@ -187,7 +187,7 @@ class CacheUnderTest:
             raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session{why}")
 
     async def _prepare(self, session: ClientSession, backend: CacheBackend, manner: Manner | None = None) -> None:
-        """Register *session*, and store the seeds that it lacks for the request that it is about to send."""
+        """Register *session*, and store the seeds that its cache lacks for the request it is about to send."""
         loop = asyncio.get_running_loop()
         self._sessions[session] = (backend, loop)
         if manner is not None:
@@ -206,7 +206,7 @@ class CacheUnderTest:
 
     def _note(self, response: ClientResponse) -> None:
         """Note the decision about *response*, for the message of an assertion."""
-        if not isinstance(response, ClientResponse):  # a double
+        if not isinstance(response, ClientResponse):  # a test double
             return
         first = response.history[0] if response.history else response
         self._told[first.method, str(first.url)] = str(getattr(response, "cache_decision", ""))

@@ -232,7 +232,7 @@ class FakeUpstream:
         """As `add`, for DELETE."""
         return self.add("DELETE", url, answer, **options)
 
-    # ---- what has come
+    # ---- requests received
 
     @property
     def calls(self) -> list[AskedFor]:

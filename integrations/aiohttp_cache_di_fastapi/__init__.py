@@ -134,9 +134,9 @@ lifespan: Final = make_lifespan()
 
 ``FastAPI(lifespan=lifespan)`` opens the cache when the app starts and closes it when the app stops. Meanwhile
 `get_cached_session` and `CachedSessionDep` find the session, and so do ``request.state.cached_session`` and
-``app.state.cached_session``. A start raises ConfigurationError for a variable that cannot be used, and
-MissingDependencyError for a driver that is not installed. An app that has a lifespan already takes `install` or
-`combine_lifespans`; one with several caches takes `make_lifespan`.
+``app.state.cached_session``. A start raises ConfigurationError for an invalid variable, and MissingDependencyError for
+a driver that is not installed. For an app that has a lifespan already see `install` and `combine_lifespans`, and for
+several caches `make_lifespan`.
 """
 
 

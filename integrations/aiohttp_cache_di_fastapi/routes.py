@@ -15,7 +15,7 @@ from aiohttp_cache_di_fastapi.state import CACHED_SESSION, cache_of
 __all__ = ["Route", "cache_health", "cache_metrics", "make_cache_health", "make_cache_metrics"]
 
 Route: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""What ``app.add_api_route`` and Starlette's ``Route`` take."""
+"""An endpoint for ``app.add_api_route`` and for Starlette's ``Route``."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 

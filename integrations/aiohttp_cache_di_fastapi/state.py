@@ -27,7 +27,7 @@ class Running:
 
     @contextmanager
     def show(self, state: Any, key: str, session: CachedSession) -> Generator[None]:
-        """Keep *session* in the *state* of the app; of several servers, the last one that started decides."""
+        """Keep *session* in the *state* of the app; with several servers, the session of the one that started last."""
         # The server passes the lifespan's state on to each request and web socket, in mounted apps too. ``app.state``
         # is for code without a request: the user's own lifespan, or a test that runs the lifespan itself.
         self._sessions.append(session)

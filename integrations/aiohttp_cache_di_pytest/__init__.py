@@ -177,7 +177,7 @@ def fake_upstream() -> Generator[FakeUpstream]:
 
 @pytest.fixture
 def recording(request: pytest.FixtureRequest) -> Cassette:
-    """Give the recording of a test that is marked ``recorded``."""
+    """Return the recording of a test that is marked ``recorded``."""
     from aiohttp_cache_di_pytest.recorded import CASSETTE
 
     item: pytest.Item = request.node

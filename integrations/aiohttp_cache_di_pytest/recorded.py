@@ -21,7 +21,7 @@ CASSETTE = pytest.StashKey[Cassette]()
 _FAILED = pytest.StashKey[bool]()
 _UNASKED = pytest.StashKey[bool]()
 _NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
-_LONGEST = 150  # of a file's name; file systems take 255 bytes
+_LONGEST = 150  # characters of a file name; file systems allow 255 bytes
 _READ = (".yml", ".json", ".har", ".zip")
 
 
@@ -40,7 +40,7 @@ class RecordedTests:
                 cassette.open()
             except (ConfigurationError, TypeError, pytest.UsageError) as error:
                 raise pytest.fail.Exception(str(error), pytrace=False) from None
-            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has passed
+            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # counts as failed until it has passed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -72,7 +72,7 @@ class RecordedTests:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note in the last report of a test that it sent no request; workers of xdist send reports on."""
+        """Note in the last report of a test that it sent no request: workers of xdist pass reports on."""
         report = yield
         if call.when == "teardown" and item.stash.get(_UNASKED, False):
             setattr(report, UNASKED, True)
@@ -82,7 +82,7 @@ class RecordedTests:
         options: dict[str, Any] = {name: self._config.getini(f"recorded_{name}") for name in NAMES}
         path: Any = None
         mode: Any = None
-        for mark in reversed(list(item.iter_markers("recorded"))):  # the closest comes last
+        for mark in reversed(list(item.iter_markers("recorded"))):  # the closest mark comes last, and has precedence
             given = dict(mark.kwargs)
             if len(mark.args) > 1 or (mark.args and "path" in given):
                 raise pytest.UsageError("pytest.mark.recorded takes one path")

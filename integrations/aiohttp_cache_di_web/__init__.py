@@ -48,14 +48,14 @@ __all__ = [
 def get_cached_session(
     source: web.Request | web.Application, key: web.AppKey[CachedSession] = CACHED_SESSION
 ) -> CachedSession:
-    """Find the open session that `cache_ctx` keeps: one for the whole process, which no handler closes.
+    """Find the session that `cache_ctx` has opened, which the whole process shares: do not close it in a handler.
 
     Args:
-        source: a request, which also knows the apps above its own; or the app that has the context.
-        key: as it was given to `make_cache_ctx`. Default: that of `cache_ctx`.
+        source: a request, to the app with the context or to one of its sub-apps; or the app with the context.
+        key: the key that was given to `make_cache_ctx`; by default that of `cache_ctx`.
 
     Returns:
-        A `CachedSession`; a test puts another one there by ``app[CACHED_SESSION] = session`` before the start.
+        The open session, a `CachedSession`. A test replaces it by ``app[CACHED_SESSION] = session`` before the start.
 
     Raises:
         LifecycleError: the app has no context for this key, or has not been started.

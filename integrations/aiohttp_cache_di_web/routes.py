@@ -15,7 +15,7 @@ from aiohttp_cache_di_web.state import CACHED_SESSION, cache_of
 __all__ = ["Handler", "cache_health", "cache_metrics", "make_cache_health", "make_cache_metrics"]
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-"""What ``app.router.add_get`` takes."""
+"""A handler for ``app.router.add_get``."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 

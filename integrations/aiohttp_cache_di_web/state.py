@@ -20,7 +20,7 @@ CACHED_SESSION: Final = web.AppKey("CACHED_SESSION", CachedSession)
 """The default key of the session in the app."""
 
 CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManager[None]]
-"""What ``app.cleanup_ctx`` takes."""
+"""A context for ``app.cleanup_ctx``."""
 
 
 def make_cache_ctx(
@@ -28,30 +28,31 @@ def make_cache_ctx(
 ) -> CacheContext:
     """Make a context that opens *container* when the app starts and closes it when the app is cleaned up.
 
-    An app that several runners start at the same time has one session, which is closed with the last.
+    An app that several runners start at the same time has one session, which is closed when the last runner is cleaned
+    up.
 
     Args:
-        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
-            start, from the ``AIOHTTP_CACHE_`` variables.
-        key: where the session is kept; each cache of an app has its own.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for a new one at each start,
+            configured by the ``AIOHTTP_CACHE_`` variables.
+        key: the key of the session in the app; each cache of an app has its own.
 
     Returns:
-        What ``app.cleanup_ctx.append(…)`` takes. At the start it raises what `open_container` raises, and
-        ConfigurationError where another cache of the app has the same key.
+        A context for ``app.cleanup_ctx.append(…)``. At the start it raises what `open_container` raises, and
+        ConfigurationError if another cache of the app has the same key.
     """
     running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
     def context(app: web.Application) -> AbstractAsyncContextManager[None]:
         """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up.
 
-        What is being stored then is stored first, within a second or so.
+        Responses that are being stored at that time are stored first, within about a second.
 
         Args:
-            app: the app, or a sub-app; the session is ``app[CACHED_SESSION]`` (or under the key that was given) from
-                the start on, and what `get_cached_session` finds.
+            app: the app, or a sub-app. From the start on the session is ``app[CACHED_SESSION]``, or under another key
+                that was given, and `get_cached_session` finds it.
 
         Raises:
-            ConfigurationError: at the start: a variable cannot be used, another cache of the app has the same key, or
+            ConfigurationError: at the start: a variable is invalid, another cache of the app has the same key, or
                 ``REQUIRE_STORE`` is true and the store cannot be used.
             MissingDependencyError: at the start: the driver of the store is not installed.
         """
@@ -71,8 +72,9 @@ class _Running:
 class _Context(AbstractAsyncContextManager[None]):
     """The context of one start of an app.
 
-    When a runner is cleaned up, aiohttp exits the contexts of *all* starts, in reverse order, and so once per runner.
-    So the last runner is cleaned up when the first context has been exited as many times as there are contexts.
+    When a runner is cleaned up, aiohttp exits the contexts of *all* starts, in reverse order; so each context is exited
+    once per runner. The last runner is being cleaned up when the first context is exited for the n-th time, where n is
+    the number of contexts. Only then are the contexts closed.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class _Context(AbstractAsyncContextManager[None]):
     ) -> None:
         self._app, self._key, self._container, self._running = app, key, container, running
         self._left = 0
-        # A generator: if a start fails, aiohttp cleans up nothing, but the event loop closes generators at its end.
+        # A generator: aiohttp does not clean up after a failed start, but an event loop closes generators at its end.
         self._open = self._keep_open()
 
     async def __aenter__(self) -> None:
@@ -119,7 +121,7 @@ class _Context(AbstractAsyncContextManager[None]):
         if self._app.get(self._key) is session:
             return
         with warnings.catch_warnings():
-            # The app is started again, and its session has to be replaced.
+            # aiohttp warns of this when the app is started again; but then its session has to be replaced.
             warnings.filterwarnings("ignore", "Changing state of started", DeprecationWarning)
             self._app[self._key] = session
 
@@ -128,8 +130,8 @@ cache_ctx: Final = make_cache_ctx()
 """The context of an app with one cache, which the ``AIOHTTP_CACHE_`` variables describe.
 
 ``app.cleanup_ctx.append(cache_ctx)``: the cache is opened when the app starts and closed when it is cleaned up, and
-`get_cached_session` finds its session meanwhile. A start raises ConfigurationError for a variable that cannot be used,
-and MissingDependencyError for a driver that is not installed. An app with several caches takes `make_cache_ctx`.
+`get_cached_session` finds its session meanwhile. A start raises ConfigurationError for an invalid variable,
+and MissingDependencyError for a driver that is not installed. For an app with several caches see `make_cache_ctx`.
 """
 
 

@@ -46,7 +46,7 @@ class _Layout:
 
 def _layouts() -> dict[str, _Layout]:
     forms = (("compact", (",", ":"), None), ("spaced", (", ", ": "), None))
-    forms += tuple((f"indent {width}", (",", ": "), width) for width in (2, 4, 1, 3))  # type: ignore[assignment]  # longer
+    forms += tuple((f"indent {width}", (",", ": "), width) for width in (2, 4, 1, 3))  # type: ignore[assignment]  # grows
     found: dict[str, _Layout] = {}
     for (form, separators, indent), ascii_only, end in product(forms, (False, True), ("", "\n")):
         name = form + (", ascii" if ascii_only else "") + (", newline" if end else "")

@@ -3,12 +3,12 @@
 The mode decides which::
 
     mode           recorded already     not recorded       the file at the end
-    none           from the file        fails              as it was
-    once           from the file        fails, unless      as it was, or new
+    none           from the file        fails              unchanged
+    once           from the file        fails, unless      unchanged, or new
                                         there is no file
-    new_episodes   from the file        asks upstream      with what is new
-    all            asks upstream        asks upstream      what was asked, and the rest of the old
-    rewrite        asks upstream        asks upstream      what was asked
+    new_episodes   from the file        asks upstream      with new requests added
+    all            asks upstream        asks upstream      the requests of this run, and all others of the old file
+    rewrite        asks upstream        asks upstream      the requests of this run
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Cassette:
 
     @property
     def is_without_requests(self) -> bool:
-        """Whether a new file was to be recorded, but no request was sent to an upstream."""
+        """Whether this would have recorded a new file, but no request was sent to an upstream."""
         return self._writes and self._is_new and not self._new
 
     def __enter__(self) -> Self:

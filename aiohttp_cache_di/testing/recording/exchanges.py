@@ -51,5 +51,5 @@ class Exchange:
 
 
 def value_of(fields: Iterable[tuple[str, str]], name: str) -> str:
-    """The value of the first field called *name* (lower case); "" where there is none."""
+    """The value of the first field called *name* (lower case); "" if there is none."""
     return next((value for found, value in fields if found.lower() == name), "")

@@ -54,7 +54,7 @@ class RecordingRules:
     repeat: bool = False
 
 
-# The names in `Filters` of the options that it has.
+# The options that are fields of `Filters`, and the names of these fields.
 _FILTERS: Final = {
     "filter": "texts",
     "filter_headers": "headers",

@@ -1,5 +1,5 @@
-"""Whether a recorded request is the one that is asked, and what differs from the nearest.
+"""Finding the recording of a request, and how the nearest recording differs from it.
 
-`matching` tells that, of bodies by what they mean (`meanings`), whatever their headers say. May import `bodies` and
+`matching` compares requests, and `meanings` their bodies: by what they mean, not byte by byte. May import `bodies` and
 `exchanges` beside it.
 """

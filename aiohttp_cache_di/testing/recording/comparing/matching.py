@@ -1,4 +1,4 @@
-"""Whether what is recorded is what is asked for, and what differs where it is not."""
+"""Compare requests with recorded ones by keys, and describe how two requests differ."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Key", "differences", "key_of", "nearest", "other_keys_of"]
 
 _CONDITIONS: Final = frozenset({"if-match", "if-modified-since", "if-none-match", "if-unmodified-since"})
 _ABSENT: Final = "none"
-_MOST_FIELDS: Final = 8  # of a body are told one by one
-_LONGEST: Final = 80  # characters of a value that are told
+_MOST_FIELDS: Final = 8  # differences of a body that are listed
+_LONGEST: Final = 80  # characters of a value that are shown
 _Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Key(NamedTuple):
-    """What makes two requests the same, by the names in which `differences` speaks of it."""
+    """Identifies a request: two requests are the same if their keys are equal."""
 
     method: str
     origin: str
@@ -38,11 +38,11 @@ class Key(NamedTuple):
 
 
 def key_of(asked: Asked, *, headers: Collection[str] = (), ignored: Collection[str] = ()) -> Key:
-    """What is looked at of *asked*, which has been filtered.
+    """The key of *asked*, a request that has been filtered.
 
     Args:
-        headers: names of header fields that count.
-        ignored: names of parameters, and of fields in JSON bodies, that do not.
+        headers: names of header fields whose values distinguish requests.
+        ignored: names of parameters, and of fields in JSON bodies, whose values do not.
     """
     url = URL(asked.url)
     query = tuple(sorted(pair for pair in url.query.items() if pair[0] not in ignored))
@@ -54,7 +54,9 @@ def key_of(asked: Asked, *, headers: Collection[str] = (), ignored: Collection[s
 
 
 def other_keys_of(asked: Asked, key: Callable[[Asked], Key]) -> list[Key]:
-    """The keys of other requests that *asked* may stand for: a recording says what fields a form had, but not that.
+    """The keys of other requests that *asked*, a recorded one, may stand for.
+
+    A body recorded as JSON may have been sent as a form: vcrpy records the argument that the client was given.
 
     Args:
         key: makes the key of a request that has not been filtered.
@@ -66,7 +68,7 @@ def other_keys_of(asked: Asked, key: Callable[[Asked], Key]) -> list[Key]:
 
 
 def nearest(key: Key, candidates: Iterable[Key]) -> Key | None:
-    """The one of *candidates* that differs least from *key*."""
+    """The one of *candidates* that differs least from *key*; None if there are none."""
 
     def distance(candidate: Key) -> tuple[int, float]:
         apart = sum(ours != theirs for ours, theirs in zip(key, candidate, strict=True))
@@ -76,7 +78,7 @@ def nearest(key: Key, candidates: Iterable[Key]) -> Key | None:
 
 
 def differences(key: Key, other: Key) -> list[str]:
-    """What differs, a line for each thing: how it is recorded (*other*), and how it is asked for (*key*)."""
+    """The differences between a recorded request (*other*) and the current one (*key*), one per line."""
     found = [
         f"{what}: recorded {theirs or _ABSENT}, asked for {ours or _ABSENT}"
         for what, ours, theirs in (
@@ -98,7 +100,7 @@ def differences(key: Key, other: Key) -> list[str]:
 
 
 def _body_differences(ours: str, theirs: str) -> list[str]:
-    """What differs in two bodies, by the names of their fields where they have some."""
+    """The differences between two bodies, field by field if they have common fields."""
     one, other = _fields(ours), _fields(theirs)
     if one is not None and other is not None and one.keys() & other.keys():
         lines = [
@@ -113,7 +115,7 @@ def _body_differences(ours: str, theirs: str) -> list[str]:
 
 
 def _fields(text: str) -> dict[str, str] | None:
-    """The leaves of a body, which is written as `meaning_of` does, by their paths; None where it has no fields."""
+    """The values in a body, a text that `meaning_of` returned, by their paths; None if it has no fields."""
     body = text.encode("utf-8", "surrogatepass")
     kind = kind_of(body, "")
     if kind == "form":

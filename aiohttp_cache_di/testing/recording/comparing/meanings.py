@@ -1,7 +1,8 @@
-"""What a body means, whatever its headers say: a recording of another tool may lack them, or have others.
+"""The meaning of a body, for comparison.
 
-Two bodies mean the same if both are JSON of equal values, both forms of equal fields, or both the same bytes. Which of
-these a body is, its Content-Type tells; where that tells nothing, its look does.
+Two bodies mean the same if both are JSON with equal values, both are forms of one kind with equal fields, or both have
+the same bytes. The kind of a body follows from its Content-Type, or from what the body looks like: a recording of
+another tool may lack header fields or have different ones.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _PART: Final = re.compile(
 
 
 def kind_of(body: bytes, content_type: str) -> Kind:
-    """What *body* is to be read as."""
+    """The kind of *body*, from *content_type* and its own text; "text" for anything else, even binary."""
     told = content_type.strip().lower()
     if is_json(told) or _LOOKS_LIKE_JSON.match(body):
         if parsed(body) is not None:
@@ -51,7 +52,7 @@ def kind_of(body: bytes, content_type: str) -> Kind:
 
 
 def parsed(body: bytes) -> tuple[Any] | None:
-    """*body* parsed as JSON, in a tuple, since it may be null; None where it is none."""
+    """*body* parsed as JSON, in a tuple because the value may be None; None if it is not JSON."""
     try:
         return (json.loads(body),)
     except (ValueError, RecursionError):
@@ -59,7 +60,7 @@ def parsed(body: bytes) -> tuple[Any] | None:
 
 
 def boundary_of(body: bytes, content_type: str) -> str | None:
-    """What stands between the parts of *body*; None where it has none."""
+    """The boundary of *body*, a multipart form; None if it is not one."""
     told = _BOUNDARY.match(content_type)
     if told is not None:
         return told[1]
@@ -68,11 +69,11 @@ def boundary_of(body: bytes, content_type: str) -> str | None:
 
 
 def meaning_of(body: bytes, content_type: str, ignored: Collection[str] = ()) -> str:
-    """Text that is the same for bodies that mean the same.
+    """A text that is equal for bodies that mean the same.
 
     Args:
-        body: with "boundary" between its parts, if it has some.
-        ignored: names of fields that do not count, at any depth.
+        body: the body; the boundary of a multipart form has been replaced by "boundary".
+        ignored: names of fields, at any depth, that are left out.
     """
     kind = kind_of(body, content_type)
     if kind == "json":
@@ -89,7 +90,7 @@ def meaning_of(body: bytes, content_type: str, ignored: Collection[str] = ()) ->
 
 
 def as_forms(body: bytes) -> tuple[bytes, ...]:
-    """The forms that *body* may have been sent as, which is JSON of what was given to a client: vcrpy writes that."""
+    """The forms that *body* may have been sent as, if it is the JSON that vcrpy records for a form."""
     (value,) = parsed(body) or (None,)
     fields, items = as_object(value), as_array(value)
     pairs = list(fields.items()) if fields is not None else [_pair(item) for item in items or ()]
@@ -97,17 +98,17 @@ def as_forms(body: bytes) -> tuple[bytes, ...]:
     if not flat or None in pairs or not all(isinstance(one, str | int | float) for _, one in flat):
         return ()
     fields_of = [(name, "", str(one)) for name, one in flat]
-    files_of = [(name, name, str(one)) for name, one in flat]  # what aiohttp calls a file without a name
+    files_of = [(name, name, str(one)) for name, one in flat]  # aiohttp's default file name is the field's name
     return form_of(flat), parts_body(fields_of), parts_body(files_of)
 
 
 def form_of(pairs: Collection[tuple[str, Any]]) -> bytes:
-    """A form with *pairs*."""
+    """A form with *pairs*, URL-encoded."""
     return urlencode(list(pairs)).encode()
 
 
 def parts_body(parts: Collection[tuple[str, str, str]]) -> bytes:
-    """A form in parts: of each the name, the name of a file or "", and the value."""
+    """A multipart form of *parts*: name, file name or "", and value of each."""
     lines = [
         f'--boundary\r\nContent-Disposition: form-data; name="{name}"'
         + (f'; filename="{file}"' if file else "")
@@ -118,7 +119,7 @@ def parts_body(parts: Collection[tuple[str, str, str]]) -> bytes:
 
 
 def _plain(value: Any, ignored: Collection[str]) -> Any:
-    """*value*, parsed JSON, without fields that are ignored, and with 1 for 1.0."""
+    """*value*, parsed JSON, without ignored fields, and with whole floats as integers (1 for 1.0)."""
     fields, items = as_object(value), as_array(value)
     if fields is not None:
         return {name: _plain(inner, ignored) for name, inner in fields.items() if name not in ignored}

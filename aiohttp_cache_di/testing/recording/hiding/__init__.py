@@ -1,6 +1,8 @@
-"""What is taken out of a recording before it is compared or written.
+"""Removing secrets from exchanges before they are compared or written.
 
-`filters` takes out credentials, by the rule of the package, and what a test names; `echoes` finds them in what the
-upstream answers, and `secrets` in texts that are neither JSON nor a query. May import `comparing`, `bodies` and
-`exchanges` beside it, and `keys`.
+- `filters` redacts credentials, which it recognises by the rules of `keys`, and the values of names that a test lists.
+- `echoes` finds secrets of the request in the response.
+- `secrets` finds secrets in XML, GraphQL, multipart forms and other text.
+
+May import `comparing`, `bodies` and `exchanges` beside it, and `keys`.
 """

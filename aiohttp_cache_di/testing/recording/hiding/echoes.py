@@ -1,4 +1,4 @@
-"""What a request has kept secret, found in what the upstream answers: an echo, an error message, a next page."""
+"""Find the secrets of a request in its response: in an echo, an error message, or the URL of the next page."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from aiohttp_cache_di.testing.recording.exchanges import Asked
 
 __all__ = ["echoes_of"]
 
-# Shorter ones, and numbers, may well be in an answer for another reason.
+# Shorter texts, and numbers, may occur in a response by chance.
 _SHORTEST: Final = 6
-_SHORTEST_COOKIE: Final = 16  # of one whose name does not say that it is a secret: many are settings
+_SHORTEST_COOKIE: Final = 16  # for cookies whose names do not look secret: many are settings
 _NUMBER: Final = re.compile(r"[-+.\d]+\Z")
 
 
 def echoes_of(sent: Asked, shown: Asked) -> re.Pattern[str] | None:
-    """Matches the secrets of a request in any text; None where there are none.
+    """A pattern that matches the secrets of a request in any text; None if the request has none.
 
     Args:
         sent: the request as it was sent.
-        shown: the same as it is written, without its secrets.
+        shown: the same request as it is written, without its secrets.
     """
     found = set(_of_url(sent.url, shown.url))
     written = dict(shown.headers)
@@ -64,7 +64,7 @@ def _of_field(name: str, value: str) -> Iterator[str]:
         return
     yield value
     scheme, found, credentials = value.partition(" ")
-    if not found or "=" in credentials.rstrip("="):  # of several parts, as Digest's: what it has is used up
+    if not found or "=" in credentials.rstrip("="):  # parameters, as in Digest, which are used only once
         return
     yield credentials
     if scheme.lower() == "basic":
@@ -74,7 +74,7 @@ def _of_field(name: str, value: str) -> Iterator[str]:
 
 
 def _taken_out(sent: str, shown: str) -> Iterator[str]:
-    """The parts of *sent* in whose place *shown* has `REDACTED`, as far as the rest is the same."""
+    """The parts of *sent* that *shown* has replaced by `REDACTED`; stops where the texts around them differ."""
     first, *rest = shown.split(REDACTED)
     if not sent.startswith(first):
         return
@@ -99,7 +99,7 @@ def _unescaped(secret: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How *secret* may be spelled in URLs and in JSON within texts."""
+    """The forms of *secret* in text: as it is, encoded or decoded for URLs, and escaped for JSON."""
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)

@@ -1,4 +1,4 @@
-"""What is taken out of a recording: credentials, by the rule of the package, and what is named."""
+"""Redact recordings: credentials, which the rules of `keys` recognise, and the values of listed names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aiohttp_cache_di.testing.recording.hiding.echoes import echoes_of
 
 __all__ = ["Filters"]
 
-# Of one client, one connection or one moment: nothing that a recording is about.
+# Fields that depend on the client, the connection or the time; they are not recorded.
 _UNWRITTEN: Final = frozenset(
     {
         "accept-encoding",
@@ -51,13 +51,13 @@ _IN_REFRESH: Final = re.compile(r"(?<=url=)[^\s\"']*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Names whose values are not written; those that the package takes for credentials are not, either.
+    """What is redacted: the values of the names listed here, and everything that looks like a credential.
 
     Args:
         headers, query, json: names of header fields, of parameters in queries and forms, and of fields in JSON and
             elements in XML at any depth.
-        unfiltered: names of any of these that are written, though they look like credentials.
-        texts: functions through which each URL, each value of a header field and each body that is text goes at last.
+        unfiltered: names of any of these whose values are written, though they look like credentials.
+        texts: functions that change each URL, each value of a header field and each text body, after the redaction.
     """
 
     headers: Collection[str] = ()
@@ -68,18 +68,18 @@ class Filters:
     _echoes: re.Pattern[str] | None = field(default=None, repr=False, kw_only=True)
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """*exchange* as it may be written; its response has none of the request's secrets, either."""
+        """*exchange*, redacted; secrets of the request are also removed from the response."""
         asked = self.asked(exchange.asked)
         echoes = echoes_of(exchange.asked, asked)
         answering = self if echoes is None else replace(self, _echoes=echoes)
         return replace(exchange, asked=asked, answered=answering._answered(exchange))
 
     def asked(self, asked: Asked) -> Asked:
-        """*asked* as it may be written, without what has nothing to say."""
+        """*asked*, redacted, without header fields that are not recorded."""
         content_type = value_of(asked.headers, "content-type")
         boundary, body = boundary_of(asked.body, content_type), asked.body
         headers = [field for field in asked.headers if field[0].lower() not in _UNWRITTEN]
-        if boundary is not None:  # which is another one each time
+        if boundary is not None:  # it differs in each request
             body = body.replace(boundary.encode(), b"boundary")
             content_type = content_type.replace(boundary, "boundary")
             headers = [(name, content_type if name.lower() == "content-type" else value) for name, value in headers]
@@ -87,7 +87,7 @@ class Filters:
         return Asked(asked.method, self._last(self.url(asked.url)), shown, self._body(body, content_type))
 
     def url(self, url: str) -> str:
-        """*url* as it may be written; a fragment, which is not sent, is left out."""
+        """*url*, redacted, without its user and without its fragment, which is not sent."""
         parsed = URL(url, encoded=True)
         if parsed.raw_user is not None or parsed.raw_password is not None:
             parsed = parsed.with_user(None)
@@ -146,7 +146,7 @@ class Filters:
         where = {"link": _IN_LINK, "refresh": _IN_REFRESH}.get(name)
         try:
             return self.url(value) if where is None else where.sub(lambda found: self.url(found[0]), value)
-        except ValueError:  # no URL, so what is secret in it cannot be told
+        except ValueError:  # not a URL, so its secrets cannot be located
             return REDACTED
 
     # ---- queries and forms
@@ -193,7 +193,7 @@ class Filters:
         return name not in self.unfiltered and (name in self.json or is_secret_param(name))
 
     def _field(self, name: str, value: str) -> str:
-        """The value of a field of a form in parts."""
+        """The value of a field of a multipart form, redacted."""
         if name in self.unfiltered:
             return value
         return REDACTED if name in self.query or self._is_secret(name) else self._text(value)
@@ -225,14 +225,14 @@ class Filters:
         return self._json(value)
 
     def _without_texts(self, value: Any) -> Any:
-        """*value* of a secret's name: numbers count and measure, and texts are secrets, also in a list."""
+        """*value* of a secret's name, with texts redacted, also in lists; numbers stay, as they are counts or sizes."""
         items = as_array(value)
         if items is not None:
             return [self._without_texts(item) for item in items]
         return (REDACTED if value else value) if isinstance(value, str) else self._json(value)
 
     def _text(self, text: str) -> str:
-        """A text within others, which may be a URL (the next page of a list, for one), JSON, GraphQL or a token."""
+        """*text*, a single value, redacted; it may be a URL (of the next page, say), JSON, GraphQL or a token."""
         text = self._without_echoes(text)
         if _URL.match(text):
             try:

@@ -1,4 +1,4 @@
-"""Where secrets are in texts that are neither JSON nor a query: in XML, in GraphQL, in parts, and tokens by shape."""
+"""Redact secrets in multipart forms, XML and GraphQL, and JSON Web Tokens in any text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp_cache_di.keys import REDACTED
 
 __all__ = ["in_parts", "in_text", "in_xml", "name_of_value"]
 
-# A field of a form in parts, a file's left out.
+# A field of a multipart form that is not a file.
 _FIELD: Final = (
     rb'(?P<head>--%s\r\n(?:[^\r\n]+\r\n)*?content-disposition: form-data; name="(?P<name>[^"\r\n]*)"\r\n'
     rb"(?:[^\r\n]+\r\n)*\r\n)(?P<value>.*?)(?=\r\n--%s)"
@@ -23,12 +23,12 @@ _GRAPHQL: Final = re.compile(r"\s*(?:query|mutation|subscription|fragment)\b[^{]
 _LITERAL: Final = re.compile(
     r'\b(?P<name>[A-Za-z_]\w{0,63})(?P<colon>\s*:\s*)(?:"""(?:[^"]|"(?!""))*"""|"(?:[^"\\\n]|\\.)+")'
 )
-# A JSON Web Token (RFC 7519): its header, which is an object, begins so in base64.
+# A JSON Web Token (RFC 7519): its header is a JSON object, which begins with "eyJ" in base64.
 _JWT: Final = re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*")
 
 
 def in_parts(body: bytes, boundary: str, judge: Callable[[str, str], str]) -> bytes:
-    """A form in parts with *boundary* between them, each of whose values is what *judge* makes of it and its name."""
+    """*body*, a multipart form with *boundary*, each value replaced by the result of *judge* for its name and value."""
 
     def judged(part: re.Match[bytes]) -> bytes:
         name = part["name"].decode("utf-8", "surrogateescape")
@@ -40,7 +40,7 @@ def in_parts(body: bytes, boundary: str, judge: Callable[[str, str], str]) -> by
 
 
 def in_xml(text: str, is_secret: Callable[[str], bool]) -> str:
-    """*text* without what elements and attributes with secret names have."""
+    """*text*, in which the contents of elements and attributes with secret names are redacted."""
 
     def element(found: re.Match[str]) -> str:
         is_told = is_secret(_local(found["name"])) and not found["value"].isspace()
@@ -53,7 +53,7 @@ def in_xml(text: str, is_secret: Callable[[str], bool]) -> str:
 
 
 def in_text(text: str, is_secret: Callable[[str], bool]) -> str:
-    """*text* without JSON Web Tokens, and without literals with secret names if it is GraphQL."""
+    """*text*, in which JSON Web Tokens are redacted, and in GraphQL also string literals with secret names."""
 
     def literal(found: re.Match[str]) -> str:
         return f'{found["name"]}{found["colon"]}"{REDACTED}"' if is_secret(found["name"]) else found[0]
@@ -64,7 +64,7 @@ def in_text(text: str, is_secret: Callable[[str], bool]) -> str:
 
 
 def name_of_value(fields: Mapping[str, Any]) -> str:
-    """What an object such as ``{"name": …, "value": …}`` is about; "" where it is none such."""
+    """The name in an object such as ``{"name": …, "value": …}``; "" if *fields* are not such an object."""
     name = fields.get("name", fields.get("key"))
     return name if "value" in fields and isinstance(name, str) else ""
 

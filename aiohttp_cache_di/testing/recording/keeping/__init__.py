@@ -1,7 +1,9 @@
-"""Recordings as files.
+"""Reading and writing files of recordings.
 
-`files` reads and writes our own form, in YAML, and tells which form a file has; `yaml_data` is its loader. `foreign`
-reads VCR cassettes and HAR files. `places` finds the file or archive that a recording is in, and what lies beside it;
-`merging` keeps what has not changed of an old recording as it is. May import `comparing`, `bodies` and
-`exchanges` beside it, and PyYAML.
+- `files` reads and writes our own format, in YAML, and recognises the others; `yaml_data` is the YAML loader.
+- `foreign` reads VCR cassettes and HAR files.
+- `places` opens the file or archive that contains a recording, and the files that it refers to.
+- `merging` merges a new recording into an old one, and leaves unchanged exchanges as they were written.
+
+May import `comparing`, `bodies` and `exchanges` beside it, and PyYAML.
 """

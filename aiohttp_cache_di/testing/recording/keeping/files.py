@@ -1,4 +1,4 @@
-"""Recordings as files: our own form in YAML, which people read and change; and which form a file has."""
+"""Read and write recordings in our own format, YAML that people can read and edit, and recognise other formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _YAML: Final[Any] = yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, and everything in the order in which it comes."""
+    """Writes texts of several lines as block scalars, and never uses anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -49,15 +49,15 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def may_be_written(path: Path) -> bool:
-    """Whether a recording at *path* is in a form that we write, by its name."""
+    """Whether a recording can be written to *path*, by its suffix: our own format is YAML."""
     return path.suffix.lower() in (".yaml", ".yml")
 
 
 class Recording(NamedTuple):
-    """What a file has.
+    """The content of a file.
 
     Args:
-        form: "" of our own; or what the other is called, which is only read.
+        form: the name of the file's format, for messages; "" for our own format, which is the only one that is written.
     """
 
     form: str
@@ -68,8 +68,8 @@ def load(path: Path) -> Recording:
     """Read the recording at *path*.
 
     Raises:
-        FileNotFoundError: there is none.
-        ConfigurationError: it is neither a recording of ours nor a VCR cassette (version 1) nor a HAR file.
+        FileNotFoundError: there is no such file.
+        ConfigurationError: it cannot be read as our own format, a VCR cassette (version 1) or a HAR file.
     """
     try:
         with opened(path) as (text, attached):
@@ -81,7 +81,7 @@ def load(path: Path) -> Recording:
 
 
 def loaded(text: str, attached: Attached = nothing_attached) -> Recording:
-    """What is in a file that has *text*; *attached* reads what lies beside it."""
+    """Parse *text*, the content of a file; *attached* reads the other files that it refers to."""
     content: Any
     try:
         content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=LOADER)  # noqa: S506  # safe
@@ -102,7 +102,7 @@ def _recording(content: Any, attached: Attached) -> Recording:
         raise ConfigurationError(f"format {name!r} is not known; this release reads {FORMAT!r}")
     if name is not None:
         return Recording("", [_read(one) for one in parts["exchanges"]])
-    for interactions in ("interactions", "http_interactions"):  # of Python's VCR, and of Ruby's
+    for interactions in ("interactions", "http_interactions"):  # vcrpy, and VCR for Ruby
         if interactions in parts:
             return Recording("a VCR cassette", from_vcr(parts[interactions]))
     if "log" in parts:
@@ -111,20 +111,20 @@ def _recording(content: Any, attached: Attached) -> Recording:
 
 
 def dumped(exchanges: Iterable[Exchange]) -> str:
-    """The text of a file with *exchanges*."""
+    """Format *exchanges* as the text of a file in our own format."""
     content = {"format": FORMAT, "exchanges": [_written(one) for one in exchanges]}
     return _HEAD + _dump(content)
 
 
 def save(path: Path, exchanges: Iterable[Exchange]) -> None:
-    """Put a file with *exchanges* at *path*, all of it or none."""
+    """Write *exchanges* to *path* atomically: the file is replaced as a whole or left unchanged."""
     text = dumped(exchanges)
     path.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(number, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        Path(name).chmod(0o644)  # it goes into a repository; mkstemp makes it the user's alone
+        Path(name).chmod(0o644)  # recordings are committed to a repository, but mkstemp lets only the user read them
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
@@ -159,7 +159,7 @@ def _written(exchange: Exchange) -> dict[str, Any]:
 
 
 def _surviving(body: bytes, content_type: str) -> dict[str, Any]:
-    """What is written of *body*, in a form that YAML gives back as it is."""
+    """*body* as the keys of a file, in the first form that a round trip through YAML does not change."""
     for kind in (content_type, "text/plain", "application/octet-stream"):
         written = written_body(body, kind)
         if yaml.load(_dump(written), Loader=LOADER) == written:  # noqa: S506  # safe
@@ -182,7 +182,7 @@ def _read(written: Mapping[str, Any]) -> Exchange:
 
 
 def _grouped(fields: Fields) -> dict[str, Any]:
-    """By name: a value, or a list of them."""
+    """The fields by name, each with its value, or a list of values if the name is repeated."""
     found: dict[str, Any] = {}
     names: dict[str, str] = {}
     for name, value in fields:

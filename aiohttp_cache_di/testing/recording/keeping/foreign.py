@@ -1,4 +1,4 @@
-"""Recordings of other tools: VCR cassettes of version 1, in YAML or JSON, and HAR files; both are only read."""
+"""Read recordings of other tools: VCR cassettes (version 1, in YAML or JSON) and HAR files. Neither is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchan
 __all__ = ["Attached", "from_har", "from_vcr"]
 
 Attached: TypeAlias = Callable[[str], bytes]
-"""Reads what lies beside a recording, by the name that the recording has for it."""
+"""Reads a body from a file that a recording refers to by name."""
 
 
 def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -27,10 +27,10 @@ def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
 def _from_interaction(request: Mapping[str, Any], response: Mapping[str, Any]) -> Exchange:
     headers = _fields(request.get("headers"))
     sent = request.get("body")
-    is_text = (as_object(sent) or {}).keys() in ({"encoding", "string"}, {"encoding", "base64_string"})  # in Ruby's
+    is_text = (as_object(sent) or {}).keys() in ({"encoding", "string"}, {"encoding", "base64_string"})  # Ruby
     body = _bytes(sent) if is_text else _data(sent)
     asked = Asked(str(request["method"]).upper(), str(request["uri"]), headers, body)
-    status: Any = response.get("status") or {}  # in httpx's cassettes of old, it is elsewhere
+    status: Any = response.get("status") or {}  # older cassettes of httpx have status_code instead
     code = status["code"] if status else response["status_code"]
     content = response.get("body", response.get("content"))
     return Exchange(
@@ -54,11 +54,14 @@ def _bytes(content: Any) -> bytes:
 
 
 def _data(content: Any) -> bytes:
-    """What a client was given for a body, or a serializer shows of one, as JSON; bytes are what they are."""
+    """The bytes of *content*: text and bytes unchanged, a list of chunks joined, and anything else as JSON.
+
+    A cassette may have the argument that was given to the client, or a body that its serializer has parsed.
+    """
     if content is None or isinstance(content, str | bytes):
         return _bytes(content)
     pieces = as_array(content)
-    if pieces is not None and all(isinstance(piece, bytes) for piece in pieces):  # of an iterator
+    if pieces is not None and all(isinstance(piece, bytes) for piece in pieces):  # the chunks of an iterator
         return b"".join(pieces)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=_text).encode()
 
@@ -76,9 +79,9 @@ def _text(value: Any) -> str:
 
 
 def from_har(entries: Sequence[Mapping[str, Any]], attached: Attached) -> list[Exchange]:
-    """The exchanges of a HAR file (version 1.2), but for those that a browser has blocked.
+    """The exchanges of a HAR file (version 1.2), except those that a browser has blocked (status 0 or below).
 
-    Playwright may put bodies into files beside it, which *attached* reads.
+    Playwright may put bodies into separate files, which *attached* reads.
     """
     return [_from_entry(entry, attached) for entry in entries if int(entry["response"]["status"]) > 0]
 
@@ -98,7 +101,7 @@ def _from_entry(entry: Mapping[str, Any], attached: Attached) -> Exchange:
 
 
 def _typed(headers: Fields, content: Mapping[str, Any]) -> Fields:
-    """*headers*, among which the type of *content* is, if that is known."""
+    """*headers*, with a Content-Type from the ``mimeType`` of *content* if they have none."""
     kind = content.get("mimeType")
     if value_of(headers, "content-type") or not isinstance(kind, str) or "/" not in kind:
         return headers
@@ -116,7 +119,7 @@ def _posted(posted: Mapping[str, Any], headers: Fields, attached: Attached) -> b
 
 
 def _har_body(content: Mapping[str, Any], headers: Fields, attached: Attached) -> bytes:
-    """The bytes that the text in *content* was, which is decoded by their charset unless it is in base64."""
+    """The bytes of the body in *content*: from a separate file, base64, or text in the charset of *headers*."""
     if content.get("_file"):
         return attached(str(content["_file"]))
     text = str(content.get("text") or "")
@@ -129,8 +132,8 @@ def _har_fields(headers: Sequence[Mapping[str, Any]]) -> Fields:
     return tuple(
         (str(one["name"]), value)
         for one in headers
-        if not str(one["name"]).startswith(":")  # of HTTP/2
-        for value in str(one["value"]).split("\n")  # browsers join those of Set-Cookie so
+        if not str(one["name"]).startswith(":")  # pseudo-headers of HTTP/2
+        for value in str(one["value"]).split("\n")  # browsers join Set-Cookie fields with newlines
     )
 
 

@@ -1,4 +1,4 @@
-"""A new recording in the place of an old one: what has not changed stays as it was written, and where it was."""
+"""Merge a new recording into an old one: an exchange that has not changed keeps its old text and its place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiohttp_cache_di.testing.recording.exchanges import Exchange, Fields, value
 
 __all__ = ["merged"]
 
-# They tell of one moment, one request or one server; by themselves they are no change.
+# These differ between requests, times and servers, so a difference in them alone does not count as a change.
 _VOLATILE: Final = frozenset(
     {
         "age",
@@ -57,12 +57,15 @@ def merged(
     volatile: Collection[str] = (),
     keeps_unasked: bool = False,
 ) -> list[Exchange]:
-    """What is to be written.
+    """The exchanges to write: those of *new*, in the places that they have in *old*.
+
+    An exchange that equals the old one but for volatile fields is written as the old one. A new exchange follows the
+    one before it in *new*.
 
     Args:
-        new: in the order in which it was asked for.
-        volatile: names of header fields, and of fields in JSON bodies, that are no change either.
-        keeps_unasked: what is only in *old* stays.
+        new: in the order of the requests.
+        volatile: names of further header fields, and of fields in JSON bodies, whose changes do not count.
+        keeps_unasked: keep the exchanges that are only in *old*.
     """
     by_key: defaultdict[Key, deque[int]] = defaultdict(deque)
     for place, exchange in enumerate(old):
@@ -85,7 +88,7 @@ def merged(
 
 
 def _core(exchange: Exchange, volatile: Collection[str]) -> Exchange:
-    """*exchange* without what changes from run to run."""
+    """*exchange* without its volatile fields, for comparison."""
     asked, answered = exchange.asked, exchange.answered
     asked = replace(
         asked, headers=_steady(asked.headers, volatile), body=_steady_body(asked.headers, asked.body, volatile)

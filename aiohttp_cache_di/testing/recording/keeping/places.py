@@ -1,4 +1,4 @@
-"""Where a recording lies: in a file, which may have others beside it, or in an archive, as Playwright saves one."""
+"""Open a recording: a file, which may refer to others beside it, or a zip archive, as Playwright writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["nothing_attached", "opened"]
 
 
 def nothing_attached(name: str) -> bytes:
-    """Refuse to read *name*: the recording came from no file.
+    """Refuse to read *name*, because the recording has not been read from a file.
 
     Raises:
         ConfigurationError: always.
@@ -25,11 +25,11 @@ def nothing_attached(name: str) -> bytes:
 
 @contextmanager
 def opened(path: Path) -> Generator[tuple[str, Attached]]:
-    """The text of the recording at *path*, and what reads the bodies that lie beside it.
+    """Open the recording at *path*: yields its text, and a function that reads the other files that it refers to.
 
     Raises:
-        OSError: it cannot be read.
-        ConfigurationError: it is an archive without a recording, or one that is broken.
+        OSError: the file cannot be read.
+        ConfigurationError: the archive is damaged, or does not contain exactly one recording.
     """
     if path.suffix.lower() != ".zip":
         yield path.read_text(encoding="utf-8-sig"), lambda name: _beside(path, name)
@@ -40,7 +40,7 @@ def opened(path: Path) -> Generator[tuple[str, Attached]]:
             if len(names) != 1:
                 raise ConfigurationError(f"the archive has {len(names)} files that end in .har, and is to have one")
             yield archive.read(names[0]).decode("utf-8-sig"), lambda name: _inside(archive, name)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as exc:  # the latter of passwords and odd methods
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as exc:  # RuntimeError: encrypted, or unknown compression
         raise ConfigurationError(f"this is no archive that can be read: {exc}") from exc
 
 

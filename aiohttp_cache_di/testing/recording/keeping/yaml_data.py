@@ -1,4 +1,4 @@
-"""A loader of YAML that makes nothing but data, of what vcrpy names as objects of Python's, too."""
+"""A safe YAML loader, which also reads the Python objects in cassettes of vcrpy, as plain data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 __all__ = ["LOADER"]
 
 _PYTHON: Final = "tag:yaml.org,2002:python/"
-# What a response's URL was in cassettes of early releases of vcrpy; its request has it as text.
+# The types of a response's URL in cassettes of early releases of vcrpy. It is ignored: the request has it as text.
 _URLS: Final = ("yarl.URL", "yarl._url.URL", "urllib.parse.SplitResult")
 
 
@@ -35,12 +35,12 @@ def _list(loader: Any, node: Any) -> Any:
 
 
 def _file(loader: Any, node: Any) -> Any:
-    """What a file had that was sent."""
+    """The content of a file (BytesIO) that was sent as a body."""
     return loader.construct_mapping(node, deep=True)["state"][0]
 
 
 def _pieces(loader: Any, node: Any) -> Any:
-    """What came of an iterator that was sent."""
+    """The chunks of an iterator that was sent as a body."""
     return loader.construct_mapping(node, deep=True)["args"][0]
 
 
@@ -49,4 +49,4 @@ def _nothing(loader: Any, node: Any) -> None:
 
 
 LOADER: Final[Any] = _made_loader()
-"""For `yaml.load`."""
+"""The ``Loader`` argument of `yaml.load`."""
