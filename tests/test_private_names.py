@@ -25,7 +25,7 @@ def test_no_private_name_is_imported(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
 def test_no_private_attribute_of_another_object_is_read_that_is_not_ours(module: Path) -> None:
-    """Attributes of ``self`` are exempt (other tests cover those of bases), and those that the package's classes set."""
+    """Exempt are attributes of ``self`` (other tests cover those of bases) and those that the package's classes set."""
     if module.parent.name == "_aiohttp":
         return
     for node in ast.walk(ast.parse(module.read_text())):
