@@ -201,7 +201,7 @@ class TestFaults:
 
 
 class TestSharing:
-    """Two backends may share a storage; it stays the same object."""
+    """A storage that is also given to another backend keeps working as before."""
 
     @pytest.fixture
     def stack(self) -> StoreStack:
