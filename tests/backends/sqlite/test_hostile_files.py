@@ -1,4 +1,4 @@
-"""A SQLite file may contain SQL: none of it runs, nothing waits for it, and a foreign schema is set aside."""
+"""A SQLite file may contain SQL: none of it runs, nothing waits for it, and a file with foreign SQL is set aside."""
 
 # ruff: noqa: ASYNC240, S608  # tests may block: they do to files what others would do, by table names of ours
 from __future__ import annotations
