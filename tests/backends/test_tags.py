@@ -1,4 +1,4 @@
-"""Purges by tag: the same on every store; they also apply to pending writes, and to the next request of any process."""
+"""Purges by tag: equal on all stores, also for responses in flight, and seen by every process in its next request."""
 
 from __future__ import annotations
 

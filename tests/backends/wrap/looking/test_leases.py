@@ -1,4 +1,4 @@
-"""Leases of one event loop: which keys are marked for waiting processes, and for how long."""
+"""Leases of one event loop: how long a released key is marked, so that waiting processes do not wait in turn."""
 
 from __future__ import annotations
 
