@@ -1,9 +1,9 @@
-"""Blocking calls of the package in a running event loop: none is allowed, and none goes unnoticed.
+"""Fail every test in which the package makes a blocking call in a running event loop.
 
-blockbuster raises at the call. The package lives with errors beside a request, so one that is only raised might change
-nothing that a test looks at: each is remembered too, and the test fails for it. A call counts if a function of ours is
-above it on the stack, also through a driver or the standard library. It does not count if something of the tests' own
-is nearer: a storage, a filter or a settings class of a test stands for the user's code.
+blockbuster raises at the call. The package tolerates errors outside the request itself, so the raised error
+alone might change nothing that a test asserts: each is recorded too, and fails the test. A call counts if a function of
+the package is among its callers, also through a driver or the standard library. It does not count if code of the tests
+is a nearer caller: a test's storage, filter or settings class stands for the user's code.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["allow_blocking", "allowed_to_block", "forbid_blocking", "no_blocking
 PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
 
 NOT_OURS: tuple[tuple[str, set[str]], ...] = (
-    # What a handler of log records does with them is its owner's affair; here it is pytest's, which writes to a file.
+    # Logging handlers belong to the application; here the handler is pytest's, which writes to a file.
     ("logging/__init__.py", {"emit"}),
-    # The driver asks whether it runs in a container, for each server that a client learns of.
+    # The driver checks whether it runs in a container, once for each server that a client discovers.
     ("pymongo/pool_options.py", {"get_container_env_info"}),
-    # A thread that runs a loop of its own, since the driver looks for credentials in a coroutine.
+    # This thread runs its own event loop, because the driver looks up credentials in a coroutine.
     ("aiohttp_cache_di/backends/dynamodb/client.py", {"_prepared_session"}),
 )
 
-# What blockbuster leaves out.
+# Calls that blockbuster does not cover.
 MORE = ("builtins.open", "io.open", "os.open", "os.fsync", "sqlite3.connect", "socket.getaddrinfo")
 
 _reason: ContextVar[str] = ContextVar("reason", default="")
@@ -44,7 +44,7 @@ _all: list[BlockBuster] = []
 
 
 def forbid_blocking() -> None:
-    """Let blocking calls of the package raise from now on, wherever an event loop runs."""
+    """Make blocking calls of the package raise in every running event loop from now on."""
     blocking = BlockBuster(PACKAGES)
     for name in MORE:
         blocking.functions[name] = BlockBusterFunction(None, name, scanned_modules=PACKAGES)
@@ -70,7 +70,7 @@ def _unless_ours(allowed: Callable[..., bool], ours: tuple[str, ...], tests: str
     def is_allowed(*args: Any, **kwargs: Any) -> bool:
         if allowed(*args, **kwargs) or _reason.get():
             return True
-        frame: FrameType | None = sys._getframe(2)  # of the caller of blockbuster's wrapper
+        frame: FrameType | None = sys._getframe(2)  # the caller of blockbuster's wrapper
         while frame is not None and not frame.f_code.co_filename.startswith(ours):
             if frame.f_code.co_filename.startswith(tests):
                 return True
@@ -87,12 +87,12 @@ def _note_each() -> None:
         init(self, func)
         _seen.append(f"{func}\n{''.join(traceback.format_stack(limit=25)[:-2])}")
 
-    BlockingError.__init__ = noted  # type: ignore[method-assign]  # so that none that is caught is lost
+    BlockingError.__init__ = noted  # type: ignore[method-assign]  # to record errors that are caught
 
 
 @contextmanager
 def allowed_to_block(reason: str) -> Generator[None]:
-    """Let this task wait in its loop, for a *reason* that makes it another's doing."""
+    """Let this task block its loop; *reason* says why the package is not at fault."""
     token = _reason.set(reason)
     try:
         yield
@@ -102,7 +102,7 @@ def allowed_to_block(reason: str) -> Generator[None]:
 
 @contextmanager
 def no_blocking() -> Generator[None]:
-    """Fail if the package waits in a loop meanwhile, whatever became of the error."""
+    """Raise AssertionError at the end if the package has blocked a loop meanwhile, even if the error was caught."""
     _seen.clear()
     yield
     seen, _seen[:] = _seen[:], []

@@ -1,4 +1,4 @@
-"""Every way to have an aiohttp client that caches: what a test shows for one must hold for all of them."""
+"""Every kind of aiohttp client that caches: a test that uses them runs once for each kind."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["WAYS", "Client", "Clients", "is_hit"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to cache.
+    """One kind of client.
 
     Args:
-        plain: a plain ClientSession with the middleware, in place of a CachedSession.
+        plain: whether it is a plain ClientSession with the middleware rather than a CachedSession.
         backend: makes the backend.
-        options: of the backend.
+        options: options of the backend.
     """
 
     plain: bool = False
@@ -56,7 +56,7 @@ class Client:
 
 
 class Clients:
-    """Makes clients of one way, and closes them at the end of the test."""
+    """Makes clients of one kind, and closes them at the end of the test."""
 
     def __init__(self, way: Way) -> None:
         self.way = way
@@ -69,7 +69,7 @@ class Clients:
         """Make a client.
 
         Args:
-            backend: to be used in place of one that is made with *options*.
+            backend: the backend to use; without it, one is made with *options*.
             session: arguments of the session.
         """
         if backend is None:
@@ -85,7 +85,7 @@ class Clients:
         return Client(made, backend)
 
     async def close(self) -> None:
-        """Close all that was made."""
+        """Close all sessions and backends."""
         for session in self._sessions:
             await session.close()
         for backend in self._backends:

@@ -30,30 +30,30 @@ from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
 
-# A machine that is busy may take its time with one example.
+# On a busy machine a single example may be slow.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the whole suite show that speed changes no behaviour."""
+    """Add the option that runs the whole suite without optimisations, to show that they change no behaviour."""
     without = "no fast lane, write-behind, batches or near tier"
     parser.addoption("--without-shortcuts", action="store_true", help=without)
 
 
 def pytest_unconfigure() -> None:
-    """Leave things as they were."""
+    """Allow blocking calls again."""
     allow_blocking()
 
 
 def pytest_runtest_setup() -> None:
-    """Have what is logged once in a while logged in each test."""
+    """Reset the rate limit of log messages, so that each test sees its own."""
     notes._noted.clear()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
-    """Fail a test in which the package lets an event loop wait."""
+    """Fail a test in which the package blocks an event loop."""
     with no_blocking():
         yield
 
@@ -66,9 +66,9 @@ def pytest_runtest_teardown() -> Generator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forbid blocking calls, take no busy machine for a store that fails, and turn off what is only there for speed.
+    """Forbid blocking calls, raise the deadline of stores for busy machines, and turn optimisations off if asked to.
 
-    All of it holds where a test does not say otherwise.
+    These are defaults: a test may override each.
     """
     forbid_blocking()
     setattr(configured, "DEFAULT_DEADLINE_S", PATIENT_S)  # noqa: B010  # it is final for the package
@@ -83,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of what is turned off, and the long ones unless they are asked for by ``-m slow``."""
+    """Skip the tests of optimisations that are turned off, and the slow tests unless ``-m slow`` selects them."""
     if "slow" not in config.option.markexpr:
         for item in items:
             if item.get_closest_marker("slow") is not None:
@@ -95,25 +95,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def turn_off(made: type[CacheBackend], **options: bool) -> None:
-    """Give *made* other defaults."""
+    """Replace defaults of the constructor of *made*."""
     init: Any = made.__init__
 
     @wraps(init)
     def plain(self: CacheBackend, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **{**options, **kwargs})
 
-    made.__init__ = plain  # type: ignore[method-assign]  # which is what it is for
+    made.__init__ = plain  # type: ignore[method-assign]  # to change the defaults of the class
 
 
 @pytest.fixture
 def usual_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an operation of a store take as long as it does by default outside of tests."""
+    """Use the package's own default deadline for operations of a store, not the longer one of the tests."""
     monkeypatch.setattr(configured, "DEFAULT_DEADLINE_S", DEFAULT_DEADLINE_S)
 
 
 @pytest.fixture
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let no variable of the machine's, and no ``.env`` of the working directory, say anything of settings."""
+    """Isolate settings from the machine's environment variables and from a ``.env`` in the working directory."""
     for name in os.environ:
         if name.upper().startswith("AIOHTTP_CACHE_"):
             monkeypatch.delenv(name)
@@ -129,14 +129,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
-    """Run one Valkey cluster for the whole test run; none of its servers may be harmed."""
+    """Run one Valkey cluster for the whole test run; tests must not stop or freeze its servers."""
     with ValkeyCluster(tmp_path_factory.mktemp("cluster"), node_timeout_ms=5000) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    """Run sentinels and the two servers that they look after for the whole test run; none of them may be harmed."""
+    """Run sentinels and the two servers that they monitor for the whole test run; tests must not stop or freeze any."""
     with Sentinels(tmp_path_factory.mktemp("sentinels")) as running:
         yield running
 
@@ -173,7 +173,7 @@ async def origin() -> AsyncIterator[Origin]:
 
 @pytest.fixture(params=WAYS)
 async def clients(request: pytest.FixtureRequest) -> AsyncIterator[Clients]:
-    """Make clients, in each of the ways that a client can cache."""
+    """Make clients of each kind that caches (see `tests.clients`)."""
     made = Clients(WAYS[request.param])
     yield made
     await made.close()

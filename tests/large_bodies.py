@@ -1,7 +1,7 @@
-"""An origin of a large body, and a program that measures what it takes to receive it: by itself, or by a cache.
+"""An origin with a large body, and a program that measures how much memory it takes to receive that body.
 
-``python -m tests.large_bodies <url> <directory>`` asks for the same body by plain aiohttp, by a cache that does not
-have it, and by the same cache again; it prints, as JSON, by how much each raised the most memory the process ever had.
+``python -m tests.large_bodies <url> <directory>`` requests the same body with plain aiohttp, then three times through a
+cache that starts without it. It prints, as JSON, by how much each request raised the peak memory of the process.
 """
 
 # ruff: noqa: ASYNC240  # the program may block
@@ -36,7 +36,7 @@ def block_of(number: int) -> bytes:
 
 
 class Large:
-    """An origin that has one large body, counts how often it was asked, and has a small one to warm up by."""
+    """An origin with one large body, whose requests it counts, and a small body for warming up."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -59,7 +59,7 @@ class Large:
 
 @asynccontextmanager
 async def large_origin(size: int) -> AsyncGenerator[Large]:
-    """Run one."""
+    """Run a `Large` origin with a body of *size* bytes."""
     large = Large(size)
     app = web.Application()
     app.router.add_get("/{name}", large.answer)
@@ -75,7 +75,7 @@ async def large_origin(size: int) -> AsyncGenerator[Large]:
 
 
 def can_measure() -> bool:
-    """Whether the system tells the most memory that a process ever had, and lets it be told anew."""
+    """Whether the system reports the peak memory of a process and lets it be reset."""
     try:
         CLEAR.write_text("5")
         return "VmHWM" in STATUS.read_text()
@@ -89,7 +89,7 @@ def most_bytes() -> int:
 
 
 async def receive(session: ClientSession, url: str) -> dict[str, Any]:
-    """Read the body as one who keeps nothing of it; what it took, and what is said of it."""
+    """Read the body without keeping it; return by how much peak memory rose, its length, and whether it was a hit."""
     gc.collect()
     CLEAR.write_text("5")
     before, total = most_bytes(), 0
@@ -101,18 +101,18 @@ async def receive(session: ClientSession, url: str) -> dict[str, Any]:
 
 
 async def settled(backend: FileBackend) -> None:
-    """Wait until the last piece is written."""
+    """Wait until the body is stored."""
     async with asyncio.timeout(20):
         await backend.stack.settle()
 
 
 async def measure(url: str, folder: str) -> list[dict[str, Any]]:
-    """All three."""
-    small = url.replace("/large", "/small")  # what is only needed once, like modules and threads, is there after it
+    """Measure plain aiohttp once and a cache three times: a miss, then hits."""
+    small = url.replace("/large", "/small")  # warms up: loads modules, starts threads
     async with ClientSession() as session:
         await receive(session, small)
         results = [await receive(session, url)]
-    # A disk that is busy with other things costs time here, and not the copy.
+    # The long deadline keeps a busy disk from aborting the copy.
     backend = FileBackend(folder, cache_control=True, max_body_bytes=None, max_bytes=None, storage_deadline=20)
     async with CachedSession(cache=backend) as session:
         for _ in range(2):

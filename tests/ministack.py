@@ -1,4 +1,4 @@
-"""A real DynamoDB-like server for tests: MiniStack, which knows DynamoDB's limits, from the wheel of that name."""
+"""A real server for tests with the API of DynamoDB: MiniStack, which enforces DynamoDB's limits, from its wheel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREDENTIALS: Final[Mapping[str, Any]] = {
 
 
 class MinistackServer(ServerProcess):
-    """Tables in the memory of a process."""
+    """A MiniStack process, which keeps its tables in memory."""
 
     name = "ministack"
 
@@ -32,11 +32,11 @@ class MinistackServer(ServerProcess):
         return f"http://127.0.0.1:{self.port}"
 
     def command_line(self) -> Sequence[str]:
-        """Run the module, in this environment."""
+        """Run the module with the Python of the tests."""
         return [sys.executable, "-m", "ministack"]
 
     def environment(self) -> Mapping[str, str]:
-        """Listen here alone, and serve what is needed."""
+        """Listen on the loopback interface only, and serve only DynamoDB."""
         return {
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
@@ -46,7 +46,7 @@ class MinistackServer(ServerProcess):
         }
 
     def answers(self) -> bool:
-        """Whether it says that it is well."""
+        """Whether its health check succeeds."""
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1) as answer:
                 return bool(answer.status == 200)
@@ -57,14 +57,14 @@ class MinistackServer(ServerProcess):
             return False
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """Call an operation of DynamoDB, in its JSON form (bytes in base 64), for looking and meddling."""
+        """Call an operation of DynamoDB in its JSON form (bytes in base 64), to inspect or change what is stored."""
         request = urllib.request.Request(
             self.url,
             data=json.dumps(arguments).encode(),
             headers={
                 "Content-Type": "application/x-amz-json-1.0",
                 "X-Amz-Target": f"DynamoDB_20120810.{operation}",
-                "X-Amz-Date": "20260101T000000Z",  # no server of tests looks at it, and some want one
+                "X-Amz-Date": "20260101T000000Z",  # no test server checks it, but some require it
                 "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/dynamodb/aws4_request, "
                 "SignedHeaders=host, Signature=0",
             },
@@ -78,10 +78,10 @@ class MinistackServer(ServerProcess):
 
 
 class RunningDynamoDB(RunsAlready, MinistackServer):
-    """Such as DynamoDB Local."""
+    """A server that runs already, such as DynamoDB Local."""
 
 
 def create_client(url: str) -> Any:
-    """A context that gives a client of the driver."""
+    """A context manager that returns a client of the driver."""
     session: Any = importlib.import_module("aiobotocore.session").get_session()
     return session.create_client("dynamodb", endpoint_url=url, **CREDENTIALS)

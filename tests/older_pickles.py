@@ -1,4 +1,4 @@
-"""Pickles as aiohttp-client-cache stores them, written byte by byte: without that library, and without pickle."""
+"""Pickles as aiohttp-client-cache stores them, written byte by byte, so without that library and without pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Made", "older_date", "older_file", "older_pickle", "older_response",
 
 @dataclass
 class Made:
-    """An object in a pickle: a call of what it names, and a state."""
+    """An object in a pickle: a call of the named callable, and a state."""
 
     name: str
     arguments: tuple[Any, ...] = ()
@@ -26,12 +26,12 @@ class Made:
 
 
 def pickled(value: Any) -> bytes:
-    """A pickle of *value*, of protocol 4."""
+    """A pickle of *value*, in protocol 4."""
     return b"\x80\x04" + written(value) + b"."
 
 
 def written(value: Any) -> bytes:
-    """The instructions that leave *value* on the stack."""
+    """The opcodes that leave *value* on the stack."""
     kinds = (type(None), bool, int, str, bytes, tuple, list, dict, Made)
     kind = next(kind for kind in kinds if isinstance(value, kind))
     return _WRITERS[kind](value)
@@ -67,7 +67,7 @@ _WRITERS: dict[type, Callable[[Any], bytes]] = {
 
 
 def older_date(at: datetime) -> Made:
-    """A naive datetime in UTC, as `datetime` has itself pickled."""
+    """A naive datetime in UTC, as `datetime` pickles itself."""
     at = at.astimezone(UTC)
     year = at.year.to_bytes(2, "big")
     packed = year + bytes([at.month, at.day, at.hour, at.minute, at.second]) + at.microsecond.to_bytes(3, "big")
@@ -85,7 +85,7 @@ def older_response(
     left_s: float | None = 3600,
     **fields: Any,
 ) -> Made:
-    """A response in the form of that library; *fields* replace its attributes."""
+    """A response as that library pickles it; *fields* replace its attributes."""
     parsed, now = URL(url), datetime.now(UTC)
     parts = (parsed.scheme, parsed.raw_authority, parsed.raw_path, parsed.raw_query_string, "")
     address = Made("yarl.URL", (), (parts,))
@@ -119,12 +119,12 @@ def _lines(fields: Sequence[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]
 
 
 def older_pickle(url: str, **fields: Any) -> bytes:
-    """What is stored of a response."""
+    """The pickle that is stored for a response."""
     return pickled(older_response(url, **fields))
 
 
 def older_file(path: Path, *values: bytes) -> Path:
-    """A file of that library with *values* for responses."""
+    """Make a SQLite file as that library writes it, with *values* as the stored responses."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for table in ("responses", "redirects"):
             connection.execute(f"CREATE TABLE IF NOT EXISTS `{table}` (key PRIMARY KEY, value)")

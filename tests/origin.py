@@ -1,4 +1,4 @@
-"""An origin that does as a test's script says: it counts what reaches it, and misbehaves when it is told to."""
+"""An origin that follows a test's script: it counts requests, and misbehaves when the script says so."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Received:
     """A request as it reached the origin.
 
     Args:
-        number: how many requests for the same path have come, this one included.
+        number: how many requests for the same path have arrived, this one included.
     """
 
     method: str
@@ -71,7 +71,7 @@ def answer(
 
 
 def chunked(*pieces: bytes, end: bool = True) -> bytes:
-    """*pieces* in the chunked coding; without its *end*, as a connection that was cut leaves it."""
+    """*pieces* in the chunked coding; without *end* the last chunk is missing, as after a lost connection."""
     coded = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return coded + (b"0\r\n\r\n" if end else b"")
 
@@ -115,16 +115,16 @@ class Origin:
 
     @property
     def url(self) -> str:
-        """The URL of the root, without a slash at its end."""
+        """The URL of the root, without a trailing slash."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def hits(self) -> int:
-        """How many requests have come."""
+        """How many requests have arrived."""
         return len(self.received)
 
     def hits_of(self, path: str) -> int:
-        """How many requests for *path* have come."""
+        """How many requests for *path* have arrived."""
         return sum(1 for request in self.received if request.path == path)
 
     def on(self, path: str, script: Script) -> str:
@@ -133,7 +133,7 @@ class Origin:
         return self.url + path
 
     async def arrival(self) -> None:
-        """Wait until a request has come."""
+        """Wait until a request arrives."""
         await self._arrived.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,13 +19,13 @@ def blocks(page: str) -> list[str]:
 
 
 def block_with(page: str, name: str) -> str:
-    """The one block of *page* in which *name*, a regular expression, stands."""
+    """The one block of *page* that matches *name*, a regular expression."""
     (code,) = (code for code in blocks(page) if re.search(rf"\b{name}\b", code))
     return code
 
 
 def as_module(code: str, name: str) -> Any:
-    """The module that *code* is; it stays among the others, since frameworks look it up by its name."""
+    """Run *code* as a module; it stays in `sys.modules`, because frameworks look it up by its name."""
     module = ModuleType(f"page_{name}")
     sys.modules[module.__name__] = module
     exec(compile(code, f"{name}.py", "exec", dont_inherit=True), vars(module))  # noqa: S102  # ours

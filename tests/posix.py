@@ -1,4 +1,4 @@
-"""What only POSIX systems have: tests of it are skipped elsewhere, and their modules can be imported there."""
+"""Features that only POSIX systems have: elsewhere their tests are skipped, but the test modules can be imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["IS_POSIX", "IS_ROOT", "as_root", "needs_proc", "posix_only"]
 
 IS_POSIX: Final = hasattr(os, "geteuid")
 IS_ROOT: Final = IS_POSIX and os.geteuid() == 0
-"""To whom permissions mean nothing."""
+"""Whether the tests run as root, for whom file permissions are not enforced."""
 
 posix_only = pytest.mark.skipif(
     not IS_POSIX,
@@ -22,6 +22,6 @@ as_root = pytest.mark.skipif(not IS_ROOT, reason="only root can make files of ot
 
 
 def needs_proc() -> None:
-    """Skip the test where the system does not tell of its processes there, as macOS and Windows."""
+    """Skip the test where the system has no ``/proc``, as on macOS and Windows."""
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("there is no /proc here, which would tell")

@@ -1,4 +1,4 @@
-"""Programs beside a test, none of which outlives it."""
+"""Programs that a test starts; none outlives the test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["dismiss", "started"]
 
 @asynccontextmanager
 async def started(*command: str, **options: Any) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run *command*; what is left of it in the end is killed.
+    """Run *command*, and kill it at the end if it still runs.
 
     Args:
         command: the program and its arguments.
-        options: as of `asyncio.create_subprocess_exec`.
+        options: options of `asyncio.create_subprocess_exec`.
     """
     process = await asyncio.create_subprocess_exec(*command, **options)
     try:
@@ -29,13 +29,13 @@ async def started(*command: str, **options: Any) -> AsyncGenerator[asyncio.subpr
 
 
 async def dismiss(process: asyncio.subprocess.Process, *, is_group: bool = False) -> None:
-    """Kill *process* if it has not ended, and read its pipes to their end, so that the loop holds nothing of it.
+    """Kill *process* if it still runs, and read its pipes to their end, so that the loop keeps no transport open.
 
     Args:
-        process: it is the test's own child.
-        is_group: whether its children are killed with it, even if it has ended itself.
+        process: a child of the test's own.
+        is_group: whether its children are killed too, even if *process* has ended by itself.
     """
-    with contextlib.suppress(ProcessLookupError):  # it is gone already
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
         if is_group:
             os.killpg(process.pid, signal.SIGKILL)
         elif process.returncode is None:

@@ -1,8 +1,8 @@
-"""A program that runs with a package some of whose names are other ones, as in a release to come.
+"""A program that runs with a package some of whose names have changed, as they may in a future release.
 
-``python -m tests.renaming PACKAGE NAME [MODULES]`` imports the pure Python modules of PACKAGE (or those of them that
-are named, separated by commas) with each NAME in them replaced, and then makes a cached session and a plain one do what
-sessions do. It prints, as JSON, what the callers got, how often the origin was asked and what was logged.
+``python -m tests.renaming PACKAGE NAME [MODULES]`` imports the pure Python modules of PACKAGE (or only MODULES, names
+separated by commas) with each NAME in them replaced, and then sends typical requests through a cached session and a
+plain one. It prints, as JSON, what the callers got, how many requests reached the origin and what was logged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGE = b"0123456789abcdef" * 40_000
 
 
 class Renaming(importlib.abc.MetaPathFinder):
-    """Finds the modules of *package*, and gives their source another *name*."""
+    """Finds the modules of *package*, and replaces *name* in their source."""
 
     def __init__(self, package: str, name: str, modules: str = "") -> None:
         self.package = package
@@ -68,19 +68,19 @@ class _Loader(SourceFileLoader):
 
 
 class Logged(logging.Handler):
-    """Keeps what the package logs."""
+    """Collects what the package logs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Collect *record*."""
         self.lines.append(f"{record.levelname} {record.getMessage()}")
 
 
 def main(package: str, name: str, modules: str = "") -> None:
-    """Run all of it, and print what came of it."""
+    """Run the program, and print the outcome as JSON."""
     os.environ["AIOHTTP_NO_EXTENSIONS"] = "1"
     sys.meta_path.insert(0, Renaming(package, name, modules))
     logged = Logged()
@@ -97,7 +97,7 @@ def main(package: str, name: str, modules: str = "") -> None:
 
 
 async def use_sessions(told: dict[str, Any]) -> None:
-    """Let a cached session and a plain one ask for everything, thrice."""
+    """Send every request three times through a cached session and through a plain one."""
     from aiohttp import ClientSession
 
     from aiohttp_cache_di import CacheBackend, CachedSession, CacheMiddleware
@@ -111,7 +111,7 @@ async def use_sessions(told: dict[str, Any]) -> None:
 
 
 async def ask(session: Any, origin: Any, way: str, told: dict[str, Any]) -> None:
-    """Ask for everything thrice, each time with the text that is right."""
+    """Send every request three times, and compare each text with the right one."""
     for path, (script, text, options) in scripts().items():
         url = origin.on(f"/{way}{path}", script)
         for number in range(3):
@@ -128,7 +128,7 @@ async def ask(session: Any, origin: Any, way: str, told: dict[str, Any]) -> None
 
 
 def scripts() -> dict[str, tuple[Any, str | None, dict[str, Any]]]:
-    """What the origin answers with by path, the text that is right, and the arguments of the request."""
+    """By path: the origin's script, the right text, and the arguments of the request."""
     from aiohttp import MultipartWriter
 
     from tests.origin import answer, chunked
@@ -158,7 +158,7 @@ def scripts() -> dict[str, tuple[Any, str | None, dict[str, Any]]]:
 
 
 def validated(request: Any) -> bytes:
-    """A response that is stale at once, and has not changed when it is asked for again."""
+    """A response that is stale at once; a validation of it gets a 304."""
     from tests.origin import answer
 
     fields = {"Cache-Control": "max-age=0", "ETag": '"1"'}
@@ -168,7 +168,7 @@ def validated(request: Any) -> bytes:
 
 
 async def ask_for_less(session: Any, origin: Any, way: str, told: dict[str, Any]) -> None:
-    """Ask for bodies that are cut: each must fail, each time, and none may be stored."""
+    """Request bodies that are cut short: each request must fail, and none of them may be stored."""
     from aiohttp import ClientError
 
     from tests.origin import CLOSE, answer
@@ -198,7 +198,7 @@ async def ask_for_less(session: Any, origin: Any, way: str, told: dict[str, Any]
 
 
 async def renamed(package: str, name: str, *, modules: str = "") -> dict[str, Any]:
-    """Run the program with *name* of *package* replaced, and return what it told."""
+    """Run the program with *name* of *package* replaced, and return what it printed."""
     command, pipe = (sys.executable, "-m", "tests.renaming", package, name, modules), asyncio.subprocess.PIPE
     async with started(*command, stdout=pipe, stderr=pipe) as process:
         out, errors = await asyncio.wait_for(process.communicate(), 100)

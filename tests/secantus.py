@@ -1,4 +1,4 @@
-"""A real MongoDB server for tests: SecantusDB, which speaks the wire protocol, from the wheel of that name."""
+"""A real server for tests that speaks MongoDB's wire protocol: SecantusDB, from the wheel of that name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["RunningMongoDB", "SecantusServer"]
 
 
 class SecantusServer(ServerProcess):
-    """A replica set of one, with change streams unless it is to be standalone.
+    """A replica set of one server, which has change streams, or a standalone server, which has none.
 
     Args:
         directory: where it keeps its data and log; the caller removes it.
-        standalone: be no replica set.
+        standalone: whether it is a standalone server rather than a replica set.
     """
 
     name = "secantus"
 
     def __init__(self, directory: Path, *, standalone: bool = False) -> None:
         if find_spec("secantus") is None:
-            raise SkipTest("secantusdb has no wheel for this Python")  # which benchmarks are told of too
+            raise SkipTest("secantusdb has no wheel for this Python")  # benchmarks see it too
         super().__init__(directory)
         self.standalone = standalone
 
@@ -39,7 +39,7 @@ class SecantusServer(ServerProcess):
         return f"mongodb://127.0.0.1:{self.port}"
 
     def command_line(self) -> Sequence[str]:
-        """Run the module, in this environment."""
+        """Run the module with the Python of the tests."""
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.directory / "data")]
         return [sys.executable, "-m", "secantus", *options, "--cache-size", "64M"] + ["--standalone"] * self.standalone
 
@@ -53,9 +53,9 @@ class SecantusServer(ServerProcess):
         return True
 
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
-        """Make a synchronous client for looking at, or meddling with, what the server holds."""
+        """Make a synchronous client, to inspect or change what the server holds."""
         return MongoClient(self.url, directConnection=True, **options)
 
 
 class RunningMongoDB(RunsAlready, SecantusServer):
-    """Any that speaks its protocol."""
+    """A server that runs already and speaks MongoDB's wire protocol."""

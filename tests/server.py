@@ -1,4 +1,4 @@
-"""A server of a test's own: a process that can be stopped, killed, frozen and brought back under the same address."""
+"""A server process that a test can stop, kill, freeze and restart at the same address."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def command_line(self) -> Sequence[str]:
-        """What to run, so that it listens on `port`."""
+        """The command that makes the server listen on `port`."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it is there."""
+        """Whether it accepts requests."""
 
     def environment(self) -> Mapping[str, str]:
-        """Variables for the process, beside those of the tests."""
+        """Environment variables for the process, in addition to those of the tests."""
         return {}
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The id of its process."""
         assert self.process is not None
         return self.process.pid
 
@@ -66,7 +66,7 @@ class ServerProcess(ABC):
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> Self:
-        """Start and wait until it answers; a port once chosen is kept."""
+        """Start it and wait until it answers; it keeps its port from one start to the next."""
         assert self.process is None, "the server is running"
         for _ in range(START_ATTEMPTS):
             kept = self.port
@@ -75,21 +75,21 @@ class ServerProcess(ABC):
             if self._is_ready():
                 return self
             self.kill()
-            self.port = kept  # another process may have taken the free one meanwhile
+            self.port = kept  # another process may have taken the free port
         raise RuntimeError(f"{self.name} did not start:\n{self.log}")
 
     def kill(self) -> None:
-        """End it at once, as the kernel does when memory runs out."""
+        """Kill it with SIGKILL, as the kernel does when memory runs out."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in an orderly way."""
+        """Shut it down with SIGTERM."""
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
-        # Until all its threads stand still: one that still runs may answer a last call.
+        # Wait until all its threads are stopped: one that still runs may answer a last call.
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
@@ -103,7 +103,7 @@ class ServerProcess(ABC):
 
     @contextmanager
     def frozen(self) -> Generator[None]:
-        """Freeze it for a while, and let it go on whatever happens: a loop that ends may wait for it."""
+        """Freeze it within this context, and always resume it: a loop that is being closed may wait for it."""
         self.pause()
         try:
             yield
@@ -137,7 +137,7 @@ class ServerProcess(ABC):
                 return False
             if self.answers():
                 return True
-            time.sleep(0.01)  # nothing tells a parent that the socket is open now
+            time.sleep(0.01)  # nothing notifies a parent of an open socket
         return False
 
     def _end(self, number: signal.Signals) -> None:
@@ -156,7 +156,7 @@ class ServerProcess(ABC):
 
 
 def free_port() -> int:
-    """A port of this machine on which nothing listens."""
+    """A port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -164,10 +164,10 @@ def free_port() -> int:
 
 
 class RunsAlready(ServerProcess):
-    """Stands before the class of a make of servers: another server, which runs already and goes on.
+    """A mixin for subclasses of `ServerProcess`: the server runs already, and is neither started nor ended.
 
     Args:
-        url: where it is.
+        url: the address of the server.
     """
 
     def __init__(self, directory: Path, url: str) -> None:
@@ -180,8 +180,8 @@ class RunsAlready(ServerProcess):
         return self._url
 
     def start(self) -> Self:
-        """There is nothing to start."""
+        """Do nothing: the server runs already."""
         return self
 
     def kill(self) -> None:
-        """It is not the test's to end."""
+        """Do nothing: the server does not belong to the test."""

@@ -1,4 +1,4 @@
-"""Storages of a user's own making: the one of the documentation, complete, over a dict of bytes."""
+"""Storages and backends as users write them, among them the example of the documentation, over a dict of bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CustomBackend", "CustomStorage", "ProofBackend"]
 
 
 class ProofBackend(CacheBackend):
-    """A backend on the store of the least size."""
+    """A backend on the minimal store."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -23,7 +23,7 @@ class ProofBackend(CacheBackend):
 
 
 class CustomStorage(BaseCache):
-    """Keeps serialised items in a dict, and takes a turn of the loop for everything, as a remote store does."""
+    """Keeps serialised items in a dict; each operation yields to the loop once, as with a remote store."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -77,7 +77,7 @@ class CustomStorage(BaseCache):
 
 
 class CustomBackend(CacheBackend):
-    """A backend whose only matter is which storages it uses."""
+    """A backend that only sets its storages."""
 
     responses: CustomStorage  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside
     redirects: CustomStorage  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside

@@ -1,4 +1,4 @@
-"""Stores of every kind, made in one way: backends on them, the bytes that they keep, the variables that name them."""
+"""One interface to stores of every kind: make backends on them, read and replace their bytes, name their settings."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ __all__ = [
     "new_store",
 ]
 
-APART: Final = 8  # a flag of a frame whose body stands beside it
+APART: Final = 8  # flag of a frame whose body is stored separately
 PATIENT_S: Final = 5.0
-"""A storage deadline where a busy machine, or a server written in Python, is not to be taken for one that fails."""
+"""A storage deadline that is long enough for a busy machine, and for a server written in Python."""
 
 
 class Store:
-    """One place where entries are kept, and the way to make backends on it.
+    """One place where entries are stored, and how to make backends on it.
 
     Args:
-        options: for the class of the backend; plain values, so that another process can be given them.
-        server: where it is, if it is on one.
+        options: options of the backend class; plain values, so that they can be passed to another process.
+        server: the server that it is on, if any.
     """
 
     kind: ClassVar[str] = "memory"
     backend_class: ClassVar[type[CacheBackend]] = CacheBackend
     is_slow: ClassVar[bool] = False
-    """Whether its server is written in Python: what it takes is no measure of ours."""
+    """Whether its server is written in Python: its times then say little about the package."""
 
     def __init__(self, options: dict[str, Any], server: Any = None) -> None:
         self.options = options
@@ -80,32 +80,32 @@ class Store:
         return self.backend_class(**{**self.options, **options})
 
     def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
-        """What configures a service to use this store."""
+        """Environment variables that configure a service to use this store."""
         return {f"{prefix}{name}": value for name, value in {"BACKEND": self.kind, **self._settings()}.items()}
 
     def connections(self) -> int:
-        """How many connections its server has; 0 where none tells."""
+        """How many connections its server has open; 0 where no server reports it."""
         return 0
 
     def raw_bytes(self, backend: CacheBackend) -> bytes:
-        """Everything that is kept, keys included, as one text of bytes."""
+        """Everything that is stored, keys included, as one byte string."""
         store = backend.stack.store
         return msgspec.msgpack.encode(dict(store.data) if isinstance(store, MemoryStore) else {})
 
     def kept(self, key: str) -> bytes:
-        """The frame that is kept under *key*."""
+        """The frame that is stored under *key*."""
         return self.kept_all((key,))[key]
 
     def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
-        """The frames that are kept under *keys*."""
+        """The frames that are stored under *keys*."""
         raise AssertionError(f"{self.kind} keeps no frames")
 
     def body_beside(self, key: str) -> bytes:
-        """The body that stands beside the frame under *key*, if there is one."""
+        """The body that is stored separately from the frame under *key*; empty if there is none."""
         return b""
 
     def plant(self, frames: Mapping[str, bytes]) -> None:
-        """Put *frames* in the place of those that are kept under these keys, behind the back of the cache."""
+        """Replace the frames that are stored under these keys, without the cache's knowledge."""
         raise AssertionError(f"{self.kind} keeps no frames")
 
     def _settings(self) -> Mapping[str, str]:
@@ -121,7 +121,7 @@ class _InFile(Store):
         return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
 
     def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
-        """The frames under *keys*; with their bodies, where they can be made anew: they are not signed."""
+        """The frames under *keys*, packed anew with their bodies where that is possible; they are not signed."""
         rows, codec = self._rows(), EntryCodec()
         kept: dict[str, bytes] = {}
         for key in keys:
@@ -187,7 +187,7 @@ class _OnValkey(Store):
 
     @property
     def valkey(self) -> ValkeyServer:
-        """The server that has the entries."""
+        """The server that holds the entries."""
         server: ValkeyServer = self.server
         return server
 
@@ -293,7 +293,7 @@ class _OnMinistack(Store):
     server: MinistackServer
 
     def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
-        """What configures a service to use this store, with credentials where boto finds them."""
+        """Environment variables that configure a service to use this store, among them the credentials for boto."""
         credentials = {name.upper(): value for name, value in CREDENTIALS.items() if name.startswith("aws_")}
         return super().variables(prefix) | credentials
 
@@ -359,11 +359,11 @@ FIXTURES: Final = {
     "mongodb": "secantus",
     "dynamodb": "ministack",
 }
-"""Of the servers of a test run, by the kind of store that needs them."""
+"""Fixtures of the servers that the whole test run shares, by the kind of store that needs them."""
 
 
 def described(kind: str, options: dict[str, Any]) -> Store:
-    """The store of another process, without its server."""
+    """The store that another process has described, without its server."""
     return KINDS[kind](options)
 
 
@@ -392,6 +392,6 @@ def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
-    """Make an empty store of *kind*, on the server of the test run where it needs one."""
+    """Make an empty store of *kind*, on the shared server of the test run if it needs one."""
     server = request.getfixturevalue(FIXTURES[kind]) if kind in FIXTURES else None
     return make_store(kind, directory, server, f"test-{os.getpid()}-{uuid.uuid4().hex[:12]}")

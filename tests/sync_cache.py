@@ -1,4 +1,4 @@
-"""A synchronous cache that does what the policy decides, over a dict: what the middleware does, without network."""
+"""A synchronous cache over a dict that carries out the policy's decisions as the middleware does, without network."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Origin = Callable[[Request], Reply]
 
 
 class SyncCache:
-    """Sends requests to *origin* through a cache under *rules*; time passes only by changing ``now``."""
+    """Sends requests to *origin* through a cache under *rules*; time passes only when ``now`` is changed."""
 
     def __init__(self, origin: Origin, rules: Rules) -> None:
         self.origin = origin
@@ -113,7 +113,7 @@ class SyncCache:
                 return self._reuse(request, decision)
 
     def refresh(self) -> None:
-        """Do the validations that were asked for in the background."""
+        """Run the pending background validations."""
         while self.refreshes:
             request, stored = self.refreshes.pop()
             plain = CIMultiDict((n, v) for n, v in request.headers.items() if n.lower() not in policy.PRIVATE_TO_CALLER)
@@ -204,7 +204,7 @@ class SyncCache:
             self._read(entry.key), entry, max_variants=self.rules.max_variants, now=self.now
         )
         for write in placement.writes:
-            # What a store would keep is bytes.
+            # Serialise, as a store would.
             self.entries[write.key] = msgspec.msgpack.decode(msgspec.msgpack.encode(write), type=StoredResponse)
         for key in placement.deletes:
             self.entries.pop(key, None)
@@ -246,7 +246,7 @@ def reply(fields: Fields = (), *, status: int = 200, body: bytes = b"0123456789"
 
 
 def scripted(replies: Sequence[Reply | None], rules: Rules = PRIVATE) -> SyncCache:
-    """A cache before an origin that gives *replies* in turn, the last one for ever; None: it cannot be reached."""
+    """A cache in front of an origin that sends *replies* in turn and repeats the last; None: it cannot be reached."""
     waiting = list(replies)
 
     def origin(request: Request) -> Reply:
@@ -268,7 +268,7 @@ def is_reused(
     url: str = "http://example.org/thing",
     dated: bool = True,
 ) -> bool:
-    """Whether a response is served from the store to the same request, *after_s* later."""
+    """Whether the same request, *after_s* seconds later, is answered from the store."""
     cache = scripted([reply(fields, status=status, dated=dated), reply(status=status)], rules)
     cache.send(a_request(url=url))
     cache.now += after_s

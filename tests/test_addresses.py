@@ -1,4 +1,4 @@
-"""Addresses of stores: what is refused, and what is shown."""
+"""Addresses of stores: which are refused, and how they are displayed without secrets."""
 
 from __future__ import annotations
 

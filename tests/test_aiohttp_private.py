@@ -1,4 +1,4 @@
-"""What aiohttp does not promise and this package relies on: each test fails when a release of aiohttp changes it."""
+"""Undocumented behaviour of aiohttp that the package relies on: a test fails if a release of aiohttp changes it."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ async def test_each_private_attribute_is_there(
 
 
 class FakeBrotli:
-    """In place of the module ``brotli``, which no test needs otherwise."""
+    """Stands in for the module ``brotli``, which no other test needs."""
 
     class Decompressor:
-        """Has come to the end of its stream."""
+        """A decompressor at the end of its stream."""
 
         def is_finished(self) -> bool:
-            """Say so."""
+            """Always true."""
             return True
 
 
@@ -141,7 +141,7 @@ def private_names(one: type) -> set[str]:
 
 
 def attributes_read_in(module: Path) -> set[str]:
-    """The attributes that a module takes from something other than ``self`` or ``cls``, or asks for by their names."""
+    """The attributes that a module reads from anything but ``self`` or ``cls``, or looks up by name."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
         match node:
@@ -157,7 +157,7 @@ def attributes_read_in(module: Path) -> set[str]:
 
 
 def names_of(module: Path) -> set[str]:
-    """The private names that the module gives to things of its own."""
+    """The private names that the module itself defines."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
         match node:
@@ -174,7 +174,7 @@ OURS = {name for module in PACKAGE.rglob("*.py") if module.name not in THEIR_SUB
 
 
 class TestDecodingWatch:
-    """Whether a content coding came to its end is seen for each coding, however the bytes arrive."""
+    """The end of the stream is detected for each content coding, however the bytes arrive."""
 
     @pytest.mark.parametrize(("coding", "whole"), [("gzip", True), ("gzip", False), ("deflate", True)])
     @pytest.mark.parametrize("pieces", [1, 2, 50])
@@ -236,7 +236,7 @@ def watching(watches: list[Any]) -> Any:
 
 
 async def watched(origin: Origin, response: bytes, pieces: int) -> bool:
-    """Whether the watch saw the end of the coding of *response*, sent in *pieces*."""
+    """Whether the watch has seen the end of the content coding of *response*, sent in *pieces*."""
 
     async def script(request: Received) -> AsyncIterator[bytes]:
         size = -(-len(response) // pieces)
@@ -315,7 +315,7 @@ async def test_a_stream_may_change_its_class() -> None:
 
 
 class Bare:
-    """An object that lacks what is looked for."""
+    """An object with the given attributes only."""
 
     def __init__(self, **has: object) -> None:
         vars(self).update(has)
@@ -326,7 +326,7 @@ def bare(**has: object) -> Any:
 
 
 class TestWithoutAName:
-    """Where a name is gone, there is a way on that is right."""
+    """Where aiohttp lacks a name, the package falls back to a correct way without it."""
 
     def test_a_buffer_that_cannot_be_seen_is_taken_for_empty_only_if_it_is(self) -> None:
         assert arrived_chunks(bare(total_bytes=0)) == []
@@ -410,7 +410,7 @@ SHARED = {"_cache", "set_exception"}
 
 @pytest.mark.processes
 class TestARenamedName:
-    """With a release that calls a thing otherwise, callers get the same bytes as ever, and one warning tells of it."""
+    """With a release that has renamed something, callers get the same bytes, and one warning is logged."""
 
     async def test_as_it_is(self) -> None:
         usual = await renamed("aiohttp", "nothing_that_there_is")
@@ -446,5 +446,5 @@ async def test_an_option_that_cannot_be_seen_keeps_a_plain_session_from_the_cach
     async with made as session:
         for decoded, body in ((True, b"text"), (False, gzip.compress(b"text"))) * 2:
             async with session.get(url, auto_decompress=decoded) as response:
-                assert (await response.read())[10:] == body[10:]  # a gzip head has the time in it
+                assert (await response.read())[10:] == body[10:]  # the header of gzip contains the time
     assert origin.hits == (4 if plain else 2)

@@ -1,4 +1,4 @@
-"""The pages about what the cache costs show what was measured."""
+"""The pages about the cost of the cache show the figures that were measured."""
 
 from __future__ import annotations
 

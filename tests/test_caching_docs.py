@@ -1,4 +1,4 @@
-"""The page on caching is true: its diagrams are walked, and the rows of its table are run."""
+"""The page on caching is true: its diagrams are followed, and the rows of its table are run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def section(title: str, page: str = "docs/caching.md") -> str:
 
 @dataclass(frozen=True)
 class Diagram:
-    """A flowchart of yes-no questions: the way on from each, and the decision that each end names."""
+    """A flowchart of yes-no questions: the next step from each, and the decision at each end."""
 
     ways: Mapping[tuple[str, str], str]
     ends: Mapping[str, str]
@@ -134,7 +134,7 @@ def answer_about_request(
         return asked.no_store and not only_if_cached
     selected = stored is not None and (stored.method == request.method or stored.method == "GET")
     if question == "selected" or stored is None or not selected:
-        # With nothing selected there is nothing to offer either.
+        # Without a selected response there are no validators to send either.
         return selected
     found = {
         "usable": lambda: may_be_used(request, stored, rules, now),

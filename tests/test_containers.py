@@ -1,4 +1,4 @@
-"""The container: what dependency-injector does by itself, and what `open_container` makes of it."""
+"""The container: what dependency-injector does by itself, and what `open_container` adds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 class Journal(list[str]):
-    """What happened, in order."""
+    """Records events in order."""
 
     @asynccontextmanager
     async def resource(self, name: str, *needs: Any, fails: bool = False) -> AsyncGenerator[str]:
@@ -69,12 +69,12 @@ async def fetch(session: CachedSession, server: BaseTestServer) -> str:
 
 
 def opened(container: Any) -> AbstractAsyncContextManager[object]:
-    """Open a container whose session is not what the types say."""
+    """Open a container whose session has another type than declared."""
     return open_container(container)
 
 
 class RecordingBackend(CacheBackend):
-    """Keep responses in memory, and note when it is closed."""
+    """A backend in memory that records when it is closed."""
 
     journal: Journal = Journal()
 
@@ -83,7 +83,7 @@ class RecordingBackend(CacheBackend):
         await super().close()
 
 
-# What dependency-injector does by itself. When one of these fails, a trap is gone and its work-around may go as well.
+# What dependency-injector does by itself. If one of these fails, a pitfall is gone, and its workaround may go too.
 
 
 async def test_a_started_asynchronous_resource_hands_out_futures() -> None:
@@ -187,7 +187,7 @@ async def test_the_session_closes_before_the_backend() -> None:
             RecordingBackend.journal.append("session closes")
             await close()
 
-        session.close = noted_close  # type: ignore[method-assign]  # the real close runs, only noted
+        session.close = noted_close  # type: ignore[method-assign]  # records the call of the real close
 
     assert RecordingBackend.journal == ["open", "session closes", "backend closes"]
 

@@ -1,4 +1,4 @@
-"""The page about deployment is true, as far as a machine without containers can tell."""
+"""The page about deployment is true, as far as this can be tested without containers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.valkey import ValkeyServer
 PROJECT = Path(__file__).parents[1]
 PAGE = (PROJECT / "docs" / "deployment.md").read_text(encoding="utf-8")
 TIMEOUT_S = 60
-USER = "65532"  # which no system knows
+USER = "65532"  # a user id that no system has
 
 PROGRAM = """
 import asyncio, logging
@@ -60,14 +60,14 @@ READ_ONLY = ("unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro / && ex
 
 
 def run(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run *command* with *variables* and nothing else in its environment."""
+    """Run *command* with only *variables* in its environment."""
     given = [f"{name}={value}" for name, value in variables.items()]
     clean = ["env", "-i", *given, *command]
     return subprocess.run(clean, cwd="/", capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
 
 
 def skip_unless_possible(*around: str) -> None:
-    """Skip the test where the machine cannot run our Python inside of *around*."""
+    """Skip the test where the machine cannot run the Python of the tests inside *around*."""
     if not IS_ROOT:
         pytest.skip(f"{around[0]} needs root")
     tool = shutil.which(around[0])
@@ -80,7 +80,7 @@ def skip_unless_possible(*around: str) -> None:
 
 
 def ran(*around: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the program inside of *around*."""
+    """Run the program inside *around*."""
     program = f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n{PROGRAM}"
     return run([*around, sys.executable, "-B", "-c", program], {"PATH": os.environ["PATH"], **variables})
 
@@ -108,11 +108,11 @@ def test_on_a_read_only_root_responses_are_kept_in_memory() -> None:
     around = (*READ_ONLY, *AS_USER)
     skip_unless_possible(*around)
     found = ran(*around, HOME="/nonexistent", TMPDIR="/nonexistent")
-    # It works, and says that this is not what was meant.
+    # It works, and warns that this is not the intended configuration.
     assert found.stdout in ("[False, True] degraded\n", "[False, True] ok\n"), found.stderr
     in_memory = "responses are kept in the memory of this process" in found.stderr
     assert (found.returncode, "degraded" in found.stdout) == (0, in_memory), found.stderr
-    # In a temporary directory only where another file system, mounted below, can be written.
+    # In a temporary directory this only works where another file system, mounted below, is writable.
     assert "responses are kept in " in found.stderr
 
 
@@ -126,7 +126,7 @@ def test_secrets_come_from_a_directory_of_files(tmp_path: Path) -> None:
 
 def test_the_init_container_fails_the_start_where_the_store_does_not_work(tmp_path: Path) -> None:
     assert 'command: ["aiohttp-cache", "check"]' in PAGE
-    command = [sys.executable, "-m", "aiohttp_cache_di", "check"]  # which is the same, see `project.scripts`
+    command = [sys.executable, "-m", "aiohttp_cache_di", "check"]  # the same, see `project.scripts`
     needed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
     works = run(command, {**needed, "AIOHTTP_CACHE_SQLITE__PATH": str(tmp_path)})
     assert works.returncode == 0, works.stderr

@@ -1,4 +1,4 @@
-"""Every public name says what it is for, where it is defined: no name is without a docstring."""
+"""Every public name has a docstring where it is defined."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def undocumented(tree: ast.Module) -> Iterator[str]:
-    """What a module defines for others without a word."""
+    """The public names of a module that have no docstring."""
     if ast.get_docstring(tree) is None:
         yield "the module"
     for node in tree.body:
@@ -51,7 +51,7 @@ def undocumented(tree: ast.Module) -> Iterator[str]:
 
 
 def undocumented_in(node: Definition, owner: str = "") -> Iterator[str]:
-    """*node*, if it has no docstring, and the methods of a class that have none."""
+    """*node* if it has no docstring, and the methods without one if it is a class."""
     if ast.get_docstring(node) is None and not says_so_elsewhere(node):
         yield f"{owner}{node.name}"
     if isinstance(node, ast.ClassDef):
@@ -61,7 +61,7 @@ def undocumented_in(node: Definition, owner: str = "") -> Iterator[str]:
 
 
 def says_so_elsewhere(node: Definition) -> bool:
-    """Whether *node* is a form of a function, or the setter of a property, which has the docstring."""
+    """Whether *node* is an overload of a function or the setter of a property: its docstring is elsewhere."""
     return any(ast.unparse(each).rpartition(".")[2] in {"overload", "setter"} for each in node.decorator_list)
 
 
@@ -72,7 +72,7 @@ def test_what_a_module_defines_has_docstrings(path: Path) -> None:
 
 @cache
 def documented_values() -> set[str]:
-    """The constants and aliases of all modules that a docstring follows."""
+    """The constants and aliases of all modules that are followed by a docstring."""
     found: set[str] = set()
     bodies = [ast.parse(path.read_text(encoding="utf-8")).body for path in SOURCES]
     for statement, following in chain.from_iterable(map(pairwise, bodies)):
@@ -98,7 +98,7 @@ def test_what_a_public_module_offers_has_docstrings(name: str) -> None:
 
 
 def parameters_of(function: Any) -> list[str]:
-    """The parameters of *function* that a caller gives."""
+    """The parameters of *function* that a caller passes."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -44,7 +44,7 @@ BACKEND: Final[dict[str, dict[str, Any]]] = {
     "create_key": {"method": REQUIRED, "url": REQUIRED},
     "delete": {"key": REQUIRED},
     "delete_expired_responses": {},
-    "delete_url": {"url": REQUIRED, "method": "GET", "everywhere": False},  # ours, by its name alone
+    "delete_url": {"url": REQUIRED, "method": "GET", "everywhere": False},  # an addition of this package, keyword-only
     "get_response": {"key": REQUIRED},
     "get_urls": {},
     "has_url": {"url": REQUIRED, "method": "GET"},

@@ -1,4 +1,4 @@
-"""HTTP caching as it is seen on the wire, against an origin that follows a script, in each way to cache."""
+"""HTTP caching as seen on the wire, against an origin that follows a script, for each kind of client."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def reply(
 
 @dataclass
 class Replies:
-    """Answers in turn, the last one for ever; one that is CLOSE ends the connection."""
+    """Sends answers in turn and repeats the last; CLOSE ends the connection."""
 
     waiting: Sequence[bytes]
     asked: list[Received] = field(default_factory=list[Received])
@@ -67,7 +67,7 @@ class Got:
 
 
 class Wire:
-    """A client before an origin that gives *replies*."""
+    """A client of an origin that sends *replies*."""
 
     def __init__(self, client: Client, origin: Origin, *replies: bytes) -> None:
         self.client = client
@@ -250,7 +250,7 @@ class TestVary:
         await client.fetch(url, headers={"Foo": "1"})
         await asyncio.gather(*(client.fetch(url, headers={"Foo": value}) for value in ("2", "3")))
         assert origin.hits == 3
-        # What is there by now can be told in time only of a storage that tells at once.
+        # Only a storage in memory is sure to show the variants of concurrent requests to each other in time.
         is_told = client.backend.stack.here().tells_all
         for value in ("1", "2", "3"):
             hit, text = await client.fetch(url, headers={"Foo": value})

@@ -1,4 +1,4 @@
-"""Bodies of any size through the filesystem store: as they arrive, in pieces, by path, and whatever goes wrong."""
+"""Bodies of any size in the filesystem store: stored as they arrive, read in pieces or by path, and all failures."""
 
 # tests may block
 from __future__ import annotations
@@ -44,7 +44,7 @@ FRESH = {"Cache-Control": "max-age=600", "ETag": '"1"'}
 
 
 class Origin:
-    """An origin with one large body, which a test may hold up in its middle."""
+    """An origin with one large body, which a test can stop in the middle."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -99,12 +99,12 @@ async def caching(folder: Path, **options: Any) -> AsyncGenerator[CachedSession]
 
 
 def same(one: object, other: object) -> bool:
-    """Whether they are equal; a test that shows how they differ would take minutes."""
+    """Whether they are equal; pytest would take minutes to show how large bodies differ."""
     return one == other
 
 
 def stored_files(folder: Path) -> list[Path]:
-    """All files of records."""
+    """The files of all records."""
     return list((folder / "cache").glob("?/?/*"))
 
 
@@ -121,14 +121,14 @@ def pieces_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def until(is_so: Callable[[], object], within_s: float = 20) -> None:
-    """Wait for something that another thread is about to do."""
+    """Wait until *is_so* returns true, for something that another thread does."""
     async with asyncio.timeout(within_s):
-        while not is_so():  # noqa: ASYNC110  # no event tells of it
+        while not is_so():  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.002)
 
 
 async def fetched(session: CachedSession, origin: Origin, **options: Any) -> bytes:
-    """The body, when it is stored, if it is to be."""
+    """The body; waits until the cache has stored it or has decided not to."""
     async with session.get(origin.url, **options) as response:
         body = await response.read()
         if not response.from_cache:
@@ -144,11 +144,11 @@ async def hit(session: CachedSession, origin: Origin, **options: Any) -> CachedR
     return response
 
 
-# ---- what it takes
+# ---- how much memory it takes
 
 
 async def measured(folder: Path, size: int) -> list[dict[str, Any]]:
-    """What plain aiohttp took, a miss, and two hits."""
+    """The memory that plain aiohttp took, a miss, and two hits."""
     async with large_origin(size) as large:
         command = (sys.executable, "-m", "tests.large_bodies", large.url, str(folder / "cache"))
         async with started(*command, stdout=asyncio.subprocess.PIPE) as process:
@@ -204,14 +204,14 @@ async def test_a_slow_reader_lets_no_more_in_than_fits(
         read = pieces_read(monkeypatch)
         pieces = [await response.content.readexactly(10)]
         await until(lambda: len(read) == 3)
-        await asyncio.sleep(0.02)  # nothing tells that nothing happens
+        await asyncio.sleep(0.02)  # there is no event for "nothing happens"
         assert read == [0, 1, 2]
         while piece := await response.content.readany():
             pieces.append(piece)
         assert same(b"".join(pieces), origin.content)
 
 
-# ---- what can be done with a hit
+# ---- how a hit can be used
 
 
 async def test_all_ways_to_read_a_body_read_one_in_a_file(origin: Origin, tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ async def test_a_body_of_unknown_length_is_stored_too(origin: Origin, tmp_path: 
 
 
 def finish_when_told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Let the end of a body be written no sooner than what is returned is set."""
+    """Delay the end of the writing of a body until the returned event is set."""
     finish, may_finish = spool.Growing.finish, threading.Event()
 
     def later(self: spool.Growing) -> BodyFile:
@@ -475,7 +475,7 @@ def temporary(folder: Path) -> list[Path]:
     return [path for path in stored_files(folder) if path.name.endswith(".tmp")]
 
 
-# ---- what is kept, and what is not
+# ---- what is stored, and what is not
 
 
 @pytest.mark.parametrize("options", [{"max_body_bytes": SIZE - 1}, {"max_bytes": SIZE - 1}])
@@ -587,7 +587,7 @@ async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_fo
         assert same(await (await hit(session, origin)).read(), CONTENT)
         origin.content, origin.length = b"small", 5
         async with asyncio.timeout(60):
-            for number in itertools.count():  # with what is written comes a look at what there is
+            for number in itertools.count():  # writes trigger a scan of the files
                 async with session.get(f"{origin.url}?{number}") as response:
                     await response.read()
                 if not left.exists():

@@ -1,4 +1,4 @@
-"""A lifetime may be written in code as in a variable: text with units, wherever a lifetime is taken."""
+"""Code may give a lifetime as environment variables do, as text with units, wherever a lifetime is accepted."""
 
 from __future__ import annotations
 

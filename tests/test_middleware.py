@@ -1,4 +1,4 @@
-"""The engine from request to answer, through a session that caches and through the middleware in a plain one."""
+"""The engine from request to response, in a `CachedSession` and as the middleware of a plain session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbered(request: Received) -> bytes:
 
 
 async def stored(backend: CacheBackend) -> list[StoredResponse]:
-    """All that is stored, redirects included."""
+    """All stored responses, redirects included."""
     await backend.settle()
     found: list[StoredResponse] = []
     for storage in (backend.responses, backend.redirects):
@@ -109,13 +109,13 @@ class TestPlainGet:
         client, url, over = clients(), origin.on("/", numbered), asyncio.Event()
         asyncio.get_running_loop().call_later(0.02, over.set)
         async with asyncio.timeout(20):
-            while not over.is_set():  # what a program may do that polls
+            while not over.is_set():  # as a program that polls
                 async with client.session.get(url) as response:
                     assert await response.text() == "1"
 
 
 class TestBodies:
-    """What is stored is a whole body, or nothing."""
+    """Either the whole body is stored, or nothing."""
 
     @pytest.mark.parametrize("how", ["read", "iter_any", "iter_chunked", "iter_chunks", "lines", "readexactly"])
     async def test_every_way_of_reading_stores_the_body(self, origin: Origin, clients: Clients, how: str) -> None:
@@ -252,7 +252,7 @@ class TestBodies:
             yield answer(headers={"Content-Length": None, "Content-Type": "text/event-stream"})
             for number in range(1_000_000):
                 yield b"data: %d\n\n" % number
-                await asyncio.sleep(0)  # a turn for the client
+                await asyncio.sleep(0)  # let the client run
 
         async with client.session.get(origin.on("/", events), headers={"Accept": "text/event-stream"}) as response:
             assert [await response.content.readline() for _ in range(3)] == [b"data: 0\n", b"\n", b"data: 1\n"]
@@ -263,7 +263,7 @@ class TestBodies:
         client = clients()
         head = answer(headers={"Content-Length": None, "Transfer-Encoding": "gzip, chunked"})
         url = origin.on("/", head + chunked(gzip.compress(b"text")))
-        for _ in range(2):  # a hit would have no field that tells of the coding
+        for _ in range(2):  # a hit would lack the field that names the coding
             async with client.session.get(url) as response:
                 assert gzip.decompress(await response.read()) == b"text"
                 assert response.headers["Transfer-Encoding"] == "gzip, chunked"
@@ -293,7 +293,7 @@ class TestBodies:
 
 
 async def read_by(how: str, response: ClientResponse) -> bytes:
-    """Read the body of *response* in one of the ways that there are."""
+    """Read the body of *response* with one of aiohttp's methods."""
     content = response.content
     match how:
         case "iter_any":
@@ -316,7 +316,7 @@ def gzipped(coded: bytes) -> bytes:
 
 
 def in_pieces(whole: bytes, count: int) -> Script:
-    """A script that sends *whole* in *count* pieces, each of them received before the next is sent."""
+    """A script that sends *whole* in *count* pieces, and the next one only when the last has been received."""
     if count == 1:
         return whole
     head, _, body = whole.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Parts (206) that are stored: what completes them, whichever way an aiohttp client caches."""
+"""Partial responses (206) are stored and completed, by each kind of client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING_MORE: Mapping[str, str | None] = MappingProxyType({})
 
 
 def in_parts(*, tag: str = '"1"', rest: bytes | None = None) -> Callable[[Received], bytes]:
-    """An origin that sends what is asked for; *rest* in place of the end of the body."""
+    """A script that sends the requested range, or *rest*, if given, in reply to a request with If-Range."""
 
     def script(request: Received) -> bytes:
         wanted = request.headers.get("Range", "").removeprefix("bytes=")
@@ -134,7 +134,7 @@ async def test_a_rest_that_is_cut_is_told_to_its_reader_and_not_stored(origin: O
 async def test_where_nothing_can_be_put_before_a_body_the_whole_is_fetched(
     origin: Origin, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "_CAN", False)  # as with a release of aiohttp that has changed inside
+    monkeypatch.setattr(joining, "_CAN", False)  # as if a release of aiohttp had changed its internals
     client, url = clients(cache_control=True), origin.on("/", in_parts())
     await client.fetch(url, headers={"Range": "bytes=0-4"})
 
@@ -143,7 +143,7 @@ async def test_where_nothing_can_be_put_before_a_body_the_whole_is_fetched(
 
 
 class Unchanging(ClientResponse):
-    """Does not let its headers be replaced."""
+    """A response whose headers cannot be replaced."""
 
     @property
     def _headers(self) -> Any:

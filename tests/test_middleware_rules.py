@@ -22,12 +22,12 @@ MOMENT_S = 0.05
 
 
 def numbered(request: Received) -> bytes:
-    """Answer with the number of the request, and nothing that says how long that is good for."""
+    """Answer with the number of the request, without any field that gives it a lifetime."""
     return answer(str(request.number), headers={"Cache-Control": None})
 
 
 async def hits(client: Client, url: str, times: int = 3, **options: Any) -> list[bool]:
-    """Which of some requests in sequence are hits."""
+    """Which of some consecutive requests are hits."""
     return [(await client.fetch(url, **options))[0] for _ in range(times)]
 
 
@@ -40,7 +40,7 @@ class TestLifetimes:
             60,
             60.5,
             timedelta(minutes=1),
-            lambda: datetime.now() + timedelta(minutes=1),  # a naive one is meant
+            lambda: datetime.now() + timedelta(minutes=1),  # naive on purpose
             lambda: datetime.now(UTC) + timedelta(minutes=1),
             lambda: format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True),
         ],
@@ -132,7 +132,7 @@ class TestLifetimes:
 
 
 class TestRequests:
-    """What a caller asks for one request."""
+    """Options of a single request."""
 
     @pytest.fixture(params=["memory", "asynchronous storage"])
     async def session(self, request: pytest.FixtureRequest) -> Any:
@@ -463,7 +463,7 @@ class TestRedirects:
 
 
 def form(value: str) -> FormData:
-    """A multipart form, whose boundary is another one each time."""
+    """A multipart form, whose boundary is different each time."""
     made = FormData()
     made.add_field("name", value)
     made.add_field("file", b"content", filename="file.bin")

@@ -1,4 +1,4 @@
-"""Caching by the standard, from request to answer: freshness, validation, ranges and invalidation."""
+"""Caching by the standard, from request to response: freshness, validation, ranges and invalidation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def numbered(cache_control: str | None, **headers: str) -> Any:
 
 
 def validated(cache_control: str = "max-age=0", tag: str = '"1"') -> Any:
-    """A script whose answer can be validated, and is confirmed."""
+    """A script whose response has a validator, and is confirmed by a 304."""
 
     def script(request: Received) -> bytes:
         if request.headers.get("If-None-Match") == tag:
@@ -199,7 +199,7 @@ async def test_a_validation_in_the_background_ends_with_its_session(origin: Orig
         async with session.get(url) as response:
             assert response.from_cache
         async with asyncio.timeout(20):
-            while origin.hits < 2:  # noqa: ASYNC110  # nothing tells of the second one
+            while origin.hits < 2:  # noqa: ASYNC110  # there is no event for the second request
                 await asyncio.sleep(0.001)
     assert origin.hits == 2
 
@@ -234,7 +234,7 @@ async def test_variants_live_side_by_side(origin: Origin, clients: Clients) -> N
 
 
 class TestHostileOrigins:
-    """The caller sees what plain aiohttp shows, and nothing is poisoned."""
+    """The caller sees the same as with plain aiohttp, and the cache is not poisoned."""
 
     @pytest.mark.parametrize(
         "headers",
@@ -264,7 +264,7 @@ class TestHostileOrigins:
             async with client.session.get(url) as response:
                 assert await response.read() == b"text"
                 for name, value in headers.items():
-                    if name != "Age" or not is_hit(response):  # a hit has an age of its own
+                    if name != "Age" or not is_hit(response):  # a hit has its own age
                         assert response.headers[name] == value
 
     @pytest.mark.parametrize("location", ["http://[::1", "http://:80/", "\udce9", "//", "mailto:a@example.org"])

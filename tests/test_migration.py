@@ -1,4 +1,4 @@
-"""Programs and tests that were written for aiohttp-client-cache, by its documentation, with other imports."""
+"""Programs and tests that follow the documentation of aiohttp-client-cache work once their imports are changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def numbered(request: Received) -> bytes:
 
 
 def refuse_all(response: ClientResponse) -> bool:
-    """Let nothing into the cache."""
+    """A filter that refuses every response."""
     return False
 
 
@@ -51,7 +51,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> CacheBackend:
 
 
 class TestMethodsOfTheBackend:
-    """What a subclass, or a test, puts in place of a documented method is what the session asks."""
+    """The session calls a documented method of the backend even if a subclass or a test has replaced it."""
 
     async def test_request_may_be_replaced(self, origin: Origin, backend: CacheBackend) -> None:
         url = origin.on("/", numbered)
@@ -89,7 +89,7 @@ class TestMethodsOfTheBackend:
 
     async def test_actions_may_be_made_by_a_subclass(self, origin: Origin) -> None:
         class Choosy(CacheBackend):
-            """Keeps some pages out of the cache."""
+            """Excludes some pages from the cache."""
 
             def create_cache_actions(
                 self, key: str, url: Any, expire_after: Any = None, refresh: bool = False, **kwargs: Any
@@ -107,7 +107,7 @@ class TestMethodsOfTheBackend:
         asked: list[CacheActions | None] = []
 
         class Curious(CacheBackend):
-            """Notes what it is asked about."""
+            """Records the requests that it is asked about."""
 
             async def is_cacheable(self, response: ClientResponse | None, actions: CacheActions | None = None) -> bool:
                 asked.append(actions)
@@ -121,7 +121,7 @@ class TestMethodsOfTheBackend:
 
 
 async def late(request: Received) -> AsyncIterator[bytes]:
-    """Answer with the number of the request, its body a while after its head."""
+    """Answer with the number of the request; the body follows the head after a delay."""
     head, _, body = answer(str(request.number)).partition(b"\r\n\r\n")
     yield head + b"\r\n\r\n"
     await asyncio.sleep(0.02)
@@ -129,11 +129,11 @@ async def late(request: Received) -> AsyncIterator[bytes]:
 
 
 class TestStandInsForTheNetwork:
-    """Tests that replace ``ClientSession._request``, as aioresponses does too, see the cache work above it."""
+    """The cache still works in tests that replace ``ClientSession._request``, as aioresponses does."""
 
     @staticmethod
     def answer_with(body: bytes, *, url: str = "http://origin.test/", **headers: str) -> AsyncMock:
-        """What stands in for the network."""
+        """A replacement for the network."""
         response = AsyncMock(spec=ClientResponse, method="GET", status=200, url=URL(url), history=())
         response.headers = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
         response.raw_headers = tuple((name.encode(), value.encode()) for name, value in response.headers.items())
@@ -204,15 +204,15 @@ class TestStandInsForTheNetwork:
                     response = await session.get(url)
                     assert (response.from_cache, await response.text()) == (hit, "1")
                     assert "cache" in response.cache_status
-        assert calls == ["GET"]  # for the two hits are no requests
+        assert calls == ["GET"]  # the two hits send no request
 
 
 class TestStandInsForTheBackend:
-    """A backend that only looks like one is asked through its documented methods."""
+    """The session calls a mock of a backend through the documented methods."""
 
     @pytest.fixture
     def looks(self) -> Any:
-        """As tests make it; nothing is found in it, and all is taken."""
+        """A mock as tests make it, in which every request is a miss and every response is cacheable."""
         looks = MagicMock(spec=CacheBackend)
         looks.request.return_value, looks.is_cacheable.return_value = None, True
         return looks
@@ -242,13 +242,13 @@ class TestStandInsForTheBackend:
 
 
 async def before_a_direct_look(backend: CacheBackend) -> None:
-    """Our own storages wait for what is on its way; one of the user's is what it is."""
+    """Wait for pending writes if the storage is the user's; the package's own storages do that themselves."""
     if isinstance(backend, CustomBackend):
         await backend.settle()
 
 
 class TestBodiesThatNobodyReads:
-    """``await session.get(url)``, and then a look into the cache: the body is on its way, and is waited for."""
+    """``await session.get(url)``, then a look into the cache: it waits for the body, which is still arriving."""
 
     @pytest.fixture
     async def url(self, origin: Origin) -> str:
@@ -314,7 +314,7 @@ class TestBodiesThatNobodyReads:
 
 
 class TestCachedResponse:
-    """What programs do with a response besides reading it once."""
+    """Uses of a response other than reading it once."""
 
     async def test_it_can_be_made_of_a_response_that_was_read_and_given_up(self, origin: Origin) -> None:
         url = origin.on("/", numbered)
@@ -371,7 +371,7 @@ class TestCachedResponse:
 
 
 class TestNamesOfTheOlderLibrary:
-    """What docs/migration.md says is there."""
+    """The names that docs/migration.md lists exist."""
 
     def test_a_key_may_be_made_by_position(self) -> None:
         key = create_key("GET", "http://a.test/", {"b": "1", "a": "2"})

@@ -1,4 +1,4 @@
-"""Other packages' private names: those of aiohttp and of drivers have modules of their own, and there are no others."""
+"""Private names of other packages are used only in the modules that isolate those of aiohttp and of drivers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_private_name_is_imported(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
 def test_no_private_attribute_of_another_object_is_read_that_is_not_ours(module: Path) -> None:
-    """Attributes of ``self`` are ours, or of a base whose tests are elsewhere; so is what a class of ours sets."""
+    """Exempt are attributes of ``self`` (other tests cover those of bases) and those that the package's classes set."""
     if module.parent.name == "_aiohttp":
         return
     for node in ast.walk(ast.parse(module.read_text())):

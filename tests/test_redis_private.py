@@ -1,4 +1,4 @@
-"""What has no public name in redis-py is where we think it is, and when it is gone the answers stay right."""
+"""Private names of redis-py that the package uses exist; without them its answers are still correct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.valkey_cluster import ValkeyCluster
 
 
 class Renamed:
-    """A connection of the driver in which one attribute has another name, or none."""
+    """A connection of the driver in which one attribute is renamed or missing."""
 
     def __init__(self, connection: Any, gone: str) -> None:
         self.connection = connection
@@ -34,7 +34,7 @@ class Renamed:
 
 
 def client_without(server: ValkeyServer, gone: str) -> Any:
-    """Make a client whose connections have lost the attribute *gone*."""
+    """Make a client whose connections lack the attribute *gone*."""
     client: Any = redis.asyncio.Redis(host="127.0.0.1", port=server.port)
     make = client.connection_pool.make_connection
     client.connection_pool.make_connection = lambda: Renamed(make(), gone)

@@ -1,4 +1,4 @@
-"""What a debugger shows of a session, a backend, a response and a container: what one wants to know, and no secret."""
+"""The reprs of a session, a backend, a response and a container are useful for debugging and contain no secret."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_storage_tells_what_it_holds_where(name: str, tmp_path: Path) -> None:
 
 
 def secretive(url: str) -> StoredResponse:
-    """An entry with a secret in its header fields, and in its body."""
+    """An entry with a secret in its header fields and in its body."""
     return StoredResponse(
         key="k",
         method="GET",
@@ -285,23 +285,23 @@ async def test_a_response_class_of_the_user_s_is_shown_as_it_has_it(origin: Orig
 
 
 class Plain(ClientResponse):
-    """A class that shows itself as aiohttp's does."""
+    """A class with aiohttp's own repr."""
 
 
 class Slotted(ClientResponse):
-    """A class with a place of its own."""
+    """A class with ``__slots__``."""
 
     __slots__ = ("mark",)
 
 
 class Telling(ClientResponse):
-    """A class that has one of the names for itself."""
+    """A class that defines one of the cache's attributes itself."""
 
     cache_decision = "its own"
 
 
 class Strict(ClientResponse):
-    """A class that wants to hear something from those that are derived from it."""
+    """A class that requires an argument from its subclasses."""
 
     def __init_subclass__(cls, *, why: str) -> None:
         del why

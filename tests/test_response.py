@@ -1,4 +1,4 @@
-"""A hit is a real ClientResponse: whatever aiohttp's own tells of a response, the stored one tells too."""
+"""A hit is a real ClientResponse: it has all attributes of aiohttp's own response, with the same values."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ PLAIN_ATTRIBUTES = (
 
 @pytest.fixture
 async def pair(origin: Origin) -> AsyncIterator[tuple[ClientResponse, ClientResponse]]:
-    """aiohttp's own response and a hit, both read, to the same request."""
+    """aiohttp's own response to a request and a hit for the same request, both read."""
     url = origin.on("/page", RICH) + "?q=1#part"
     async with ClientSession() as plain, CachedSession() as cached:
         await (await cached.get(url)).read()
@@ -200,7 +200,7 @@ class TestReading:
         async def drain(response: CachedResponse) -> bytes:
             pieces: list[bytes] = []
             async for piece in response.content.iter_chunked(7):
-                pieces.append(piece)  # each one after a turn of the others
+                pieces.append(piece)  # the readers take turns
                 await asyncio.sleep(0)
             return b"".join(pieces)
 

@@ -1,4 +1,4 @@
-"""Responses of a user's own class, and those whose parts are set as tools that replay responses do."""
+"""Responses of a user's class, and responses whose parts are set by a tool that replays them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NAMES = ("from_cache", "created_at", "expires", "is_expired", "cache_status")
 
 
 class Mine(ClientResponse):
-    """A class without anything of its own."""
+    """A subclass without additions."""
 
 
 class Initialised(ClientResponse):
-    """A class with an initialiser."""
+    """A class with its own initialiser."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,17 +31,17 @@ class Initialised(ClientResponse):
 
 
 class Slotted(ClientResponse):
-    """A class with a place of its own."""
+    """A class with ``__slots__``."""
 
     __slots__ = ("mark",)
 
 
 class Telling(ClientResponse):
-    """A class that has one of the names for itself."""
+    """A class that defines one of the cache's attributes itself."""
 
     @property
     def cache_status(self) -> str:
-        """What it always says."""
+        """Its own value, whatever the cache has done."""
         return "its own"
 
 
@@ -103,7 +103,7 @@ async def hit(client: Client, url: str) -> ClientResponse:
 
 
 def stream_of(body: bytes) -> StreamReader:
-    """A stream as a tool makes it to replay a body."""
+    """A stream as made by a tool that replays a body."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
     stream.feed_data(body)
@@ -123,7 +123,7 @@ async def test_a_body_that_is_set_is_the_one_that_is_read(
     assert await response.read() == b"another"
 
     recorded = await hit(client, url)
-    body = await recorded.read()  # as vcrpy does: read, and give the reader what was read
+    body = await recorded.read()  # as vcrpy does: read the body, then feed it to the reader
     recorded.content = stream_of(body)
     assert await recorded.content.read() == b"a"
     assert await recorded.text() == "a"

@@ -1,4 +1,4 @@
-"""Each folder's paragraph names every module in it, and nothing that is not there."""
+"""The docstring of each folder's ``__init__`` names all of its modules, and no others."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ DOTTED: Final = re.compile(r"`(?:aiohttp_cache_di\.)?(?P<name>[a-z_0-9]+(?:\.[a-
 
 
 def paragraph(room: Path) -> str:
-    """What the room's ``__init__`` says of it."""
+    """The docstring of the folder's ``__init__``."""
     return ast.get_docstring(ast.parse((room / "__init__.py").read_text("utf-8"))) or ""
 
 
 def parts(room: Path) -> Iterator[str]:
-    """The modules and folders of a room."""
+    """The modules and folders in a folder."""
     for path in room.iterdir():
         if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists():
             yield path.stem
 
 
 def listed(told: str) -> Iterator[str]:
-    """What a paragraph lists as a part of its room."""
+    """The names that a paragraph lists as parts of its folder."""
     for each in LIST.finditer(told):
         for line in LINE.finditer(each["lines"]):
             yield from re.findall(r"\w+", line["names"])
@@ -42,7 +42,7 @@ def listed(told: str) -> Iterator[str]:
 
 
 def is_there(name: str, room: Path) -> bool:
-    """Whether a dotted *name* is a module or of one, as seen from *room* or from a folder around it."""
+    """Whether a dotted *name* is a module or a name in one, relative to *room* or to a folder above it."""
     for base in (room, *room.parents):
         path = base.joinpath(*name.split("."))
         if any(each.with_suffix(".py").exists() or (each / "__init__.py").exists() for each in (path, path.parent)):
@@ -51,7 +51,7 @@ def is_there(name: str, room: Path) -> bool:
 
 
 def name_of(room: Path) -> str:
-    """Its dotted name."""
+    """The dotted name of a folder."""
     return ".".join(room.relative_to(ROOT).parts)
 
 

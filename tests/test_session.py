@@ -1,4 +1,4 @@
-"""CachedSession's own: construction, options, disabling, expiry and closing."""
+"""What is specific to CachedSession: construction, options, disabling, expiry and closing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def fetch(session: ClientSession, url: str, **options: Any) -> tuple[bool,
 
 
 def session_on(cache: Any) -> CachedSession:
-    """A session on *cache*, whatever that is."""
+    """A session on *cache*, of any type."""
     return CachedSession(cache=cache)
 
 
@@ -101,13 +101,13 @@ class TestConstruction:
         with pytest.warns(DeprecationWarning, match="discouraged"):
 
             class Api(ClientSession):
-                """Takes one argument, and no other."""
+                """A session that takes only one argument."""
 
                 def __init__(self, token: str) -> None:
                     super().__init__(headers={"X-Token": token})
 
         class CachedApi(CacheMixin, Api):
-            """The same, cached."""
+            """The same with a cache."""
 
         async with CachedApi("secret") as session:
             url = origin.on("/", lambda request: answer(request.headers["X-Token"]))
@@ -127,7 +127,7 @@ class TestConstruction:
                 return await parent._request(*args, **kwargs)
 
         class CustomSession(CacheMixin, Counting, ClientSession):
-            """As the documentation has it."""
+            """The example of the documentation."""
 
         url = origin.on("/", numbered)
         async with CustomSession(label="mine", expire_after=60, raise_for_status=True) as session:
@@ -162,7 +162,7 @@ class TestConstruction:
             "logging.getLogger('asyncio').setLevel(logging.ERROR)  # not of what takes 0.1 s on a busy machine\n"
             "class Mixed(aiohttp_cache_di.CacheMixin, ClientSession): pass\n"
             "async def main():\n"
-            "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # a busy machine is told of, too
+            "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # or asyncio warns on a busy machine
             "    async with aiohttp_cache_di.CachedSession() as session: session.cache = session.cache\n"
             "    async with Mixed(): pass\n"
             "asyncio.run(main())\n"
@@ -186,7 +186,7 @@ class TestConstruction:
 
 
 class TestFastLane:
-    """Whatever changes after a hit was remembered, a later request is answered as if nothing were remembered."""
+    """Whatever changes after the fast lane has learned a request, answers are the same as without the fast lane."""
 
     @pytest.fixture
     async def session(self, origin: Origin) -> Any:
@@ -371,7 +371,7 @@ class TestClosing:
             closed.set()
             await backend_close()
 
-        session.cache.close = note  # type: ignore[method-assign]  # to see that it is called
+        session.cache.close = note  # type: ignore[method-assign]  # records the call
         response = await session.get(origin.on("/", never_whole))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(session.close(), 0.01)

@@ -1,4 +1,4 @@
-"""Bases beside the cache as people write them: which are asked for hits, and which only for what goes to the origin."""
+"""Bases of a session in addition to the cache: which are called for hits, and which only for requests to the origin."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Bucket:
         self.spent += 1
 
     async def __aexit__(self, *error: object) -> None:
-        """Let the next one through."""
+        """Release the limit."""
 
 
 class Base:
-    """Has a limit; what stands next to it is a base like this or `aiohttp.ClientSession`."""
+    """A base with a limit; the next base is one like this or `aiohttp.ClientSession`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

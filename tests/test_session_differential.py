@@ -1,4 +1,4 @@
-"""Random responses, sound and broken, read through aiohttp's session and through ours: they cannot be told apart."""
+"""Random responses, valid and broken, look the same through aiohttp's session and through a CachedSession."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ FIELDS = {
     "Vary": ("Accept", "*", "Accept-Encoding, X"),
     "X-Odd": ("1", "\udce9"),
 }
-# What a cache states anew, and what belongs to one connection (RFC 9111 §3.1).
+# Fields that a cache generates itself, and fields of one connection (RFC 9111 §3.1).
 NOT_COMPARED = {"age", "cache-status", "connection", "date", "set-cookie", "transfer-encoding"}
 
 
 class Generator:
-    """Makes responses of all kinds, the same ones for the same *seed*."""
+    """Makes responses of all kinds; the same *seed* gives the same responses."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
 
     def response(self) -> list[bytes]:
-        """The pieces that the origin sends, and how it ends."""
+        """The pieces that the origin sends, and how it ends the connection."""
         choose = self.random.choice
         coding = choose((None, None, None, "gzip", "deflate", "identity", "gzip, gzip", "bogus"))
         payload = self.payload(coding)
@@ -63,16 +63,16 @@ class Generator:
         return [raw[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True)] + end
 
     def payload(self, coding: str | None) -> bytes:
-        """A body, coded and sometimes damaged."""
+        """A body in *coding*, sometimes truncated."""
         body = self.random.choice((b"", b"x", b"text\n\n\r\n\r\n" * 100, self.random.randbytes(500), b"y" * 70_000))
         if coding == "gzip":
             body = gzip.compress(body)
         elif coding == "deflate":
-            return zlib.compress(body)  # a short one makes aiohttp itself hang, with either session
+            return zlib.compress(body)  # a truncated one makes aiohttp hang in either session
         return body[: -self.random.randint(1, 9)] if len(body) > 10 and self.random.random() < 0.2 else body
 
     def framed(self, payload: bytes) -> tuple[list[str], bytes, list[bytes]]:
-        """The fields that frame *payload*, it itself as it is sent, and the end of the connection, if that is one."""
+        """The framing fields of *payload*, its bytes on the wire, and the end of the connection if that ends it."""
         length, pieces = f"Content-Length: {len(payload)}", [payload] if payload else []
         coded, whole = "Transfer-Encoding: chunked", chunked(*pieces)
         abrupt = [self.random.choice((CLOSE, CUT))]
@@ -89,7 +89,7 @@ class Generator:
 
 
 async def outcome(session: ClientSession, url: str, method: str, how: str) -> tuple[Any, ...]:
-    """What a caller sees of one request."""
+    """Everything that a caller can see of one request."""
     try:
         async with asyncio.timeout(20), session.request(method, url) as response:
             body = await response.read() if how == "read" else b""
@@ -126,6 +126,6 @@ async def test_a_caller_sees_what_aiohttp_shows(origin: Origin, seed: int, stand
                 before = origin.hits
                 seen = await outcome(cached, url, method, how)
                 hits += origin.hits == before
-                if seen != expected:  # how a broken connection shows depends on when it breaks
+                if seen != expected:  # the error depends on the moment at which the connection breaks
                     assert seen in [await outcome(plain, url, method, how) for _ in range(5)], pieces
     assert hits > 0

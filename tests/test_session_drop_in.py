@@ -1,6 +1,6 @@
-"""What a program does with a ClientSession it can do with a CachedSession: each test is run with both.
+"""A CachedSession can be used wherever a ClientSession can: each test runs with both.
 
-That a test passes with aiohttp's own session shows that what it asks for is how aiohttp behaves.
+A test that passes with aiohttp's own session shows that it expects what aiohttp does.
 """
 
 from __future__ import annotations
@@ -172,14 +172,14 @@ class TestArguments:
 
 
 class TestForeignObjects:
-    """Parts that a program, or a test of it, has replaced."""
+    """Parts of aiohttp that a program or its tests have replaced."""
 
     async def test_a_request_that_is_no_client_request(self, open_session: Open) -> None:
         class FakeBody:
             consumed = False
 
             async def close(self) -> None:
-                """Nothing is open."""
+                """Do nothing."""
 
         class FakeRequest:
             def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -192,10 +192,10 @@ class TestForeignObjects:
             class protocol:  # noqa: N801  # an attribute of a connection
                 @staticmethod
                 def set_response_params(**kwargs: Any) -> None:
-                    """Nothing is to be parsed."""
+                    """Do nothing."""
 
             def close(self) -> None:
-                """Nothing is open."""
+                """Do nothing."""
 
         async def connect(*args: Any, **kwargs: Any) -> Any:
             return FakeConnection()
@@ -223,10 +223,10 @@ class TestForeignObjects:
             status, connection, _raw_cookie_headers, _history = 200, None, None, ()
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
-                """Whatever a response is made of."""
+                """Take the arguments of any response."""
 
             async def start(self, connection: Any) -> None:
-                """Wait for nothing."""
+                """Close the connection at once."""
                 connection.close()
 
         fake: Any = FakeResponse
@@ -660,7 +660,7 @@ class TestBodies:
         finally:
             tracemalloc.stop()
         assert read == 32 * 2**20
-        # What may yet turn out to be small enough to be stored is held until it does not.
+        # A body of unknown length is held in memory until it exceeds the limit for storing it.
         assert peak < (4 if is_announced else 4 + 8) * 2**20
 
     async def test_the_coding_can_be_left_alone(self, open_session: Open, origin: Origin) -> None:
@@ -756,7 +756,7 @@ class TestUploads:
 
 
 async def headed(session: ClientSession, url: str, limit: str) -> ClientResponse:
-    """A response whose time for *limit* is short, but not over before its head has come."""
+    """A response whose timeout *limit* is as short as possible without expiring before the head arrives."""
     for limit_s in (0.05, 0.5, 5):
         with suppress(TimeoutError):
             return await session.get(url, timeout=ClientTimeout(**{limit: limit_s}))
@@ -1121,7 +1121,7 @@ class TestLifecycle:
                     if how == "read":
                         await response.read()
                 del response
-            for _ in range(100):  # what the loop still holds of them goes within a few turns
+            for _ in range(100):  # the loop drops its references within a few iterations
                 if not any(one() for one in made):
                     break
                 await asyncio.sleep(0.01)
@@ -1145,7 +1145,7 @@ def gzipped(body: bytes) -> bytes:
 
 
 def forget(open_session: Any) -> None:
-    """Let go of the sessions that were made."""
+    """Drop the references to the sessions."""
     open_session.made.clear()
 
 
@@ -1155,7 +1155,7 @@ def latin_1(response: ClientResponse, body: bytes) -> str:
 
 
 async def read_to_the_end(response: ClientResponse, how: str) -> None:
-    """Read a body that never ends well, in one of the ways that there are."""
+    """Read a body that always ends in an error, with one of aiohttp's methods."""
     if how == "iter":
         async for _ in response.content.iter_any():
             pass

@@ -1,4 +1,4 @@
-"""What is put around methods ``_request`` and only hands on is not asked for hits; nor a base of a traced session."""
+"""Wrappers of ``_request`` that only pass requests on are not called for hits, nor are bases of a traced session."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def numbered(request: Received) -> bytes:
 
 
 class Limit:
-    """Counts what passes; decorates in each way that people write."""
+    """Counts requests, with decorators in all common forms."""
 
     def __init__(self) -> None:
         self.spent = 0
@@ -96,7 +96,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Base:
-    """A base of the user's, which an instrument has changed."""
+    """A base of the user's, which an instrumentation package has changed."""
 
     async def _request(self, *args: Any, **kwargs: Any) -> Any:
         return await super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore  # of the next base
@@ -200,7 +200,7 @@ asyncio.run(main())
 
 def test_what_is_put_around_a_method_is_seen_through_if_it_hands_on_as_it_is() -> None:
     async def other(*args: Any, **kwargs: Any) -> Any:
-        """Hand on to nothing."""
+        """A ``_request`` that does nothing."""
 
     def around(request: Any) -> dict[str, Any]:
         async def changing(session: Any, method: str, url: Any, **kwargs: Any) -> Any:
@@ -250,7 +250,7 @@ def test_what_is_put_around_a_method_is_seen_through_if_it_hands_on_as_it_is() -
 
 
 class Limiter:
-    """Counts what it lets through, as one that limits rates would."""
+    """Counts the requests that it passes on, as a rate limiter would."""
 
     spent = 0
     tries = 1
@@ -267,11 +267,11 @@ class Limiter:
 
 
 class Limited(CacheMixin, Limiter, ClientSession):
-    """Asks the cache first."""
+    """A session in which the cache comes before the limiter."""
 
 
 class Watcher:
-    """Takes note of all that a trace tells, and of whether it is told in the context that it has begun."""
+    """Records all signals of a trace, and asserts that each has the context of its ``request_start``."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -290,7 +290,7 @@ class Watcher:
         return note
 
     def told(self) -> list[str]:
-        """What was told since the last time."""
+        """The signals since the last call."""
         seen, self.seen = self.seen, []
         return seen
 

@@ -1,4 +1,4 @@
-"""Bases beside the cache that limit rates: a hit does not spend their limit."""
+"""Bases of a session that limit rates: a hit does not count towards their limit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def numbered(request: Received) -> bytes:
 
 
 class Limiter:
-    """Counts what it lets through, as one that limits rates would."""
+    """Counts the requests that it passes on, as a rate limiter would."""
 
     spent = 0
 
@@ -47,7 +47,7 @@ class Limiter:
 
 
 class HostLimiter:
-    """Has a limit for each URL, and names its parameters."""
+    """A base with a limit for each URL, and named parameters."""
 
     spent = 0
 
@@ -58,25 +58,25 @@ class HostLimiter:
             return await super()._request(method, str_or_url, **kwargs)  # type: ignore[misc]  # pyright: ignore
 
     def limits(self) -> dict[str, asyncio.Semaphore]:
-        """All that there are."""
+        """The limits by method and URL."""
         limits: dict[str, asyncio.Semaphore] = vars(self).setdefault("_limits", {})
         return limits
 
 
 class Limited(CacheMixin, Limiter, ClientSession):
-    """Asks the cache first."""
+    """The cache comes before the limiter."""
 
     spent: int
 
 
 class LimitedByHost(CacheMixin, HostLimiter, ClientSession):
-    """Asks the cache first."""
+    """The cache comes before the limiter."""
 
     spent: int
 
 
 class Behind(Limiter, CacheMixin, ClientSession):  # pyright: ignore  # in an order of its own
-    """Asks the cache last, as its order says."""
+    """The cache comes after the limiter, as the order of the bases says."""
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -171,7 +171,7 @@ async def test_middlewares_are_called_once(origin: Origin) -> None:
 
 
 class Noting:
-    """A middleware that adds a header, and takes note of what passes it."""
+    """A middleware that adds a header, and records the requests that pass it."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -236,7 +236,7 @@ async def test_each_hop_to_the_origin_spends_the_limit_of_a_session_with_middlew
 
 
 class Persistent:
-    """Tries again where the origin says that it is busy, and gives up in the end."""
+    """A base that retries once after a 503, then raises."""
 
     async def _request(self, *args: Any, **kwargs: Any) -> Any:
         base: Any = super()
@@ -249,7 +249,7 @@ class Persistent:
 
 
 class OnPersistent(CacheMixin, Persistent, ClientSession):
-    """Asks the cache first."""
+    """The cache comes before the retries."""
 
 
 async def test_a_base_may_try_again_and_give_up(origin: Origin) -> None:
@@ -263,7 +263,7 @@ async def test_a_base_may_try_again_and_give_up(origin: Origin) -> None:
             await session.get(never)
         with pytest.raises(RuntimeError, match="busy"):
             await session.get(never)
-    assert noting.seen == ["/slow"] * 2 + ["/never"] * 4  # what raises by itself is asked before the cache
+    assert noting.seen == ["/slow"] * 2 + ["/never"] * 4  # a base that raises by itself is called before the cache
     assert [request.body for request in origin.received][:2] == [b"a", b"a"]
 
 
@@ -315,23 +315,23 @@ USER: ContextVar[str] = ContextVar("user", default="")
 
 
 class Cunning:
-    """Hands on what it was given, for all that its code tells, but says who asks."""
+    """A base that only seems to pass on its arguments: it also adds credentials."""
 
     async def _request(self, *args: Any, **kwargs: Any) -> Any:
         self.sign()
         return await super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore  # of the next base
 
     def sign(self) -> None:
-        """Say who asks."""
-        headers: Any = getattr(self, "headers")  # noqa: B009  # as code would that is not to be seen through
+        """Stand in for the method that adds credentials."""
+        headers: Any = getattr(self, "headers")  # noqa: B009  # as in code that cannot be analysed
         del headers
 
 
 class OnCunning(CacheMixin, Cunning, ClientSession):
-    """Asks the cache first."""
+    """The cache comes before the base that adds credentials."""
 
     def sign(self) -> None:
-        """Say who asks."""
+        """Add the credentials of the current user."""
         self._default_headers["Authorization"] = USER.get()
 
 
@@ -346,7 +346,7 @@ async def test_a_base_that_sends_another_request_is_asked_each_time(origin: Orig
 
 
 class Patient:
-    """Gives each request more time, and takes note of how much."""
+    """A base that gives each request a longer timeout, and records it."""
 
     patience = 30.0
     spent = 0
@@ -362,7 +362,7 @@ class Patient:
 
 
 class OnPatient(CacheMixin, Patient, ClientSession):
-    """Asks the cache first."""
+    """The cache comes before the base that sets timeouts."""
 
 
 async def test_a_base_that_gives_a_request_time_is_asked_for_what_goes_to_the_origin(origin: Origin) -> None:

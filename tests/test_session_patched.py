@@ -112,7 +112,7 @@ def test_what_a_function_hands_on_is_not_known() -> None:
 
 
 class Strict(CacheMixin, ClientSession):
-    """Has parameters that are named like options of the cache, and hands on what it likes."""
+    """A session with parameters that are named like options of the cache, some of which it passes on."""
 
     def __init__(self, name: str, lease: float = 7.0, expire_after: float = 60, headers: Any = None) -> None:
         super().__init__(cache_name=name, lease=lease, expire_after=expire_after, headers=headers)

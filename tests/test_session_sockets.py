@@ -1,4 +1,4 @@
-"""Sessions that connect to Unix sockets: one URL is another resource by each of them."""
+"""Sessions that connect to Unix sockets: the same URL is a different resource on each socket."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def with_middleware(backend: CacheBackend, socket: str) -> ClientSession:
 
 @pytest.fixture
 async def sockets() -> AsyncIterator[list[str]]:
-    """Those of two services, each of which answers with the name of its own."""
+    """The sockets of two services, each of which answers with the path of its socket."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # a path of pytest's may be too long for one
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # pytest's path may be too long for a socket
         places = [str(folder / name) for name in "ab"]
         for place in places:
             app = web.Application()
@@ -61,7 +61,7 @@ async def test_services_behind_two_sockets_do_not_get_each_others_responses(sock
             for session, place in zip(sessions, sockets, strict=True):
                 async with session.get(URL) as response:
                     assert await response.text() == place
-        async with sessions[0].get(URL + "/other") as response:  # whose origin is known by then
+        async with sessions[0].get(URL + "/other") as response:  # the origin is known by now
             assert await response.text() == sockets[0]
         async with sessions[1].get(URL + "/other") as response:
             assert await response.text() == sockets[1]

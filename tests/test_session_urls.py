@@ -1,4 +1,4 @@
-"""`has_url` and `delete_url`: of a session, which asks as it would; of a backend, for one request or for all."""
+"""`has_url` and `delete_url`: of a session, for its own requests; of a backend, for one request or for all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.origin import Origin, answer
 
 
 async def bearing(request: ClientRequest, handler: Any) -> Any:
-    """Say who asks."""
+    """A middleware that adds credentials."""
     request.headers["Authorization"] = "Bearer a"
     return await handler(request)
 
 
 class Sending:
-    """A base below the cache that says who asks."""
+    """A base below the cache that adds credentials."""
 
     async def _request(self, method: str, str_or_url: Any, **kwargs: Any) -> Any:
         kwargs["headers"] = {"Authorization": "Bearer a"}
@@ -30,7 +30,7 @@ class Sending:
 
 
 class OnSending(CacheMixin, Sending, ClientSession):
-    """Has one."""
+    """A session with such a base."""
 
 
 SESSIONS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ SESSIONS: dict[str, dict[str, Any]] = {
 
 
 def jar() -> CookieJar:
-    """A jar that has cookies for addresses, too."""
+    """A jar that also sends cookies to IP addresses."""
     return CookieJar(unsafe=True)
 
 

@@ -1,4 +1,4 @@
-"""What `help` and IPython show that sessions, backends and storages take: options by name, made when asked for."""
+"""`help` and IPython show the options of sessions, backends and storages by name; signatures are built on demand."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def test_what_comes_first_by_position_does_so_there_too() -> None:
 
 
 def test_help_shows_them() -> None:
-    told = pydoc.plain(pydoc.render_doc(CachedSession)).replace(
-        "'", ""
-    )  # CPython before 3.14 puts annotations in quotes
+    told = pydoc.plain(pydoc.render_doc(CachedSession)).replace("'", "")  # CPython before 3.14 quotes annotations
     assert "expire_after: ExpirationTime = …" in told
     assert "timeout: ClientTimeout | None = …" in told
 
@@ -76,7 +74,7 @@ def test_help_shows_them() -> None:
     [(RedisBackend, "redis", "address"), (MongoDBBackend, "bson", "connection"), (MongoDBCache, "pymongo", "db_name")],
 )
 def test_help_works_without_the_driver(kind: type, driver: str, own: str) -> None:
-    """An interpreter that has not got it, nor has imported what needs it."""
+    """In an interpreter that has neither the driver nor the modules that import it."""
     code = (
         f"import sys, pydoc, inspect; sys.modules[{driver!r}] = None; import aiohttp_cache_di\n"
         f"kind = aiohttp_cache_di.{kind.__name__}; pydoc.render_doc(kind)\n"
@@ -99,7 +97,7 @@ def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
             super().__init__(tenant)
 
     class Plain(CacheBackend):
-        """It is made as its base is."""
+        """A backend without its own initialiser."""
 
     assert str(inspect.signature(Own)) == "(tenant: 'str', **kwargs: 'Any') -> 'None'"
     assert str(inspect.signature(OwnBackend)) == "(tenant: 'str') -> 'None'"
@@ -108,7 +106,7 @@ def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
 
 
 def test_a_session_class_is_as_genuine_as_without_it() -> None:
-    assert is_genuine(CachedSession)  # else no hit would take the shortest way
+    assert is_genuine(CachedSession)  # or no hit would take the fast lane
 
 
 def test_each_part_of_a_container_is_a_parameter() -> None:

@@ -1,4 +1,4 @@
-"""docs/stores.md names what there is."""
+"""docs/stores.md names every store and its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags, from request to answer: where they come from, what purges them, and what is said of it."""
+"""Tags, from request to response: where they come from, what purges them, and what is reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def tags_of(client: Client) -> list[tuple[str, ...]]:
 
 
 async def told(session: CachedSession, url: str, method: str = "GET", **options: Any) -> tuple[str, str, str]:
-    """The text of a response, its Cache-Status and the sentence that says the same."""
+    """The text of a response, its Cache-Status, and the sentence that explains it."""
     async with session.request(method, url, **options) as response:
         text = await response.text()
         return text, response.cache_status.partition("; ")[2], response.cache_decision.because
@@ -77,7 +77,7 @@ async def test_a_request_gives_tags_to_all_that_is_stored_of_it(origin: Origin, 
     url = origin.on("/from", answer(status=301, headers={"Location": "/to"}))
     await client.fetch(url, tags=["a", " b ", "a"])
     assert sorted(await tags_of(client)) == [("a", "b"), ("own", "a", "b")]
-    await client.fetch(url, tags="c")  # of what is stored already nothing changes
+    await client.fetch(url, tags="c")  # stored entries keep their tags
     assert origin.hits == 2
     assert (await client.backend.purge(tags="c", count_within_s=math.inf)).entries == 0
     assert (await client.backend.purge(tags="b", count_within_s=math.inf)).entries == 2
@@ -222,7 +222,7 @@ async def test_a_response_that_a_user_saves_has_its_tags(origin: Origin) -> None
         assert await session.cache.get_response("key") is None
 
 
-# ---- too many, and odd ones
+# ---- too many tags, and invalid ones
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ async def test_an_unsafe_request_outdates_groups_of_its_origin_alone(
         assert [await client.fetch(url) for url in (ours, theirs, tagged)] == [
             (True, "1"),
             (False, "2"),
-            (True, "1"),  # its tag is no group
+            (True, "1"),  # a tag is no cache group
         ]
         await client.backend.settle()
-        # Those who look after a cache say no origin.
+        # An operator's purge applies to all origins.
         assert (await client.backend.purge(tags="g", count_within_s=math.inf)).entries == 3
 
 
@@ -400,7 +400,7 @@ async def test_a_redirect_that_is_purged_is_asked_for_again(origin: Origin, clie
     assert (origin.hits_of("/from"), origin.hits_of("/to")) == (2, 1)
 
 
-# ---- what is said
+# ---- what is reported
 
 
 async def test_the_tag_is_told_as_the_reason(origin: Origin) -> None:

@@ -1,4 +1,4 @@
-"""What a pattern of URLs may say beside a lifetime: methods and stale windows, for its URLs alone."""
+"""Settings of a URL pattern in addition to a lifetime: methods and stale windows, for its URLs only."""
 
 from __future__ import annotations
 

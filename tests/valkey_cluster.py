@@ -24,7 +24,10 @@ POLL_S = 0.02
 
 
 def wait_until(what: str, condition: Callable[[], Any], *, within_s: float = READY_WITHIN_S) -> Any:
-    """Wait in a thread of its own, or before a test, until *condition* holds; nothing tells of it."""
+    """Poll until *condition* holds, and return its value; TimeoutError after *within_s* seconds.
+
+    It blocks: call it before a test, or in a thread of its own.
+    """
     deadline = time.monotonic() + within_s
     while not (found := condition()):
         if time.monotonic() > deadline:
@@ -34,7 +37,7 @@ def wait_until(what: str, condition: Callable[[], Any], *, within_s: float = REA
 
 
 class ClusterNode(ValkeyServer):
-    """A server of a cluster; the bus between them has a free port too."""
+    """A server of a cluster; its cluster bus listens on a free port too."""
 
     bus_port = 0
     _bus_for = 0
@@ -52,11 +55,11 @@ class ClusterNode(ValkeyServer):
 
     @property
     def node_id(self) -> str:
-        """What the cluster calls it."""
+        """Its node id in the cluster."""
         return str(self.command("CLUSTER", "MYID"), "ascii")
 
     def role(self) -> str:
-        """What it takes itself for: master, or slave."""
+        """Its role in its own view: master or slave."""
         return str(self.command("ROLE")[0], "ascii")
 
 
@@ -65,8 +68,8 @@ class ValkeyCluster:
 
     Args:
         directory: where the servers keep their data; the caller removes it.
-        node_timeout_ms: after which one that does not answer is replaced.
-        config: further directives for all of them.
+        node_timeout_ms: after how long a primary that does not answer is replaced by its replica.
+        config: further directives for all servers.
     """
 
     def __init__(
@@ -93,11 +96,11 @@ class ValkeyCluster:
         return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
 
     def slot_of(self, name: str | bytes) -> int:
-        """The slot that *name* is in."""
+        """The hash slot of *name*."""
         return int(key_slot(name if isinstance(name, bytes) else name.encode()))
 
     def owner_of(self, slot: int) -> ClusterNode:
-        """The primary that has *slot*, by what the servers that answer say."""
+        """The primary that owns *slot* in the view of the running servers."""
         for node in self.nodes:
             if node.process is None:
                 continue
@@ -111,18 +114,18 @@ class ValkeyCluster:
         return next(node for node in self.nodes if node.port == port)
 
     def replica_of(self, primary: ClusterNode) -> ClusterNode | None:
-        """The replica of *primary*, if it has one that runs."""
+        """A running replica of *primary*, if there is one."""
         for node in self.nodes:
             if node.process is not None and node.role() == "slave" and node.command("ROLE")[2] == primary.port:
                 return node
         return None
 
     def primaries(self) -> list[ClusterNode]:
-        """Those that have slots now."""
+        """The running servers that are primaries now."""
         return [node for node in self.nodes if node.process is not None and node.role() == "master"]
 
     def connections(self) -> int:
-        """How many connections clients have open, the one that asks and those of replicas left out."""
+        """How many connections clients have open, without those of this call and of replicas."""
         kinds = ("normal", "pubsub")
         counts = [
             len(node.command("CLIENT", "LIST", "TYPE", kind).splitlines()) for node in self.nodes for kind in kinds
@@ -130,26 +133,26 @@ class ValkeyCluster:
         return sum(counts) - len(self.nodes)
 
     def keys(self) -> set[bytes]:
-        """All names on all primaries."""
+        """The names of all keys on all primaries."""
         return {name for node in self.primaries() for name in node.command("KEYS", "*")}
 
     def begin_moving(self, slot: int, source: ClusterNode, target: ClusterNode) -> None:
-        """Let *slot* be on its way: what *source* does not have any more is asked of *target*."""
+        """Begin the migration of *slot*: from now on *source* redirects to *target* for keys that it no longer has."""
         target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.node_id)
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.node_id)
 
     def move_keys(self, slot: int, source: ClusterNode, target: ClusterNode) -> None:
-        """Move what there is in *slot* by now."""
+        """Move the keys that are in *slot* now."""
         for name in source.command("CLUSTER", "GETKEYSINSLOT", slot, 10_000):
             source.command("MIGRATE", "127.0.0.1", target.port, name, 0, 5000)
 
     def end_moving(self, slot: int, target: ClusterNode) -> None:
-        """Give *slot* to *target*, and tell all primaries."""
+        """Assign *slot* to *target* on all primaries."""
         for node in (target, *(each for each in self.primaries() if each is not target)):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", target.node_id)
 
     def move(self, slot: int, target: ClusterNode) -> None:
-        """Move *slot* to *target*, with what is in it."""
+        """Move *slot* and its keys to *target*."""
         source = self.owner_of(slot)
         self.begin_moving(slot, source, target)
         self.move_keys(slot, source, target)
@@ -175,7 +178,7 @@ class ValkeyCluster:
         for number, node in enumerate(primaries):
             first, after = (SLOTS * each // PRIMARIES for each in (number, number + 1))
             node.command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
-        for node, other in itertools.combinations(self.nodes, 2):  # each hears of each: gossip takes seconds
+        for node, other in itertools.combinations(self.nodes, 2):  # every pair meets: gossip would take seconds
             node.command("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus_port)
         wait_until("all servers know each other", lambda: all(self._knows_all(node) for node in self.nodes))
         for primary, replica in zip(primaries, replicas, strict=True):

@@ -1,4 +1,4 @@
-"""Three real sentinels for tests, which look after a Valkey server and its replica."""
+"""Three real sentinels for tests, which monitor a Valkey server and its replica."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTINELS = 3
 
 
 class SentinelProcess(ValkeyServer):
-    """One of the sentinels: it keeps what it knows in a file of its own."""
+    """One of the sentinels; it keeps its state in its own configuration file."""
 
     monitored = ""
 
@@ -33,11 +33,11 @@ class SentinelProcess(ValkeyServer):
 
 
 class Sentinels:
-    """A primary with a replica, and three sentinels of which two have to agree.
+    """A primary with a replica, and three sentinels with a quorum of two.
 
     Args:
         directory: where they keep their data; the caller removes it.
-        down_after_ms: after which a server that does not answer is replaced.
+        down_after_ms: after how long a primary that does not answer is considered down.
         config: further directives for the servers.
         sentinel_config: further directives for the sentinels.
     """
@@ -60,7 +60,7 @@ class Sentinels:
 
     @property
     def hosts(self) -> list[tuple[str, int]]:
-        """Of the sentinels, as redis-py wants them."""
+        """The addresses of the sentinels, in the form that redis-py takes."""
         return [("127.0.0.1", sentinel.port) for sentinel in self.sentinels]
 
     @property
@@ -69,13 +69,13 @@ class Sentinels:
         return f"redis+sentinel://{','.join(f'{host}:{port}' for host, port in self.hosts)}/{SERVICE}"
 
     def primary(self) -> ValkeyServer:
-        """The server that the first sentinel that answers names."""
+        """The primary in the view of the first running sentinel."""
         sentinel = next(each for each in self.sentinels if each.process is not None)
         _, port = sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
     def replica(self) -> ValkeyServer:
-        """The other one."""
+        """The server that is not the primary."""
         primary = self.primary()
         return next(server for server in self.servers if server is not primary)
 

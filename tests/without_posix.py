@@ -1,4 +1,4 @@
-"""Take away what only POSIX systems have, as on Windows: imported in a process of its own, before the package."""
+"""Remove what only POSIX systems have, to test as on Windows; import it in a separate process, before the package."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _imported = (
     aiohttp,
     pathlib,
     platformdirs,
-)  # what may look for these names itself, and does so when it is imported
+)  # imported first, because they may use these names when they are imported
 
 
 def take_away() -> None:
-    """Be without them from now on."""
+    """Remove the modules and names, and make functions of `os` behave as on Windows."""
     for module in MODULES:
-        sys.modules[module] = None  # type: ignore[assignment]  # which makes an import of it fail
+        sys.modules[module] = None  # type: ignore[assignment]  # makes an import of it fail
     for name in NAMES:
         if hasattr(os, name):
             delattr(os, name)
@@ -60,7 +60,7 @@ def _by_path_only(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _without_descriptors(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a call, of which None is no descriptor of a directory."""
+    """The options of a call without ``dir_fd`` and its like; NotImplementedError if one of these is set."""
     if any(name.endswith("dir_fd") and value is not None for name, value in options.items()):
         raise NotImplementedError("there are no descriptors of directories")
     return {name: value for name, value in options.items() if not name.endswith("dir_fd")}
@@ -76,7 +76,7 @@ def _without_directories(call: Callable[..., int]) -> Callable[..., int]:
 
 
 def refused_while_open(call: Callable[..., None]) -> Callable[..., None]:
-    """*call*, which refuses paths of files that this process has open."""
+    """Wrap *call* so that it raises PermissionError for a file that this process has open, as Windows does."""
 
     def refused(*paths: Any, **options: Any) -> None:
         real = {os.path.realpath(path) for path in paths}

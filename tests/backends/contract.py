@@ -1,4 +1,4 @@
-"""What every storage keeps to, whatever it keeps its entries in: one suite, to be subclassed for each storage."""
+"""The contract of every storage, wherever it stores entries: one suite, to be subclassed for each storage."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ class StorageContract:
         assert not await storage.contains("k")
         assert await storage.size() == 0
 
-    # ---- bytes of others
+    # ---- foreign bytes
 
     @pytest.mark.parametrize("data", [b"", b"garbage", b"\x80\x04N.", b"\xacDI\n" + bytes(40)])
     async def test_bytes_that_are_no_entry_are_a_miss_and_are_overwritten(
@@ -300,7 +300,7 @@ class StorageContract:
         for storage in (signing, rotated, other, unsigned):
             await storage.write("k", frame)
             may_read = storage in (signing, rotated)
-            # Bytes are kept as they are; whether they are believed is a matter of the reader.
+            # Bytes are stored unverified; each reader verifies them with its own key.
             if isinstance(storage, DictCache):
                 continue  # such a storage never reads bytes
             assert (await storage.read_entry("k") is not None) == may_read
@@ -309,9 +309,9 @@ class StorageContract:
 
 
 async def all_keys(storage: BaseCache) -> set[str]:
-    """All keys, each of them seen once."""
+    """All keys; asserts that each is listed once."""
     keys: list[str] = []
     async for key in storage.keys():
-        keys.append(key)  # noqa: PERF401  # a comprehension would be taken for one over a dict
+        keys.append(key)  # noqa: PERF401  # ruff would take a comprehension for one over a dict
     assert len(keys) == len(set(keys))
     return set(keys)

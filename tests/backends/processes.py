@@ -1,4 +1,4 @@
-"""Programs of their own for tests of what several processes share."""
+"""Other processes, for tests of what several processes share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[2]
 def run_program(
     code: str, *arguments: object, timeout_s: float = 30.0, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run *code* as a program to its end, and give its exit status and what it wrote."""
+    """Run *code* as a program to its end, and return its exit status and output."""
     command = [sys.executable, *options, "-c", PREAMBLE + code, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 class Peer:
-    """Another process with the same cache, which does what it is told, a line at a time, and says when it is done."""
+    """Another process with the same cache, which evaluates expressions, one a line, and prints the result of each."""
 
     def __init__(self, path: Path) -> None:
         code = """
@@ -57,7 +57,7 @@ asyncio.run(main(sys.argv[1]))
         self._process.communicate(timeout=10)
 
     def do(self, expression: str) -> str:
-        """Have *expression*, a call of a coroutine method of ``cache``, awaited; return what its result looks like."""
+        """Await *expression*, a call of a coroutine method of ``cache``, there; return the repr of its result."""
         assert self._process.stdin is not None
         self._process.stdin.write(expression + "\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""A store of the least size that keeps the contract: frames in a dict, and a turn of the loop for everything."""
+"""The minimal store that fulfils the contract: frames in a dict; each operation yields to the loop once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = 50
 
 
 class ProofStore:
-    """Frames in a dict, perhaps one that others share."""
+    """Frames in a dict, which several stores may share."""
 
     def __init__(self, codec: EntryCodec | None = None, data: dict[str, bytes] | None = None) -> None:
         self.limits = Limits(batch=10)
@@ -31,7 +31,7 @@ class ProofStore:
         ]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """Tell what is under *keys*."""
+        """Tell which kind of item is under each of *keys*."""
         await asyncio.sleep(0)
         return [leads_on(self.data[key]) if key in self.data else None for key in keys]
 
@@ -62,4 +62,4 @@ class ProofStore:
         self.data.clear()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""

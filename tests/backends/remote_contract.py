@@ -1,4 +1,4 @@
-"""What a store on a server keeps to beside `store_contract`: damage, limits, expiry, leases and loops."""
+"""The contract of a store on a server, in addition to `store_contract`: damage, limits, expiry, leases and loops."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ AWKWARD_KEYS = (
 
 
 class LeasingStore(Store, Leasing, LookingOrLeasing, Sorting, Protocol):
-    """What the suite is for."""
+    """The protocols that a store under this suite implements."""
 
 
 MakeStore = Callable[..., LeasingStore]
-"""Makes a store with this codec; each one that a test makes has the same place behind it."""
+"""Makes a store with this codec; all stores of one test share their records."""
 
 
 def entry(key: str, body: bytes = b"body", until: float = math.inf) -> Record:
@@ -57,13 +57,13 @@ def entry(key: str, body: bytes = b"body", until: float = math.inf) -> Record:
 
 
 async def looked(store: LookingOrLeasing, key: str) -> object:
-    """The body that a look finds under *key*; what it brings in its place."""
+    """The body that `get_or_acquire` finds under *key*, or what it returns in place of a response."""
     found = await store.get_or_acquire(key, 5)
     return found.item.body if isinstance(found, Found) and isinstance(found.item, StoredResponse) else found
 
 
 async def write(store: Store, *records: Record) -> None:
-    """Put *records*; all have to be written."""
+    """Put *records*, and assert that all are written."""
     for result in await store.put(records):
         assert not isinstance(result, StorageError), result
 
@@ -75,7 +75,7 @@ async def read(store: Store, key: str) -> Any:
 
 
 async def walk(store: Store, *, items: bool = False) -> list[Row]:
-    """All rows, each key of them once."""
+    """All rows, one for each key."""
     rows = {row.key: row for page in [page async for page in store.pages(items=items)] for row in page}
     return list(rows.values())
 
@@ -92,7 +92,7 @@ class RemoteContract:
 
     @abstractmethod
     async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
-        """Replace the bytes under *key*, as another program might."""
+        """Replace the bytes under *key* with *change* of them, as another program might."""
 
     @pytest.fixture
     async def store(self, make: MakeStore) -> AsyncIterator[LeasingStore]:
@@ -179,7 +179,7 @@ class RemoteContract:
         assert isinstance(results[0], StorageError)
         assert await read(store, "b") is not None
 
-    # ---- bytes that are not to be believed
+    # ---- untrusted bytes
 
     @pytest.mark.parametrize("data", [b"", b"garbage", "text", 7, None])
     async def test_what_is_no_frame_is_unreadable_and_is_overwritten(self, store: LeasingStore, data: Any) -> None:

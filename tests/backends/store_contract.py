@@ -1,4 +1,4 @@
-"""What every store keeps to (`aiohttp_cache_di.backends.store`): one suite, to be subclassed for each store."""
+"""The contract of every store (`aiohttp_cache_di.backends.store`): one suite, to be subclassed for each store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.times import in_time
 __all__ = ["MakeStore", "StoreContract", "keep", "look", "make_redirect", "walk"]
 
 MakeStore = Callable[..., Store]
-"""Makes a store with a codec; all that a test makes keep their records in the same place, if that can be shared."""
+"""Makes a store with a codec; all stores of one test share their records, if stores of that kind can share them."""
 
 MANY = 130
 
@@ -52,7 +52,7 @@ async def look(store: Store, key: str) -> Item | Unreadable | None:
 
 
 async def walk(store: Store, *, items: bool = False) -> dict[str, tuple[bool, Any]]:
-    """All rows, each met once."""
+    """All rows by key; asserts that each is listed once."""
     rows: dict[str, tuple[bool, Any]] = {}
     async for page in store.pages(items=items):
         for row in page:
@@ -65,11 +65,11 @@ class StoreContract:
     """Subclass it as ``TestX`` and override `make`."""
 
     keeps_opaque = True
-    """Whether it takes what a user's serializer made."""
+    """Whether it accepts values that a user's serializer made."""
     is_shared = True
-    """Whether another store on the same place sees what one has put."""
+    """Whether a store sees what another store in the same place has put."""
     outlives_loops = True
-    """Whether what was put is still there when its loop has ended."""
+    """Whether records outlive the event loop in which they were put."""
 
     @pytest.fixture
     @abstractmethod
@@ -82,7 +82,7 @@ class StoreContract:
         yield store
         await store.close()
 
-    # ---- what was put is what is got
+    # ---- items are read as they were put
 
     async def test_what_was_put_is_what_is_got(self, store: Store) -> None:
         items: dict[str, Item] = {
@@ -162,7 +162,7 @@ class StoreContract:
         if store.limits.batch >= len(expected):
             assert list(await kinds(list(expected))) == list(expected.values())
 
-    # ---- effects are seen, from everywhere
+    # ---- effects are visible at once, also to other stores
 
     async def test_what_is_deleted_is_gone_and_missing_keys_are_no_error(self, store: Store) -> None:
         await keep(store, "k")
@@ -196,7 +196,7 @@ class StoreContract:
         assert await look(store, "k") is None
         await other.close()
 
-    # ---- many, and at once
+    # ---- many keys, and concurrent calls
 
     async def test_a_walk_meets_each_record_and_says_which_lead_on(self, store: Store) -> None:
         expected = {f"end{number}": False for number in range(MANY)} | {
@@ -311,7 +311,7 @@ class StoreContract:
                 assert gets[number].result() is not None
             assert await look(store, f"k{number}") is not None
 
-    # ---- bytes are not believed
+    # ---- bytes are verified
 
     async def test_what_was_signed_with_another_secret_is_no_item(self, make: MakeStore) -> None:
         signing = make(codec=EntryCodec("one"))
@@ -351,7 +351,7 @@ class StoreContract:
         found_again = [asyncio.run(use(key)) for key in ("first", "second")]
         assert found_again == [True, self.outlives_loops]
 
-    # ---- what it may be able to do besides
+    # ---- optional protocols
 
     async def test_what_it_has_at_once_is_what_it_has(self, store: Store) -> None:
         if not isinstance(store, Immediate):

@@ -1,4 +1,4 @@
-"""Options that a session is given beside a backend: the same in another form is no error, and a difference is told."""
+"""Options of a session that is given a backend: they may repeat the backend's, but a different value is an error."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_a_value_that_compares_with_nothing_is_a_difference() -> None:
 
 
 def test_each_option_can_be_looked_up() -> None:
-    """All but ``max_bytes``, whose default is the store's affair."""
+    """All but ``max_bytes``, whose default depends on the store."""
     missing = object()
     backend = CacheBackend()
     assert {name for name in BACKEND_OPTIONS if backend.value_of(name, missing) is missing} == {"max_bytes"}

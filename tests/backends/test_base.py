@@ -1,4 +1,4 @@
-"""What a backend offers to those who drive it by hand, and to those who look after a cache."""
+"""The methods of a backend for programs that call it directly, and for operators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., CacheBackend]
 
 @pytest.fixture(params=[CacheBackend, CustomBackend, ProofBackend])
 def make(request: pytest.FixtureRequest) -> Make:
-    """Make backends, over memory and over a storage that takes its time."""
+    """Make backends, over memory and over asynchronous storages."""
     maker: Make = request.param
     return maker
 
@@ -105,7 +105,7 @@ class TestRules:
 
 
 class TestByHand:
-    """The way of a caller who asks the backend itself, as the documentation shows it."""
+    """A program that calls the backend itself, as the documentation shows."""
 
     async def test_a_response_goes_in_and_comes_out(self, make: Make, origin: Origin) -> None:
         backend, url = make(expire_after=60), origin.on("/", answer("text"))

@@ -34,7 +34,7 @@ async def fetch(session: CachedSession, url: str, **options: Any) -> tuple[bool,
 
 
 class FolderStorage(BaseStorage):
-    """Keeps each item in a file of its own: written by the documentation, and nothing else."""
+    """Keeps each item in a file of its own; written according to the documentation alone."""
 
     def __init__(self, folder: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -128,7 +128,7 @@ class TestTheExampleOfTheDocumentation:
 
     async def test_a_serializer_of_the_user_is_used(self, origin: Origin) -> None:
         class JsonSerializer:
-            """Keeps responses as readable text."""
+            """Stores responses as readable text."""
 
             def dumps(self, item: Any) -> str:
                 entry = item.stored
@@ -274,12 +274,12 @@ class TestOverrides:
 
 
 def anything(response: object) -> bool:
-    """Let everything be cached, by a function that is asked."""
+    """A filter that accepts every response."""
     return True
 
 
 class OwnNames(CacheBackend):
-    """A back-end with private attributes of its own, under the names that come to mind first."""
+    """A backend with private attributes under common names, which must not clash with the base class."""
 
     NAMES = ("client", "configure", "count", "delete", "drop", "keys", "name", "options", "purge", "read", "related")
     MORE = ("rules", "secret", "settings", "set_options", "shown", "store", "tags", "target", "usable", "write")
@@ -349,7 +349,7 @@ class TestStorages:
 
 
 class ManyAtOnce(CustomStorage):
-    """Takes many items at a time, and tells of changes."""
+    """A storage with bulk operations and notifications of changes."""
 
     near_tier_s = 3600.0
 
@@ -359,7 +359,7 @@ class ManyAtOnce(CustomStorage):
         self.calls: list[int] = []
 
     async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
-        """Give the bytes that are stored."""
+        """Return the stored bytes."""
         self.calls.append(len(keys))
         await asyncio.sleep(0)
         return {key: self.items[key] for key in keys if key in self.items}
@@ -440,5 +440,5 @@ class TestOptionalMethods:
             urls = [origin.on(f"/{number}", numbered) for number in range(3)]
             await asyncio.gather(*(fetch(session, url) for url in urls))
             async with asyncio.timeout(20):
-                while len(backend.responses.items) < 3:  # noqa: ASYNC110  # in the rhythm of the circuit
+                while len(backend.responses.items) < 3:  # noqa: ASYNC110  # the circuit breaker retries at its own times
                     await asyncio.sleep(0.05)

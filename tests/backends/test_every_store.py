@@ -1,7 +1,7 @@
-"""What users are promised of every store, old and new: one suite, on the real thing behind each.
+"""The promises to users that every store keeps: one suite, which runs on real files and servers.
 
-Beside it, `contract` and `store_contract` have each method of a storage and of a store, and `tests/faults` has crowds,
-processes that die, servers that fail, loops, forks and bytes that others have planted, also for every store.
+`contract` and `store_contract` test each method of a storage and of a store; `tests/faults` tests floods of requests,
+processes that die, servers that fail, loops, forks and planted bytes, also for every store.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 @pytest.fixture
 async def backend(store: Store) -> AsyncIterator[CacheBackend]:
-    """A backend on it that takes large bodies and its time."""
+    """A backend on the store, with large bodies and long timeouts."""
     driver = {"socketTimeoutMS": 60_000} if store.kind == "mongodb" else {}
     made = store.backend(max_body_bytes=32 * MEGABYTE, storage_deadline=20.0, **driver)
     yield made
@@ -166,7 +166,7 @@ async def test_no_bit_of_an_entry_may_be_another(store: Store) -> None:
     backend = store.backend(storage_deadline=20.0)
     await backend.responses.write("k", CachedResponse.from_stored(make_entry("k", b"body")))
     bits = 8 * len(store.kept("k"))
-    keys = [f"k{number}" for number in range(bits + 64)]  # some frames are longer than others: a key is in them
+    keys = [f"k{number}" for number in range(bits + 64)]  # frames differ in length, because they may contain the key
     batch = backend.stack.store.limits.batch
     for first in range(0, len(keys), batch):
         await backend.stack.store.put(
@@ -211,7 +211,7 @@ async def test_secrets_rotate_without_losing_what_is_stored(store: Store) -> Non
 
 
 class Serializer:
-    """Keeps the body alone, after a word."""
+    """A serializer that stores only the body, after a prefix."""
 
     def dumps(self, item: Any) -> bytes:
         assert isinstance(item, CachedResponse)

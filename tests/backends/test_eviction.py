@@ -1,4 +1,4 @@
-"""Which entry goes first."""
+"""Which entry is evicted first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.backends.entries import make_entry
 
 
 class Table:
-    """A table of entries that weigh 1 each, bounded by their number, as its owners use it."""
+    """A table of entries of weight 1, bounded by their number, used as stores use it."""
 
     def __init__(self, bound: int) -> None:
         self.entries: OrderedDict[str, int] = OrderedDict()
@@ -78,7 +78,7 @@ def test_what_comes_back_soon_stays() -> None:
         table.put(key)
     for number in range(500):
         table.put(f"newer {number}")
-    assert len(set(wanted) & set(table.entries)) > 10  # what has gone is remembered by marks that others may replace
+    assert len(set(wanted) & set(table.entries)) > 10  # marks of evicted keys may be overwritten
 
 
 def test_an_eviction_looks_at_a_bounded_number_of_entries() -> None:

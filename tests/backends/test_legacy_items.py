@@ -1,4 +1,4 @@
-"""Items that did not come from the engine: what users' programs, tests and serializers put into storages."""
+"""Items that do not come from the engine, but from users' programs, tests and serializers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MakeBackend = Callable[..., CacheBackend]
 
 @pytest.fixture(params=["memory", "custom", "sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBackend:
-    """A function that makes a backend; all that a test makes have one store behind them, if there is any."""
+    """A function that makes a backend; all backends of a test share one store, if that can be shared."""
     if request.param == "memory":
         return CacheBackend
     if request.param == "custom":
@@ -45,20 +45,20 @@ def numbered(request: Received) -> bytes:
 
 
 def stand_in(**attributes: Any) -> Any:
-    """A response as users' tests make it: of the class by its looks only."""
+    """A mock of a response, as users' tests make it."""
     known = {"method": "GET", "status": 200, "url": URL("http://origin.test/"), "is_expired": False, "history": ()}
     return MagicMock(spec=CachedResponse, **{**known, **attributes})
 
 
 def bare(**attributes: Any) -> Any:
-    """A response that is none, but has what is looked at."""
+    """An object that is no response, but has the attributes that the storage reads."""
     known = {"method": "GET", "status": 200, "url": URL("http://origin.test/"), "is_expired": False, "history": ()}
     return SimpleNamespace(**{**known, **attributes})
 
 
 @pytest.mark.parametrize("make_response", [stand_in, bare])
 class TestStandInsInMemory:
-    """An object that tests write is the object that they read."""
+    """A storage in memory returns the same object that a test has written."""
 
     async def test_it_is_kept_as_it_is(self, make_response: Callable[..., Any]) -> None:
         backend, response = CacheBackend(), make_response()
@@ -164,7 +164,7 @@ async def test_aliases_of_the_user_are_followed_in_every_storage(make: MakeBacke
 
 
 class RawStorage(CustomStorage):
-    """Leaves it to the reader to make a response of the bytes."""
+    """A storage that returns bytes, which the reader has to deserialise."""
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item."""
@@ -210,17 +210,17 @@ async def test_a_storage_may_hand_out_the_bytes(origin: Origin, options: dict[st
 
 
 class Moody:
-    """A serializer that may have forgotten how to read."""
+    """A serializer whose ``loads`` may fail on what ``dumps`` has written."""
 
     def __init__(self, fails: bool) -> None:
         self.fails = fails
 
     def dumps(self, item: Any) -> bytes:
-        """Make bytes."""
+        """Serialise an item."""
         return pickle.dumps(item)
 
     def loads(self, data: bytes) -> Any:
-        """Read bytes."""
+        """Deserialise an item."""
         return json.loads(data) if self.fails else pickle.loads(data)  # noqa: S301  # the user's choice
 
 

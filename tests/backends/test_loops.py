@@ -1,4 +1,4 @@
-"""What each event loop has of its own, and how it ends."""
+"""The state that each event loop has, and how it ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.loops import LARGE_BYTES, DetachedCalls, PerLoop,
 
 
 class Stubborn:
-    """A call that overhears its cancellation so many times."""
+    """A call that ignores its cancellation *times* times."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -30,7 +30,7 @@ class Stubborn:
 
 
 class Opened:
-    """Notes in which loop it was opened and closed."""
+    """Records when the state of a loop is opened and closed."""
 
     def __init__(self) -> None:
         self.log: list[str] = []

@@ -1,6 +1,6 @@
-"""What a cold miss asks of a store: one call before the answer, and one after it, which the caller is spared.
+"""A cold miss takes two calls of the store: one before the answer, and one after it, which delays no caller.
 
-That of Redis is in `tests/backends/redis/test_first_looks.py`.
+For Redis see `tests/backends/redis/test_first_looks.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.shortcuts
 
 
 async def asked_by_a_miss(backend: CacheBackend, asked: list[str], origin: Origin) -> tuple[list[str], list[str]]:
-    """What has been *asked* when the origin is, and what has been when all is stored, by the second miss of two."""
+    """The calls *asked* by the second of two misses: those before the origin's answer, and all once it is stored."""
     before: list[list[str]] = []
 
     def at_the_origin(request: Received) -> bytes:
@@ -63,7 +63,7 @@ async def test_files_are_looked_at_and_leased_in_one_hop_and_written_in_one(
 
 
 class _Heard(CommandListener):
-    """Notes the names of commands."""
+    """Records the names of commands."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
@@ -73,10 +73,10 @@ class _Heard(CommandListener):
             self._names.append(event.command_name)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""
 
 
 async def test_mongodb_is_asked_and_told_once(secantus: SecantusServer, origin: Origin) -> None:

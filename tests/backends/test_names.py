@@ -1,4 +1,4 @@
-"""Caches that share a server or a secret: what is of one is nothing to another."""
+"""Caches that share a server or a secret do not use each other's entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Purges by tag: the same on every store, at once for a response that is on its way, and in the next request of all."""
+"""Purges by tag: equal on all stores, also for responses in flight, and seen by every process in its next request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OWN: dict[str, MakeBackend] = {"proof": ProofBackend, "custom": CustomBackend}
 
 @pytest.fixture(params=[*STORES, *OWN])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBackend:
-    """Makes backends on one place."""
+    """Makes backends that share one store."""
     return OWN.get(request.param) or new_store(request.param, request, tmp_path).backend
 
 
@@ -44,7 +44,7 @@ async def backend(make: MakeBackend) -> AsyncIterator[CacheBackend]:
 
 @pytest.fixture
 async def others(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[CacheBackend, CacheBackend]]:
-    """Two backends on one store, each as another process has it."""
+    """Two backends on one store, as two processes have them."""
     store: Store = new_store(request.param, request, tmp_path)
     pair = store.backend(cache_control=True), store.backend(cache_control=True)
     yield pair
@@ -83,7 +83,7 @@ async def test_what_has_a_tag_is_gone_and_the_rest_stays(origin: Origin, backend
         assert await backend.purge(tags=["user:7", "nothing"], count_within_s=math.inf) == Purged(2, 2)
         assert [await read(session, url) for url in urls] == [("2", False), ("2", False), ("1", True), ("1", True)]
         assert [await read(session, url) for url in urls] == [("2", True), ("2", True), ("1", True), ("1", True)]
-        # They were fetched without it.
+        # They were fetched again without the tag.
         assert await backend.purge(tags="user:7", count_within_s=math.inf) == Purged(0, 0)
 
 
@@ -160,7 +160,7 @@ async def test_records_of_purges_are_shown_nowhere(backend: CacheBackend) -> Non
     await upkeep.purge_tags(backend.stack, ["c"])
     await backend.settle()
     assert await keys_of(backend) == {"a"}
-    if not isinstance(backend, CustomBackend):  # which has storages that show all they are given
+    if not isinstance(backend, CustomBackend):  # its storages list every record
         assert [key async for key in backend.responses.keys()] == ["a"]  # noqa: SIM118  # not a dict's
         assert (await backend.responses.size(), (await backend.usage()).entries) == (1, 1)
     assert [row.key async for page in backend.stack.pages(items=False) for row in page] == ["a"]
@@ -281,7 +281,7 @@ async def test_the_groups_of_an_origin_are_outdated_for_all(
         assert await read(session, url) == ("2", False)
 
 
-# ---- clocks, and what is lost
+# ---- clocks, and lost records of purges
 
 
 async def test_no_clock_decides_what_a_purge_is_about(backend: CacheBackend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Every module is imported, and files and SQLite work, where there is nothing of POSIX."""
+"""Without the features of POSIX every module can be imported, and the stores in files and SQLite work."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.cli.runs import Run
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line, and give its status and what it said."""
+    """A function that runs the command line and returns its exit status, output and errors."""
 
     def running(*arguments: str) -> tuple[int, str, str]:
         status = main(arguments)

@@ -1,4 +1,4 @@
-"""Services as processes of their own: start, drive, end with SIGTERM, and look at what they leave behind."""
+"""Services in processes of their own: start them, send requests, end them with SIGTERM, and check what they leave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TROUBLE = re.compile(
     r"error|warning|traceback|exception|unclosed|never awaited|never retrieved|leaked|critical|destroyed", re.IGNORECASE
 )
 
-# With several workers uvicorn leaves the socket that it listens on (no raddr) to the end of the interpreter.
+# With several workers uvicorn leaves its listening socket (no raddr) open until the interpreter ends.
 _UVICORNS_OWN = re.compile(
     r"^<?sys>?:\d: ResourceWarning: unclosed <socket[^>]*laddr=[^>]*\)>$|Enable tracemalloc to get"
 )
@@ -36,7 +36,7 @@ _UVICORNS_OWN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a service ended: its exit status, what it printed, and who of its group was still alive then."""
+    """How a service ended: its exit status, its output, and which processes of its group were still alive then."""
 
     status: int | None
     output: str
@@ -44,7 +44,7 @@ class Ended:
 
     @property
     def trouble(self) -> list[str]:
-        """The lines of the output that speak of an error, a warning, or something unclosed."""
+        """The lines of the output that mention an error, a warning, or an unclosed resource."""
         lines = (line for line in self.output.splitlines() if not _UVICORNS_OWN.search(line))
         return [line for line in lines if _TROUBLE.search(line)]
 
@@ -56,7 +56,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{module[0]}-{self.port}.log"
-        # Warnings are shown, and what was not closed is told, also by workers, which inherit the variable.
+        # Show warnings, ResourceWarning included, also in workers, which inherit the variable.
         shown = {"PYTHONWARNINGS": "default", "PYTHONUNBUFFERED": "1", "PORT": str(self.port)}
         self._command = [part.format(port=self.port) for part in module]
         self._environment = {**os.environ, **shown, **variables}
@@ -94,20 +94,20 @@ class Service:
                 writer.close()
                 await writer.wait_closed()
                 return
-            await asyncio.sleep(0.02)  # another process gives us no event
+            await asyncio.sleep(0.02)  # poll: another process gives no event
         raise AssertionError(f"{self.log.name} did not start:\n{self.output}")
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send it SIGTERM."""
         assert self._process is not None
         self._process.terminate()
 
     async def ended(self) -> Ended:
-        """Wait for its end; what is left of it is ended too, but told."""
+        """Wait for its end, and report the processes of its group that outlive it before they are killed."""
         assert self._process is not None
         process = self._process
         try:
-            with contextlib.suppress(TimeoutError):  # the status, None, tells
+            with contextlib.suppress(TimeoutError):  # a status of None reports it
                 await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
             orphans = await _orphans(process.pid)
             return Ended(process.returncode, self.output, orphans)
@@ -115,25 +115,25 @@ class Service:
             await self.kill()
 
     async def stop(self) -> Ended:
-        """End it with SIGTERM."""
+        """Send it SIGTERM and wait for its end."""
         self.terminate()
         return await self.ended()
 
     async def kill(self) -> None:
-        """End all of its group at once, whatever state it is in, and let the loop let go of it."""
+        """Kill all processes of its group, in whatever state, and wait until the loop has reaped it."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):  # it is gone already
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace")
 
 
 async def _orphans(group: int) -> list[int]:
-    """Who of a group lives on; multiprocessing's resource tracker ends a moment after its parent, by itself."""
+    """The processes of a group that stay alive; multiprocessing's resource tracker ends a moment after its parent."""
     deadline = asyncio.get_running_loop().time() + ORPHANS_GONE_WITHIN_S
     while (alive := _alive_in_group(group)) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # not our children: no event
         await asyncio.sleep(0.02)
@@ -143,7 +143,7 @@ async def _orphans(group: int) -> list[int]:
 def _alive_in_group(group: int) -> list[int]:
     alive: list[int] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # a process that ended while we looked
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             # After the name, which may hold spaces: state, parent, group.
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
             if int(its_group) == group and state not in "ZX":
@@ -161,12 +161,12 @@ class Answer:
 
     @property
     def is_hit(self) -> bool:
-        """Whether the origin was not asked for it."""
+        """Whether it was answered without a request to the origin."""
         return "hit" in [part.strip() for part in self.cache.split(";")]
 
 
 class Origin:
-    """Both upstreams of the examples; counts, and can hold its answers back."""
+    """Both upstreams of the examples; counts requests, and can hold its answers back."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -176,7 +176,7 @@ class Origin:
         self.may_answer.set()
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The weather stays fresh, rates are to be validated each time."""
+        """Answer: the weather stays fresh, rates must be validated each time."""
         self.hits[request.path] = self.hits.get(request.path, 0) + 1
         self.asked.set()
         await self.may_answer.wait()
@@ -206,7 +206,7 @@ async def running_origin() -> AsyncGenerator[Origin]:
 
 
 class Client:
-    """A client that opens a connection for each request, so that each may meet another worker."""
+    """A client that opens a connection for each request, so that each may reach another worker."""
 
     async def __aenter__(self) -> Self:
         self._session = ClientSession(connector=TCPConnector(force_close=True, limit=0))

@@ -1,4 +1,4 @@
-"""The command as a program of its own, on the store of a service that runs."""
+"""The command line as a separate program, on the store of a running service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def numbered(request: Received) -> bytes:
 
 
 class Service:
-    """A service, and the command beside it, on the cache that the same variables describe."""
+    """A service and the command line, which use the same cache through the same variables."""
 
     def __init__(self, directory: Path, variables: dict[str, str]) -> None:
         self.variables = variables
@@ -45,7 +45,7 @@ class Service:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
         )
 
     async def run(self, *arguments: str) -> tuple[int | None, str, str]:
@@ -74,7 +74,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
 
 @pytest.fixture
 async def session(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CachedSession]:
-    """The session of the service, which has copies in memory."""
+    """The session of the service, which keeps copies in memory."""
     for name, value in service.variables.items():
         monkeypatch.setenv(name, value)
     settings = await asyncio.to_thread(CacheSettings.load)

@@ -1,4 +1,4 @@
-"""Real services in processes of their own, on a real origin and real stores."""
+"""Real services in processes of their own, with a real origin and real stores."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) ->
     for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
         if request.param in SHARED:
             found |= new_store(request.param, request, tmp_path).variables(prefix)
-        else:  # servers that are reached as one, by an address of their own kind
+        else:  # several servers, with one address of their own kind
             found |= {f"{prefix}BACKEND": "redis", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
             found[f"{prefix}REDIS__URL"] = request.getfixturevalue(request.param).url
-        # A machine that is busy with other tests may take its time: what a slow store costs is not in question here.
+        # Long enough for a busy machine: these tests are not about slow stores.
         found |= {f"{prefix}STORAGE_DEADLINE": "10s", f"{prefix}COALESCE_TIMEOUT": "20s", f"{prefix}LEASE": "20s"}
     return found
 
@@ -65,7 +65,7 @@ def fastapi(variables: Mapping[str, str], folder: Path) -> Service:
 
 
 async def ask_until(client: Client, url: str, condition: Callable[[list[Answer]], bool]) -> list[Answer]:
-    """Ask again until the answers so far fulfil *condition*: the kernel chooses the worker, and one may still start."""
+    """Repeat the request until the answers fulfil *condition*: the kernel picks the worker, and one may still start."""
     answers: list[Answer] = []
     async with asyncio.timeout(READY_WITHIN_S):
         while not condition(answers):
@@ -95,7 +95,7 @@ async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     assert origin.hits == {"/weather/paris": 1}
 
     later = await ask_until(client, f"{service.url}/weather/paris", two_workers)
-    # The other worker may come while the first is still writing, and wait for that.
+    # The other worker may ask while the first is still writing, and wait for that.
     assert all(answer.is_hit or "collapsed" in answer.cache for answer in later)
     assert (await client.get(f"{service.url}/weather/paris")).is_hit
     assert origin.hits == {"/weather/paris": 1}
@@ -103,7 +103,7 @@ async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     rates = await ask_until(client, f"{service.url}/rates/EUR", two_workers)
     rates.append(await client.get(f"{service.url}/rates/EUR"))
     assert "fwd=uri-miss" in rates[0].cache
-    # As above, but what is always validated is of no use to the other worker before it is written.
+    # As above, but the other worker can only validate the response once it is written.
     assert "fwd-status=304" in rates[-1].cache
     assert origin.hits["/rates/EUR"] == len(rates)
 

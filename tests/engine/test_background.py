@@ -1,4 +1,4 @@
-"""A validation in the background is a request of its own."""
+"""A background validation is a request of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STALE = {"Cache-Control": "max-age=0, stale-while-revalidate=60", "ETag": '"a"'}
 
 
 async def test_it_leaves_the_request_of_the_caller_as_it_was(origin: Origin) -> None:
-    """A middleware further out still has that request, and may look at it when the validation is long over."""
+    """An outer middleware still has the caller's request, and may read it after the validation has ended."""
     seen: list[tuple[ClientRequest, dict[str, str]]] = []
     validated = asyncio.Event()
 
@@ -47,7 +47,7 @@ async def test_it_leaves_the_request_of_the_caller_as_it_was(origin: Origin) -> 
 
 
 async def test_it_does_not_make_the_redirects_before_it_longer(origin: Origin) -> None:
-    """What it stores has the history of the call that it came of."""
+    """The stored response has the redirect history of the call that started the validation."""
     url = origin.on("/", lambda request: answer(str(request.number), headers=STALE))
     backend = CacheBackend(cache_control=True)
     async with ClientSession(middlewares=(CacheMiddleware(backend),)) as session:

@@ -1,4 +1,4 @@
-"""Bodies on their way, with an origin and a session: what the cache does beside them reaches no reader."""
+"""Bodies as they arrive, with an origin and a session: no failure of the cache reaches a reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = b"0123456789abcdef" * (3 * 2**16)  # 3 MiB
 
 
 async def in_chunks(request: Received) -> AsyncIterator[bytes]:
-    """A large body, whose length nothing tells beforehand."""
+    """A large body of unknown length."""
     yield answer(headers={"Content-Length": None, "Transfer-Encoding": "chunked"})
     for start in range(0, len(LARGE), 2**16):
         yield chunked(LARGE[start : start + 2**16], end=False)
@@ -30,7 +30,7 @@ async def in_chunks(request: Received) -> AsyncIterator[bytes]:
 
 
 def broken(*args: object, **kwargs: object) -> Any:
-    """What is planted in the place of something of ours."""
+    """Stands in for a function of the package that fails."""
     raise MemoryError
 
 

@@ -1,4 +1,4 @@
-"""The counters say how much was stored, invalidated and purged: no more, and no less."""
+"""The counters say exactly how much was stored, invalidated and purged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to the origin: what a test puts there sees what no stored response has answered, and nothing else."""
+"""The last step before the origin: a tap there sees exactly the requests that no stored response has answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.origin import Origin, Received, answer
 
 
 class Listener:
-    """A tap that notes what passes it, under a name."""
+    """A tap that records the requests that pass it, under a name."""
 
     def __init__(self, name: str, notes: list[str]) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What `explain` tells beforehand is what the very next request does, in all situations: a table of them."""
+"""`explain` predicts what the next request does, in each situation of a table."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ FIELD = "Cache-Control"
 
 @dataclass(frozen=True)
 class Situation:
-    """What is stored, and the request that comes then.
+    """What is stored, and the request that follows.
 
     Args:
-        decision: which it comes to.
+        decision: the decision for that request.
         backend: options of the backend.
-        headers: of the stored response; None for nothing stored.
+        headers: header fields of the stored response; None if nothing is stored.
         first: the arguments of the request that stored it.
-        then: the arguments of the one that is explained, and then made.
+        then: the arguments of the request that is explained, and then sent.
         meddle: what happens in between.
-        status: what the origin answers then.
+        status: the status of the origin's answer to it.
     """
 
     decision: str
@@ -213,7 +213,7 @@ SITUATIONS: Final[dict[str, Situation]] = {
 
 
 class Upstream:
-    """The origin: it stores what the situation says, then answers as that says, and confirms what it is asked about."""
+    """The origin of a situation: it sends the response to store, then the later answer, and confirms its own ETag."""
 
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
@@ -246,15 +246,15 @@ async def session_on(made: str, options: dict[str, Any], tmp_path: Path) -> Asyn
 
 
 def words(cache_status: str) -> set[str]:
-    """What *cache_status* says, but for the seconds that are left."""
+    """The parts of *cache_status*, without the remaining lifetime."""
     return {word for word in cache_status.split("; ") if not word.startswith("ttl=")}
 
 
 def check(told: Explanation, response: ClientResponse, asked: list[Received], situation: Situation) -> None:
-    """What was told has happened."""
+    """Assert that the request did what `explain` had predicted."""
     said: Any = response
     happened, foretold = (words(text) for text in (said.cache_status, told.cache_status))
-    if situation.status == 500:  # which what is stored then replaces, whatever was decided before
+    if situation.status == 500:  # a stored response replaces the error, whatever the decision was
         foretold = {"aiohttp-cache-di", "hit", "detail=stale-if-error"}
     assert foretold <= happened
     match told.decision:
@@ -330,10 +330,10 @@ async def test_without_an_answer_of_the_store_the_origin_is_asked_and_that_is_to
         assert response.cache_status == "aiohttp-cache-di; fwd=miss; detail=pending"
         await backend.settle()
 
-        told = await session.explain("GET", url)  # of what waits to be written
+        told = await session.explain("GET", url)  # of a pending write
         assert (told.decision, told.cache_status.partition("; ttl")[0]) == ("Serve", "aiohttp-cache-di; hit")
         assert (await request(session, url)).from_cache
-        for _ in range(5):  # which opens the circuit
+        for _ in range(5):  # opens the circuit
             await request(session, url, params={"n": "1"})
         told = await session.explain("GET", url, params={"n": "2"})
         assert told.decision == "Fetch"

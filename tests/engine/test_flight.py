@@ -1,4 +1,4 @@
-"""One request to the origin, and those who wait for its outcome."""
+"""One request to the origin, and the callers that wait for its outcome."""
 
 from __future__ import annotations
 

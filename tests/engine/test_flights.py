@@ -1,4 +1,4 @@
-"""One request to the origin per key at a time, and no one waits in vain."""
+"""Coalescing: one request per key to the origin at a time, and no caller waits in vain."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TestFlights:
 
 
 def slow(seconds: float, body: str = "text", **options: Any) -> Script:
-    """A script that answers after a while."""
+    """A script that answers after a delay."""
 
     async def script(request: Received) -> bytes:
         await asyncio.sleep(seconds)
@@ -69,7 +69,7 @@ def slow(seconds: float, body: str = "text", **options: Any) -> Script:
 
 
 async def flood(client: Client, url: str, count: int, **options: Any) -> list[object]:
-    """Ask for *url* *count* times at once; the texts, or what was raised."""
+    """Send *count* concurrent requests for *url*; return their texts, or the errors that they raised."""
 
     async def ask() -> str:
         async with client.session.get(url, **options) as response:
@@ -82,7 +82,7 @@ CHUNKED = answer(headers={"Content-Length": None, "Transfer-Encoding": "chunked"
 
 
 def many() -> dict[str, Any]:
-    """Arguments of a session without a bound on its connections."""
+    """Arguments of a session without a limit on its connections."""
     return {"connector": TCPConnector(limit=0)}
 
 
@@ -100,7 +100,7 @@ async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) 
 
 
 async def once_all_ask(origin: Origin, request: Received, all_there: asyncio.Event) -> None:
-    """Answer the leader after a moment, and the 99 others when all are there: never, if one waits for another."""
+    """Answer the leader after a moment, and the other 99 when all have arrived: never, if one waits for another."""
     if origin.hits >= 100:
         all_there.set()
     await (asyncio.sleep(0.1) if request.number == 1 else all_there.wait())
@@ -178,8 +178,8 @@ async def test_a_stream_that_keeps_coming_holds_up_none_that_comes_later(origin:
     url = origin.on("/", script)
     async with client.session.get(url) as stream:
         await stream.content.readany()
-        await asyncio.sleep(0.1)  # twice the patience
-        assert await asyncio.wait_for(client.fetch(url), 20) == (False, "text")  # and the stream would never end
+        await asyncio.sleep(0.1)  # twice the coalescing timeout
+        assert await asyncio.wait_for(client.fetch(url), 20) == (False, "text")  # the stream would never end
         over.set()
 
 
@@ -244,7 +244,7 @@ async def test_who_waits_longer_than_it_would_for_the_origin_asks_itself(origin:
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
     patient: dict[str, Any] = {"timeout": ClientTimeout(sock_read=0.5)}
-    if not isinstance(client.session, CachedSession):  # of which only the session's own timeout is known
+    if not isinstance(client.session, CachedSession):  # only the session's own timeout is known
         client = clients(backend=client.backend, session={**many(), **patient})
         patient = {}
     assert await asyncio.wait_for(client.fetch(url, **patient), 20) == (False, "text")
@@ -323,7 +323,7 @@ async def test_a_leader_out_of_time_hands_over_to_one_follower(origin: Origin, c
         leader = asyncio.create_task(client.fetch(url, timeout=ClientTimeout(total=total_s)))
         arrival = asyncio.create_task(origin.arrival())
         await asyncio.wait((leader, arrival), return_when=asyncio.FIRST_COMPLETED)
-        if not leader.done():  # or else the machine stood still, and there is nothing to hand over
+        if not leader.done():  # otherwise the machine stalled, and there is nothing to hand over
             break
     assert await flood(client, url, 50) == ["text"] * 50
     assert origin.hits_of(f"/{total_s}") == 2
@@ -440,7 +440,7 @@ async def test_what_is_deleted_while_it_is_fetched_is_not_stored(origin: Origin,
 
 
 class CarelessKeys(CacheBackend):
-    """A backend whose keys leave out who asks."""
+    """A backend whose keys leave out the user."""
 
     def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
         return f"{method} {url}"

@@ -1,4 +1,4 @@
-"""The fast lane over a storage that has to be waited for: one look at it, whatever comes of it."""
+"""The fast lane over an asynchronous storage: one lookup, whatever its outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def backend() -> CustomBackend:
 
 @pytest.fixture
 async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[CachedSession]:
-    """Make a session that has learned the way to one response."""
+    """Make a session whose fast lane has learned one request."""
     origin.on("/", answer(b"a"))
     async with CachedSession(cache=backend) as session:
         for _ in range(2):
@@ -34,7 +34,7 @@ async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[Cache
 
 @pytest.fixture
 def hanging(session: CachedSession, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on, once the session has learned its way, the storages answer nothing."""
+    """Make the storages hang from now on, after the fast lane has learned its request."""
 
     async def hang(key: str) -> ResponseOrKey:
         await asyncio.Event().wait()

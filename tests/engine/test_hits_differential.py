@@ -1,4 +1,4 @@
-"""Random programs of requests and changes of settings, with the shortcuts and without: they cannot be told apart."""
+"""Random programs of requests and changes of settings have the same results with the shortcuts and without."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Step: TypeAlias = Callable[[CachedSession, Origin], Awaitable[object]]
 
 
 def page(path: str) -> Script:
-    """What the origin answers to requests for *path*: the number of the request, so that copies can be told apart."""
+    """The origin's answer to requests for *path*: the number of the request, which identifies the response."""
 
     def script(request: Received) -> bytes:
         headers = {**PAGES[path], "Date": None}
@@ -72,7 +72,7 @@ def page(path: str) -> Script:
 
 
 class Program:
-    """Steps, the same ones for the same *seed*."""
+    """A list of steps; the same *seed* gives the same steps."""
 
     def __init__(self, seed: int, clock: list[float]) -> None:
         chance = random.Random(seed)
@@ -126,7 +126,7 @@ class Program:
         session.cookie_jar.update_cookies(cookies)
 
     async def run(self, backend: CacheBackend) -> list[object]:
-        """What a caller sees of each step."""
+        """Run the steps, and return what a caller sees of each."""
         seen: list[object] = []
         jar = CookieJar(unsafe=True) if self.with_cookies else DummyCookieJar()
         async with Origin() as origin, CachedSession(cache=backend, cookie_jar=jar) as session:

@@ -1,4 +1,4 @@
-"""The fast lane for URLs that are new to a session, of origins that are not."""
+"""The fast lane for URLs that are new to a session, of origins that it knows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def path_of(request: Received) -> bytes:
 
 
 async def store(backend: CacheBackend, *urls: str) -> None:
-    """Have *urls* stored, by another session."""
+    """Store the responses of *urls* through another session."""
     async with CachedSession(cache=backend) as session:
         for url in urls:
             async with session.get(url) as response:
@@ -34,7 +34,7 @@ async def store(backend: CacheBackend, *urls: str) -> None:
 
 
 async def teach(session: CachedSession, url: str) -> None:
-    """Let the session hit *url* on the whole way."""
+    """Let the session hit *url* without the fast lane, which learns from it."""
     for _ in range(2):
         async with session.get(url) as response:
             await response.read()
@@ -42,13 +42,13 @@ async def teach(session: CachedSession, url: str) -> None:
 
 
 def found(session: CachedSession, url: str | URL, **options: Any) -> CachedResponse | KnownCall | None:
-    """What the fast lane has to say."""
+    """The answer of the fast lane."""
     return session._fast_lane.answer(session, "GET", url, options)
 
 
 @pytest.fixture
 async def backend(origin: Origin) -> AsyncIterator[CacheBackend]:
-    """A backend that has /a, /b?c=d and /e from *origin*."""
+    """A backend with the responses of /a, /b?c=d and /e from *origin*."""
     for path in ("/a", "/b", "/e"):
         origin.on(path, path_of)
     backend = CacheBackend()
@@ -120,7 +120,7 @@ async def test_a_new_default_header_makes_the_origin_unknown(backend: CacheBacke
 
 
 class Signing(ClientRequest):
-    """A request that brings a credential of its own making."""
+    """A request that adds its own credentials."""
 
     def update_headers(self, headers: Any) -> None:
         """Add a credential that depends on the path."""

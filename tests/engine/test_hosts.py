@@ -1,4 +1,4 @@
-"""The effective Host is a part of what is asked for, on every way that a request takes."""
+"""The effective Host is part of a request's identity, on every path through the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a response may drop: what is stored for its own resource, and never what it only leads to."""
+"""What a response may invalidate: entries of its own resource, and never those of a resource that it redirects to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry that can be decoded and on which a rule fails nevertheless: a miss, after which it is gone."""
+"""An entry that can be decoded but on which a rule fails is a miss, and is then deleted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RULES: dict[str, list[tuple[Any, str]]] = {
 
 
 def is_odd(value: object) -> bool:
-    """Whether *value* is the odd entry, or holds it."""
+    """Whether *value* is the odd entry, or contains it."""
     if isinstance(value, StoredResponse):
         return value.body == ODD
     if isinstance(value, Struct):
@@ -48,7 +48,7 @@ def is_odd(value: object) -> bool:
 
 
 def fail_on_odd(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
-    """Let *rule* fail on the odd entry; return what has an item for each time that it did."""
+    """Make *rule* fail on the odd entry; the returned list gets an item for each failure."""
     failed: list[str] = []
     for place, attribute in RULES[rule]:
         genuine = getattr(place, attribute)
@@ -99,7 +99,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 async def known_origin(origin: Origin, client: Client) -> None:
-    """Let the fast lane know the origin."""
+    """Let the fast lane learn the origin."""
     url = origin.on("/known", numbered)
     for _ in range(2):
         await client.fetch(url)

@@ -1,4 +1,4 @@
-"""A plain hit is answered before an exchange is made of it, and comes to the same."""
+"""A plain hit is answered without an exchange, with the same result."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ async def hit(session: ClientSession, url: str, **options: Any) -> dict[str, Any
 
 
 def refuse(*args: object, **kwargs: object) -> Any:
-    """Stand in for the exchange where there must be none."""
+    """Stand in for the exchange, which must not be made."""
     raise AssertionError("an exchange was made")
 
 
 def nothing(*args: object) -> None:
-    """Stand in for the look at what is at hand."""
+    """Stand in for the lookup in memory."""
 
 
 @pytest.mark.parametrize("backend_options", [{}, {"cache_control": True}, {"store_cookies": True}], ids=str)
@@ -59,7 +59,7 @@ async def test_it_comes_to_what_an_exchange_comes_to(
 ) -> None:
     url = origin.on("/", answer("text", headers=fields)) + suffix
     backend = CacheBackend(**backend_options)
-    monkeypatch.setattr("time.time", lambda: 2_000_000_000.25)  # so that ages are the same
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.25)  # makes ages equal
     async with ClientSession(middlewares=(CacheMiddleware(backend),), **session_options) as session:
         for _ in range(2):  # once to store the response, once to learn the key
             async with session.get(url) as response:
@@ -99,7 +99,7 @@ async def test_a_request_that_says_more_is_not_answered_so(
 
     def note(*args: Any) -> CachedResponse | None:
         found.append(own(*args))
-        return found[-1]  # type: ignore[return-value]  # which is what was put there
+        return found[-1]  # type: ignore[return-value]  # the item just appended
 
     monkeypatch.setattr(CacheMiddleware, "_at_once", note)
     async with ClientSession(middlewares=(CacheMiddleware(),)) as session:

@@ -1,4 +1,4 @@
-"""Whom a request is for, where that is said better than by its credentials."""
+"""Principals: the user of a request, where that is better known than from its credentials."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def numbered(request: Received) -> bytes:
 
 
 def hourly() -> dict[str, str]:
-    """An OAuth token that is another one each time."""
+    """An OAuth token that is different each time."""
     return {"Authorization": f"Bearer token-{next(tokens)}"}
 
 
 def signed() -> dict[str, str]:
-    """What AWS wants to see: signed anew for each request."""
+    """Headers as AWS expects them, with a new signature for each request."""
     number = next(tokens)
     return {
         "Authorization": f"AWS4-HMAC-SHA256 Credential=AKIA/2026/eu/s3/aws4_request, Signature={number:064x}",
@@ -113,7 +113,7 @@ async def test_two_principals_with_the_same_credentials_share_nothing(
 
 @MODES
 async def test_plain_hits_are_told_apart_by_the_principal_too(cache_control: bool, origin: Origin) -> None:
-    """No credentials, so that nothing but the principal keeps the fast lane from mixing them up."""
+    """Without credentials, so that the fast lane can tell the requests apart only by the principal."""
     url = origin.on("/plain", numbered)
     backend = CacheBackend(cache_control=cache_control)
 
@@ -131,7 +131,7 @@ async def test_plain_hits_are_told_apart_by_the_principal_too(cache_control: boo
 
 
 async def test_a_pattern_does_not_reach_beyond_what_it_matches_on_one_origin(origin: Origin) -> None:
-    """What the fast lane has learned of an origin's other URLs says nothing of these."""
+    """What the fast lane has learned from other URLs of an origin does not apply to these."""
     backend = CacheBackend(principals={f"127.0.0.1:{origin.port}/a/": "a"})
     other = CacheBackend()
     other.responses, other.redirects = backend.responses, backend.redirects
@@ -285,7 +285,7 @@ async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
         async with session.post(url, data=b"x") as response:
             assert response.status == 200
     assert await backend.responses.size() == 0
-    assert not backend.stats.store_errors  # for the store is well
+    assert not backend.stats.store_errors  # the store works
     assert backend.stats.health().is_ok
     (told,) = caplog.messages
     assert told.startswith("A function that says whose a request is, or what its key is, has failed (LookupError in ")
@@ -347,7 +347,7 @@ async def test_neither_the_name_nor_the_credentials_stand_in_the_store(origin: O
 
 
 class DigestOrigin:
-    """Answers to those alone who can prove that they know the password, with a nonce that is good once."""
+    """An origin that requires digest authentication, with nonces that are valid once."""
 
     def __init__(self, origin: Origin, *, user: str = "alice", password: str = "sesame") -> None:
         self.user, self.password = user, password

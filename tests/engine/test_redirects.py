@@ -1,4 +1,4 @@
-"""Redirects that are stored: used with what they lead to, gone through where a cookie or a signature is at stake."""
+"""Stored redirects: hits together with their target, but followed on the wire where a cookie or signature matters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTHING_SAID = {"Cache-Control": None}
 
 
 class Signatures:
-    """An origin that redirects to a URL that is good for one request."""
+    """An origin that redirects to URLs that are valid for one request."""
 
     def __init__(self, origin: Origin, *, status: int = 302, headers: dict[str, str | None] | None = None) -> None:
         self.given = 0

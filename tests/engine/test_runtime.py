@@ -1,4 +1,4 @@
-"""What a backend has going on in a loop: writes that are pending, and tasks in the background."""
+"""The work of a backend in a loop: pending writes and background tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests with TLS contexts of their own: what a verified connection brought is for all that trust as it does."""
+"""Requests with their own TLS contexts share a response only if their contexts verify the server in the same way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.origin import Origin, Received, answer
 
 
 def make_certificate(folder: Path, name: str, *kind: str) -> Path:
-    """Make a certificate that vouches for itself, and its key beside it."""
+    """Make a self-signed certificate, and its key next to it."""
     made = folder / f"{name}.pem"
     kind = kind or ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
     command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes"]
@@ -31,7 +31,7 @@ def make_certificate(folder: Path, name: str, *kind: str) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles of authorities: one that knows the origin, one that knows others too, one that does not; and clients."""
+    """CA bundles: with the origin's certificate, with another one too, without it; and certificates of clients."""
     folder = tmp_path_factory.mktemp("certificates")
     own, other = make_certificate(folder, "own"), make_certificate(folder, "other")
     both = folder / "both.pem"
@@ -46,7 +46,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 async def secure(bundles: dict[str, Path]) -> AsyncIterator[Origin]:
-    """Run an origin that the bundles "own" and "both" know."""
+    """Run an origin whose certificate is in the bundles "own" and "both"."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(bundles["own"], bundles["own"].with_suffix(".key"))
     async with Origin(tls=context) as origin:
@@ -60,7 +60,7 @@ def numbered(request: Received) -> bytes:
 
 
 def trusting(bundle: Path, *, flawed: str = "") -> ssl.SSLContext:
-    """Make a new context, with or without a flaw."""
+    """Make a new context; a *flawed* one skips the host name, "chain" the whole verification."""
     context = ssl.create_default_context(cafile=str(bundle))
     if flawed:
         context.check_hostname = False
@@ -162,7 +162,7 @@ async def test_contexts_of_connectors_can_be_told_apart_too(
 
 @pytest.fixture
 async def asking(bundles: dict[str, Path]) -> AsyncIterator[str]:
-    """Run an origin that asks its clients who they are, and answers with their names."""
+    """Run an origin that requires client certificates, and answers with their names."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(bundles["clients"]))
     context.load_cert_chain(bundles["own"], bundles["own"].with_suffix(".key"))
     context.verify_mode = ssl.CERT_OPTIONAL

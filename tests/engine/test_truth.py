@@ -1,4 +1,4 @@
-"""What a response, and the counters, say of what became of it: only what is so."""
+"""A response and the counters report only what has happened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MISS = "aiohttp-cache-di; fwd=uri-miss"
 
 
 class Gate(CustomStorage):
-    """A storage whose writes wait, or fail."""
+    """A storage whose writes wait or fail."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -52,7 +52,7 @@ def gated(**options: Any) -> tuple[CustomBackend, Gate]:
 
 
 def told(response: ClientResponse) -> tuple[str, bool]:
-    """What a miss says of itself: its Cache-Status without what each miss has, and whether it has an end."""
+    """The Cache-Status of a miss without the part common to all, and whether the response has an expiration."""
     said: Any = response
     assert said.cache_status.startswith(MISS)
     return said.cache_status.removeprefix(MISS).removeprefix("; "), said.expires is not None
@@ -90,7 +90,7 @@ async def closing(backend: CacheBackend) -> AsyncGenerator[None]:
 
 
 async def settled(backend: CacheBackend) -> None:
-    """Wait until all that waits is written."""
+    """Wait until no write is pending."""
     async with asyncio.timeout(20):
         while backend.stack.here().pending.entries:
             await backend.stack.here().pending.finish(1.0)
@@ -309,7 +309,7 @@ async def test_a_validation_in_the_background_that_fails_counts_no_hit(
 
 
 async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origin, clients: Clients) -> None:
-    """It waits for a body of unknown length, asks, and then the one that it had waited for is answered first."""
+    """It waits for a body of unknown length, gives up and sends a request, but the leader is answered first."""
     client, go, both = clients(expire_after=60, coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
@@ -341,10 +341,10 @@ async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origi
 
 
 def dead(store: str, tmp_path: Path, **options: Any) -> CacheBackend:
-    """A backend whose store is not there."""
+    """A backend whose store does not exist."""
     if store == "redis":
         return RedisBackend(address="redis://127.0.0.1:1", **options)
-    (tmp_path / "file").touch()  # no directory can be made of it
+    (tmp_path / "file").touch()  # a file, so it cannot be a directory
     if store == "filesystem":
         return FileBackend(str(tmp_path / "file" / "cache"), **options)
     return SQLiteBackend(str(tmp_path / "file" / "cache.sqlite"), **options)
@@ -365,7 +365,7 @@ async def test_what_a_dead_store_does_not_take_is_said_to_be_kept_in_memory_and_
             assert said.cache_status == "aiohttp-cache-di; fwd=miss; detail=pending"
             assert "not stored: not yet, as the store fails" in str(said.cache_decision)
             assert not said.cache_decision.is_stored
-        for _ in range(3):  # the last ones by the fast lane
+        for _ in range(3):  # the last ones through the fast lane
             async with session.get(url) as hit:
                 again: Any = hit
                 assert (again.from_cache, again.expires) == (True, said.expires)
@@ -442,10 +442,10 @@ async def test_a_response_that_is_not_aiohttps_counts_as_a_miss(origin: Origin) 
         status, connection, _raw_cookie_headers, _history = 200, None, None, ()
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            """Whatever a response is made of."""
+            """Take the arguments of any response."""
 
         async def start(self, connection: Any) -> None:
-            """Wait for nothing."""
+            """Do not wait."""
             connection.close()
 
     fake: Any = FakeResponse

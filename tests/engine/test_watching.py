@@ -1,4 +1,4 @@
-"""Each decision is told once, as what it was, and says no secret."""
+"""Each decision is reported once, correctly, and without secrets."""
 
 from __future__ import annotations
 

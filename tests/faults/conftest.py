@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def own_garbage_only() -> Iterator[None]:
-    """Keep what other tests have left in memory out of the collector's sight: it would stop the loop for 200 ms."""
+    """Exempt the objects of earlier tests from garbage collection, which would stop the loop for 200 ms."""
     gc.collect()
     gc.freeze()
     yield
@@ -44,12 +44,12 @@ def own_garbage_only() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def as_in_a_service(usual_deadline: None) -> None:
-    """Have a store fail as soon as it does in a service: how long that may take is looked at here."""
+    """Use the package's default storage deadline: these tests measure how long a failing store delays requests."""
 
 
 @pytest.fixture
 def note(record_property: Callable[[str, object], None]) -> Note:
-    """Note figures for the summary: ``note(failed=0, p99_ms=3.2)``."""
+    """Record figures for the summary: ``note(failed=0, p99_ms=3.2)``."""
 
     def write(**figures: object) -> None:
         record_property(FIGURES, ", ".join(f"{name}={_shown(value)}" for name, value in figures.items()))
@@ -70,7 +70,7 @@ async def origin() -> AsyncIterator[Origin]:
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store of each kind, empty, whose bytes can be looked at."""
+    """An empty store of each kind, whose bytes can be inspected."""
     return new_store(request.param, request, tmp_path)
 
 

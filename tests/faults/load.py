@@ -1,4 +1,4 @@
-"""Steady traffic while something happens to the store, and what came of each request."""
+"""Steady traffic while the store fails or recovers, and the outcome of each request."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.faults.origin import Origin
 __all__ = ["DEADLINE_S", "RESUMES_WITHIN_S", "LoopWatch", "Traffic", "hits_resume", "open_circuit_costs"]
 
 DEADLINE_S = 0.25
-SLACK_S = 0.3  # of a loop that serves 64 clients and their origin on a busy machine
+SLACK_S = 0.3  # for a loop that serves 64 clients and their origin on a busy machine
 RESUMES_WITHIN_S = 5.0
 
 
 class LoopWatch:
-    """Notes the longest time for which the loop was not to be had.
+    """Records the longest time for which the loop was blocked.
 
     Attributes:
-        longest_s: by the clock.
-        longest_busy_s: as far as this process was at work meanwhile, rather than others of the machine.
+        longest_s: in wall-clock time.
+        longest_busy_s: in CPU time of this process, which leaves out delays by other processes.
     """
 
     def __init__(self) -> None:
@@ -55,11 +55,11 @@ class LoopWatch:
 
 @dataclass
 class Traffic:
-    """Clients that ask for some URLs again and again: half of them old ones, half of them new.
+    """Concurrent clients; half of the requests are for URLs that are in the cache, half for new ones.
 
     Args:
-        clients: how many ask at the same time.
-        urls: how many different ones the old ones are.
+        clients: how many clients send requests at the same time.
+        urls: how many URLs are requested beforehand, and repeatedly from then on.
     """
 
     backend: CacheBackend
@@ -83,7 +83,7 @@ class Traffic:
         return self
 
     async def ask(self, path: str) -> bool:
-        """Ask once; tell whether it was a hit."""
+        """Send one request, record its outcome, and return whether it was a hit."""
         begun = time.perf_counter()
         from_cache = False
         try:
@@ -114,7 +114,7 @@ class Traffic:
 
     @property
     def figures(self) -> dict[str, object]:
-        """For the summary."""
+        """Figures for the summary."""
         return {
             "requests": self.outcomes.total(),
             "not_ok": self.outcomes.total() - self.outcomes["ok"],
@@ -126,15 +126,15 @@ class Traffic:
         }
 
     def check(self) -> None:
-        """No request failed, none got a wrong body, none waited for longer than a deadline."""
+        """Assert that no request failed, got a wrong body, or was delayed by more than one storage deadline."""
         assert self.outcomes["ok"] == self.outcomes.total(), self.outcomes.most_common(3)
-        # A request takes a few turns of the loop, and a busy machine holds the loop up.
+        # A request takes a few iterations of the loop, and a busy machine delays each.
         allowed_s = DEADLINE_S + SLACK_S + 4 * self.watch.longest_s
         assert max(self.latencies_s) < allowed_s, sorted(self.latencies_s)[-3:]
 
 
 async def hits_resume(traffic: Traffic) -> float:
-    """Seconds until something that is stored now is a hit, by itself."""
+    """Seconds until a new response is stored and hit again; past `RESUMES_WITHIN_S` if that never happens."""
     begun = time.perf_counter()
     while time.perf_counter() - begun < RESUMES_WITHIN_S + 5:
         path = f"/again/{time.perf_counter()}"
@@ -142,12 +142,12 @@ async def hits_resume(traffic: Traffic) -> float:
         await traffic.backend.settle()
         if await traffic.ask(path):
             break
-        await asyncio.sleep(0.02)  # the circuit tries the store again when its time has come, and not before
+        await asyncio.sleep(0.02)  # the circuit breaker retries the store only at its own times
     return time.perf_counter() - begun
 
 
 async def open_circuit_costs(traffic: Traffic) -> float:
-    """Median seconds that a request takes longer through a cache whose store is left alone than without a cache."""
+    """Median seconds by which an open circuit makes a request slower than one without a cache."""
 
     async def one(path: str) -> float:
         begun = time.perf_counter()

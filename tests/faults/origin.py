@@ -1,4 +1,4 @@
-"""An origin whose bodies can be foretold, that counts, waits and fails as it is told to."""
+"""An origin with a known body for each path, which counts requests and waits or fails as a test says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def body_of(path: str, size: int = 2000) -> bytes:
 
 
 class Origin:
-    """A server in the running loop; every path has an answer.
+    """A server in the running loop, which answers every path.
 
     Args:
         delay_s: how long an answer takes.
@@ -44,7 +44,7 @@ class Origin:
 
     @property
     def total(self) -> int:
-        """How many requests have come."""
+        """How many requests have arrived."""
         return self.hits.total()
 
     def body_of(self, path: str) -> bytes:
@@ -81,11 +81,11 @@ class Origin:
 
 
 class RawOrigin:
-    """A server that answers each request with the bytes that it is given, lawful or not, and then closes.
+    """A server that answers each request with given bytes, valid HTTP or not, and then closes the connection.
 
     Args:
-        reply: what is sent; an iterable of pieces, each of which is sent by itself.
-        repeat: send the last piece again and again until the client has gone.
+        reply: the pieces to send, each in a write of its own.
+        repeat: send the last piece repeatedly until the client disconnects.
     """
 
     def __init__(self, *reply: bytes, repeat: bool = False, keep_alive: bool = False) -> None:
@@ -111,7 +111,7 @@ class RawOrigin:
                 if not self.keep_alive:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has gone, which is what many of these tests want of it
+            pass  # the client has disconnected, as many of these tests intend
         finally:
             self._open.discard(writer)
             writer.close()

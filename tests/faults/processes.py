@@ -1,4 +1,4 @@
-"""Worker processes: started together, heard to their end, and never left behind."""
+"""Worker processes: started together, awaited to their end, and never left running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READY_WITHIN_S = 60.0
 
 
 def environment(warnings: str = "error::ResourceWarning") -> dict[str, str]:
-    """The variables of a process that finds the project, and complains of a forgotten resource."""
+    """Environment variables with which a process can import the project and reports unclosed resources."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": warnings}
 
@@ -29,7 +29,7 @@ class Workers:
     """Processes that run `tests.faults.worker`, one for each job.
 
     Args:
-        jobs: see `tests.faults.worker`.
+        jobs: one job for each process; see `tests.faults.worker`.
     """
 
     def __init__(self, *jobs: dict[str, Any]) -> None:
@@ -71,13 +71,13 @@ class Workers:
             await dismiss(process)
 
     def go(self) -> None:
-        """Let all begin."""
+        """Let all processes begin."""
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.write(b"go\n")
 
     async def reports(self, within_s: float) -> list[dict[str, Any]]:
-        """What each has to say at its end."""
+        """Wait for all to end within *within_s* seconds, without errors, and return the report of each."""
         async with asyncio.timeout(within_s):
             ended = await asyncio.gather(*(process.communicate() for process in self.processes))
         for process, (_, errors) in zip(self.processes, ended, strict=True):
@@ -93,11 +93,10 @@ class Workers:
 
 
 async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
-    """Run Python to its end and return its exit status, output and errors; a status of -9 means that it hung.
+    """Run Python to its end and return its exit status, output and errors.
 
-    Then its children are killed too.
-
-    It may forget resources: to say so is for aiohttp and asyncio.
+    A status of -9 means that it hung; its children are then killed too. Unclosed resources are only reported, not
+    errors: the programs leave some behind on purpose.
     """
     async with started(
         sys.executable,

@@ -1,8 +1,8 @@
-"""Programs that end without tidying up: ``python -m tests.faults.programs <store> <directory> <name> …``.
+"""Programs that end without cleaning up: ``python -m tests.faults.programs <store> <directory> <name> …``.
 
-Each function is one, and runs in a process of its own, forked from one that has imported all there is and done
-nothing yet. It prints ``done`` and must then end by itself. The store is a kind and its options as JSON, the
-directory is for what they print.
+Each function below is one program. It runs in a process of its own, forked from one that has imported everything and
+done nothing else. It prints ``done`` and must then end by itself. *store* is a kind and its options as JSON; the output
+of the programs goes to *directory*.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def new_backend() -> CacheBackend:
 
 
 async def use(session: ClientSession, url: str) -> None:
-    """Ask for something twice."""
+    """Send the same request twice."""
     for _ in range(2):
         async with session.get(f"{url}/a") as response:
             assert await response.read() == body_of("/a")
@@ -66,7 +66,7 @@ async def drop_everything() -> None:
 
 
 async def plain_middleware() -> None:
-    """A plain session is closed, which knows nothing of the backend of its middleware."""
+    """A plain session is closed, which does not know the backend of its middleware."""
     async with Origin() as origin:
         middleware = CacheMiddleware(new_backend())
         async with ClientSession(middlewares=(middleware,)) as session:
@@ -85,7 +85,7 @@ async def raise_an_error() -> None:
 
 
 async def drop_the_loop() -> None:
-    """The loop is neither closed nor told to end its tasks, as a response is being stored."""
+    """The loop is neither closed nor are its tasks cancelled while a response is being stored."""
     origin = await Origin().__aenter__()  # never left
     session = CachedSession(cache=new_backend())
     await use(session, origin.url)
@@ -96,7 +96,7 @@ async def drop_the_loop() -> None:
 
 
 async def in_flight() -> None:
-    """Requests and writes are under way as the loop is closed."""
+    """The loop is closed while requests and writes are in flight."""
     origin = await Origin().__aenter__()  # never left, so that it is there to the end
     session = CachedSession(cache=new_backend())
     await use(session, origin.url)
@@ -185,7 +185,7 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
 
 
 def run(name: str) -> None:
-    """Run a program, and return to have the interpreter end."""
+    """Run a program; the interpreter ends after it."""
     made_early.append(new_backend())
     program = PROGRAMS[name]
     if program is drop_the_loop:

@@ -1,4 +1,4 @@
-"""Whatever comes, the cache stays within its bounds, and makes room without holding anybody up."""
+"""The cache stays within its bounds under any load, and evicts without delaying requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEGABYTE = 1024 * 1024
 
 
 def resident_mb() -> float:
-    """Memory that this process has."""
+    """The resident memory of this process, in megabytes."""
     needs_proc()
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
@@ -55,7 +55,7 @@ async def test_memory_is_bounded_by_entries(origin: Origin) -> None:
     async with CachedSession(cache=backend) as session:
         for number in range(120):
             await ask(session, f"{origin.url}/{number}")
-            await ask(session, f"{origin.url}/0")  # the one that is used all the time stays
+            await ask(session, f"{origin.url}/0")  # an entry in constant use stays
         assert await backend.responses.size() == 50
         assert origin.hits["/0"] == 1
     assert backend.stats.evicted == 70
@@ -73,7 +73,7 @@ async def test_what_has_expired_goes_before_what_is_still_good() -> None:
 
 @pytest.mark.parametrize("size", [8 * MEGABYTE + 1, 8 * MEGABYTE])
 async def test_a_body_is_kept_up_to_the_bound_and_not_beyond(backend: CacheBackend, origin: Origin, size: int) -> None:
-    backend.guard.deadline_s = 5.0  # a busy machine is not to be taken for a store that fails
+    backend.guard.deadline_s = 5.0  # long enough for a busy machine
     origin.size = size
     async with CachedSession(cache=backend) as session:
         for _ in range(2):
@@ -121,7 +121,7 @@ async def test_a_file_stays_within_its_bytes_and_nobody_waits_for_it(
     assert backend.stats.evicted > 500
     assert not backend.stats.store_errors
     assert largest < 2 * bound + 5 * MEGABYTE, "the log, too, is there while it is written"
-    # The loop also serves the origin and 32 clients, which is what it does without a cache.
+    # The loop also serves the origin and 32 clients, as it does without a cache.
     assert evicting_s < 2 * plain_s + 0.010
 
 
@@ -137,7 +137,7 @@ async def test_making_room_in_a_file_does_not_block_the_loop(tmp_path: Path, not
     await backend.close()
     note(evicted=backend.stats.evicted, longest_block_ms=[round(each * 1000, 1) for each in longest_s])
     assert backend.stats.evicted > 1000
-    # Whatever the cache does, it does in each round; what others do to the machine, hardly in all of them.
+    # Delays by the cache occur in each round, those by other processes hardly in all.
     assert min(longest_s) < 0.010
 
 
@@ -159,7 +159,7 @@ async def test_memory_is_flat_under_ever_new_urls(store: Store, note: Note, seco
 
         tasks = [asyncio.create_task(client()) for _ in range(64)]
         await asyncio.sleep(seconds * 0.4)
-        origin.hits.clear()  # the origin's own memory is not in question
+        origin.hits.clear()  # leaves out the origin's own memory
         gc.collect()
         warm = resident_mb()
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""A SQLite file that is locked, damaged, deleted, read-only or without room: no request notices."""
+"""A SQLite file that is locked, damaged, deleted, read-only or on a full disk: no request fails."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def warnings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The place of a cache file, not made yet."""
+    """The path of a cache file that does not exist yet."""
     return tmp_path / "cache.sqlite"
 
 
 @asynccontextmanager
 async def locked(path: Path) -> AsyncGenerator[None]:
-    """Another process holds the file's write lock."""
+    """Let another process hold the file's write lock."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LOCKER, str(path), "NORMAL"),
         stdin=asyncio.subprocess.PIPE,
@@ -100,7 +100,7 @@ async def test_a_file_that_is_locked_at_the_start(path: Path, origin: Origin, no
 
 
 def middle(path: Path) -> None:
-    """Random bytes over most of the file, but not its first page."""
+    """Random bytes overwrite most of the file, but not its first page."""
     chance = random.Random(3)
     size = path.stat().st_size
     with path.open("r+b") as file:
@@ -110,7 +110,7 @@ def middle(path: Path) -> None:
 
 
 def header(path: Path) -> None:
-    """Another file's beginning."""
+    """The header of another file overwrites its own."""
     with path.open("r+b") as file:
         file.write(b"\x7fELF" + bytes(200))
 
@@ -126,23 +126,23 @@ def emptied(path: Path) -> None:
 
 
 def text(path: Path) -> None:
-    """It is something else altogether."""
+    """It is replaced by text."""
     path.write_text("not a database\n" * 1000)
 
 
 def deleted(path: Path) -> None:
-    """The file is gone, its log too."""
+    """The file and its log are deleted."""
     for each in path.parent.glob(path.name + "*"):
         each.unlink()
 
 
 def deleted_alone(path: Path) -> None:
-    """The file is gone, its log is there."""
+    """The file is deleted, but not its log."""
     path.unlink()
 
 
 def log_damaged(path: Path) -> None:
-    """The log is overwritten at random."""
+    """The log is overwritten in random places."""
     log = path.with_name(path.name + "-wal")
     if log.exists():
         with log.open("r+b") as file:
@@ -164,7 +164,7 @@ def is_sound(path: Path) -> bool:
 
 
 def fold_log(path: Path) -> None:
-    """Have everything in the file itself, so that there is something to damage."""
+    """Move everything from the log into the file, so that there is something to damage."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -200,7 +200,7 @@ async def test_a_file_that_is_damaged_while_it_is_open(
     await backend.close()
     traffic.check()
     assert resumed_s < RESUMES_WITHIN_S
-    if aside or damage in NOTICED:  # other damage need not matter to a process that has pages in memory and in its log
+    if aside or damage in NOTICED:  # pages in memory and in the log may hide other damage
         assert backend.stats.unreadable >= 1
         assert caplog.records
 
@@ -233,7 +233,7 @@ async def test_a_file_that_is_damaged_before_it_is_opened(
 
 
 async def stored_by(store: Store, origin: Origin) -> list[str]:
-    """URLs whose responses are in the file now."""
+    """Store responses, and return their URLs."""
     backend = store.backend()
     async with Traffic(backend, origin, clients=0):
         pass
@@ -243,7 +243,7 @@ async def stored_by(store: Store, origin: Origin) -> list[str]:
 
 @pytest.fixture
 def public_path() -> Iterator[Path]:
-    """A directory that other users of the machine can get to, which pytest's own is not."""
+    """A directory that other users of the machine can reach, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory)
 

@@ -1,4 +1,4 @@
-"""Callers that give up at random moments take nothing with them: no connection, no key, no body, no task."""
+"""Callers that give up at random moments leak nothing: no connection, key, body or task."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def unexpected(context: dict[str, Any], found: list[str]) -> None:
     found.append(f"{context.get('message')}: {context.get('exception')!r}")
 
 
-# Not on MongoDB and DynamoDB: a driver that is cancelled while it connects may leave its socket to the collector.
+# Not on MongoDB and DynamoDB: drivers cancelled while they connect may leave their socket to the garbage collector.
 @pytest.mark.parametrize("store", QUICK, indirect=True)
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Origin, note: Note, how: str) -> None:
     origin.delay_s = 0.004
-    origin.size = 100_000  # arrives in pieces, so that some are cancelled between two of them
+    origin.size = 100_000  # several pieces, so that some callers are cancelled between two of them
     chance = random.Random(5)
     complaints: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected(context, complaints))
@@ -49,7 +49,7 @@ async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Orig
     async with CachedSession(cache=backend, connector=TCPConnector(limit=50)) as session:
         begun = time.perf_counter()
         await asyncio.gather(*(one(session, f"/calm/{number % URLS}", None) for number in range(TASKS)))
-        round_s = (time.perf_counter() - begun) * 0.7  # so that about as many end as are given up
+        round_s = (time.perf_counter() - begun) * 0.7  # about half of them complete in this time
         for round_number in range(ROUNDS):
             tasks: list[asyncio.Task[str]] = []
             for _ in range(TASKS):

@@ -1,4 +1,4 @@
-"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps no other."""
+"""Floods of equal requests: one goes to the origin, and none waits for a leader whose response cannot be shared."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.stores import QUICK, SHARED, Store
 
 FLOOD = 500
 LEASE_S = 1.0
-TURNS = 10  # of the loop, in which a task that waits for nothing ends
-SLACK_S = 3.0  # of a busy machine; what is waited for otherwise takes several times as long
+TURNS = 10  # iterations of the loop in which a cancelled task ends
+SLACK_S = 3.0  # for a busy machine; a failure would take several times as long
 
 
 def open_session(backend: CacheBackend, **options: Any) -> CachedSession:
@@ -66,7 +66,7 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
         return found
 
     late.guard.deadline_s = 30.0
-    late.stack.here().first_looks = None  # which would lease what it finds missing
+    late.stack.here().first_looks = None  # they would lease a missing key
     monkeypatch.setattr(store_of_late, "get", get_and_dawdle)
     async with open_session(late) as session, open_session(quick) as another:
         first = asyncio.create_task(body(session, f"{origin.url}/one"))
@@ -93,7 +93,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
     errors = [report["stats"]["store_errors"] for report in reports]
     note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports), errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 125}] * 4
-    # A process to which the machine gives no time finds the store too slow, and does without.
+    # A process that gets no CPU time may find the store too slow, and send its own request.
     assert origin.total <= 1 + sum(map(bool, errors))
 
 
@@ -124,7 +124,7 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
 
 @pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Store, note: Note) -> None:
-    # The origin takes longer than the lease holds by itself, and than others wait for a body.
+    # The origin takes longer than the lease lasts without renewal, and than others wait for a body.
     options = {"lease": LEASE_S, "coalesce_timeout": 0.2}
     async with Origin(delay_s=3 * LEASE_S) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
@@ -153,7 +153,7 @@ async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_on
         async with asyncio.timeout(20):
             await origin.arrived.wait()
         follower = asyncio.create_task(body(another, f"{origin.url}/one"))
-        await asyncio.sleep(0.1)  # until it waits for the lease; nothing tells of that
+        await asyncio.sleep(0.1)  # until it waits for the lease; there is no event for it
         assert origin.total == 1
         begun = time.perf_counter()
         if how == "cancelled":
@@ -182,7 +182,7 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
             all_ask.set()
 
     async def ready() -> None:
-        """Hold the first one for a moment, and others until each asks or is served: never, if one waits for another."""
+        """Delay the first request, and the others until all are here or served: never, if one waits for another."""
         nonlocal held
         held += 1
         look()
@@ -221,7 +221,7 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     assert bodies == [b"mine"] * count
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)  # a lock of the kernel lives with its process
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)  # a kernel lock lasts as long as its process
 async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_the_origin(
     store: Store, note: Note
 ) -> None:
@@ -249,7 +249,7 @@ async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, or
         with pytest.raises(TimeoutError):
             await body(session, f"{origin.url}/one", timeout=ClientTimeout(total=0.2))
         took_s = time.perf_counter() - begun
-        # It would have waited no longer for the origin either.
+        # It waits no longer than it would for the origin.
         assert await body(session, f"{origin.url}/one", timeout=ClientTimeout(sock_read=0.5)) == origin.body_of("/one")
     await backend.close()
     await other.close()
@@ -303,7 +303,7 @@ async def test_a_followers_own_timeout_and_cancellation_act_at_once(
             await body(session, f"{origin.url}/one", timeout=ClientTimeout(total=0.1))
         timeout_s = time.perf_counter() - begun
         follower = asyncio.create_task(body(session, f"{origin.url}/one"))
-        await asyncio.sleep(0.02)  # until it waits for the leader; nothing tells of that
+        await asyncio.sleep(0.02)  # until it waits for the leader; there is no event for it
         begun = time.perf_counter()
         follower.cancel()
         for _ in range(TURNS):
@@ -319,7 +319,7 @@ async def test_a_followers_own_timeout_and_cancellation_act_at_once(
 
 
 def failing_behind(gate: asyncio.Event) -> Answer:
-    """An answer that breaks the connection once *gate* is open."""
+    """An answer that breaks the connection once *gate* is set."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await gate.wait()

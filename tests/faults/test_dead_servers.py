@@ -1,4 +1,4 @@
-"""A server that is down, killed, frozen, silent, foreign, throttled or unwilling: no request notices."""
+"""A server that is down, killed, frozen, silent, foreign, throttled or refuses: no request fails."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LOGGER = "aiohttp_cache_di"
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged of a store that fails, without its numbers."""
+    """The messages that the package has logged."""
     return [record.getMessage() for record in caplog.records if record.name.startswith(LOGGER)]
 
 
 def check_observable(backend: CacheBackend, caplog: pytest.LogCaptureFixture) -> None:
-    """The fault has moved a counter, degraded the health, and been logged once for each kind."""
+    """Assert that the fault has changed a counter and degraded the health, and was logged once for each kind."""
     assert backend.stats.store_errors
     assert backend.stats.health().status == "degraded"
     kinds = len(backend.stats.store_errors)
@@ -40,14 +40,14 @@ def check_observable(backend: CacheBackend, caplog: pytest.LogCaptureFixture) ->
 
 
 async def wait_for_circuit(backend: CacheBackend, state: str) -> None:
-    """Wait until the circuit is in *state*; nothing but traffic moves it."""
+    """Wait until the circuit breaker is in *state*; only traffic changes it."""
     async with asyncio.timeout(10):
-        while backend.stats.circuit != state:  # noqa: ASYNC110  # the counters are for reading, and wake no task
+        while backend.stats.circuit != state:  # noqa: ASYNC110  # counters have no event
             await asyncio.sleep(0.01)
 
 
 async def wait_until_degraded(backend: CacheBackend) -> None:
-    """Wait until the health tells of the fault; what a foreign server sends may pass for a success in between."""
+    """Wait until the health reports the fault; an answer of a foreign server may pass for a success in between."""
     async with asyncio.timeout(10):
         while backend.stats.health().is_ok:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.01)
@@ -66,7 +66,7 @@ async def frozen(server: ServerProcess) -> None:
 
 @pytest.fixture(params=SERVERS)
 def down(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
-    """A store on a server of its own, whose address is known though it does not run."""
+    """A store on a server of its own, which has an address but does not run."""
     with SERVERS[request.param](tmp_path) as server:
         server.stop()
         yield make_store(request.param, tmp_path, server, f"faults-{uuid.uuid4().hex[:12]}")
@@ -74,13 +74,13 @@ def down(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
 
 @pytest.fixture
 def up(down: Store) -> Store:
-    """The same, and it runs."""
+    """The same store; its server runs."""
     down.server.start()
     return down
 
 
 def clients(store: Store) -> int:
-    """As many as the server has a chance to serve."""
+    """How many clients the server can serve."""
     return 8 if store.is_slow else 64
 
 
@@ -100,7 +100,7 @@ async def test_a_server_that_goes_and_comes_back(
         check_observable(backend, caplog)
         await under_way
         begun = time.perf_counter()
-        await hits_resume(traffic)  # which does not tell all: what waits to be written is read from memory
+        await hits_resume(traffic)  # not sufficient: pending writes are read from memory
         await wait_for_circuit(backend, "closed")
         resumed_s = time.perf_counter() - begun
     note(**traffic.figures, resumed_s=resumed_s)
@@ -134,7 +134,7 @@ SCHEMES = {"redis": "redis", "mongodb": "mongodb", "dynamodb": "http"}
 
 
 class Foreign:
-    """A server that is none: it answers everything with *answer*, or with nothing."""
+    """A server of another kind: it answers everything with *answer*, or nothing at all."""
 
     def __init__(self, answer: bytes | None) -> None:
         self._answer = answer
@@ -143,7 +143,7 @@ class Foreign:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Serve until left."""
+        """Serve within this context."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._address = ":".join(map(str, server.sockets[0].getsockname()[:2]))
         try:
@@ -155,7 +155,7 @@ class Foreign:
             await server.wait_closed()
 
     def url(self, kind: str) -> str:
-        """Its address, as that of a store of this *kind*."""
+        """Its address in the form for a store of this *kind*."""
         return f"{SCHEMES[kind]}://{self._address}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,7 +167,7 @@ class Foreign:
 
 
 def http(status: str, body: str) -> bytes:
-    """An answer of a server of HTTP."""
+    """A response of an HTTP server."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
     return (head + body).encode()
 
@@ -200,7 +200,7 @@ FOREIGN: dict[str, dict[str, bytes | None]] = {
     },
 }
 CASES = [
-    # A server that says nothing of use is waited for, so these take seconds each.
+    # Requests wait for a server without usable answers, so each case takes seconds.
     pytest.param(kind, name, marks=[] if kind == "redis" or name in TOLD else [pytest.mark.slow])
     for kind, own in FOREIGN.items()
     for name in (*ANYWHERE, *own)

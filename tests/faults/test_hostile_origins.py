@@ -1,4 +1,4 @@
-"""Origins that break every rule: the caller sees what plain aiohttp shows, and nothing is poisoned."""
+"""Origins that break every rule: the caller sees the same as with plain aiohttp, and the cache is not poisoned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMEOUT: Final = ClientTimeout(total=3)
 
 
 def reply(*fields: bytes, body: bytes = b"body", status: bytes = b"200 OK", length: bytes | None = None) -> bytes:
-    """An answer as bytes, with a Content-Length unless another framing is among *fields*."""
+    """A response as bytes, with a Content-Length unless *fields* contain another framing."""
     lines = [b"HTTP/1.1 " + status, b"Content-Type: text/plain", b"Connection: close", *fields]
     if length is not None or not any(line.lower().startswith((b"content-length", b"transfer-enc")) for line in fields):
         lines.append(b"Content-Length: " + (length if length is not None else b"%d" % len(body)))
@@ -129,7 +129,7 @@ Shown = tuple[Any, ...]
 async def shown(response: ClientResponse) -> Shown:
     """Everything that a caller can see of *response*, errors included."""
     found: list[Any] = [response.status, response.reason, response.version, response.method]
-    # What a cache adds, and what belongs to the connection and is not stored (RFC 9111 §3.1).
+    # Fields that a cache adds, and fields of the connection, which are not stored (RFC 9111 §3.1).
     left_out = ("age", "cache-status", "date", "connection", "transfer-encoding")
     found += [[(n.lower(), v) for n, v in response.headers.items() if n.lower() not in left_out]]
     for attribute in ("content_type", "charset", "content_length", "links", "content_disposition", "cookies", "url"):
@@ -147,7 +147,7 @@ async def shown(response: ClientResponse) -> Shown:
 
 
 async def asked(session: ClientSession, url: str) -> Shown:
-    """What a caller sees of the answer, or of the error in its place."""
+    """Everything that a caller sees of the response, or the type of the error."""
     try:
         async with session.get(url, timeout=TIMEOUT) as response:
             return await shown(response)
@@ -162,7 +162,7 @@ async def test_the_caller_sees_what_plain_aiohttp_shows(
 ) -> None:
     backend.cache_control = cache_control
     backend.allowed_codes = range(100, 1000)
-    backend.guard.deadline_s = 5.0  # a busy machine is not to be taken for a store that fails
+    backend.guard.deadline_s = 5.0  # long enough for a busy machine
     different: list[str] = []
     served = 0
     for name, pieces in REPLIES.items():
@@ -225,7 +225,7 @@ async def test_an_endless_body_is_given_up_and_its_callers_keep_their_timeout(
 
     async def one(session: CachedSession, url: str) -> None:
         size, total_s = 0, 0.5
-        while not size and total_s < 10:  # a machine may stand still for half a second
+        while not size and total_s < 10:  # a machine may stall for half a second
             try:
                 async with session.get(url, timeout=ClientTimeout(total=total_s)) as response:
                     async for part in response.content.iter_any():
@@ -297,7 +297,7 @@ async def test_a_bomb_is_not_kept_beyond_the_bound_of_a_body(store: Store, note:
 
 @pytest.mark.parametrize("store", QUICK, indirect=True)
 async def test_a_poisoned_response_for_one_url_is_not_served_for_another(backend: CacheBackend) -> None:
-    """Two answers at once: the second one must not become the response to the next request."""
+    """The origin sends two responses at once; the second must not answer the next request."""
     smuggled = reply(FRESH) + reply(FRESH, body=b"smuggled")
     async with RawOrigin(smuggled, keep_alive=True) as origin, CachedSession(cache=backend) as session:
         for path in ("/1", "/2", "/3", "/1", "/2", "/3"):

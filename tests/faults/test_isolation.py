@@ -1,4 +1,4 @@
-"""No one gets what was fetched for another, and no secret is written down anywhere."""
+"""No user gets a response that was fetched for another, and no secret is written anywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.faults.conftest import Note
 from tests.faults.origin import Origin
 from tests.stores import Store
 
-# aiohttp discourages auth= and BasicAuth; people use them all the same.
+# aiohttp discourages auth= and BasicAuth, but programs use them.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
 SECRETS: Final = {"alice": "pw7Qa1iceSECRET", "bob": "pw7Qb0bSECRET"}
@@ -32,13 +32,13 @@ COOKIE_SECRET: Final = "setCookieSECRET"
 
 
 def encodings(secret: str) -> list[bytes]:
-    """The forms in which *secret* could be found: as it is, and as part of Basic credentials."""
+    """The forms in which *secret* could occur: as it is, and as part of Basic credentials."""
     whole = [base64.b64encode(f"{name}:{secret}".encode()) for name in (*SECRETS, "")]
     return [secret.encode(), *whole]
 
 
 async def who_asks(request: web.Request) -> web.Response:
-    """Answer with the name of the one whose secret came, in whatever header."""
+    """Answer with the name of the user whose secret is in any of the headers."""
     values = list(request.headers.values())
     values += [
         base64.b64decode(value.partition(" ")[2]).decode() for value in values if value.lower().startswith("basic ")
@@ -51,7 +51,7 @@ async def who_asks(request: web.Request) -> web.Response:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to say who asks: what it changes of the session, of the request, and of the URL."""
+    """One way to send credentials: what it changes in the session, the request and the URL."""
 
     session: Callable[[str, str], dict[str, Any]] = field(default=lambda name, secret: {})
     request: Callable[[str, str], dict[str, Any]] = field(default=lambda name, secret: {})
@@ -95,12 +95,12 @@ def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class World:
-    """Principals with sessions of their own on one backend.
+    """Users with sessions of their own on one backend.
 
     Args:
-        backend: shared by all.
-        url: of the resource that they ask for.
-        way: how they say who they are.
+        backend: the backend that all share.
+        url: the URL of the origin.
+        way: how they send their credentials.
     """
 
     def __init__(self, backend: CacheBackend, url: str, way: Way, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
@@ -112,7 +112,7 @@ class World:
         self._place = place
 
     async def ask(self, name: str, path: str = "/") -> tuple[str, bool]:
-        """Ask as *name*; return the answer and whether it came from the cache."""
+        """Send a request as *name*; return the answer, and whether it came from the cache."""
         secret = SECRETS.get(name)
         url = URL(self.url + path)
         session_options: dict[str, Any] = {"cookie_jar": CookieJar(unsafe=True)}
@@ -133,12 +133,12 @@ class World:
             text = await response.text()
             assert "Set-Cookie" not in response.headers or not response.from_cache
             self.seen += [repr(session), repr(self.backend), repr(self.backend.responses)]
-            if response.from_cache:  # aiohttp's own repr of a miss shows all header fields, Set-Cookie too
+            if response.from_cache:  # the repr of a miss is aiohttp's own, with all header fields
                 self.seen.append(repr(response))
             return text, response.from_cache
 
     def asked_by(self, name: str) -> dict[str, Any]:
-        """The arguments by which the user of ``has_url`` and ``delete_url`` says the same."""
+        """The arguments of ``has_url`` and ``delete_url`` for the same user."""
         return {"url": self.url + "/", **self.way.request(name, SECRETS[name])}
 
 
@@ -281,7 +281,7 @@ async def test_errors_name_no_secret(store: Store, origin: Origin, caplog: pytes
 
 
 def distinct_requests() -> list[dict[str, Any]]:
-    """Requests that all differ, many of them in a way that is easily overlooked."""
+    """Requests that all differ, many of them only slightly."""
     urls = ["http://h.test/", "https://h.test/", "http://h.test:81/", "http://h.test/a", "http://h.test//a"]
     urls += ["http://h.test/a/", "http://h.test/A", "http://h.test/a%2Fb", "http://h.test/a/b", "http://i.test/"]
     queries: list[Any] = [

@@ -1,4 +1,4 @@
-"""Opening, closing, forgetting to close, forking and dying: nothing hangs and nothing is left behind."""
+"""Opening, closing, forgetting to close, forking and dying: nothing hangs and nothing is leaked."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.faults.programs import PROGRAMS
 from tests.posix import needs_proc
 from tests.stores import Store
 
-ENDS_WITHIN_S = 30.0  # the start of Python on a busy machine included
-PATIENT_S = 5.0  # a storage deadline where a busy machine is not to be taken for a store that fails
+ENDS_WITHIN_S = 30.0  # includes the start of Python on a busy machine
+PATIENT_S = 5.0  # a storage deadline that is long enough for a busy machine
 
 
 async def body(session: CachedSession, url: str) -> bytes:
@@ -35,7 +35,7 @@ async def body(session: CachedSession, url: str) -> bytes:
 
 
 def threads() -> int:
-    """How many there are; those that a loop has for files and the like stay as long as it does."""
+    """How many threads run, without those of a loop's executor, which stay as long as the loop."""
     return sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate())
 
 
@@ -59,7 +59,7 @@ async def test_opening_and_closing_again_and_again_leaks_nothing(store: Store, o
     for _ in range(30 if store.is_slow else 200):
         await once()
     gc.collect()
-    await asyncio.sleep(0.05)  # the origin's side of the last connection closes when the loop gets to it
+    await asyncio.sleep(0.05)  # lets the origin close its side of the last connection
     after = descriptors(), threads(), len(asyncio.all_tasks())
     note(descriptors=f"{before[0]}→{after[0]}", threads=f"{before[1]}→{after[1]}", tasks=f"{before[2]}→{after[2]}")
     assert after[0] <= before[0] + 2
@@ -70,7 +70,7 @@ async def test_opening_and_closing_again_and_again_leaks_nothing(store: Store, o
 async def test_closing_twice_is_no_error_and_use_after_it_is_one(store: Store, origin: Origin) -> None:
     backend = store.backend(autoclose=True)
     session = CachedSession(cache=backend)
-    for _ in range(3):  # the last one by the fast lane
+    for _ in range(3):  # the last one through the fast lane
         await body(session, f"{origin.url}/a")
     await session.close()
     await session.close()
@@ -167,7 +167,7 @@ def test_one_backend_serves_two_loops_in_two_threads(store: Store) -> None:
 
 
 async def test_programs_that_forget_to_close_end_by_themselves(store: Store, note: Note, tmp_path: Path) -> None:
-    # In memory there is nothing that could be left open; what differs is whether aiohttp's own parts are.
+    # A store in memory has nothing to close; these programs differ in which parts of aiohttp they leave open.
     names = ["forget_everything", "in_flight", "forked_child"] if store.kind == "memory" else list(PROGRAMS)
 
     arguments = json.dumps({"kind": store.kind, "options": store.options}), str(tmp_path), *names
@@ -178,7 +178,7 @@ async def test_programs_that_forget_to_close_end_by_themselves(store: Store, not
     for name, status, output, errors in reports:
         assert output == "done\n", f"{name}: {errors}"
         assert status == (3 if name == "raise_an_error" else 0), f"{name} did not end: {errors}"
-        if (store.kind, name) != ("dynamodb", "drop_the_loop"):  # aiobotocore's requests complain of being dropped
+        if (store.kind, name) != ("dynamodb", "drop_the_loop"):  # aiobotocore's requests warn when they are dropped
             assert "Traceback" not in errors, name
             assert "Exception ignored" not in errors, name
         assert "Runtime." not in errors, f"{name}: a complaint of a task of the cache"
@@ -200,7 +200,7 @@ async def test_a_signal_during_load_ends_the_process_and_leaves_the_store_whole(
         workers.go()
         looking = store.backend(storage_deadline=PATIENT_S)
         async with asyncio.timeout(20):
-            # What is asked for is written a little later, and by then another process may have had its turn.
+            # Responses are written a little later than they are requested.
             while origin.total < 150 or await looking.responses.size() <= 60:
                 origin.arrived.clear()
                 with contextlib.suppress(TimeoutError):
@@ -269,24 +269,24 @@ async def test_a_server_that_reloads_comes_back_with_its_cache(tmp_path: Path, o
             lines += (await process.communicate())[1].decode()
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # the worker too, which is a child of uvicorn
+            os.killpg(process.pid, signal.SIGKILL)  # and the worker, a child of uvicorn
             await process.communicate()
     assert "Traceback" not in lines
     assert "Warning" not in lines
 
 
 async def answer_of(session: CachedSession, url: str) -> object:
-    """Ask a service that has started and is about to listen."""
+    """Request *url* from a service that has started and is about to listen."""
     while True:
         try:
             async with session.get(url) as response:
                 return await response.json()
         except ClientConnectorError:
-            await asyncio.sleep(0.02)  # nothing tells that it listens now
+            await asyncio.sleep(0.02)  # there is no event for it
 
 
 async def until_started(stream: asyncio.StreamReader) -> str:
-    """Read until a worker says that it has started."""
+    """Read until a worker reports that it has started."""
     lines = ""
     while not lines.endswith("startup complete.\n"):
         line = (await stream.readline()).decode()

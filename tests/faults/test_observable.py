@@ -1,4 +1,4 @@
-"""What happens in a cache shows in its counters, its health and its log, and never in a service's own answers."""
+"""Events in a cache show in its counters, its health and its log, and never in a service's own answers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_each_thing_that_a_cache_does_moves_its_counter(store: Store, orig
         async with asyncio.timeout(10):
             await origin.arrived.wait()
             (flight,) = Runtime.of(backend).flights._flights.values()
-            while len(flight._waiters) < 9:  # noqa: ASYNC110  # nothing else tells that the others wait
+            while len(flight._waiters) < 9:  # noqa: ASYNC110  # there is no event for waiters
                 await asyncio.sleep(0.001)
         origin.gate.set()
         await asyncio.gather(*asking)
@@ -104,7 +104,7 @@ async def test_what_makes_room_is_counted(origin: Origin) -> None:
 async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
     own_valkey: ValkeyServer, origin: Origin, note: Note, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The probe answers 200 whatever the cache does; its text is for people and dashboards."""
+    """The probe answers 200 whatever the state of the cache; its text is for people and dashboards."""
     caplog.set_level(logging.INFO)
     backend = RedisBackend("faults", own_valkey.url)
 
@@ -159,6 +159,6 @@ async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged of operations that failed."""
+    """The log messages about failed operations."""
     found = [record for record in caplog.records if record.name == OUTAGES and record.levelno == logging.WARNING]
     return [record.getMessage() for record in found]

@@ -1,4 +1,4 @@
-"""Many processes on one store: no errors, no lost entries, quick hits, and a whole store when one is killed."""
+"""Many processes on one store: no errors, no lost entries, quick hits, and an intact store when one is killed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def jobs(store: Store, origin: Origin, seconds: float, **more: Any) -> list[dict
 
 
 async def wrong_or_missing(store: Store, origin: Origin) -> tuple[int, int]:
-    """How many of the responses are wrong, and how many are not there though they had been stored."""
+    """How many of the responses are wrong, and how many of those that were stored are missing."""
     backend = store.backend(storage_deadline=5.0)
 
     async def look(number: int) -> tuple[bool, bool]:
@@ -46,7 +46,7 @@ async def wrong_or_missing(store: Store, origin: Origin) -> tuple[int, int]:
 
 
 def is_sound(store: Store) -> bool:
-    """Whether the file is whole; a server looks after itself."""
+    """Whether a SQLite file is intact; other stores are not checked."""
     if store.kind != "sqlite":
         return True
     with closing(sqlite3.connect(store.options["cache_name"])) as connection:
@@ -66,7 +66,7 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
         errors.update(report["stats"]["store_errors"])
         hits_s += report["hits_s"]
         turns_s += report["turns_s"]
-    # Each process deletes now and then; what is fetched now must stay.
+    # The processes also delete entries, but those that are fetched now must stay.
     wrong, _ = await wrong_or_missing(store, origin)
     wrong_again, lost = await wrong_or_missing(store, origin)
     p99_ms, turn_p99_ms = (statistics.quantiles(times_s, n=100)[98] * 1000 for times_s in (hits_s, turns_s))
@@ -80,11 +80,11 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
         wrong=wrong,
     )
     assert set(outcomes) == {"ok"}
-    # Where a machine has a process wait for its turn, a thread of it may miss a deadline now and then.
+    # On a busy machine a thread may occasionally miss a deadline.
     assert set(errors) <= {"timeout"}
     assert errors.total() <= outcomes.total() * 0.01
     assert wrong == wrong_again == lost == 0
-    # Two turns of its own loop, one of a thread or a server that reads, and one to come back.
+    # Two iterations of its own loop, one of a thread or server that reads, and one to return.
     assert p99_ms < max(50, 4 * turn_p99_ms) or store.is_slow, "a hit waits for nothing but turns"
     assert is_sound(store)
 

@@ -1,4 +1,4 @@
-"""Nothing that is said aloud holds a secret: logs down to DEBUG, reprs, and errors with what caused them."""
+"""No output contains a secret: logs down to DEBUG, reprs, and errors with their causes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> str:
-    """All that loggers of ours have written, with the errors that they have written down."""
+    """The output of the package's loggers, tracebacks included."""
     formatter = logging.Formatter("%(name)s %(message)s")
     records = [record for record in caplog.records if record.name.startswith("aiohttp_cache_di")]
     return "\n".join(formatter.format(record) for record in records)
 
 
 def reprs(*roots: object) -> str:
-    """What is told of *roots* and of all objects of ours that can be reached from them."""
+    """The reprs of *roots* and of all objects of the package that can be reached from them."""
     seen: set[int] = set()
     texts: list[str] = []
     todo = list(roots)
@@ -64,7 +64,7 @@ def reprs(*roots: object) -> str:
 
 
 async def use(session: CachedSession, url: str) -> list[str]:
-    """Send secrets in all places that requests have for them; tell what has gone wrong."""
+    """Send secrets in all parts of requests; return the tracebacks of errors."""
     errors: list[str] = []
     host = url.removeprefix("http://")
     requests: list[tuple[str, str, dict[str, Any]]] = [
@@ -80,7 +80,7 @@ async def use(session: CachedSession, url: str) -> list[str]:
         try:
             async with session.request(method, target, **options) as response:
                 await response.read()
-        except ClientError:  # aiohttp's own, of an origin that is not there
+        except ClientError:  # aiohttp's own, for the origin that does not exist
             continue
         except Exception as exc:
             errors += traceback.format_exception(exc)
@@ -88,7 +88,7 @@ async def use(session: CachedSession, url: str) -> list[str]:
 
 
 async def straight(backend: CacheBackend) -> list[str]:
-    """Errors of looks straight into the store, which are raised to those who look."""
+    """The errors of direct calls of the store, which are raised to the caller."""
     errors: list[str] = []
     for look in (backend.responses.read("k"), backend.responses.delete("k"), backend.responses.size(), backend.clear()):
         try:

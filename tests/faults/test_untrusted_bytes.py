@@ -1,4 +1,4 @@
-"""Whatever lies in a store under our keys: it is a miss, it is overwritten, and it runs nothing."""
+"""Any bytes that others put into a store under the cache's keys: they are a miss, are overwritten, and run nothing."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.stores import APART, SHARED, Store
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 PAYLOAD_AT: Final = 12
-NAMELESS: Final = 2  # a flag: the key stands beside the frame
+NAMELESS: Final = 2  # flag of a frame whose key is stored separately
 KEY: Final = "k" * 40
 
 
 class Trap:
-    """What a pickle would run."""
+    """A pickle of it would make a named pipe when loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,20 +42,20 @@ class Trap:
 
 
 def with_checksum(frame: bytes, key: str = "", body: bytes = b"") -> bytes:
-    """*frame* with a checksum that fits, as one who knows the format would write it under *key*, beside its *body*."""
+    """*frame* with a valid checksum for *key* and *body*, as an attacker who knows the format would write it."""
     beside = len(key).to_bytes(4, "big") + key.encode() if frame[10] & NAMELESS else b""
     checksum = zlib.crc32(frame[8:PAYLOAD_AT] + beside + frame[PAYLOAD_AT:] + (body if frame[10] & APART else b""))
     return frame[:4] + checksum.to_bytes(4, "big") + frame[8:]
 
 
 def forged(frame: bytes, at: str, **changes: object) -> bytes:
-    """The entry in *frame*, unsigned, with some of its fields changed and its checksum right."""
+    """The entry in *frame*, unsigned, with some fields changed and a valid checksum."""
     entry = msgspec.msgpack.Decoder(StoredResponse).decode(frame[PAYLOAD_AT:])
     return with_checksum(frame[:PAYLOAD_AT] + msgspec.msgpack.encode(msgspec.structs.replace(entry, **changes)), at)
 
 
 def planted(frame: bytes, key: str, other: bytes, trap: Path) -> dict[str, bytes]:
-    """What another could have put in the place of *frame*; *other* is an entry of another key than *key*."""
+    """Replacements that an attacker could put in the place of *frame*; *other* is an entry of another key."""
     chance = random.Random(6)
     return {
         "nothing": b"",
@@ -92,7 +92,7 @@ def flipped(frame: bytes, bit: int) -> bytes:
 
 
 async def stored(backend: CacheBackend, origin: Origin, *paths: str) -> None:
-    """Have the responses to *paths* stored, right ones, and close the backend."""
+    """Store the right responses to *paths*, and close the backend."""
     async with CachedSession(cache=backend) as session:
         for path in paths:
             async with session.get(origin.url + path) as response:
@@ -163,11 +163,11 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
     note(forgeries=len(frames), believed=0)
 
 
-# ---- the decoder alone, at length
+# ---- the decoder alone
 
 
 def corpus() -> list[bytes]:
-    """Frames of every kind, signed and not, and some that were found by fuzzing or thought of."""
+    """Frames of every kind, signed and unsigned, and some that were found by fuzzing or made by hand."""
     return [file.read_bytes() for file in sorted(CORPUS.glob("*.bin"))]
 
 
@@ -175,7 +175,7 @@ CODECS: Final = (EntryCodec(), EntryCodec("secret"))
 
 
 def decoded(codec: EntryCodec, data: bytes) -> StoredResponse | str | Opaque | None:
-    """What *codec* makes of *data*; None where it refuses it, and any other error is raised."""
+    """*data* decoded by *codec*; None if it is refused. Any other error is raised."""
     try:
         return codec.decode(data)
     except UnreadableEntryError:
@@ -205,7 +205,7 @@ def test_a_mutated_frame_is_refused(data: st.DataObject) -> None:
 def test_a_mutated_frame_with_a_fitting_checksum_costs_no_more_than_its_size(data: st.DataObject) -> None:
     frame = bytearray(data.draw(st.sampled_from([frame for frame in corpus() if len(frame) > PAYLOAD_AT])))
     for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(PAYLOAD_AT, max(PAYLOAD_AT, len(frame) - 1)))  # cut down, a frame grows again
+        place = data.draw(st.integers(PAYLOAD_AT, max(PAYLOAD_AT, len(frame) - 1)))  # a frame that was cut grows again
         frame[place : place + data.draw(st.integers(0, 8))] = data.draw(
             st.sampled_from(
                 [b"\xdd\xff\xff\xff\xff", b"\xc6\x7f\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc0", b"\x91"]

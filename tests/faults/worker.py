@@ -1,7 +1,7 @@
-"""One of several processes that use one store: told what to do by its arguments, reports by its output.
+"""One of several processes that share a store; its argument is a job in JSON, its output a report in JSON.
 
-``python -m tests.faults.worker '{"kind": "sqlite", "options": {…}, "task": "fetch", "urls": […], "tasks": 8}'`` says
-``ready``, waits for a line on its input, and ends with one line of JSON.
+``python -m tests.faults.worker '{"kind": "sqlite", "options": {…}, "task": "fetch", "urls": […], "tasks": 8}'`` prints
+``ready``, waits for a line on its input, does the job, and prints the report on one line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Report = dict[str, Any]
 
 
 async def fetch(session: CachedSession, job: Job) -> Report:
-    """Ask for each URL in each of many tasks at once, perhaps in several rounds."""
+    """Request each URL in ``tasks`` tasks at once, in one or more rounds."""
 
     times_s: list[float] = []
 
@@ -57,7 +57,7 @@ async def fetch(session: CachedSession, job: Job) -> Report:
 
 
 async def churn(session: CachedSession, job: Job) -> Report:
-    """Read, write and now and then delete at random for a while, in several tasks."""
+    """Read, write and occasionally delete at random for ``seconds``, in several tasks."""
     outcomes: Counter[str] = Counter()
     hits_s: list[float] = []
     turns_s: list[float] = []
@@ -92,7 +92,7 @@ async def churn(session: CachedSession, job: Job) -> Report:
 
 
 async def fill(session: CachedSession, job: Job) -> Report:
-    """Ask for URLs that no other asks for, in several tasks, for a while; tell how many."""
+    """Request URLs of this worker's own for ``seconds``, in several tasks; report how many."""
     until = time.perf_counter() + job["seconds"]
     numbers = itertools.count()
 
@@ -111,10 +111,10 @@ TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": 
 async def main() -> None:
     """Do the job that the argument describes."""
     job: Job = json.loads(sys.argv[1])
-    if "file_size_limit" in job:  # what is beyond it cannot be written, as on a full disk
+    if "file_size_limit" in job:  # writes beyond it fail, as on a full disk
         resource = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size_limit"],) * 2)
-    if job.get("unprivileged") and IS_ROOT:  # permissions mean nothing to root
+    if job.get("unprivileged") and IS_ROOT:  # root is not subject to permissions
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     store = described(job["kind"], job["options"])
@@ -132,6 +132,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    # The background of a shell ignores this signal, and lets its children inherit that.
+    # Background jobs of a shell ignore this signal, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(main())

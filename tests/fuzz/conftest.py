@@ -1,4 +1,4 @@
-"""Marks what is here as fuzzers, and gives them time when they are asked to take it."""
+"""Mark the tests of this directory as fuzzers, and lift their time limit when a number of examples is set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the fuzzers."""
+    """Add the marker ``fuzz``, and no timeout if a number of examples is set."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.fuzz)

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 __all__ = ["EXAMPLES", "fuzzed"]
 
 EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-"""Of each fuzzer; 0 for what it takes by itself."""
+"""How many examples each fuzzer tries; 0 for the fuzzer's own number."""
 
 
 def fuzzed(examples: int) -> settings:
-    """The settings of a fuzzer that tries so many *examples* among the other tests."""
+    """The settings of a fuzzer that tries *examples* examples unless `EXAMPLES` is set."""
     return settings(
         max_examples=EXAMPLES or examples,
         deadline=None,

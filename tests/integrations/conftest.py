@@ -12,7 +12,7 @@ from tests.integrations.origin import Origin, running_origin
 
 @pytest.fixture
 def origin() -> Iterator[Origin]:
-    """Run an origin of its own for the test."""
+    """Run an origin for this test alone."""
     with running_origin() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Files that are ours alone: what other users have made is refused, and what is ours is made private."""
+"""Private files: those of other users are refused, and the cache's own are made private."""
 
 from __future__ import annotations
 

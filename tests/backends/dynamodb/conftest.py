@@ -1,4 +1,4 @@
-"""The server."""
+"""A server that speaks DynamoDB's protocol, for one test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay in front of DynamoDB that notes what is asked, and does what a busy or guarded table does."""
+"""A relay in front of DynamoDB that records calls, and answers as a throttled table or one with limited permissions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Call", "Relay"]
 
 
 class Call(NamedTuple):
-    """What was asked."""
+    """A recorded call."""
 
     operation: str
     names: list[str]
@@ -111,7 +111,7 @@ class Relay:
 
 
 def _name(request: dict[str, Any]) -> str:
-    """The hash key that *request* is about."""
+    """The hash key of the item in *request*."""
     if "PutRequest" in request:
         request = request["PutRequest"]["Item"]
     elif "DeleteRequest" in request:

@@ -1,4 +1,4 @@
-"""DynamoDBBackend and DynamoDbCache: what users see, on a real server."""
+"""The public behaviour of DynamoDBBackend and DynamoDbCache, on a real server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MakeBackend = Callable[..., DynamoDBBackend]
 
 
 class TestContract(StorageContract):
-    """All that every storage keeps to."""
+    """The contract of every storage."""
 
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStorage:
@@ -59,7 +59,7 @@ async def test_what_is_wrong_with_a_table_is_told_by_the_servers_name_for_it_or_
     causes: list[str] = []
     for create in (False, True):
         other = make_backend(key_attr_name="other", create_if_not_exists=create)
-        with pytest.raises(Exception) as failure:  # noqa: PT011  # of the driver's, or ours
+        with pytest.raises(Exception) as failure:  # noqa: PT011  # an error of the driver or of the package
             await other.responses.read("k")
         causes.append(cause_of(kind_of(failure.value), failure.value, other.stack.store))
         await other.close()
@@ -124,7 +124,7 @@ async def test_opening_holds_the_loop_up_for_far_less_than_reading_the_drivers_d
 ) -> None:
     def read() -> float:
         began_at = time.thread_time()
-        client._loader.__wrapped__(None)  # what is read once, at import
+        client._loader.__wrapped__(None)  # the descriptions, which are read once, at import
         return time.thread_time() - began_at
 
     descriptions_s = await asyncio.to_thread(read)
@@ -138,7 +138,7 @@ async def test_opening_holds_the_loop_up_for_far_less_than_reading_the_drivers_d
 
     backend = make_backend()
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
-    gc.disable()  # it looks at all that the tests so far have left
+    gc.disable()  # it would traverse the objects of all earlier tests
     try:
         assert (await backend.ping()).status == "ok"
     finally:

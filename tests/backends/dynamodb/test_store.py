@@ -42,7 +42,7 @@ def make_store(
     namespace: str = "responses",
     **options: Any,
 ) -> DynamoDBStore:
-    """Make a store in this table, which is created if need be."""
+    """Make a store in this table, which is created if necessary."""
     return DynamoDBStore(
         Layout(table, namespace, "k", "v"),
         codec=codec or EntryCodec(),
@@ -54,13 +54,13 @@ def make_store(
 
 @pytest.fixture
 async def relay(ministack: MinistackServer) -> AsyncIterator[Relay]:
-    """Something between store and server."""
+    """A relay between store and server."""
     async with Relay(ministack.url) as running:
         yield running
 
 
 class TestContract(StoreContract):
-    """All that every store keeps to."""
+    """The contract of every store."""
 
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStore:
@@ -69,7 +69,7 @@ class TestContract(StoreContract):
 
 
 class TestRemoteContract(RemoteContract):
-    """All that every store on a server keeps to."""
+    """The contract of every store on a server."""
 
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStore:
@@ -131,7 +131,7 @@ async def test_what_has_taken_the_place_of_an_expired_record_is_not_dropped(
     dropping = Layout.dropping_expired
 
     def late(layout: Layout, name: str, now_s: float) -> dict[str, Any]:
-        return dropping(layout, name, now_s - 2)  # as if it had been replaced since it was found
+        return dropping(layout, name, now_s - 2)  # as if the item had been replaced since it was found
 
     monkeypatch.setattr(Layout, "dropping_expired", late)
     assert await store.delete_expired(now) == 0
@@ -219,7 +219,7 @@ async def test_items_of_an_earlier_library_are_unreadable_and_are_overwritten_or
     await store.close()
 
 
-# ---- what is asked
+# ---- calls
 
 
 async def test_reads_are_consistent_after_a_lease_or_a_deletion_alone(relay: Relay) -> None:
@@ -473,7 +473,7 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
         for call in (store.get(["k"]), store.acquire("k", 5)):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, 0.1)
-        async with asyncio.timeout(20):  # it takes one or two; a busy machine may take more
+        async with asyncio.timeout(20):  # one or two seconds, more on a busy machine
             await store.close()
 
 

@@ -1,4 +1,4 @@
-"""A cache of files."""
+"""A store in files, and its directory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.backends.filesystem.places import make_store
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where it is, once it is there."""
+    """The directory of the store, which the store itself creates."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 async def store(folder: Path) -> AsyncIterator[FileStore]:
-    """A store on it, closed afterwards."""
+    """A store in *folder*, closed after the test."""
     store = make_store(folder)
     yield store
     await store.close()

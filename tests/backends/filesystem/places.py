@@ -1,4 +1,4 @@
-"""Stores and their files, for tests."""
+"""Make stores in files, and find their files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["age", "body_file", "entry_file", "files_in", "is_open", "make_store"
 
 
 def make_store(folder: Path, codec: EntryCodec | None = None, *, use_locks: bool = True, **options: Any) -> FileStore:
-    """Make a store below *folder*, as on a system without locks if need be."""
+    """Make a store below *folder*; without *use_locks* it works as on a system without file locks."""
     store = FileStore(Place(folder), codec or EntryCodec(), **options)
     if not use_locks:
         store._leases._kind = store._leases._files
@@ -31,7 +31,7 @@ def entry_file(folder: Path, key: str) -> Path:
 
 
 def body_file(folder: Path, key: str) -> Path:
-    """The file of the body under *key*, which must be one of its own."""
+    """The file of the body under *key*; asserts that the body has its own file."""
     entry = entry_file(folder, key)
     head = read_head(entry.read_bytes())
     assert head is not None
@@ -45,13 +45,13 @@ def files_in(folder: Path) -> set[str]:
 
 
 def age(path: Path, seconds: float) -> None:
-    """Make a file look as if it was changed so long ago."""
+    """Set the file's modification time to *seconds* ago."""
     at = time.time() - seconds
     os.utime(path, (at, at))
 
 
 def is_open(fd: int, path: Path) -> bool:
-    """Whether *fd* is the file at *path*: its number may be another file's by now."""
+    """Whether *fd* is open for the file at *path*: the number may have been reused for another file."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except OSError:

@@ -1,4 +1,4 @@
-"""FileBackend and FileCache: what users see."""
+"""The public behaviour of FileBackend and FileCache."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
             store._readers.run(partial(may_go_on.wait, 10))
         asking = [asyncio.ensure_future(session.get(f"{url}?{number}")) for number in range(20)]
         async with asyncio.timeout(20):
-            while store._readers._queue.qsize() < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
+            while store._readers._queue.qsize() < 5:  # noqa: ASYNC110  # no thread takes any, and there is no event for it
                 await asyncio.sleep(0)
         for each in asking:
             each.cancel()
@@ -154,7 +154,7 @@ def test_a_relative_path_is_that_of_the_directory_in_which_it_was_given(
 
 
 async def test_a_home_that_there_is_not_is_an_error_with_the_way_out_and_no_hang() -> None:
-    cache = FileCache("~no-such-user/cache")  # in a loop, where a thread finds it out
+    cache = FileCache("~no-such-user/cache")  # in a loop, so a thread resolves it
     async with asyncio.timeout(30):
         for _ in range(2):
             with pytest.raises(

@@ -1,4 +1,4 @@
-"""Files keep to the contracts of stores and of storages."""
+"""The store in files fulfils the contracts of stores and of storages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are damaged, foreign, in the wrong place or gone, disks that are full, and directories that are moved."""
+"""Files that are damaged, foreign, misplaced or missing, full disks, and directories that are moved."""
 
 # ruff: noqa: ASYNC240  # tests may block
 from __future__ import annotations
@@ -35,7 +35,7 @@ LARGE = bytes(range(256)) * (2 * APART_FROM_BYTES // 256)
 
 
 async def is_a_miss_that_is_overwritten(store: FileStore, key: str = "k") -> None:
-    """What is under *key* is no item; and then it is one again."""
+    """Assert that there is no readable item under *key*, and that it can be overwritten."""
     found = await look(store, key)
     assert found is None or isinstance(found, Unreadable)
     await walk(store, items=True)
@@ -45,7 +45,7 @@ async def is_a_miss_that_is_overwritten(store: FileStore, key: str = "k") -> Non
     assert await look(store, key) == entry
 
 
-# ---- what is in a file
+# ---- the content of files
 
 
 @pytest.mark.parametrize("secret", [None, "secret"])
@@ -101,7 +101,7 @@ async def test_a_truncated_or_longer_body_is_a_miss(folder: Path, store: FileSto
 
 async def test_a_body_of_which_the_disk_has_lost_a_part_is_a_miss(folder: Path, store: FileStore) -> None:
     await keep(store, "k", make_entry("k", LARGE))
-    with body_file(folder, "k").open("r+b") as file:  # as after a power cut: the size is there, a block is not
+    with body_file(folder, "k").open("r+b") as file:  # as after a power cut: the size is right, but a block is missing
         file.seek(4096)
         file.write(bytes(4096))
     assert isinstance(await look(store, "k"), Unreadable)
@@ -192,7 +192,7 @@ async def test_an_entry_that_is_replaced_between_its_head_and_its_body_is_read_a
     await other.close()
 
 
-# ---- what is in a file's place
+# ---- other things in the place of a file
 
 
 def link(path: Path) -> None:
@@ -320,7 +320,7 @@ async def test_files_that_are_not_ours_stay(folder: Path, store: FileStore) -> N
     assert set(await walk(store)) == set()
 
 
-# ---- directories that go, or are moved
+# ---- directories that are removed or moved
 
 
 async def test_a_cache_that_is_removed_is_begun_anew_at_once(folder: Path, store: FileStore) -> None:
@@ -414,7 +414,7 @@ async def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_no_more_keeps_what_it_has_and_no_remnant(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore, code: int, body: bytes
 ) -> None:
-    monkeypatch.setattr(keeper, "_FULL", frozenset[int]())  # no room is made for what comes next
+    monkeypatch.setattr(keeper, "_FULL", frozenset[int]())  # evicts nothing to make room
     await keep(store, "k", old := make_entry("k", LARGE))
     before = files_in(folder)
     real, left = os.write, len(body) // 2

@@ -1,4 +1,4 @@
-"""Looks that bring the lease where they find nothing, in one hop to a thread."""
+"""Lookups that also acquire the lease on a miss, in one hop to a thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def record(key: str, *, leased: bool = False) -> Record:
 
 @pytest.fixture(params=["locks", "files"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[FileStore, FileStore]]:
-    """Two stores on the same files, as two processes have them."""
+    """Two stores on the same files, as in two processes."""
     made = tuple(make_store(tmp_path / "cache", use_locks=request.param == "locks") for _ in range(2))
     yield made[0], made[1]
     for store in made:
@@ -57,7 +57,7 @@ async def test_a_look_finds_what_was_stored_before_it_had_the_lease(
     acquire = one._leases.acquire
 
     def dawdle(key: str, ttl_s: float) -> bool:
-        two._keep_all([record("k", leased=True)])  # its holder stores, and lets go
+        two._keep_all([record("k", leased=True)])  # the holder stores and releases
         return acquire(key, ttl_s)
 
     monkeypatch.setattr(one._leases, "acquire", dawdle)
@@ -75,7 +75,7 @@ async def test_a_look_that_is_cancelled_holds_nothing(stores: tuple[FileStore, F
     await asyncio.gather(*asking, return_exceptions=True)
     async with asyncio.timeout(10):
         for key in "abcd":
-            while not await two.acquire(key, HELD_S):  # noqa: ASYNC110  # nothing tells that it was given back
+            while not await two.acquire(key, HELD_S):  # noqa: ASYNC110  # there is no event for a release
                 await asyncio.sleep(0)
 
 
@@ -93,7 +93,7 @@ async def test_a_look_that_fails_as_its_caller_leaves_is_cancelled(
 
     def run_and_leave(*args: Any) -> asyncio.Future[Any]:
         future = run(*args)
-        future.add_done_callback(lambda _: asking.cancel())  # before the caller comes to have the answer
+        future.add_done_callback(lambda _: asking.cancel())  # before the caller gets the answer
         return future
 
     monkeypatch.setattr(one._readers, "run", run_and_leave)

@@ -1,4 +1,4 @@
-"""Whose the files of a cache are: those of other users are not used, and ours are made private."""
+"""Ownership of a cache's files: those of other users are not used, and its own are made private."""
 
 # ruff: noqa: ASYNC240  # tests may block
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = posix_only
 
 
 async def fill(store: FileStore) -> None:
-    """Have a file of each kind."""
+    """Make a file of each kind."""
     await keep(store, "small", SMALL_ENTRY)
     await keep(store, "large", LARGE_ENTRY)
     await store.keep_secret(SECRET)

@@ -1,4 +1,4 @@
-"""The threads of a store of files."""
+"""The threads of a store in files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ left = Left()
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
-    """Threads that end with the test."""
+    """A pool whose threads end with the test."""
     pool = Pool(SIZE)
     yield pool
     pool.stop()
@@ -66,7 +66,7 @@ async def test_a_thread_that_waits_holds_nothing_of_what_it_did_last(pool: Pool)
     is_there = weakref.ref(body)
     del body
     async with asyncio.timeout(10):
-        while is_there() is not None:  # noqa: ASYNC110  # nothing tells when the thread has come to wait
+        while is_there() is not None:  # noqa: ASYNC110  # there is no event for a thread that waits
             await asyncio.sleep(0)
 
 
@@ -83,7 +83,7 @@ async def test_an_errand_is_done_though_a_job_takes_the_only_thread(pool: Pool) 
     job = pool.run(lambda: may_end.wait(10))
     pool.post(done.set)
     await asyncio.sleep(0)
-    other = pool.run(lambda: done.wait(10))  # for which there is another thread
+    other = pool.run(lambda: done.wait(10))  # another thread runs it
     assert await other
     may_end.set()
     assert await job

@@ -48,7 +48,7 @@ store = make_store(Path(sys.argv[1]), use_locks=sys.argv[2] == "True")
 
 
 class Program:
-    """Another process, which runs *code* and says on its output how far it is."""
+    """Another process, which runs *code* and reports its progress on its output."""
 
     def __init__(self, code: str, folder: Path, *, use_locks: bool = True) -> None:
         self.process = subprocess.Popen(
@@ -66,12 +66,12 @@ class Program:
         return (await asyncio.to_thread(self.process.stdout.readline)).strip()
 
     async def ended(self) -> tuple[int, str]:
-        """Wait for its end; its status, and what it has said of errors."""
+        """Wait for its end; return its exit status and its error output."""
         _, errors = await asyncio.to_thread(self.process.communicate, timeout=30)
         return self.process.returncode, errors
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Kill it with SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
         await self.ended()
 
@@ -128,7 +128,7 @@ async def test_the_lease_of_a_process_that_stands_still_ends_with_its_time(tmp_p
 @pytest.mark.skipif(not byte_locks.ARE_THERE, reason="the platform has no locks of open files")
 async def test_a_lock_for_which_its_holder_has_not_vouched_yet_is_held(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    assert await store.acquire("another", 60)  # which makes the file
+    assert await store.acquire("another", 60)  # makes the file
     with (tmp_path / leases.LOCK_FILE).open("r+b") as file:
         assert byte_locks.take(file.fileno(), int(name_of("k")[:OFFSET_DIGITS], 16))
         assert await store.acquire("k", 60) == Lease.REFUSED
@@ -177,7 +177,7 @@ async def test_a_lease_that_is_a_file_ends_with_its_time(tmp_path: Path) -> None
     key = f"k{ttl_s}"
     await asyncio.sleep(ttl_s + 0.01)
     assert await two.acquire(key, 60)
-    await one.release(key)  # it has passed to another
+    await one.release(key)  # another has the lease now
     assert not await one.acquire(key, 60)
     await two.release(key)
     assert await one.acquire(key, 60)
@@ -263,7 +263,7 @@ async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leave
 
     def run(*arguments: Any) -> asyncio.Future[Any]:
         future = real(*arguments)
-        future.add_done_callback(lambda _: asking.cancel())  # called before the task is, which waits for the same
+        future.add_done_callback(lambda _: asking.cancel())  # called before the task that waits for the future
         return future
 
     monkeypatch.setattr(store._readers, "run", run)
@@ -390,7 +390,7 @@ def test_a_forked_child_has_threads_and_leases_of_its_own(tmp_path: Path) -> Non
         assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
         assert await look(store, "k") == entry
         other = make_store(tmp_path)
-        assert not await other.acquire("parents", 60)  # the child's end took no lease from its parent
+        assert not await other.acquire("parents", 60)  # the end of the child released no lease of its parent
         await other.close()
         await store.close()
 
@@ -408,7 +408,7 @@ def test_a_forked_child_has_threads_and_leases_of_its_own(tmp_path: Path) -> Non
 
     entry = make_entry("k", b"by the child")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, from Python 3.12 on
         asyncio.run(in_parent())
 
 
@@ -430,7 +430,7 @@ asyncio.run(hold())
     assert not await store.acquire("k", 60)
     parent.process.kill()
     await asyncio.to_thread(parent.process.wait)
-    os.kill(child, 0)  # it is alive
+    os.kill(child, 0)  # the child is alive
     assert await store.acquire("k", 60) == Lease.GRANTED
     os.kill(child, signal.SIGKILL)
     parent.process.communicate()
@@ -477,7 +477,7 @@ async def test_no_thread_and_no_open_file_is_left_when_it_is_closed(tmp_path: Pa
     def open_files() -> list[str]:
         found: list[str] = []
         for fd in os.listdir("/proc/self/fd"):
-            with suppress(OSError):  # that of the listing is closed by now
+            with suppress(OSError):  # the descriptor of the listing is closed by now
                 found.append(os.readlink(f"/proc/self/fd/{fd}"))
         return [path for path in found if path.startswith(str(tmp_path))]
 
@@ -626,6 +626,6 @@ async def test_a_disk_that_hangs_holds_up_neither_a_caller_that_leaves_nor_the_c
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(store.get(["k"]), 0.02)
         await asyncio.wait_for(store.close(), 5)
-    assert await look(store, "k") is not None  # by new threads
+    assert await look(store, "k") is not None  # with new threads
     go_on.set()
     await store.close()

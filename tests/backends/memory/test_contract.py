@@ -1,4 +1,4 @@
-"""The storage in memory keeps to what all storages keep to."""
+"""The storage in memory fulfils the contract of storages."""
 
 from __future__ import annotations
 

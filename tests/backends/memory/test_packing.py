@@ -1,4 +1,4 @@
-"""Entries in memory are packed, and open for a while once they are asked for, which only the memory shows."""
+"""Entries in memory are packed, and unpacked for a while after a read; only the use of memory shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.backends.entries import make_entry
 
 
 def bury(storage: DictCache) -> None:
-    """Ask for so many others that what was open before is so no more."""
+    """Read so many other entries that those unpacked before are packed again."""
     for number in range(MAX_OPEN):
         storage.put(make_entry(f"other-{number}"))
         storage.peek(f"other-{number}")
@@ -39,7 +39,7 @@ def storage() -> DictCache:
 
 
 def everything(key: str) -> StoredResponse:
-    """An entry none of whose fields has its default."""
+    """An entry in which no field has its default."""
     now = time.time()
     return StoredResponse(
         key=key,
@@ -197,11 +197,11 @@ def test_an_entry_at_rest_weighs_little_beside_its_body(storage: DictCache) -> N
         after_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (after_bytes - before_bytes) / 4000 - 2000 < 600  # of which 40 are the key, and some 90 other texts
+    assert (after_bytes - before_bytes) / 4000 - 2000 < 600  # 40 of them for the key, and some 90 for other strings
 
 
 def with_lines(key: str, *lines: tuple[str, str]) -> StoredResponse:
-    """An entry with *lines*, whose bytes are objects of its own, as those of each response are."""
+    """An entry with the header *lines* as new bytes objects, as in each response."""
     own = tuple((name.encode(), value.encode()) for name, value in lines)
     return msgspec.structs.replace(make_entry(key), raw_headers=own)
 

@@ -1,4 +1,4 @@
-"""However much is in memory, nothing that goes through all of it keeps others waiting."""
+"""However much is in memory, no operation on all of it blocks other tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def storage() -> DictCache:
 
 
 async def turns_during(awaitable: Awaitable[object]) -> int:
-    """How often another task gets its turn until *awaitable* is done."""
+    """How often another task runs until *awaitable* is done."""
     turns = 0
 
     async def count() -> None:

@@ -1,4 +1,4 @@
-"""MongoDBBackend and MongoDBCache: what users see, on a real server."""
+"""The public behaviour of MongoDBBackend and MongoDBCache, on a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeBackend = Callable[..., MongoDBBackend]
 
 
 class TestContract(StorageContract):
-    """All that every storage keeps to."""
+    """The contract of every storage."""
 
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStorage:

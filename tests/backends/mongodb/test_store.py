@@ -50,14 +50,14 @@ UPDATES = {"findAndModify", "update"}
 def make_store(
     server: SecantusServer, name: str | None = None, codec: EntryCodec | None = None, **options: Any
 ) -> MongoDBStore:
-    """Make a store in a database of its own, or in that of this *name*."""
+    """Make a store in the database *name*, by default in a new one."""
     return MongoDBStore(
         name or uuid.uuid4().hex, "responses", codec=codec or EntryCodec(), options={"host": server.url, **options}
     )
 
 
 class TestContract(StoreContract):
-    """All that every store keeps to."""
+    """The contract of every store."""
 
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStore:
@@ -66,7 +66,7 @@ class TestContract(StoreContract):
 
 
 class TestRemoteContract(RemoteContract):
-    """All that every store on a server keeps to."""
+    """The contract of every store on a server."""
 
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStore:
@@ -100,7 +100,7 @@ async def test_of_an_error_the_servers_name_for_it_is_told_or_words_of_ours_and_
     assert "s3cret" not in cause_of(kind_of(error), error, store)
 
 
-# ---- what the server is told
+# ---- commands to the server
 
 
 async def test_the_server_drops_what_has_expired_by_a_ttl_index_on_a_date(secantus: SecantusServer) -> None:
@@ -199,7 +199,7 @@ async def test_who_asks_for_a_lease_while_its_record_is_written_learns_of_the_re
     await write(store, entry("k"))
 
     async def overtaken(*args: Any, **kwargs: Any) -> None:
-        """What some servers say of a document that another has written meanwhile."""
+        """The answer of some servers about a document that was written meanwhile."""
 
     monkeypatch.setattr(AsyncCollection, "find_one_and_update", overtaken)
     assert await store.acquire("k", 5) is Lease.GRANTED_LATE
@@ -339,7 +339,7 @@ async def test_a_server_that_does_not_tell_what_it_has_made_is_asked_for_it(
     async def silent(*args: Any, **kwargs: Any) -> Any:
         try:
             return {**await command(*args, **kwargs), "lastErrorObject": None}
-        except OperationFailure:  # which some take for nothing
+        except OperationFailure:  # some servers answer as if there were no document
             return {"ok": 1, "value": None}
 
     monkeypatch.setattr(AsyncDatabase, "command", silent)
@@ -396,7 +396,7 @@ async def test_a_server_is_asked_for_its_time_once_a_minute(
 ) -> None:
     server = FakeDatabase(told_ms)
     calls = DetachedCalls()
-    told = ServerClock(server, calls)  # type: ignore[arg-type]  # it is asked for nothing else
+    told = ServerClock(server, calls)  # type: ignore[arg-type]  # nothing else of it is used
     expected = time.time() * 1000 if told_ms is None else told_ms
     times = await asyncio.gather(*(told.now_ms() for _ in range(5)))
     assert times == pytest.approx([expected] * 5, abs=500)
@@ -499,7 +499,7 @@ def test_a_client_that_is_handed_in_is_used_in_no_other_loop(secantus: SecantusS
 
 @pytest.fixture
 async def watched(secantus: SecantusServer) -> AsyncIterator[tuple[MongoDBStore, MongoDBStore, Changes]]:
-    """A store that is listened to, another one in the same place, and what is heard."""
+    """A store with a listener, another store in the same place, and the notifications that arrive."""
     one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
     changes = Changes()
     one.on_change(changes)
@@ -660,7 +660,7 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
         for call in (store.get(["k"]), store.acquire("k", 5)):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, 0.1)
-        async with asyncio.timeout(20):  # it takes one or two; a busy machine may take more
+        async with asyncio.timeout(20):  # one or two seconds, more on a busy machine
             await store.close()
     gc.collect()
 
@@ -677,11 +677,11 @@ def test_a_loop_ends_whose_store_was_not_closed_before_the_server_froze(own_seca
 
     with asyncio.Runner() as runner:
         runner.run(use())
-        ending = threading.Timer(30, own_secantus.kill)  # so that a loop that waits for the server is late, not stuck
+        ending = threading.Timer(30, own_secantus.kill)  # a failure ends late, but does not hang
         ending.start()
         before = time.monotonic()
     ending.cancel()
-    assert time.monotonic() - before < 25  # the time-out of the driver's socket, twice at most
+    assert time.monotonic() - before < 25  # at most twice the driver's socket timeout
     own_secantus.resume()
     gc.collect()
 
@@ -741,7 +741,7 @@ def test_the_address_is_shown_without_credentials() -> None:
 
 
 class Changes:
-    """A listener that can be waited for."""
+    """A listener that records notifications, and can be awaited."""
 
     def __init__(self) -> None:
         self.heard: list[str | None] = []
@@ -752,24 +752,24 @@ class Changes:
         self._event.set()
 
     async def until(self, key: str | None, times: int = 1) -> None:
-        """Wait until *key* has been heard so often."""
+        """Wait until *times* notifications of *key* have arrived."""
         async with asyncio.timeout(20):
             while self.heard.count(key) < times:
                 self._event.clear()
                 await self._event.wait()
 
     async def next(self, within_s: float) -> None:
-        """Wait until anything is heard, for a while."""
+        """Wait for any notification, for at most *within_s* seconds."""
         self._event.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), within_s)
 
 
 class FakeDatabase:
-    """What tells the time, or does not.
+    """A database that reports the server's time, or refuses to.
 
     Args:
-        told_ms: the time; None for a server that refuses to say.
+        told_ms: the time in POSIX milliseconds; None for a server that refuses the command.
     """
 
     codec_options: CodecOptions[dict[str, Any]] = CodecOptions()
@@ -788,7 +788,7 @@ class FakeDatabase:
 
 
 class Asked(CommandListener):
-    """Keeps the commands that the driver sends about records."""
+    """Records the commands that the driver sends about records."""
 
     def __init__(self, asked: list[dict[str, Any]]) -> None:
         self._asked = asked
@@ -797,14 +797,14 @@ class Asked(CommandListener):
         self._asked.append(dict(event.command))
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""
 
 
 class Heard(CommandListener):
-    """Notes the names of the commands that the driver sends about records."""
+    """Records the names of the commands that the driver sends about records."""
 
     def __init__(self, seen: list[str]) -> None:
         self._seen = seen
@@ -814,7 +814,7 @@ class Heard(CommandListener):
             self._seen.append(event.command_name)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """Of no interest."""
+        """Ignore it."""

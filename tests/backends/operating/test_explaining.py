@@ -1,4 +1,4 @@
-"""What is told of a request beforehand is what then happens, and why; the origin is not asked, and nothing changes."""
+"""`explain` predicts what a request does, and why, without a request to the origin and without any change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking into a cache and purging it: the same on every store, and in the next request of every process."""
+"""Inspecting and purging a cache: the same on every store, and effective in the next request of every process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MakeBackend = Callable[..., CacheBackend]
 
 
 class Serializer:
-    """A user's own."""
+    """A serializer of a user's own."""
 
     def dumps(self, item: CachedResponse) -> str:
         return base64.b64encode(EntryCodec().encode(item.stored)).decode()
@@ -51,7 +51,7 @@ class Serializer:
 
 @pytest.fixture
 def make_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], MakeBackend]:
-    """Make backends on the store of this name; those of a test share one place, if the store can be shared."""
+    """Make backends on a store of the given kind; those of a test share one store, if it can be shared."""
     name = uuid.uuid4().hex
 
     def made(store: str) -> MakeBackend:
@@ -198,7 +198,7 @@ async def test_another_with_copies_in_memory_sees_a_purge_with_its_next_request(
                     assert await response.text() == "1"
             await theirs.settle()
             assert (await ours.purge(host=url.split("/")[2])).entries == 1
-            for _ in range(200 if store in ("redis", "mongodb") else 1):  # whose news comes by another connection
+            for _ in range(200 if store in ("redis", "mongodb") else 1):  # they notify over another connection
                 async with session.get(url) as response:
                     if await response.text() == "2":
                         break
@@ -241,7 +241,7 @@ async def test_a_large_body_is_told_of_and_made_stale_and_stays_whole(
         async with CachedSession(cache=backend) as session:
             async with session.get(url) as response:
                 assert await response.read() == body
-            for _ in range(1000):  # a file is finished after its last byte was read
+            for _ in range(1000):  # a file is completed after its last byte was read
                 if "; stored" in response.cache_status:
                     break
                 await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The revision tells of each change of what answers depend on."""
+"""The revision of a backend changes with everything that answers depend on."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ def test_nothing_is_raised_by_what_is_no_setting() -> None:
 
 
 def test_a_hook_is_seen_to_be_awaited_by_what_looks_without_calling_it() -> None:
-    # As `unittest.mock` does for the attributes of a `spec` from Python 3.14 on.
+    # `unittest.mock` inspects the attributes of a `spec` in this way from Python 3.14 on.
     assert inspect.iscoroutinefunction(inspect.unwrap(inspect.getattr_static(CacheBackend, "request")))

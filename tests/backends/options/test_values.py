@@ -1,4 +1,4 @@
-"""A wrong value of an option is refused where the backend is made, not at each request."""
+"""An invalid value of an option is refused when the backend is made, not at each request."""
 
 from __future__ import annotations
 

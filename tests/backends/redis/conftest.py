@@ -1,4 +1,4 @@
-"""A busy machine is no silent server: the storages of these tests are patient where a test says nothing else."""
+"""Longer socket timeouts by default, so that a busy machine does not look like a server that does not answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from tests.stores import PATIENT_S
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give servers longer than applications do."""
+    """Use longer timeouts than applications do."""
     monkeypatch.setattr(clients, "SOCKET_TIMEOUT_S", PATIENT_S)
     monkeypatch.setattr(clients, "CONNECT_TIMEOUT_S", PATIENT_S)

@@ -1,4 +1,4 @@
-"""Stores in Redis by themselves, and the connections beneath them."""
+"""Stores in Redis without a backend around them, and their connections."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ numbers = itertools.count()
 
 
 def store_of(cache: RedisCache) -> RedisStore:
-    """The store by itself."""
+    """The store of *cache*, without the stack around it."""
     return cast(RedisStore, cache.stack.store)
 
 
 async def connection_of(cache: RedisCache) -> Connection:
-    """The connection of the running loop, opened if need be."""
+    """The connection of the running loop, opened if necessary."""
     (endpoint,) = await store_of(cache).topology.endpoints()
     return await endpoint.connection()
 
@@ -32,11 +32,11 @@ async def connection_of(cache: RedisCache) -> Connection:
 def make_store(
     server: ValkeyServer, namespace: str = "", *, user: str = "", codec: EntryCodec | None = None
 ) -> RedisStore:
-    """Make a store in a namespace of its own, or in one that is named."""
+    """Make a store in *namespace*, by default in a new one."""
     return store_at(server.url.replace("redis://", f"redis://{user}"), namespace, codec=codec)
 
 
 def store_at(address: str, namespace: str = "", codec: EntryCodec | None = None, **options: Any) -> RedisStore:
-    """Make a store at an address of any kind, which does not take a busy machine for a server that is silent."""
+    """Make a store at an address of any kind, with a socket timeout that is long enough for a busy machine."""
     topology = topology_at(address, {"socket_timeout": PATIENT_S, **options})
     return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())

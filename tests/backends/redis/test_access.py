@@ -1,4 +1,4 @@
-"""The ways to a server: TLS, users, unix sockets; and what must never show on the way."""
+"""Connections to a server: TLS, users, unix sockets; and the secrets that they must never reveal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUOTED = "gehe%21m%2F%40%3A%25"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Make a certificate for localhost that is signed by itself, and its key."""
+    """Make a self-signed certificate for localhost, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
@@ -40,7 +40,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def tls_address(valkey: ValkeyServer, certificate: tuple[Path, Path]) -> Iterator[str]:
-    """Listen with TLS, in a thread and a loop of its own, and pass everything on to the server."""
+    """Listen with TLS, in a thread and a loop of its own, and forward everything to the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
 

@@ -1,4 +1,4 @@
-"""Entries in a real server: what is stored, for how long, and what happens to the keys of others."""
+"""Entries in a real server: what is stored, for how long, and that keys of others are left alone."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_each_loop_opens_a_connection_of_its_own_and_leaves_none(own_valkey: Val
     asyncio.run(cache.close())
     deadline = time.monotonic() + 20
     while own_valkey.connections() and time.monotonic() < deadline:
-        time.sleep(0.01)  # the server takes note of a closed socket in its own time
+        time.sleep(0.01)  # the server notices a closed socket after a delay
     assert own_valkey.connections() == 0
 
 
@@ -327,7 +327,7 @@ async def test_a_storage_that_nobody_holds_any_more_leaves_no_connection(own_val
 def test_a_storage_that_outlives_its_loop_may_be_dropped(own_valkey: ValkeyServer, near_tier_s: float | None) -> None:
     cache = RedisCache("forgotten", "r", own_valkey.url, near_tier_s=near_tier_s)
     known = weakref.ref(cache)
-    gc.collect(0)  # it is older than its connection, which is then the first of all that is finalised
+    gc.collect(0)  # makes it older than its connection, which is then finalised first
 
     async def use(cache: RedisCache) -> None:
         await cache.write_entry(make_entry("k"))

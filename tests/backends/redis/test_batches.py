@@ -1,4 +1,4 @@
-"""How many commands a server sees: what comes together goes together."""
+"""How many commands a server gets: concurrent operations are sent together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_read_after_a_write_of_the_same_tick_sees_it(cache: RedisCache) 
         return found.body
 
     bodies = await asyncio.gather(*(write_then_read(index) for index in range(50)))
-    assert set(bodies) == {b"49"}  # all writes left before the first read
+    assert set(bodies) == {b"49"}  # all writes were sent before the first read
 
 
 async def test_a_read_after_a_deletion_joins_none_that_was_asked_for_before(cache: RedisCache) -> None:

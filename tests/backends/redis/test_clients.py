@@ -1,4 +1,4 @@
-"""What may be said of a cluster and of sentinels: addresses, options and clients; and what is refused."""
+"""Addresses, options and clients for a cluster and for sentinels: which are accepted, and which are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closing at any moment of an opening: no connection stays behind, of which its collection would complain."""
+"""Closing while a connection is being opened, at any moment: no connection is left, which would warn when collected."""
 
 from __future__ import annotations
 

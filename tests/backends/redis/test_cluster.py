@@ -1,4 +1,4 @@
-"""A Redis Cluster: batches by server, slots that move, copies in memory, and servers that cannot be reached."""
+"""A Redis Cluster: batches by server, slots that migrate, copies in memory, and servers that cannot be reached."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WITHIN_S = 20.0
 
 @pytest.fixture
 def name() -> str:
-    """Of a cache; its entries are in many slots."""
+    """The name of a cache; its entries are in many slots."""
     return f"cluster-{next(numbers)}"
 
 
@@ -45,19 +45,19 @@ async def cache(cluster: ValkeyCluster, name: str) -> AsyncIterator[RedisCache]:
 
 
 def no_stream(connection: object) -> None:
-    """Find no stream in a connection."""
+    """Take over no connection."""
 
 
 @pytest.fixture(params=["taken over", "driven"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How connections are used: as ours, or through redis-py's methods."""
+    """How connections are used: directly by the package, or through redis-py's methods."""
     if request.param == "driven":
         monkeypatch.setattr(endpoints, "take_stream", no_stream)
 
 
 @pytest.fixture
 def moving(cluster: ValkeyCluster) -> Any:
-    """A tag, the slot of all names that have it, the server that has the slot and one that it goes to; moved back."""
+    """A hash tag, its slot, the server that owns the slot and the one to migrate it to; it is moved back in the end."""
     tag = f"tag-{next(numbers)}"
     slot = cluster.slot_of(tag)
     source = cluster.owner_of(slot)
@@ -73,7 +73,7 @@ def owner_of(cluster: ValkeyCluster, name: str, key: str) -> ClusterNode:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while not condition():  # noqa: ASYNC110  # what a server tells sets no event
+        while not condition():  # noqa: ASYNC110  # a server's messages set no event
             await asyncio.sleep(0.005)
 
 
@@ -132,7 +132,7 @@ async def test_what_is_on_its_way_is_found_on_either_side(cluster: ValkeyCluster
     assert None not in found
     assert len(target.command("KEYS", f"{{{tag}}}*")) == len(KEYS)
 
-    # Its names are not at one server together: it is looked up, and the lease is asked for by itself.
+    # Its names are on two servers: the lookup does not acquire the lease, which takes a call of its own.
     assert await one.get_or_acquire("leased", 20) is None
     assert isinstance(await one.get_or_acquire(KEYS[0], 20), Found)
     assert await one.acquire("leased", 20) == Lease.GRANTED
@@ -188,9 +188,9 @@ async def test_copies_of_what_has_moved_are_given_up(cluster: ValkeyCluster, mov
     cluster.move(slot, target)
     await until(lambda: near.peek("k") is None)
     async with asyncio.timeout(WITHIN_S):
-        while not slot_is_at(near, slot, target):  # it is looked for again after a moment
+        while not slot_is_at(near, slot, target):  # the slot's owner is looked up again after a moment
             assert await near.read_entry("k") is not None
-        while near.peek("k") is None:  # what is being read just then is not kept
+        while near.peek("k") is None:  # a read that overlaps with the change is not kept
             await near.stack.here().fetch("k")
     await cache.delete("k")
     await until(lambda: near.peek("k") is None)
@@ -210,7 +210,7 @@ def slot_is_at(cache: RedisCache, slot: int, node: ClusterNode) -> bool:
 
 @pytest.fixture
 def astray(cluster: ValkeyCluster) -> dict[str, Any]:
-    """Options by which the first primary is looked for where nothing is."""
+    """Options that map the first primary to an address where nothing listens."""
     lost = cluster.primaries()[0].port
 
     def remap(address: tuple[str, int]) -> tuple[str, int]:
@@ -298,7 +298,7 @@ async def test_a_store_that_is_dropped_lets_go_of_its_connections(cluster: Valke
     del cache
 
     def is_let_go() -> bool:
-        gc.collect()  # again, as what is at its end in the background may hold the store for a moment
+        gc.collect()  # repeatedly: ending tasks may hold the store for a moment
         return not is_connected()
 
     await until(is_let_go)

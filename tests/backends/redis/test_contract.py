@@ -1,4 +1,4 @@
-"""Redis keeps to what all storages keep to: without and with a near tier, and through a client of the user's own."""
+"""Redis fulfils the contract of storages: without and with a near tier, and through a client of the user's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients whose connections have no socket of asyncio, as in-memory fakes of a server have none."""
+"""Clients whose connections have no asyncio socket, such as in-memory fakes of a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ numbers = itertools.count()
 
 
 class Stream:
-    """A writer that has a transport and does not show it."""
+    """A writer that hides its transport."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writelines = writer.writelines
@@ -32,7 +32,7 @@ class Stream:
 
 
 class FakeConnection(redis.asyncio.Connection):
-    """A connection without anything that asyncio knows."""
+    """A connection whose writer is no asyncio stream."""
 
     async def _connect(self) -> None:
         driver: Any = super()

@@ -1,4 +1,4 @@
-"""A primary that is killed or frozen costs no request, and soon after its replica took over there are hits again."""
+"""No request fails when a primary is killed or frozen, and soon after the failover there are hits again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITH_PASSWORD = {"requirepass": SECRET, "masterauth": SECRET}
 
 
 class Group(Protocol):
-    """Servers of which one takes the place of another."""
+    """Servers with failover."""
 
     @property
     def url(self) -> str:
@@ -37,7 +37,7 @@ class Group(Protocol):
         ...
 
     def victim(self) -> tuple[ValkeyServer, ValkeyServer]:
-        """A primary, and what takes its place."""
+        """A primary, and the replica that will replace it."""
         ...
 
 
@@ -54,12 +54,12 @@ class OfSentinels(Sentinels):
 
 @pytest.fixture
 def patience() -> None:
-    """None but what applications have, since these count the seconds."""
+    """Keep the timeouts of applications, because these tests measure seconds."""
 
 
 @pytest.fixture
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    """Servers of the test's own, which need a password."""
+    """Servers for this test alone, which require a password."""
     made: Any
     if request.param == "cluster":
         made = OfCluster(tmp_path, node_timeout_ms=DOWN_AFTER_MS, config=WITH_PASSWORD)
@@ -74,11 +74,11 @@ def address_of(group: Group) -> str:
 
 
 class Load:
-    """A service that asks for the same URLs all the time; none of its requests may fail.
+    """A service that requests the same URLs all the time; none of its requests may fail.
 
     Args:
-        session: its client.
-        urls: what it asks for.
+        session: the session that it uses.
+        urls: the URLs that it requests.
     """
 
     def __init__(self, session: CachedSession, urls: list[str]) -> None:
@@ -88,7 +88,7 @@ class Load:
         self.failed: list[object] = []
 
     async def ask(self) -> int:
-        """Ask for all URLs once; return how many were hits."""
+        """Request all URLs once; return how many were hits."""
         return sum(await asyncio.gather(*map(self._one, self.urls)))
 
     async def _one(self, url: str) -> bool:
@@ -105,7 +105,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def going_on(self) -> AsyncGenerator[None]:
-        """Ask again and again meanwhile."""
+        """Send requests continuously within this context."""
         stop = asyncio.Event()
 
         async def go() -> None:
@@ -122,7 +122,7 @@ class Load:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
-    """Wait for what sets no event here."""
+    """Poll until *condition* holds."""
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -134,13 +134,13 @@ async def until_replaced(heir: ValkeyServer) -> None:
     def is_primary() -> bool:
         with heir.client(socket_timeout=5.0) as client, contextlib.suppress(redis.ConnectionError):
             return bool(client.role()[0] == b"master")
-        return False  # which ends all connections when its role changes
+        return False  # the server ends all connections when its role changes
 
     await until(lambda: asyncio.to_thread(is_primary), REPLACED_WITHIN_S)
 
 
 async def until_hits(address: str, urls: list[str]) -> None:
-    """Wait until a service that begins now has nothing but hits."""
+    """Wait until a service that starts now has only hits."""
     async with CachedSession(cache=RedisBackend("failover", address, storage_deadline=HITS_WITHIN_S)) as session:
         load = Load(session, urls)
         await until(lambda: finds_all(load), 3 * HITS_WITHIN_S)
@@ -148,24 +148,24 @@ async def until_hits(address: str, urls: list[str]) -> None:
 
 
 async def replaced(load: Load, group: Group, end: Callable[[ValkeyServer], None]) -> float:
-    """End a primary under load; return how many seconds after the failover all is served from the store again."""
+    """End a primary under load; return the seconds from the failover until all responses are hits from the store."""
     victim, heir = group.victim()
     async with load.going_on():
         end(victim)
         await until_replaced(heir)
         started = time.monotonic()
         await until_hits(address_of(group), load.urls)
-        await until(lambda: serves_all(load), 3 * HITS_WITHIN_S)  # the service that has lost it, too
+        await until(lambda: serves_all(load), 3 * HITS_WITHIN_S)  # the service under load, too
         return time.monotonic() - started
 
 
 async def serves_all(load: Load) -> bool:
-    """Whether the service has nothing but hits, of which none is owed to its own memory alone."""
+    """Whether the service has only hits, and all of them are in the store too."""
     return await finds_all(load) and await load.ask() == len(load.urls)
 
 
 async def finds_all(load: Load) -> bool:
-    """Whether the service finds all responses in the store, rather than in its own memory."""
+    """Whether the service finds all responses in the store, not only in its own memory."""
     cache = load.session.cache
     keys = [cache.create_key("GET", url) for url in load.urls]
     with contextlib.suppress(StorageError):
@@ -177,7 +177,7 @@ KILLED = ("killed", ValkeyServer.kill)
 FROZEN = ("frozen", ValkeyServer.pause)
 
 
-# Sentinels replace no server twice within a short time.
+# Sentinels do not fail over twice within a short time.
 @pytest.mark.parametrize(
     ("group", "ends"),
     [("cluster", (KILLED, FROZEN)), ("sentinels", (KILLED,)), ("sentinels", (FROZEN,))],

@@ -1,4 +1,4 @@
-"""Servers that die, freeze, refuse or talk nonsense: errors are ours, bounded in time, and over when the fault is."""
+"""Servers that die, freeze, refuse or send garbage: the package raises its own errors, in time, and then recovers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def server_that(script: Script) -> AsyncGenerator[str]:
-    """Listen as a server that follows *script*; yields its address."""
+    """Run a server that follows *script*; yields its address."""
 
     serving = set[asyncio.Task[None]]()
 
@@ -46,7 +46,7 @@ async def server_that(script: Script) -> AsyncGenerator[str]:
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after: bytes = b"") -> None:
-    """Accept the driver's two introductions (CLIENT SETINFO), and say *after* in the same breath."""
+    """Accept the driver's two CLIENT SETINFO commands, and send *after* together with the second answer."""
     for last in (False, True):
         lines = int((await reader.readuntil(b"\r\n"))[1:-2]) * 2
         for _ in range(lines):
@@ -109,7 +109,7 @@ async def test_a_frozen_server_is_given_up_after_the_timeout(own_valkey: ValkeyS
     started = time.monotonic()
     with pytest.raises(StorageTimeoutError):
         await cache.read_entry("k")
-    with pytest.raises(StorageError):  # the kernel still accepts connections, and none greets
+    with pytest.raises(StorageError):  # the kernel accepts the connection, but the server does not answer
         await cache.read_entry("k")
     assert time.monotonic() - started < 2
     own_valkey.resume()
@@ -141,14 +141,14 @@ async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() 
         while is_slow:
             writer.write(b"x")
             await writer.drain()
-            await asyncio.sleep(0.01)  # the pace of a bad link
+            await asyncio.sleep(0.01)  # as over a bad link
         await reader.read()
 
     async with server_that(script) as url:
         cache = RedisCache("app", "r", url, socket_timeout=0.2)
         connection = await connection_of(cache)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):  # who waits decides how long
+            async with asyncio.timeout(0.3):  # the caller decides how long to wait
                 await cache.read_entry("k")
         assert not connection.closed
         async with asyncio.timeout(2):
@@ -342,7 +342,7 @@ async def test_what_was_cancelled_before_it_was_sent_is_never_sent(own_valkey: V
     cache = RedisCache("app", "r", own_valkey.url)
     await cache.size()
     writes = [asyncio.create_task(cache.write_entry(make_entry(f"k{index}"))) for index in range(10)]
-    await asyncio.sleep(0)  # each has begun; the first one is on its way, and the others leave together
+    await asyncio.sleep(0)  # all have begun; the first is being sent, and the others would follow in one batch
     for write in writes[1:]:
         write.cancel()
     await writes[0]
@@ -424,7 +424,7 @@ async def test_a_reply_with_attributes_is_our_error_or_what_was_asked_for(attrib
 
 @pytest.fixture
 async def told() -> AsyncGenerator[list[str]]:
-    """What the loop was told of failures that none has heard of."""
+    """Messages of unhandled errors that the loop has reported."""
     loop, messages = asyncio.get_running_loop(), list[str]()
     loop.set_exception_handler(lambda _, context: messages.append(context["message"]))
     yield messages
@@ -454,14 +454,14 @@ async def test_a_walk_that_loses_its_connection_leaves_no_failure_behind(
     loop, connection = asyncio.get_running_loop(), await connection_of(cache)
 
     def page_and_end(reply: Reply) -> tuple[bytes, list[bytes]]:
-        loop.call_soon(loop.call_soon, connection.abort)  # when the records of the page have been asked for
+        loop.call_soon(loop.call_soon, connection.abort)  # once the records of the page have been requested
         return page(reply)
 
     monkeypatch.setattr(store, "page", page_and_end)
     with pytest.raises(StorageError, match="is closed"):
         async for _ in store_of(cache).infos(lambda info: True):
             pass
-    await asyncio.sleep(0)  # the turn of the loop that is under way still has what was asked
+    await asyncio.sleep(0)  # the current iteration of the loop still references the request
     gc.collect()
     assert not told
     await cache.close()

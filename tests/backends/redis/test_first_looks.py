@@ -1,4 +1,4 @@
-"""A cold miss waits for the server once before the origin is asked, and a hit costs what it cost before."""
+"""A cold miss takes one round trip to the server before the origin is asked, and hits cost no more for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ numbers = itertools.count()
 
 
 def backend_at(url: str, **options: Any) -> RedisBackend:
-    """One whose leases are not renewed while a test counts, nor connections given up, however slow the machine is."""
+    """A backend that renews no lease and gives up no connection during a test, however slow the machine is."""
     name = f"looks-{next(numbers)}"
     return RedisBackend(name, address=url, autoclose=True, lease=600, socket_timeout=PATIENT_S, **options)
 
@@ -42,7 +42,7 @@ async def session(own_valkey: ValkeyServer) -> AsyncIterator[CachedSession]:
 
 
 def commands(server: ValkeyServer) -> dict[str, int]:
-    """The commands that were sent since the statistics were reset, and those that scripts have run."""
+    """How often each command has run since the statistics were reset, those in scripts included."""
     stats: dict[str, Any] = server.command("INFO", "commandstats")
     names = {name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()}
     return {name: count for name, count in names.items() if not name.startswith(("config", "info", "client", "hello"))}
@@ -59,7 +59,7 @@ async def text(session: ClientSession, url: str, **options: Any) -> str:
 
 
 async def hit(session: CachedSession, url: str) -> None:
-    """Have *url* stored, and learn its origin from a hit."""
+    """Store *url*, and let the fast lane learn its origin from a hit."""
     for _ in range(3):
         await text(session, url)
     await session.cache.settle()
@@ -75,7 +75,7 @@ async def test_a_cold_miss_waits_for_one_round_trip(relay: Relay, origin: Origin
 
     backend = backend_at(relay.url)
     async with CachedSession(cache=backend) as cached:
-        async with Origin() as another:  # so that the connection is open, and the secret known
+        async with Origin() as another:  # opens the connection, and reads the secret
             await hit(cached, (origin if way == "origin is known" else another).on("/a", answer("a")))
         options = {"headers": {"Authorization": "Bearer x"}} if way == "with credentials" else {}
         before = relay.turns
@@ -114,7 +114,7 @@ async def test_what_others_have_stored_is_soon_had_by_plain_commands(own_valkey:
             await text(session, url)
     assert origin.hits == 10
     told = commands(own_valkey)
-    # The part of a value that is asked for is the secret.
+    # The one GETRANGE reads the secret.
     assert (told.pop("get"), told) == (10, {"eval": 1, "strlen": 1, "getrange": 1})
 
 
@@ -123,7 +123,7 @@ async def test_many_keys_of_one_tick_go_in_few_pieces(relay: Relay, origin: Orig
     all_have_asked = asyncio.Event()
 
     async def script(request: Received) -> bytes:
-        """Answer when all have asked: what is written goes in pieces of its own."""
+        """Answer when all requests have arrived, because writes are sent in further pieces."""
         waited.append((relay.turns, relay.pieces))
         if len(waited) == 64:
             all_have_asked.set()
@@ -145,10 +145,10 @@ async def test_equal_requests_of_one_tick_ask_for_one_lease(
     session: CachedSession, own_valkey: ValkeyServer, origin: Origin
 ) -> None:
     async def script(request: Received) -> bytes:
-        """Answer when all others wait for it: one that learns later that nothing is stored has to ask once more."""
+        """Answer when all others wait for it: one that starts to wait later would have to look again."""
         flight = Runtime.of(session.cache).flights.current(session.cache.create_key("GET", url))
         assert flight is not None
-        while len(flight._waiters) < 49:  # noqa: ASYNC110  # nothing else tells that the others wait
+        while len(flight._waiters) < 49:  # noqa: ASYNC110  # there is no event for waiters
             await asyncio.sleep(0.001)
         return answer("b")
 
@@ -177,7 +177,7 @@ async def test_a_follower_in_another_process_learns_of_the_result(own_valkey: Va
         await origin.arrival()
         follower = asyncio.create_task(text(following, url))
         async with asyncio.timeout(20):
-            while commands(own_valkey).get("eval") != 2:  # noqa: ASYNC110  # the server tells in no other way
+            while commands(own_valkey).get("eval") != 2:  # noqa: ASYNC110  # the server gives no event
                 await asyncio.sleep(0.001)
         may_answer.set()
         async with asyncio.timeout(20):
@@ -233,7 +233,7 @@ async def test_a_look_that_is_cancelled_leaves_no_lease(
         await asyncio.wait([asking])
     await session.cache.settle()
     await session.cache.stack.here().tasks.finish(session.cache)
-    await session.cache.stack.store.get(["none"])  # behind all that was sent
+    await session.cache.stack.store.get(["none"])  # runs after all commands sent so far
     assert leases(own_valkey) == []
 
 

@@ -1,4 +1,4 @@
-"""Values that others have planted and that are larger than what is kept: they are not taken, and hold nothing up."""
+"""Planted values that exceed the size limit are not transferred, and delay nothing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.valkey import ValkeyServer
 
 BOUND = 100_000
 PLANTED = 150_000_000
-BUFFERS = 20_000_000  # what a server may have written before it notices that nobody reads
+BUFFERS = 20_000_000  # what a server may send before it notices that the client does not read
 NEVER = float("inf")
 
 
 @pytest.fixture
 async def store(own_valkey: ValkeyServer) -> AsyncIterator[RedisStore]:
-    topology = topology_at(own_valkey.url, {"socket_timeout": PATIENT_S})  # some servers copy what is planted first
+    topology = topology_at(own_valkey.url, {"socket_timeout": PATIENT_S})  # some servers copy a planted value first
     store = RedisStore(topology, "app", "responses", EntryCodec(), lambda: BOUND)
     await store.put([Record(f"k{n}", make_entry(f"k{n}", b"%d" % n), NEVER) for n in range(10)])
     yield store
@@ -66,7 +66,7 @@ async def test_a_large_value_is_not_taken_and_does_not_hold_up_the_loop(
     plant(own_valkey, "k1")
 
     async def longest() -> float:
-        store._reading._careful_until = 0.0  # so that each look is the first one
+        store._reading._careful_until = 0.0  # makes each lookup the first
         caplog.clear()
         before = sent_bytes(own_valkey)
         reading = asyncio.ensure_future(store.get(["k1"]))

@@ -1,4 +1,4 @@
-"""What records and leases are called: no cache has, clears or hears of a name of another's."""
+"""Names of records and leases: no cache uses, clears or is notified of a name of another cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The near tier: hot entries at memory speed, and yet what another process changes is seen."""
+"""The near tier: hot entries at the speed of memory, and changes by other processes are still seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.backends.redis.opened import connection_of, store_of
 from tests.programs import started
 from tests.valkey import ValkeyServer
 
-LIFETIME_S = 30.0  # far above what the tests take: what they see change was told by the server
+LIFETIME_S = 30.0  # far longer than the tests: changes that they see come from the server's messages
 TOLD_WITHIN_S = 10
 
 OTHER_PROCESS = """
@@ -57,7 +57,7 @@ async def fetch(cache: RedisCache, key: str) -> StoredResponse | None:
 
 async def until_gone(cache: RedisCache, within_s: float = TOLD_WITHIN_S) -> None:
     async with asyncio.timeout(within_s):
-        while cache.peek("k") is not None:  # noqa: ASYNC110  # the message comes by itself, and sets no event
+        while cache.peek("k") is not None:  # noqa: ASYNC110  # the message sets no event
             await asyncio.sleep(0.001)
 
 
@@ -126,7 +126,7 @@ async def test_a_change_that_is_not_waited_for_any_more_is_seen_too(cache: Redis
     await cache.write_entry(make_entry("k", b"old"))
     store = store_of(cache)
     reading = asyncio.create_task(fetch(cache, "k"))
-    await asyncio.sleep(0)  # now it is on its way
+    await asyncio.sleep(0)  # now it is being sent
     new = Record("k", make_entry("k", b"new"), math.inf)
     changing = asyncio.create_task(store.delete(["k"]) if action == "delete" else store.put([new]))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A cluster, and a server that sentinels look after, keep to what all stores keep to."""
+"""A cluster, and a server with sentinels, fulfil the contract of stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store by itself: what it sends to a real server, and what it makes of the answers."""
+"""The store by itself: what it sends to a real server, and how it reads the answers."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ async def test_what_expires_is_found_without_a_look_at_it(store: RedisStore) -> 
 
 
 class Ear:
-    """Listens to a store."""
+    """Records the notifications of a store."""
 
     def __init__(self, store: RedisStore) -> None:
         self.heard: list[Collection[str] | None] = []

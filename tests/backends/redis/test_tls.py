@@ -1,4 +1,4 @@
-"""TLS to a cluster, and to sentinels and the server that they name: by relays, since the test's servers have none."""
+"""TLS to a cluster, and to sentinels and their server: through relays, because the servers of the tests have no TLS."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 async def relays(cluster: ValkeyCluster, certificate: tuple[Path, Path]) -> AsyncIterator[dict[int, TlsRelay]]:
-    """One in front of each server of the cluster, by the server's port."""
+    """A relay in front of each server of the cluster, by the server's port."""
     async with AsyncExitStack() as running:
         yield {node.port: await running.enter_async_context(TlsRelay(node.port, certificate)) for node in cluster.nodes}
 
 
 def cluster_options(relays: dict[int, TlsRelay]) -> dict[str, Any]:
-    """An address of two of the relays, and what turns the ports that the cluster tells into those of relays."""
+    """The address of two relays, and a function that maps the cluster's ports to those of the relays."""
     ports = [relay.port for relay in relays.values()]
     own = {relay.port for relay in relays.values()}
 
@@ -50,7 +50,7 @@ def cluster_options(relays: dict[int, TlsRelay]) -> dict[str, Any]:
 
 
 async def kept_and_found(cache: RedisCache) -> bool:
-    """Whether all that is written is found again, and goes when it is cleared."""
+    """Whether all entries that are written are found again, and none after clearing."""
     await asyncio.gather(*(cache.write_entry(make_entry(key, b"x" * 20_000)) for key in KEYS))
     found = await asyncio.gather(*(cache.read_entry(key) for key in KEYS))
     is_whole = all(entry is not None and len(entry.body) == 20_000 for entry in found)
@@ -81,7 +81,7 @@ async def test_a_cluster_for_which_no_one_vouches_is_refused(relays: dict[int, T
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """What a sentinel looks after."""
+    """The server that a sentinel monitors."""
     (tmp_path / "server").mkdir()
     with ValkeyServer(tmp_path / "server") as running:
         yield running

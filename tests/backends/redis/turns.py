@@ -1,4 +1,4 @@
-"""A relay in front of a server, which counts how often its clients have to wait for it."""
+"""A relay in front of a server, which counts the round trips of its clients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """Passes on what clients send to *server*, and what comes back.
+    """Forwards what clients send to *server*, and its answers.
 
     Attributes:
-        turns: how often something was sent after an answer had come, or for the first time.
-        pieces: in how many pieces it was sent.
+        turns: round trips: how often a client has sent something first, or after an answer.
+        pieces: in how many pieces the clients' data has arrived.
     """
 
     def __init__(self, server: ValkeyServer) -> None:

@@ -1,4 +1,4 @@
-"""A SQLite file as a store: where it is, who may read it, how it is opened and closed, and how it is asked."""
+"""A SQLite file as a store: its place and permissions, how it is opened and closed, and how it is queried."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def own_threads() -> int:
 
 
 def traced(cache: SQLiteCache, *, writer: bool) -> list[str]:
-    """The statements that the reader or the writer runs from now on."""
+    """The statements that the reader or the writer runs from now on; the list grows with each."""
     here = cache._store.database.here()
     assert here is not None
     worker = here.connections._writer if writer else here.connections._reader
@@ -94,7 +94,7 @@ async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_a_home_that_there_is_not_is_an_error_with_the_way_out_and_no_hang() -> None:
-    cache = SQLiteCache("~no-such-user/cache")  # in a loop, where a thread finds it out
+    cache = SQLiteCache("~no-such-user/cache")  # in a loop, so a thread resolves it
     async with asyncio.timeout(30):
         for _ in range(2):
             with pytest.raises(
@@ -238,7 +238,7 @@ async def test_tables_of_another_version_are_made_anew(tmp_path: Path) -> None:
     await other.close()
 
 
-# ---- how it is asked
+# ---- how it is queried
 
 
 @pytest.mark.shortcuts
@@ -247,8 +247,8 @@ async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCach
     statements = traced(cache, writer=False)
     entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(400)))
     assert all(entries)
-    looks = [statement for statement in statements if "FROM" in statement]  # a look at the file may be due as well
-    assert len(looks) == 1 + math.ceil(399 / SQLiteStore.limits.reads)  # the first went at once, the others together
+    looks = [statement for statement in statements if "FROM" in statement]  # leaves out checks of the file
+    assert len(looks) == 1 + math.ceil(399 / SQLiteStore.limits.reads)  # the first alone, the others together
 
 
 @pytest.mark.shortcuts
@@ -382,7 +382,7 @@ async def test_opening_and_closing_leaks_no_descriptor(tmp_path: Path) -> None:
         await cache.write_entry(make_entry("k"))
         await cache.close()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] <= counts[0]  # those of tests before may end meanwhile
+    assert counts[-1] <= counts[0]  # descriptors of earlier tests may be closed meanwhile
 
 
 def test_each_event_loop_has_connections_of_its_own(tmp_path: Path) -> None:
@@ -454,9 +454,9 @@ FORGETFUL = {
 
 @pytest.mark.parametrize("program", FORGETFUL.values(), ids=FORGETFUL.keys())
 def test_a_program_that_forgets_to_close_ends_by_itself_and_says_nothing(tmp_path: Path, program: str) -> None:
-    # CPython >= 3.13 itself tells of a connection that is left open, as it does of files, to those who ask for it.
+    # CPython >= 3.13 itself warns of an unclosed connection where such warnings are enabled, as it does of files.
     options = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed database:ResourceWarning")
-    # asyncio warns of what takes 0.1 s, as anything does on a busy machine.
+    # asyncio warns of callbacks that take 0.1 s, as any may on a busy machine.
     prelude = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\ncache = SQLiteCache(sys.argv[1])\n"
     result = run_program(prelude + program, tmp_path / "cache", options=options)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -486,6 +486,6 @@ assert os.waitpid(child, 0)[1] == 0
 loop.run_until_complete(check())
 loop.close()
 """
-    # CPython >= 3.12 warns of any fork while there are threads; ours are why there are.
+    # CPython >= 3.12 warns of any fork of a process with threads, such as those of the store.
     result = run_program(program, tmp_path / "cache", options=("-W", "ignore:This process:DeprecationWarning"))
     assert (result.returncode, result.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""SQLite keeps to what all storages keep to: with a file, without the near tier, and in memory."""
+"""SQLite fulfils the contract of storages: with a file, without the near tier, and in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file within its bounds: what goes, in which order, and that no caller has to wait for it."""
+"""A file within its bounds: what is evicted, in which order, and that no caller has to wait for it."""
 
 # ruff: noqa: ASYNC110, ASYNC240  # no event says that nothing happens; and tests may block
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.backends.entries import make_entry
 
 
 async def settled(cache: SQLiteCache) -> None:
-    """Wait until nothing is being evicted any more."""
+    """Wait until no eviction is running."""
     here = cache._store.database.here()
     assert here is not None
     while here.evictor._running or not here.connections.writes.is_idle:
@@ -89,7 +89,7 @@ async def test_the_file_stays_within_its_bytes(tmp_path: Path) -> None:
     assert await cache.contains("k1499")
     assert not await cache.contains("k0")
     await cache.close()
-    # Pages that were let go are used again or given back.
+    # Free pages are reused or returned to the file system.
     assert os.path.getsize(tmp_path / "cache.sqlite") < 2_000_000 + 1_200_000
 
 
@@ -125,7 +125,7 @@ async def test_an_unbounded_file_evicts_nothing_and_the_default_is_bounded(tmp_p
 
 
 async def slowest_tick(stop: asyncio.Event) -> float:
-    """The longest that the loop took for a turn until *stop* is set, in seconds."""
+    """The duration in seconds of the longest iteration of the loop until *stop* is set."""
     slowest = 0.0
     while not stop.is_set():
         begun = time.perf_counter()
@@ -135,7 +135,7 @@ async def slowest_tick(stop: asyncio.Event) -> float:
 
 
 def plant(path: Path, count: int, until: Callable[[int], float]) -> None:
-    """Write rows as another process would, quicker than one by one."""
+    """Write rows as another process would, all in one transaction."""
     connection = sqlite3.connect(path)
     rows = [(b"%020d" % n, int(until(n) * 1000), n, bytes(2000)) for n in range(count)]
     with connection:
@@ -153,7 +153,7 @@ async def test_expiring_half_is_quick_and_leaves_room_for_others(tmp_path: Path)
     expiring = asyncio.ensure_future(cache.delete_expired(now))
     writes = 0
     while not expiring.done():
-        await other.write_entry(make_entry(f"other{writes}"))  # raises if it has to wait too long
+        await other.write_entry(make_entry(f"other{writes}"))  # raises if it waits too long
         writes += 1
     assert await expiring == 10_000
     assert writes > 3
@@ -161,7 +161,7 @@ async def test_expiring_half_is_quick_and_leaves_room_for_others(tmp_path: Path)
     await other.close()
     await settled(cache)
     await cache.close()
-    assert os.path.getsize(tmp_path / "cache.sqlite") < 0.75 * before  # half-filled pages stay
+    assert os.path.getsize(tmp_path / "cache.sqlite") < 0.75 * before  # half-filled pages remain
 
 
 async def slowest_tick_of_evicting_and_clearing(folder: Path) -> float:
@@ -183,12 +183,12 @@ async def slowest_tick_of_evicting_and_clearing(folder: Path) -> float:
 
 async def test_evicting_and_clearing_never_hold_the_loop_up(tmp_path: Path) -> None:
     slowest = math.inf
-    for n in range(3):  # a machine that stands still for a moment does not do so each time
+    for n in range(3):  # the machine does not stall each time
         (folder := tmp_path / f"{n}").mkdir()
         slowest = min(slowest, await slowest_tick_of_evicting_and_clearing(folder))
         if slowest < 0.25:
             break
-    assert slowest < 0.25  # 10 ms where nothing else needs the processor
+    assert slowest < 0.25  # 10 ms on an idle machine
 
 
 async def test_what_is_written_while_all_is_cleared_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A SQLite file that is damaged, gone, locked, full or read-only: hits go on where they can, and nothing hangs."""
+"""A SQLite file that is damaged, missing, locked, full or read-only: hits continue where possible, nothing hangs."""
 
 # ruff: noqa: ASYNC220, ASYNC240  # tests may block: they do to files and processes what others would do
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.posix import needs_proc, posix_only
 
 NOBODY = 65534
 COUNT = 200
-QUICK_S = 1.0  # far above what is promised, for machines that are busy
+QUICK_S = 1.0  # far longer than promised, for busy machines
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def fill(cache: SQLiteCache, count: int = COUNT) -> None:
 
 
 async def read_all(cache: SQLiteCache, count: int = COUNT) -> int:
-    """Read everything; no body is wrong, and only StorageError is raised. Tells how many were found."""
+    """Read all entries; return how many were found. Asserts that no body is wrong; only StorageError may be raised."""
     found = 0
     for n in range(count):
         try:
@@ -121,7 +121,7 @@ async def test_a_file_damaged_while_open_is_set_aside_or_read_around(
     cache: SQLiteCache, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     await fill(cache)
-    # Folds the log into the file, and lets nothing be remembered of it.
+    # Move everything from the log into the file, and empty the log.
     connection = sqlite3.connect(tmp_path / "cache.sqlite")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -207,7 +207,7 @@ async def test_a_file_deleted_while_open_is_begun_anew(cache: SQLiteCache, tmp_p
     await fill(cache)
     for suffix in ("", "-wal", "-shm") if companions else ("",):
         os.unlink(tmp_path / f"cache.sqlite{suffix}")
-    await asyncio.sleep(0.15)  # after which the file is looked at again
+    await asyncio.sleep(0.15)  # until the next check of the file
     assert await read_all(cache) == 0
     await fill(cache)
     assert await read_all(cache) == COUNT
@@ -268,8 +268,8 @@ async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
         assert cache.stack.stats.unreadable == losses, "a loss counts once"
         await fill(cache)
         async with asyncio.timeout(20):
-            # A thread closes what is left.
-            while open_files(tmp_path) != now_open:  # noqa: ASYNC110  # nothing tells of it
+            # A thread closes the remaining files.
+            while open_files(tmp_path) != now_open:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0.01)
         other = SQLiteCache(path)
         assert await read_all(other) == COUNT, "the log of the new file is there"
@@ -331,7 +331,7 @@ async def test_without_a_right_to_write_nothing_can_be_made(tmp_path: Path) -> N
 
 @pytest.fixture
 def reachable() -> Generator[Path]:
-    """A directory that other users may enter: pytest's are closed to them again whenever another pytest starts."""
+    """A directory that other users may enter; pytest's lose that permission whenever another pytest starts."""
     with tempfile.TemporaryDirectory() as made:
         path = Path(made)
         path.chmod(0o755)
@@ -492,7 +492,7 @@ async def test_not_more_is_kept_for_a_locked_file_than_memory_should_bear(
     asked = [asyncio.ensure_future(cache.write_entry(make_entry(f"k{n}", bytes(10_000)))) for n in range(20)]
     await asyncio.sleep(0)
     refused = [write for write in asked if write.done()]
-    assert len(refused) == 14  # one is on its way, and with five the bound is passed
+    assert len(refused) == 14  # one is being written, and five more exceed the bound
     assert all("wait to be written" in str(write.exception()) for write in refused)
     locker.execute("ROLLBACK")
     locker.close()
@@ -508,7 +508,7 @@ async def test_a_table_that_somebody_dropped_is_made_anew(cache: SQLiteCache, tm
         connection.execute('DELETE FROM "aiohttp_cache_di"')
     connection.close()
     (found,) = await asyncio.gather(cache.read_entry("k"), return_exceptions=True)
-    assert found is None or "no such table" in str(found)  # None: the look at the file now and then has come first
+    assert found is None or "no such table" in str(found)  # None: the periodic check came first
     assert await cache.read_entry("k") is None
     await cache.write_entry(make_entry("k"))
     assert await cache.read_entry("k") is not None
@@ -557,7 +557,7 @@ async def test_a_file_is_opened_as_soon_as_there_are_file_descriptors_again(
 
 def test_an_error_that_ends_the_transaction_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(connection: sqlite3.Connection, _: Table) -> bool:
-        connection.execute("ROLLBACK")  # as SQLite does by itself after an error of the disk
+        connection.execute("ROLLBACK")  # as SQLite does by itself after a disk error
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(inspection, "_is_prepared", fail)

@@ -1,4 +1,4 @@
-"""Copies in memory, believed by counters that processes share: never behind, whatever becomes of a writer or a file."""
+"""Copies in memory are validated by shared counters, and never stale, whatever happens to a writer or to a file."""
 
 # ruff: noqa: ASYNC240  # tests may block: they do to files what others would do
 from __future__ import annotations
@@ -40,7 +40,7 @@ def table(tmp_path: Path) -> Path:
 
 
 async def current(cache: SQLiteCache, key: str) -> bytes | None:
-    """What the engine would use: the copy that is believed, or what the file has."""
+    """The body that the engine would use: of a valid copy, or else of the file."""
     entry = cache.peek(key)
     if entry is None:
         found = await cache.stack.here().fetch(key)
@@ -113,7 +113,7 @@ asyncio.run(main(sys.argv[1], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))
 
 
 def check(tmp_path: Path, reads: int, timeout_s: float) -> int:
-    """Have one process write and two read; return how many of the reads were answered from memory."""
+    """Let one process write and two read; return how many of the reads were answered from memory."""
     board = tmp_path / "board"
     board.write_bytes(bytes(8 * 16))
     command = [sys.executable, "-c", PREAMBLE + CHECKED, str(tmp_path / "cache"), str(board)]
@@ -192,14 +192,14 @@ async def test_a_writer_that_is_killed_leaves_no_copy_that_is_behind(
     was_committed = commits(tmp_path) > before
     assert was_committed == (step == "Transaction.end")
     assert await current(cache, "k") == (b"new" if was_committed else b"old")
-    for n in range(3):  # and later commits, which bear the number of the one that never was, are seen
+    for n in range(3):  # later commits reuse the number of the lost one, and are seen
         await cache.write_entry(make_entry("another", b"%d" % n))
         assert await current(cache, "another") == b"%d" % n
         assert await current(cache, "k") == (b"new" if was_committed else b"old")
     assert cache.peek("k") is not None, "a copy is believed again"
 
 
-# ---- what becomes of the file of counters
+# ---- the file of counters is lost or damaged
 
 
 def deleted(table: Path) -> None:
@@ -224,7 +224,7 @@ def a_link(table: Path) -> None:
 
 
 def truncated(table: Path) -> None:
-    os.truncate(table, SIZE_BYTES - 8)  # within the last page: farther, a look at it kills before any check can
+    os.truncate(table, SIZE_BYTES - 8)  # within the last page: otherwise an access is fatal (SIGBUS) before any check
 
 
 HARMS: list[Callable[[Path], None]] = [deleted, of_another_database, garbage, a_link, truncated]
@@ -237,7 +237,7 @@ async def test_after_the_bound_changes_are_seen_although_the_counters_are_lost(
     await cache.write_entry(make_entry("k", b"old"))
     assert await current(cache, "k") == b"old"
     await asyncio.to_thread(harm, table)
-    with Peer(tmp_path / "cache") as peer:  # opened after the harm: it has other counters than we
+    with Peer(tmp_path / "cache") as peer:  # opened after the damage, so it has other counters
         peer.do('cache.write_entry(make_entry("k", b"new"))')
         deadline = time.monotonic() + CHECK_S
         while time.monotonic() < deadline:
@@ -246,7 +246,7 @@ async def test_after_the_bound_changes_are_seen_although_the_counters_are_lost(
         peer.do('cache.write_entry(make_entry("k", b"newer"))')
         assert await current(cache, "k") == b"newer"
         async with asyncio.timeout(20):
-            while cache.peek("k") is None:  # and copies are believed again
+            while cache.peek("k") is None:  # copies are used again
                 await current(cache, "k")
         peer.do('cache.delete("k")')
         assert await current(cache, "k") is None
@@ -274,7 +274,7 @@ async def test_a_writer_that_cannot_have_counters_is_seen_by_those_who_do(
     table.mkdir()
     (table / "in the way").touch()
     with Peer(tmp_path / "cache") as peer:
-        peer.do('cache.write_entry(make_entry("k", b"new"))')  # waits until no copy is believed
+        peer.do('cache.write_entry(make_entry("k", b"new"))')  # waits until no copy is used
         assert await current(cache, "k") == b"new"
         peer.do('cache.write_entry(make_entry("k", b"newer"))')
         assert await current(cache, "k") == b"newer"
@@ -307,7 +307,7 @@ async def test_where_nothing_can_be_written_copies_are_believed_as_well(cache: S
 
 
 def test_one_comparison_is_made_without_the_file(tmp_path: Path) -> None:
-    """A version costs less than a microsecond, where a statement costs several."""
+    """A version takes less than a microsecond, a statement several."""
     cache = SQLiteCache(tmp_path / "cache", "responses")
 
     async def measure() -> float:

@@ -1,4 +1,4 @@
-"""A SQLite file brings SQL with it: none of it runs, nothing waits for it, and a file that is not ours is set aside."""
+"""A SQLite file may contain SQL: none of it runs, nothing waits for it, and a file with foreign SQL is set aside."""
 
 # ruff: noqa: ASYNC240, S608  # tests may block: they do to files what others would do, by table names of ours
 from __future__ import annotations
@@ -116,12 +116,12 @@ def loot(path: Path) -> list[object]:
     with closing(sqlite3.connect(path)) as connection:
         try:
             return connection.execute("SELECT * FROM loot").fetchall()
-        except sqlite3.OperationalError:  # this file has no such table
+        except sqlite3.OperationalError:  # the file has no such table
             return []
 
 
 async def is_of_use(cache: SQLiteCache) -> bool:
-    """Whether all that is asked of a cache works."""
+    """Whether reads, writes, deletions, leases and listings work."""
     await cache.write_entry(make_entry("new", b"new"))
     entry = await cache.read_entry("new")
     lease = await cache._store.acquire("other", 1.0)
@@ -153,8 +153,8 @@ async def test_what_is_put_in_place_of_ours_while_the_file_is_open_is_found_out(
     run(tmp_path, NOT_OURS[what])
     await asyncio.sleep(connections.FILE_CHECK_S)
     async with asyncio.timeout(4 * QUICK_S):
-        monkeypatch.setattr(thread, "JOB_S", 0.3)  # a machine that stands still interrupts what is of ours, too
-        for _ in range(5):  # until SQLite, or a check, stumbles over it
+        monkeypatch.setattr(thread, "JOB_S", 0.3)  # a machine that stalls interrupts own statements, too
+        for _ in range(5):  # until SQLite or a check notices it
             try:
                 assert await is_of_use(cache)
             except StorageError:
@@ -247,7 +247,7 @@ async def test_what_lasts_too_long_is_interrupted_and_closing_ends(
     cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thread, "JOB_S", 0.3)
-    monkeypatch.setattr(connections, "FILE_CHECK_S", 60.0)  # so that it is not found out before
+    monkeypatch.setattr(connections, "FILE_CHECK_S", 60.0)  # no check notices it earlier
     run(tmp_path, NOT_OURS["an endless trigger"])
     begun = time.monotonic()
     with pytest.raises(StorageError, match="INTERRUPT"):
@@ -279,7 +279,7 @@ async def test_closing_leaves_a_thread_behind_that_cannot_be_interrupted(
     monkeypatch.setattr(thread, "END_S", 0.1)
     here = cache._store.database.here()
     assert here is not None
-    answer = threading.Event()  # of a file system that does not answer
+    answer = threading.Event()  # as of a file system that does not answer
     waiting = here.connections.query(lambda connection: answer.wait())
     begun = time.monotonic()
     await cache.close()
@@ -326,7 +326,7 @@ BIG = 16_000_000
 
 @pytest.fixture
 async def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SQLiteBackend]:
-    """A backend that keeps nothing as large as `BIG`, with three entries."""
+    """A backend with three entries that stores nothing as large as `BIG`."""
     monkeypatch.setattr(sizes, "VALUE_BYTES", 1000)
     backend = SQLiteBackend(str(tmp_path / "cache"), max_body_bytes=1000, near_tier=False)
     for n in range(3):

@@ -1,4 +1,4 @@
-"""The near tier in front of a file: as fast as memory, and never behind what another process has written."""
+"""The near tier in front of a file: as fast as memory, and never stale when another process has written."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.backends.processes import Peer
 
 @pytest.fixture(autouse=True)
 def long_belief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a machine that stands still between two lines of a test take no copy away."""
+    """Use copies for 20 s without a check, so that a stall between two lines of a test invalidates none."""
     monkeypatch.setattr(generation, "CHECK_S", 20.0)
 
 
 @pytest.fixture
 def usual_belief(long_belief: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Believe copies for as long as it is done outside of tests."""
+    """Use copies without a check for the package's own time."""
     monkeypatch.setattr(generation, "CHECK_S", CHECK_S)
 
 
@@ -44,14 +44,14 @@ async def cache(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
 
 @pytest.fixture
 async def other(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
-    """Has connections of its own to the same file, as another process has."""
+    """A cache with its own connections to the same file, as in another process."""
     storage = SQLiteCache(tmp_path / "cache", "responses")
     yield storage
     await storage.close()
 
 
 async def fetch(cache: SQLiteCache, key: str) -> StoredResponse | None:
-    """Read as the engine does, which keeps a copy."""
+    """Read as the engine does, so that a copy is kept."""
     found = await cache.stack.here().fetch(key)
     assert not isinstance(found, Failed)
     return found
@@ -159,7 +159,7 @@ async def test_what_another_evicts_is_not_held_when_it_is_deleted(cache: SQLiteC
     await cache.write_entry(make_entry("k"))
     await other.write_entry(make_entry("o"))
     async with asyncio.timeout(20):
-        while not other.stack.stats.evicted:  # noqa: ASYNC110  # nothing tells of it
+        while not other.stack.stats.evicted:  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.001)
     await other.delete("k")
     assert cache.peek("k") is None
@@ -188,7 +188,7 @@ async def test_a_file_that_was_replaced_is_noticed(
             await fetch(cache, "k")
         os.unlink(tmp_path / "cache.sqlite")
         while cache.peek("k") is not None:
-            pass  # in use, and no check gets its turn
+            pass  # in constant use, so that no check can run
     assert await fetch(cache, "k") is None
     monkeypatch.setattr(generation, "CHECK_S", 20.0)
     await cache.write_entry(make_entry("k"))
@@ -209,7 +209,7 @@ async def test_nothing_is_believed_when_the_file_cannot_be_asked(cache: SQLiteCa
     async with asyncio.timeout(20):
         while cache.peek("k") is None:
             await fetch(cache, "k")
-        here.connections.query(stall)  # from now on no check gets its turn
+        here.connections.query(stall)  # from now on no check can run
         await asyncio.to_thread(begun.wait, 20)
     await asyncio.sleep(CHECK_S + 0.01)
     assert cache.peek("k") is None
@@ -244,7 +244,7 @@ async def test_a_change_that_nobody_waits_for_any_more_is_seen_too(tmp_path: Pat
         changing = asyncio.ensure_future(change)
         await asyncio.sleep(0)
         changing.cancel()
-        await cache.delete("another")  # waits behind it
+        await cache.delete("another")  # waits for the cancelled change
         held, stored = cache.peek("k"), await fetch(cache, "k")
         assert held is None or (stored is not None and stored.body == held.body)
         assert stored is None or stored.body == b"new"
@@ -281,7 +281,7 @@ async def test_a_meddler_with_plain_sqlite_is_found_out_within_the_bound(
     stop = time.monotonic() + CHECK_S
     while time.monotonic() < stop:  # while the copy is in constant use
         assert cache.peek("k") is not None or await fetch(cache, "k") is not None
-        await cache.write_entry(make_entry("another"))  # our own commits hide nothing
+        await cache.write_entry(make_entry("another"))  # own commits do not hide the change
     connection = sqlite3.connect(tmp_path / "cache.sqlite")
     with connection:
         connection.execute(statement)
@@ -303,4 +303,4 @@ async def test_own_commits_do_not_empty_the_tier(cache: SQLiteCache, other: SQLi
         for n in range(300):
             await (cache if n % 2 else other).write_entry(make_entry(f"o{n % 10}"))
             await asyncio.sleep(0.005)
-            assert sum(cache.peek(key) is not None for key in keys) >= 18  # some share a stripe with what is written
+            assert sum(cache.peek(key) is not None for key in keys) >= 18  # some share a stripe with written keys

@@ -1,4 +1,4 @@
-"""Whose file it is: SQLite's files and the counters beside them are made private, or refused."""
+"""Ownership: SQLite's files and the file of counters are made private, or refused if another user owns them."""
 
 # ruff: noqa: ASYNC240  # tests may block: they do to files what others would do
 from __future__ import annotations
@@ -35,7 +35,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 
 async def left_open(cache: SQLiteCache, tmp_path: Path) -> None:
-    """All files as a program that was killed leaves them."""
+    """All files, as a killed program leaves them."""
     await cache.write_entry(make_entry("k"))
     for suffix in SUFFIXES:
         shutil.copy(tmp_path / f"cache.sqlite{suffix}", tmp_path / f"copy{suffix}")

@@ -1,4 +1,4 @@
-"""Selections and purges of a file: SQLite passes over what cannot be meant, and no step is longer than the others."""
+"""Selections and purges of a file: SQLite skips rows that cannot match, and the work is split into bounded steps."""
 
 # ruff: noqa: S608  # the name of a table of ours
 from __future__ import annotations
@@ -39,7 +39,7 @@ TAGS = ["users", "user:7", "ä", "a.test", "x" * 400]
 
 
 def random_entry(rng: random.Random, number: int) -> StoredResponse:
-    """An entry of any kind, some with more to tell of than stands beside them."""
+    """An entry of any kind; some have more tags than fit in their own column."""
     now = time.time()
     tags = tuple(rng.sample(TAGS, rng.randrange(3)))
     if rng.random() < 0.05:
@@ -55,7 +55,7 @@ def random_entry(rng: random.Random, number: int) -> StoredResponse:
 
 
 def random_selectors(rng: random.Random) -> Selectors:
-    """Any selectors."""
+    """Random selectors."""
     url = f"http://{rng.choice(HOSTS)}{rng.choice(PATHS)}{rng.choice(QUERIES)}"
     every: dict[str, Any] = {
         "url": url,
@@ -109,7 +109,7 @@ def test_the_clues_of_a_selection_are_in_all_that_it_selects() -> None:
     def clues(**selectors: Unpack[Selectors]) -> tuple[Clue, ...]:
         return selection(selectors).clues
 
-    # A URL with the port of its scheme is kept without it.
+    # URLs are stored without the default port of their scheme.
     assert clues(host=" A.test:80") == (Clue((b"a.test",), any_case=True),)
     assert clues(host="ä.test") == (Clue((b"xn--4ca.test",), any_case=True),)
     assert clues(tags=["b", "ä"]) in [(Clue(pair),) for pair in ((b"b", "ä".encode()), ("ä".encode(), b"b"))]
@@ -140,7 +140,7 @@ async def test_a_row_that_does_not_tell_is_looked_at_whatever_is_looked_for(
 
 
 async def test_tags_that_only_header_fields_say_are_found_in_the_words_of_tags(backend: SQLiteBackend) -> None:
-    """As a version that knew no tags has stored them; each line of a list may have spaces, and what is not shown."""
+    """As stored by a version without tags; header values may contain spaces and unprintable characters."""
     lines = ((b"Content-Type", b"text/plain"), (b"Cache-Tag", b"one, t\x00wo"))
     await put(backend, [replace(make_entry("1" * 40), raw_headers=lines), make_entry("2" * 40)])
     assert await keys_of(backend, tags="one") == {"1" * 40}
@@ -176,11 +176,11 @@ async def test_a_walk_ends_though_more_is_written_all_the_time(
 # ---- purges
 
 
-@pytest.mark.shortcuts  # without which each row has a step of its own
+@pytest.mark.shortcuts  # without shortcuts each row takes a step of its own
 async def test_a_purge_has_no_step_in_which_all_is_done(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is done in one callback of the loop, and in one job of a thread, does not grow with what is purged."""
+    """The work of one callback of the loop, and of one job of a thread, does not grow with the purge."""
     count, walked, lots, softened = 3000, list[int](), list[int](), list[int]()
     stack, infos_page, soften = backend.stack, walk.infos_page, softening.soften
     stack_soften, stack_delete = upkeep.soften, stack.delete
@@ -215,7 +215,7 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     most = purging.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
     assert (sum(walked), max(walked)) == (2 * count, walk.INFOS_PER_PAGE)
     assert sum(lots) == 2 * count
-    assert purging.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
+    assert purging.PURGED_AT_A_TIME <= max(lots) < most  # nor one by one
 
 
 @pytest.mark.parametrize("soft", [True, False])
@@ -227,7 +227,7 @@ async def test_a_rehearsal_counts_what_the_purge_does(backend: SQLiteBackend, so
         if not any(selectors.values()):
             continue
         told = await backend.purge(soft=soft, dry_run=True, **selectors)
-        if set(selectors) == {"tags"}:  # which is not walked for, but counted while it goes
+        if set(selectors) == {"tags"}:  # purged without a walk, and counted meanwhile
             assert (await backend.purge(soft=soft, count_within_s=math.inf, **selectors)).entries == told.entries
         else:
             assert await backend.purge(soft=soft, **selectors) == told
@@ -265,7 +265,7 @@ async def read(backend: SQLiteBackend, key: str) -> StoredResponse:
 
 
 async def test_what_is_stored_while_others_are_made_stale_is_not_lost(backend: SQLiteBackend) -> None:
-    """A soft purge once read an entry, and wrote it back over what had been stored, or dropped, meanwhile."""
+    """A soft purge must not read an entry and write it back over one that was stored or deleted meanwhile."""
     keys = [f"{n:040x}" for n in range(400)]
     await put(backend, [make_entry(key, b"old") for key in keys])
     purge = asyncio.create_task(backend.purge(all=True, soft=True))
@@ -341,7 +341,7 @@ async def test_marks_go_with_their_rows(
     assert isinstance(kept_store, SQLiteStore)
     await kept_store.delete_expired(time.time())
     assert [row for row, _ in marks(tmp_path)] == [2]
-    for _ in range(3):  # they are looked through now and then, too
+    for _ in range(3):  # the marks are swept occasionally, too
         await put(backend, [make_entry("kept")])
         await upkeep.soften(backend.stack, ["kept"], 5.0)
     assert [row for row, _ in marks(tmp_path)] == [5]

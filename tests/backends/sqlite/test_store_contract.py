@@ -1,4 +1,4 @@
-"""The SQLite store keeps to the contract of stores: with a file, and in memory."""
+"""The SQLite store fulfils the contract of stores: with a file, and in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alarms ring in time, in the order in which they were set, and not when they were unset."""
+"""Alarms fire in time, in the order in which they were set, and not once they are cancelled."""
 
 from __future__ import annotations
 

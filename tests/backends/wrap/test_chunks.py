@@ -1,4 +1,4 @@
-"""What is too large for a store is kept in chunks, and read as a whole or not at all."""
+"""Entries that are too large for a store are stored in chunks, and read as a whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stack proven by stores of the least size: they keep the contract, and so does the face over each of them."""
+"""The stack over minimal stores: they fulfil the contract of stores, and the storage over each that of storages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.storages import CustomStorage
 
 
 class Place:
-    """What several stores share, as processes share a file or a server."""
+    """The state that several stores share, as processes share a file or a server."""
 
     def __init__(self) -> None:
         self.frames: dict[str, bytes] = {}
@@ -33,7 +33,7 @@ class Place:
 
 
 class CapableStore(ProofStore):
-    """The store of the least size, with leases and versions."""
+    """The minimal store, with leases and versions."""
 
     def __init__(self, codec: EntryCodec | None = None, *, place: Place) -> None:
         super().__init__(codec, place.frames)
@@ -73,7 +73,7 @@ class CapableStore(ProofStore):
 
 
 class ChangingStore(ProofStore):
-    """The store of the least size, telling of changes."""
+    """The minimal store, with notifications of changes."""
 
     def __init__(
         self, codec: EntryCodec | None = None, data: dict[str, bytes] | None = None, *, others: list[ChangingStore]
@@ -105,7 +105,7 @@ class ChangingStore(ProofStore):
 
 
 class SmallStore(ProofStore):
-    """The store of the least size, which refuses what is large."""
+    """The minimal store, with a limit on the size of entries."""
 
     def __init__(self, codec: EntryCodec | None = None, data: dict[str, bytes] | None = None) -> None:
         super().__init__(codec, data)
@@ -180,7 +180,7 @@ class TestPairInMemory(StoreContract):
 
 
 def face(make_store: Callable[[EntryCodec], Store], near_bytes: int = 0, **options: Any) -> StackCache:
-    """A face over a store of its own, on a place that others share."""
+    """A storage over a store of its own, in a place that others may share."""
     serializer = options.pop("serializer", None)
     codec = EntryCodec(**options)
     return StackCache(StoreStack(make_store(codec), codec, serializer, near_bytes=near_bytes))

@@ -1,4 +1,4 @@
-"""Copies in memory are believed exactly as long as the store can tell that they are still what is stored."""
+"""Copies in memory are used exactly as long as the store can tell that they are current."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEGABYTE = 1024 * 1024
 
 
 class FakeVersioned(ProofStore):
-    """Its versions are what a test says."""
+    """A store whose versions a test sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class FakeVersioned(ProofStore):
 
 
 class FakeChanging(ProofStore):
-    """It tells of what a test says; reads wait until they may go on."""
+    """A store whose notifications a test sends; reads wait until the test allows them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class FakeChanging(ProofStore):
 
 
 async def filled(store: Any, *keys: str, **options: Any) -> LoopStack:
-    """The stack of a store that has *keys*, each of which has been read."""
+    """A stack whose store holds *keys*, all of which have been read."""
     stack = StoreStack(store, near_bytes=MEGABYTE, **options)
     here = stack.here()
     for key in keys:

@@ -1,4 +1,4 @@
-"""A store that cannot be used is told before the first request: where it is, and why; its secrets never."""
+"""A ping reports an unusable store before the first request: where it is and why, but never its secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG = "swordfish-7"
 
 @pytest.fixture
 def guarded_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A server that wants a password."""
+    """A server that requires a password."""
     (tmp_path / "valkey").mkdir()
     server = ValkeyServer(tmp_path / "valkey", config={"requirepass": PASSWORD}).start()
     yield server
@@ -33,11 +33,11 @@ def guarded_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 
 async def found(backend: CacheBackend, caplog: pytest.LogCaptureFixture) -> tuple[str, str]:
-    """What a ping says that goes wrong, and what is logged; both after a look for secrets."""
+    """The reason that a ping gives for a failure, and the log; asserts that neither contains a secret."""
     caplog.set_level(logging.DEBUG)
     health = await backend.ping()
     await backend.close()
-    told = backend.stats.health(recent_s=0.0)  # however long ago it was
+    told = backend.stats.health(recent_s=0.0)  # however long ago the failure was
     assert health.status == told.status == "degraded"
     text = f"{health.reason} {told.reason} {caplog.text}"
     assert not [secret for secret in (PASSWORD, ENCODED, WRONG, "hunter2") if secret in text]
@@ -177,7 +177,7 @@ async def test_what_a_users_storage_raises_is_told_by_its_kind_alone(caplog: pyt
 
 
 async def test_words_that_repeat_a_command_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """As servers do that know no AUTH: "unknown command 'AUTH', with args beginning with: …"."""
+    """Servers without AUTH answer with "unknown command 'AUTH', with args beginning with: …"."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
@@ -202,7 +202,7 @@ async def test_a_store_that_comes_back_is_told_once_and_health_is_well_again(
     await asyncio.to_thread(guarded_valkey.start)
 
     async with CachedSession(cache=backend) as session, asyncio.timeout(10):
-        while not backend.stats.health().is_ok:  # the first that succeeds tells
+        while not backend.stats.health().is_ok:  # the first success resets it
             async with session.get(origin.url + "/back") as response:
                 await response.read()
         async with session.get(origin.url + "/back") as response:

@@ -1,4 +1,4 @@
-"""What a stack knows of purges by tag: what a look costs, and what is lost in which case."""
+"""What a stack knows of purges by tag: the cost of a lookup, and which copies are lost when."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.backends.proof import ProofStore
 
 
 class Counting(ProofStore):
-    """Counts reads, has versions that grow with each write, and fails when it is told to."""
+    """A store that counts reads, has versions that grow with each write, and fails when a test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def tagged(key: str, *tags: str, **fields: Any) -> StoredResponse:
 
 
 def other(stack: StoreStack) -> StoreStack:
-    """What another process has on the same store."""
+    """A stack as another process has it on the same store."""
     return StoreStack(stack.store, near_bytes=1_000_000)
 
 
@@ -99,7 +99,7 @@ async def test_a_look_at_what_is_at_hand_asks_the_store_only_after_a_purge_and_o
     assert await here.fetch("b") is None
     assert here.peek("a") is None
     assert await here.fetch("a") is not None
-    assert "a" not in store.asked  # the copy is as good as it was
+    assert "a" not in store.asked  # the copy is still valid
     assert store.asked.count(LAST_PURGE_KEY) == 1
     store.asked.clear()
     assert here.peek("a") is not None

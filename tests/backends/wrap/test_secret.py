@@ -1,4 +1,4 @@
-"""Digests of what is secret are made with a key that users give, or that the store keeps for all its processes."""
+"""Digests of secrets are keyed: with the user's key, or with one that the store keeps for all its processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKEN = {"Authorization": "Bearer 1234"}
 
 
 class Place:
-    """One store, and backends on it as other processes would make them."""
+    """A store, and backends on it as several processes make them."""
 
     def __init__(self, kind: str, directory: Path, server: ValkeyServer) -> None:
         self.kind, self.path, self.server = kind, directory / "secret.sqlite", server

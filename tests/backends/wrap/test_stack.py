@@ -1,4 +1,4 @@
-"""A stack on a shared place: what one process does, the other sees; and what fails, costs no request."""
+"""Stacks on a shared store: each process sees the changes of the other, and a failing store fails no request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.storages import ProofBackend
 
 
 class FaultyStore(ProofStore):
-    """Fails or hangs when it is told to."""
+    """A store that fails or hangs when a test says so."""
 
     fault: Exception | asyncio.Event | None = None
 
@@ -56,7 +56,7 @@ class FaultyStore(ProofStore):
 
 
 def process(place: Place) -> StoreStack:
-    """What another process would have on the same place."""
+    """A stack as another process has it on the same store."""
     return StoreStack(CapableStore(place=place), near_bytes=1_000_000)
 
 
@@ -201,7 +201,7 @@ class TestFaults:
 
 
 class TestSharing:
-    """A storage that another backend has been given stays the one that it was."""
+    """A storage that is also given to another backend keeps working as before."""
 
     @pytest.fixture
     def stack(self) -> StoreStack:
@@ -249,7 +249,7 @@ class TestSharing:
 
 
 class TestUpkeep:
-    """What users do with many keys takes few calls of the store, and moves no bodies."""
+    """Operations on many keys take few calls of the store, and transfer no bodies."""
 
     class Noting(ProofStore):
         def __init__(self) -> None:
@@ -291,7 +291,7 @@ class TestUpkeep:
             await backend.redirects.write(f"alias{number}", f"k{number}")
         store.calls.clear()
         await backend.bulk_delete({f"alias{number}" for number in range(50)})
-        assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and one that went ahead alone
+        assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and the first read, which goes alone
         assert store.calls["delete"] == 10
         assert not store.data
 

@@ -1,4 +1,4 @@
-"""What a session adds to its requests by classes and methods of the user's: no user gets another's response by it."""
+"""Credentials that a user's classes and methods add to requests: no user gets the response of another."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ USER: ContextVar[str] = ContextVar("user", default="")
 
 
 def whose(request: Received) -> bytes:
-    """Answer with whom the request is for."""
+    """Answer with the user that the request names."""
     return answer(request.headers.get("Authorization", "") + request.target.partition("?")[2])
 
 
 def mark(headers: CIMultiDict[str]) -> None:
-    """Say who the user is, if there is one."""
+    """Add the credentials of the current user, if there is one."""
     if USER.get():
         headers["Authorization"] = USER.get()
 
 
 class OfUser(ClientRequest):
-    """Says in its headers whom it is for."""
+    """A request that adds credentials in a documented method."""
 
     def update_headers(self, headers: Any) -> None:
         """Add the credentials of the current user."""
@@ -42,7 +42,7 @@ class OfUser(ClientRequest):
 
 
 class OfUserInPrivate(ClientRequest):
-    """Says so in a method that is not documented."""
+    """A request that adds credentials in an undocumented method."""
 
     def update_auto_headers(self, skip_auto_headers: Any) -> None:
         """Add the credentials of the current user."""
@@ -51,7 +51,7 @@ class OfUserInPrivate(ClientRequest):
 
 
 class SignedWhenSent(ClientRequest):
-    """Says so when it is sent, which is after the cache was asked."""
+    """A request that adds credentials when it is sent, which is after the cache lookup."""
 
     async def send(self, conn: Any) -> Any:
         """Add the credentials of the current user."""
@@ -60,7 +60,7 @@ class SignedWhenSent(ClientRequest):
 
 
 class SigningConnector(TCPConnector):
-    """Says so when a connection is wanted."""
+    """A connector that adds credentials when a connection is requested."""
 
     async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  # as aiohttp has it
         """Add the credentials of the current user."""
@@ -69,7 +69,7 @@ class SigningConnector(TCPConnector):
 
 
 class PreparingSession(CacheMixin, ClientSession):
-    """Says so in a private method of the session."""
+    """A session that adds credentials in a private method."""
 
     def _prepare_headers(self, headers: Any) -> CIMultiDict[str]:
         made = super()._prepare_headers(headers)
@@ -78,14 +78,14 @@ class PreparingSession(CacheMixin, ClientSession):
 
 
 class BuildingSession(CacheMixin, ClientSession):
-    """Says so in the URL."""
+    """A session that adds the user to the URL."""
 
     def _build_url(self, str_or_url: Any) -> Any:
         return super()._build_url(str_or_url).update_query(user=USER.get())
 
 
 class MiddlewaresSession(CacheMixin, ClientSession):
-    """Says so in a middleware that it brings along."""
+    """A session that adds credentials in a middleware of its own."""
 
     @property
     def _middlewares(self) -> Any:
@@ -101,7 +101,7 @@ class MiddlewaresSession(CacheMixin, ClientSession):
 
 
 class Marking:
-    """A base below the cache that says so in what it hands on."""
+    """A base that adds credentials to the headers that it passes on."""
 
     async def _request(self, method: str, str_or_url: Any, *, headers: Any = None, **kwargs: Any) -> Any:
         made: CIMultiDict[str] = CIMultiDict(headers or {})
@@ -110,7 +110,7 @@ class Marking:
 
 
 class MarkingQuietly:
-    """The same, by changing its options."""
+    """A base that adds credentials to its keyword arguments."""
 
     async def _request(self, *args: Any, **kwargs: Any) -> Any:
         if USER.get():
@@ -119,19 +119,19 @@ class MarkingQuietly:
 
 
 class OnMarking(CacheMixin, Marking, ClientSession):
-    """Has the cache before what says so."""
+    """The cache comes before the base that adds credentials."""
 
 
 class OnMarkingQuietly(CacheMixin, MarkingQuietly, ClientSession):
-    """Has the cache before what says so."""
+    """The cache comes before the base that adds credentials."""
 
 
 class BehindMarking(MarkingQuietly, CacheMixin, ClientSession):
-    """Has the cache behind what says so."""
+    """The cache comes after the base that adds credentials."""
 
 
 def patched() -> CachedSession:
-    """Make a session with a method of its own, on the object alone."""
+    """Make a session with a method that is replaced on this object only."""
     session = CachedSession()
     prepare = session._prepare_headers
 
@@ -140,7 +140,7 @@ def patched() -> CachedSession:
         mark(made)
         return made
 
-    session._prepare_headers = prepared  # type: ignore[method-assign]  # as instruments do
+    session._prepare_headers = prepared  # type: ignore[method-assign]  # as instrumentation does
     return session
 
 
@@ -164,7 +164,7 @@ SESSIONS: dict[str, Callable[[], CachedSession | CacheMixin]] = {
 async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, order: str) -> None:
     url = origin.on("/", whose)
     if how in {"request class, when it is sent", "connector"}:
-        order = order.strip()  # until it is seen, nothing tells of the user, and what is stored for all is for each
+        order = order.strip()  # without a user the response is stored for all, until credentials are seen
     async with SESSIONS[how]() as session:
         for user in order:
             USER.set(user.strip())
@@ -173,7 +173,7 @@ async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, or
 
 
 class Wrapper:
-    """Says of itself that it is the function that it wraps, as wrapt's do."""
+    """Claims the class of the function that it wraps, as wrappers of wrapt do."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -193,7 +193,7 @@ class Wrapper:
 
 
 class OfAnInstrument:
-    """A class whose methods an instrument wraps."""
+    """A class whose methods are wrapped by instrumentation."""
 
     def asked(self) -> None:
         """Do something."""
@@ -215,7 +215,7 @@ def test_a_method_that_an_instrument_wraps_is_not_genuine(wrap: Any, monkeypatch
 
 @pytest.fixture(params=["ClientRequest", "ClientSession"])
 def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let another package have replaced a method of aiohttp's."""
+    """Replace a method of aiohttp's, as another package may."""
     if request.param == "ClientRequest":
         update = ClientRequest.update_headers
 
@@ -284,7 +284,7 @@ async def test_what_signs_anew_each_time_is_stored_for_a_principal(origin: Origi
 
 
 def cookies_of_user(*_: Any) -> SimpleCookie:
-    """What a jar's method gives that another has replaced: the cookie of the current user."""
+    """Replacement for a method of a cookie jar, which returns the cookie of the current user."""
     return SimpleCookie({"u": USER.get()} if USER.get() else {})
 
 

@@ -1,4 +1,4 @@
-"""The copy of a body: taken as it arrives, kept when it is whole, and never in the reader's way."""
+"""The copy of a body: made as the body arrives, stored when it is complete, and never a hindrance to the reader."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ LIMIT = 1000
 
 
 class FakeProtocol:
-    """A connection whose flow needs no control."""
+    """A protocol that counts the calls of flow control."""
 
     paused = 0
 
     def pause_reading(self) -> None:
-        """Count it."""
+        """Count the call."""
         self.paused += 1
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """There is nothing to resume."""
+        """Do nothing."""
 
 
 class Body:
-    """A response whose body a test feeds, and what became of the copy."""
+    """A response whose body a test feeds, and the outcome of the copy."""
 
     def __init__(self, stream: Any = None, **headers: str) -> None:
         self.protocol = FakeProtocol()
@@ -136,7 +136,7 @@ class TestRecord:
     @pytest.mark.parametrize("finished", [True, False])
     async def test_a_coding_has_to_come_to_its_end(self, body: Body, finished: bool) -> None:
         watch = DecodingWatch()
-        body.stream.total_compressed_bytes = 0  # as a decoder leaves it
+        body.stream.total_compressed_bytes = 0  # as a decoder sets it
         body.record(watch)
         body.stream.feed_data(b"text")
         watch.finished = finished
@@ -178,7 +178,7 @@ class TestRecord:
         if not at_once:
             body.record()
         body.stream.feed_data(b"text")
-        body.stream.feed_eof()  # which aiohttp's parsers do not do before the length is reached
+        body.stream.feed_eof()  # aiohttp's parsers do not do this before the length is reached
         if at_once:
             body.record()
         assert body.ends == [Unkept.DAMAGED]
@@ -205,7 +205,7 @@ class TestRecord:
 
 
 class TestBudget:
-    """The copies under way share so much memory, and give back what they took however they end."""
+    """Concurrent copies share a memory budget, and release their part of it however they end."""
 
     async def test_a_body_of_known_size_reserves_its_memory(self) -> None:
         budget, body = Budget(100), Body(**{"Content-Length": "60"})
@@ -294,12 +294,12 @@ class TestBudget:
 
 
 def broken(*args: object, **kwargs: object) -> Any:
-    """What is planted in the place of something of ours."""
+    """Stands in for a function of the package that fails."""
     raise MemoryError("no room, even for b'a part of the body'")
 
 
 class TestFence:
-    """Nothing that goes wrong beside a body is the reader's concern; it is counted, and logged now and then."""
+    """A failure of the copy never reaches the reader of the body; it is counted, and logged at a limited rate."""
 
     @pytest.mark.parametrize(
         "place",
@@ -479,7 +479,7 @@ async def test_an_error_while_a_copy_is_let_go_is_not_the_readers(
     real = getattr(*broken)
 
     def fail(*args: object) -> None:
-        real(*args)  # the budget is the process's
+        real(*args)  # the budget is shared by the process
         raise MemoryError
 
     url = origin.on("/", answer("a" * 100))

@@ -1,4 +1,4 @@
-"""POST and QUERY beside GET: what the response to one answers of the other."""
+"""POST and QUERY in addition to GET: when the response to one method may answer another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = {"Content-Type": "text/plain"}
 
 
 def telling(location: str | None = "/", **fields: str | None) -> Any:
-    """A script that answers with the number of the request; a response to POST says whose state it shows."""
+    """A script that answers with the number of the request; after POST it names the resource whose state it shows."""
 
     def script(request: Received) -> bytes:
         own = {"Content-Location": location} if request.method == "POST" else {}

@@ -1,4 +1,4 @@
-"""Where a user's own methods have a say."""
+"""Which methods of a user's own the engine has to call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp_cache_di.engine.questions.hooks import Hooks
 
 
 def names(hooks: Hooks) -> set[str]:
-    """What they say yes to."""
+    """The names of the hooks that are set."""
     fields = set(hooks.__struct_fields__) - {"revision"} | {"judges_hits"}
     return {name for name in fields if getattr(hooks, name)}
 

@@ -1,4 +1,4 @@
-"""Which stored response a request may share: the key and the partition that it comes to."""
+"""Which stored responses a request may use: its key and its partition."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def session() -> Any:
 
 
 def careless_context() -> ssl.SSLContext:
-    """Make a context that does not ask whose certificate it is."""
+    """Make a context that does not check the host name of a certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     return context
@@ -42,7 +42,7 @@ def careless_context() -> ssl.SSLContext:
 async def identity(
     session: ClientSession, url: str = "https://example.org/", *, backend: CacheBackend | None = None, **options: Any
 ) -> tuple[str, str]:
-    """Key and partition of a request as aiohttp would make it."""
+    """The key and the partition of a request that is made as aiohttp makes it."""
     backend = backend or CacheBackend()
     request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
     arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
@@ -51,7 +51,7 @@ async def identity(
 
 
 class TestTls:
-    """What was obtained under one verification is not for those who ask for another."""
+    """A response is only used for requests with the same TLS verification."""
 
     async def test_every_demand_has_a_key_of_its_own(self, session: ClientSession) -> None:
         demands: list[dict[str, Any]] = [
@@ -156,7 +156,7 @@ async def test_a_plain_session_remembers_the_url_of_a_hit_and_not_that_of_a_miss
 
 class TestAfterRedirect:
     def key(self, status: int, location: str, method: str = "GET", **headers: str) -> str | None:
-        """The key that follows on a redirect."""
+        """The key of the request that follows a redirect."""
         fields = CIMultiDict(headers)
         request = Request(method, "http://example.org/a/b?c=d", fields)
         arguments: dict[str, Any] = {"headers": fields, "data": b"data" if method == "POST" else None}

@@ -1,4 +1,4 @@
-"""What is remembered of requests beside the store: bounded by what it weighs, whatever URLs come."""
+"""What a session remembers of requests outside the store: its size is bounded, whatever the URLs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_oldest_go_when_their_urls_weigh_too_much() -> None:
     table = Remembered[int]()
     fitting = MAX_CHARS // MAX_URL_CHARS
     for number in range(fitting + 10):
-        for _ in range(2):  # what is remembered anew weighs no more
+        for _ in range(2):  # an entry that is replaced counts once
             table.keep(URL(f"http://h/{number:0{MAX_URL_CHARS - 9}}"), number)
     assert len(table) == fitting
     assert list(table.values()) == list(range(10, fitting + 10))
@@ -50,7 +50,7 @@ def test_a_long_url_is_not_remembered() -> None:
 
 
 async def kept_mb(session: ClientSession, urls: Iterable[str], *, times: int) -> float:
-    """What is in memory after some requests for each of *urls* that was not before."""
+    """By how much memory grows with *times* requests for each of *urls*."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -74,7 +74,7 @@ async def test_long_urls_weigh_nothing_beside_a_store(origin: Origin, long: str)
         ClientSession() as plain,
         CachedSession(cache=CacheBackend(max_bytes=MEGABYTE, expire_after=60)) as session,
     ):
-        plain_mb = await kept_mb(plain, urls[:400], times=1)  # which fills the tables of yarl, too
+        plain_mb = await kept_mb(plain, urls[:400], times=1)  # fills the caches of yarl, too
         origin.received.clear()
         assert await kept_mb(session, urls[400:], times=3) < plain_mb + 2
         assert origin.hits == 400

@@ -1,4 +1,4 @@
-"""The body of a request, as far as its key is made of it."""
+"""The body of a request, as it enters the key."""
 
 from __future__ import annotations
 

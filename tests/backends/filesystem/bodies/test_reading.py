@@ -1,4 +1,4 @@
-"""Bodies that go into files as they arrive, and are read from them in pieces."""
+"""Bodies that are written to files as they arrive, and read from them in pieces."""
 
 # ruff: noqa: ASYNC110, ASYNC240  # no event says that nothing happens; and tests may block
 from __future__ import annotations
@@ -48,7 +48,7 @@ PLAIN = make_entry("k", b"new")
 
 
 async def spooled(store: FileStore, key: str = "k", content: bytes = CONTENT) -> FiledResponse:
-    """An entry with a body that has gone into a file."""
+    """An entry whose body has been written to a file."""
     body = store.spool(key)
     for at in range(0, len(content), 100_000):
         body.append(content[at : at + 100_000])
@@ -58,35 +58,35 @@ async def spooled(store: FileStore, key: str = "k", content: bytes = CONTENT) ->
 
 
 async def keep_spooled(store: FileStore, key: str = "k", content: bytes = CONTENT) -> None:
-    """Put such an entry, and let go of it."""
+    """Put such an entry, and drop all references to it."""
     await keep(store, key, await spooled(store, key, content))
     await closed(store)
 
 
 async def idle(pool: Pool) -> None:
-    """Wait until all that was left to *pool* is done: each of its threads has come to this."""
-    await asyncio.sleep(0)  # an errand of the loop's comes to the threads after what was asked for at once
+    """Wait until *pool* has done all of its work: all of its threads meet at a barrier."""
+    await asyncio.sleep(0)  # the loop passes posted work to the threads after jobs that were submitted directly
     barrier = threading.Barrier(pool.size)
     await asyncio.gather(*(pool.run(partial(barrier.wait, 10)) for _ in range(pool.size)))
 
 
 async def closed(store: FileStore) -> None:
-    """Wait until what no one reads any more is closed."""
+    """Wait until all files without a reader are closed."""
     for pool in (store._readers, store._writers, store._bodies.pool):
-        await idle(pool)  # a thread may hold what it has just answered with
+        await idle(pool)  # a thread may still reference its last answer
     gc.collect()
     await idle(store._bodies.pool)
 
 
 async def found(store: FileStore, key: str = "k") -> FiledResponse:
-    """What is under *key*, if its body is in a file."""
+    """The entry under *key*; asserts that its body is in a file."""
     entry = await look(store, key)
     assert isinstance(entry, FiledResponse)
     return entry
 
 
 async def content_of(body: FiledBody) -> bytes:
-    """All of it, piece by piece."""
+    """The whole body, read piece by piece."""
     pieces: list[bytes] = []
     at = 0
     while piece := await body.piece(at):
@@ -96,7 +96,7 @@ async def content_of(body: FiledBody) -> bytes:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether they are equal; a test that shows how they differ would take minutes."""
+    """Whether they are equal; pytest would take minutes to show how large bodies differ."""
     return one == other
 
 
@@ -110,12 +110,12 @@ def flip(path: Path, at: int) -> None:
 
 
 async def sweep(folder: Path, *, at: float) -> None:
-    """Look at the files beside those of "k" as another process would at that time."""
+    """Sweep the directory of "k" as another process would at that time."""
     await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
 
 
 async def tidied(store: FileStore) -> None:
-    """Wait until nothing is counted or evicted any more."""
+    """Wait until no count or eviction is running."""
     while store._tidying._under_way_in is not None:
         await asyncio.sleep(0.001)
 
@@ -358,7 +358,7 @@ async def test_a_response_can_be_written_to_another_cache(tmp_path: Path) -> Non
     await copy.close()
 
 
-# ---- what is damaged, and what does not work
+# ---- damage and failures
 
 
 @pytest.mark.parametrize("at", [0, len(CONTENT) - 1])
@@ -531,7 +531,7 @@ async def test_a_body_that_is_given_up_is_never_finished(store: FileStore, folde
     body.abandon()
     finishing = asyncio.ensure_future(body.finish())
     with pytest.raises(StorageError, match="given up"):
-        await asyncio.wait_for(finishing, 20)  # whether or not it has come to a thread that the body was given up
+        await asyncio.wait_for(finishing, 20)  # whether or not a thread has already handled the abandonment
     may_go_on.set()
     await asyncio.gather(held, also_held)
 
@@ -642,7 +642,7 @@ async def test_what_a_dead_process_has_left_is_swept(
     at = path.stat().st_mtime
     await sweep(folder, at=at + 4000)
     assert path.exists(), "it is being written"
-    fd, body._growing._fd = body._growing._fd, None  # as with the process
+    fd, body._growing._fd = body._growing._fd, None  # as when the process ends
     assert fd is not None
     os.close(fd)
     if not locks:
@@ -664,7 +664,7 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     later = path.stat().st_mtime + keeper.ORPHAN_AFTER_S + 10
     await sweep(folder, at=later)
     assert path.exists()
-    os.close(entry.file.fd)  # as with the process that reads it
+    os.close(entry.file.fd)  # as when the reading process ends
     entry.file.fd = None
     await sweep(folder, at=later)
     assert not path.exists()
@@ -758,7 +758,7 @@ async def test_a_body_of_another_key_is_not_taken_for_ones_own(store: FileStore,
 
 
 def entry_without_body(entry: StoredResponse) -> StoredResponse:
-    """The same, with nothing in it."""
+    """The same entry with an empty body."""
     return with_body(entry, b"")
 
 

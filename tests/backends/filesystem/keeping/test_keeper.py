@@ -1,4 +1,4 @@
-"""A cache within its bounds: what goes, in which order, and what is swept."""
+"""A cache within its bounds: what is evicted, in which order, and what is swept."""
 
 # ruff: noqa: ASYNC110, ASYNC240  # no event says that nothing happens; and tests may block
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.backends.store_contract import keep, walk
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at everything all the time, so that a test need not wait for it."""
+    """Scan all directories without a pause, so that tests need not wait."""
     monkeypatch.setattr(keeper, "SHARE", 0)
     monkeypatch.setattr(keeper, "MIN_REST_S", 0)
 
@@ -41,13 +41,13 @@ def store_of(cache: FileCache) -> FileStore:
 
 
 async def settled(cache: FileCache) -> None:
-    """Wait until nothing is being counted or evicted any more."""
+    """Wait until no count or eviction is running."""
     while store_of(cache)._tidying._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
 def weight(folder: Path) -> int:
-    """What the files of records take."""
+    """The disk space that the files of records take."""
     return sum(disk_bytes(path.stat().st_size) for path in folder.glob("?/?/*"))
 
 
@@ -85,7 +85,7 @@ async def test_a_use_is_noted_once_a_minute_at_most(tmp_path: Path) -> None:
     age(path, 1000)
     before = path.stat().st_mtime
     await cache.read_entry("k")
-    assert path.stat().st_mtime == before  # it was written a moment ago, as far as this process knows
+    assert path.stat().st_mtime == before  # this process wrote it a moment ago
     await cache.close()
     other = FileCache(tmp_path)
     await other.read_entry("k")
@@ -144,7 +144,7 @@ async def test_the_bound_holds_with_more_entries_than_a_sample(tmp_path: Path) -
     assert bound * 0.8 < weight(tmp_path) <= bound
     kept = await all_keys(cache)
     newest = {f"k{n}" for n in range(1700, 2000)}
-    assert len(kept & newest) > len(newest) * 0.6  # of 600 that fit; drawn by lot, half as many would be
+    assert len(kept & newest) > len(newest) * 0.6  # 600 entries fit; a random choice would keep half as many
     await cache.close()
 
 
@@ -219,7 +219,7 @@ async def test_what_a_process_left_over_is_removed_when_it_is_old(tmp_path: Path
     remnants: dict[bool, set[str]] = {False: set(), True: set()}
     for is_old, ages in enumerate((young, old)):
         for n, (suffix, seconds) in enumerate(ages.items()):
-            for name in (entry.name, "f" * 40):  # of an entry that there is, and of none
+            for name in (entry.name, "f" * 40):  # of an existing entry, and of none
                 path = entry.with_name(f"{name}.{is_old}{n:015}{suffix}")
                 path.touch()
                 age(path, seconds)
@@ -242,7 +242,7 @@ async def test_two_that_replace_an_entry_at_once_leave_a_body_that_is_swept(
     real = files.see
 
     def see_nothing(leaf: Directory, name: str) -> None:
-        """What the other's entry would have been seen by."""
+        """Hide the entry of the other writer."""
 
     monkeypatch.setattr(files, "see", see_nothing)
     await cache.write_entry(make_entry("k", bytes(2 * APART_FROM_BYTES)))
@@ -275,7 +275,7 @@ async def test_expired_records_go_with_their_bodies_when_asked_for(tmp_path: Pat
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A disk that is full when entries take as many bytes."""
+    """The size of the disk in bytes, in a list; writes beyond it fail as on a full disk."""
     size = [400_000]
     write_all = files.write_all
 

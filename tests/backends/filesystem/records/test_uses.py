@@ -1,4 +1,4 @@
-"""What a process remembers of files: when a body need not be checked again."""
+"""What a process remembers about files: when a body need not be verified again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = int(time.time())
 
 
 def status(changed_ns: int, inode: int = 1) -> os.stat_result:
-    """What the kernel tells of a file that was changed at that time."""
+    """The stat result of a file that was changed at that time."""
     at = changed_ns / 1e9
     names = {"st_mtime": at, "st_ctime": at, "st_mtime_ns": changed_ns, "st_ctime_ns": changed_ns}
     return os.stat_result((0o100600, inode, 1, 1, 0, 0, 10, int(at), int(at), int(at)), names)
@@ -24,10 +24,10 @@ def status(changed_ns: int, inode: int = 1) -> os.stat_result:
 @pytest.mark.parametrize(
     ("changed_ns", "is_believed"),
     [
-        (NOW * 10**9, False),  # a clock that counts in seconds: the next change may bear the same time
+        (NOW * 10**9, False),  # a clock in seconds: the next change may have the same time
         ((NOW - 1) * 10**9, False),
         ((NOW - 10) * 10**9, True),
-        ((NOW - 1) * 10**9 + 123_456_789, True),  # one that counts in ticks of the kernel
+        ((NOW - 1) * 10**9 + 123_456_789, True),  # a clock in ticks of the kernel
         ((NOW + 1) * 10**9 + 123_456_789, False),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the reader's thread reads, row by row."""
+"""How the thread of the reader reads, row by row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = [f"{0xABC0 + number:040x}" for number in range(8)]
 
 
 class FailingOnce(EntryCodec):
-    """Fails on the first row that it is to check, as a program does that has no memory left."""
+    """A codec that fails on the first row, as when memory runs out."""
 
     __slots__ = ("has_failed",)
 
@@ -50,7 +50,7 @@ async def test_a_reader_that_has_failed_amid_its_rows_sees_what_is_written_after
             await reader.get(KEYS)
         await writer.put([Record(key, f"second {key}", math.inf) for key in KEYS])
         found = await reader.get(KEYS)
-        assert failure.value  # as a log may keep it, and with it all that was under way
+        assert failure.value  # kept, as by a log, along with its traceback
     finally:
         await reader.close()
     assert [one.item for one in found if isinstance(one, Found)] == [f"second {key}" for key in KEYS]

@@ -1,4 +1,4 @@
-"""Leases on a SQLite file: by locks that the kernel keeps, and by a table where there are none."""
+"""Leases on a SQLite file: by locks of the kernel, and by a table where the platform has none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 @pytest.fixture(params=[pytest.param("locks", marks=needs_locks), "table"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Which leases there are."""
+    """The kind of leases: by locks or by a table."""
     kind: str = request.param
     if kind == "table":
         monkeypatch.setattr(byte_locks, "ARE_THERE", False)
@@ -80,7 +80,7 @@ def entry(key: str, *, leased: bool = False) -> Record:
 
 
 class TestTable(StoreContract):
-    """The contract where the platform has no locks of open files."""
+    """The contract of stores on a platform without locks of open files."""
 
     @pytest.fixture
     def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStore:
@@ -88,7 +88,7 @@ class TestTable(StoreContract):
         return partial(make_store, tmp_path / "cache")
 
 
-# ---- of both kinds
+# ---- both kinds
 
 
 async def test_a_lease_has_one_holder_among_all_processes(cache: SQLiteCache, other: SQLiteCache) -> None:
@@ -120,7 +120,7 @@ async def test_leases_that_are_asked_for_together_are_each_answered_for_themselv
     await cache.write_entry(make_entry("1"))
     async with asyncio.timeout(20):
         first, *answers = await asyncio.gather(
-            cache.acquire_lease("first", 5),  # under way while the others gather
+            cache.acquire_lease("first", 5),  # runs while the others are collected
             *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
             *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
         )
@@ -157,7 +157,7 @@ async def test_a_lease_that_could_not_be_written_with_is_held_until_it_is_given_
 async def test_who_waits_is_woken_by_what_is_stored(kind: str, cache: SQLiteCache, other: SQLiteCache) -> None:
     assert await cache.acquire_lease("k", HELD_S)
     assert not await other.acquire_lease("k", HELD_S)
-    await other.write_entry(make_entry("another"))  # from now on it knows of versions
+    await other.write_entry(make_entry("another"))  # from now on it has versions
     waiting = asyncio.ensure_future(other._store.until_free("k", HELD_S))
     await asyncio.sleep(0.02)
     assert not waiting.done()
@@ -172,7 +172,7 @@ async def test_who_waits_waits_no_longer_than_told(cache: SQLiteCache) -> None:
         await cache._store.until_free("k", 0.01)
 
 
-# ---- by the table alone
+# ---- the table
 
 
 @pytest.mark.parametrize("kind", ["table"], indirect=True)
@@ -195,7 +195,7 @@ async def test_who_gets_a_lease_learns_of_what_is_written_in_the_same_commit(cac
     await cache.acquire_lease("held", 5)
     _, late, _, written = await asyncio.gather(
         cache.contains("k"),
-        cache.acquire_lease("held", 5),  # alone, and refused
+        cache.acquire_lease("held", 5),  # runs alone, and is refused
         cache._store.put([entry("held", leased=True)]),
         cache.acquire_lease("held", 5),
     )
@@ -214,7 +214,7 @@ async def test_a_look_leases_nothing_where_there_are_no_locks(cache: SQLiteCache
     assert isinstance(await cache._store.get_or_acquire("k", HELD_S), Found)
 
 
-# ---- by locks
+# ---- locks
 
 
 @needs_locks
@@ -240,7 +240,7 @@ async def test_a_look_sees_what_was_stored_before_it_had_the_lease(
     acquire = leases.acquire
 
     def dawdle(key: str, ttl_s: float) -> bool:
-        # After the look, before the lock: its holder stores, and lets go.
+        # After the lookup and before the lock, the holder stores and releases.
         asyncio.run_coroutine_threadsafe(two_puts(), loop).result(5)
         return acquire(key, ttl_s)
 
@@ -281,7 +281,7 @@ async def test_a_look_that_is_cancelled_when_its_answer_has_come_holds_nothing(
 
     def done_and_cancel(*arguments: Any) -> None:
         done(*arguments)
-        asking.cancel()  # before the one who waits is resumed
+        asking.cancel()  # before the waiting caller resumes
 
     monkeypatch.setattr(here.looks, "_done", done_and_cancel)
     asking = asyncio.ensure_future(store.get_or_acquire("k", HELD_S))
@@ -305,7 +305,7 @@ async def test_tables_of_one_file_have_leases_of_their_own(tmp_path: Path) -> No
 
 @asynccontextmanager
 async def holder(path: Path, ttl_s: float) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """A process that has the lease on ``k``, and is killed in the end."""
+    """A process that holds the lease on ``k``, and is killed in the end."""
     command, pipe = (sys.executable, "-c", HOLDER, str(path), str(ttl_s)), asyncio.subprocess.PIPE
     async with started(*command, stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
@@ -377,7 +377,7 @@ def test_two_loops_of_one_store_are_as_much_apart_as_two_processes(tmp_path: Pat
 
 @needs_locks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # that is what is tested
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the fork is what is tested
 @posix_only
 async def test_a_forked_child_neither_has_nor_keeps_its_parents_leases(store: SQLiteStore, tmp_path: Path) -> None:
     assert await store.acquire("k", HELD_S)
@@ -388,8 +388,8 @@ async def test_a_forked_child_neither_has_nor_keeps_its_parents_leases(store: SQ
     pid = os.fork()
     if pid == 0:
         os.close(parent_writes)
-        os.write(child_writes, b".")  # what is done at a fork is done
-        os.read(child_reads, 1)  # until the parent has looked
+        os.write(child_writes, b".")  # the hooks of the fork have run
+        os.read(child_reads, 1)  # waits until the parent has checked
         os._exit(0)
     try:
         await asyncio.to_thread(os.read, parent_reads, 1)
@@ -442,7 +442,7 @@ async def test_a_file_of_leases_that_was_deleted_is_made_anew(
     assert await store.acquire("j", HELD_S)
     two = make_store(tmp_path / "cache")
     assert await two.acquire("j", HELD_S) is Lease.REFUSED
-    await store.release("k")  # of the file that is gone
+    await store.release("k")  # on the deleted file
     await two.close()
 
 
@@ -470,4 +470,4 @@ async def test_opening_and_closing_leaks_no_descriptor_of_a_lock(tmp_path: Path)
         await store.acquire("k", HELD_S)
         await store.close()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] <= counts[0]  # those of tests before may end meanwhile
+    assert counts[-1] <= counts[0]  # descriptors of earlier tests may be closed meanwhile

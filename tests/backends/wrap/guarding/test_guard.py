@@ -28,7 +28,7 @@ class FakeClock:
 
 
 class FakeStore:
-    """A store that does as it is told, and counts how often it is asked."""
+    """A store that fails or hangs as a test says, and counts calls."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -147,7 +147,7 @@ async def test_a_deadline_that_is_met_cancels_nothing_later(guard: StoreGuard, s
 
 @pytest.mark.parametrize("deadlines", [1.1, 3])
 async def test_a_busy_loop_is_not_blamed_on_the_storage(deadlines: float) -> None:
-    guard = StoreGuard(deadline_s=0.1)  # so long that a busy machine is no busy loop besides
+    guard = StoreGuard(deadline_s=0.1)  # long enough that a busy machine does not add to it
 
     async def answered_meanwhile() -> str:
         future = asyncio.get_running_loop().create_future()
@@ -157,13 +157,13 @@ async def test_a_busy_loop_is_not_blamed_on_the_storage(deadlines: float) -> Non
 
     task = asyncio.ensure_future(guard.run("read", answered_meanwhile, "default"))
     await asyncio.sleep(0)
-    time.sleep(guard.deadline_s * deadlines)  # noqa: ASYNC251  # A handler that blocks is what this is about.
+    time.sleep(guard.deadline_s * deadlines)  # noqa: ASYNC251  # The test is about a handler that blocks.
     assert await task == "value"
     assert guard.stats.store_errors == {}
 
 
 async def test_a_storage_has_its_time_though_the_loop_takes_most_of_it() -> None:
-    """As when a flood of requests begins: the first one asks the storage, and hears nothing before the last has."""
+    """As at the start of a flood: the first request calls the storage, and runs again only after all have begun."""
     guard = StoreGuard(deadline_s=0.5)
 
     async def answered_later() -> str:
@@ -515,7 +515,7 @@ async def test_one_bad_entry_does_not_open_the_circuit(guard: StoreGuard, store:
 async def test_callers_who_give_up_on_a_slow_storage_open_the_circuit(store: FakeStore) -> None:
     guard = StoreGuard(deadline_s=0.1)
     store.hangs = True
-    for _ in range(1 + THRESHOLD):  # the first proves nothing
+    for _ in range(1 + THRESHOLD):  # the first is no evidence yet
         assert not guard.is_open
         await give_up(guard, store)
     assert guard.is_open
@@ -548,7 +548,7 @@ async def test_callers_who_give_up_now_and_then_are_no_failure_of_a_storage_that
 
 
 async def give_up(guard: StoreGuard, store: FakeStore) -> None:
-    """Ask a storage that hangs, as a caller who has less time than the deadline."""
+    """Call a storage that hangs, with a timeout shorter than the deadline."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.04):
             await guard.run("read", store.get, "")

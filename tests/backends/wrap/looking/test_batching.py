@@ -1,4 +1,4 @@
-"""Concurrent reads go together, and each of them ends as if it were alone."""
+"""Concurrent reads share a call of the store, and each ends as if it were alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.backends.proof import ProofStore
 
 
 class Noting(ProofStore):
-    """Notes what it is asked for, and answers when it may."""
+    """Records reads, and answers when a test allows it."""
 
     def __init__(self, *, batch: int = 100, reads: int = 0, parallel: int = 1) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Noting(ProofStore):
 
 
 async def ask(reads: BatchedReads, *keys: str) -> list[object]:
-    """Ask for all of *keys* at once."""
+    """Read all of *keys* concurrently."""
     found = await asyncio.gather(*map(reads.get, keys), return_exceptions=True)
     return [one.item if isinstance(one, Found) else one for one in found]
 
@@ -136,7 +136,7 @@ class TestGuarded:
                 return await super().get(keys)
 
         reads = BatchedReads(Slow(batch=1), guard)
-        keys = "abcdefghij"  # the last one is asked for after more than two deadlines
+        keys = "abcdefghij"  # the last read is sent after more than two deadlines
         assert await ask(reads, *keys) == list(keys)
         assert not guard.stats.store_errors
 

@@ -1,4 +1,4 @@
-"""Looks that bring a lease: for what is likely not to be there, and never one that none gives back."""
+"""Lookups that also acquire a lease: only for likely misses, and no lease is left unreleased."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEASE_S = 5.0
 
 
 class LookingStore(CapableStore):
-    """A store that leases what it finds missing, or does neither."""
+    """A store that leases missing keys; without ``has_leases`` it only looks them up."""
 
     has_leases = True
     hangs = False

@@ -1,4 +1,4 @@
-"""Leases of one event loop: what is marked for those who wait, and for how long."""
+"""Leases of one event loop: how long a released key is marked, so that waiting processes do not wait in turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.backends.wrap.test_contract import CapableStore, Place
 
 
 class TellingStore(CapableStore):
-    """A store that tells what is given back; it grants a mark again whose time is over by its own clock."""
+    """A store that records releases; it grants a mark again once that has expired by its own clock."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place=place)

@@ -1,4 +1,4 @@
-"""Writes on their way: read from meanwhile, tried until they are written, and bounded in memory."""
+"""Pending writes: they can be read, are retried until they succeed, and are bounded in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.backends.proof import ProofStore
 
 
 class SlowStore(ProofStore):
-    """Puts when it is told to, and refuses as often as it is told to."""
+    """A store that puts when a test allows it, and fails as often as the test says."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not let tests wait for what rests."""
+    """Shorten the pause before a retry."""
     monkeypatch.setattr(write, "FIRST_REST_S", 0.001)
 
 
@@ -73,7 +73,7 @@ async def here(stack: StoreStack) -> LoopStack:
 
 
 async def written(stack: StoreStack) -> None:
-    """Wait until nothing is on its way any more."""
+    """Wait until no write is pending."""
     async with asyncio.timeout(20):
         while stack.here().pending.entries:
             await stack.settle()
@@ -233,7 +233,7 @@ async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore)
     outcomes: list[bool] = []
     stack.here().store(make_entry("k"), outcomes.append)
     await asyncio.sleep(0)
-    await stack.delete({"k"})  # which does not wait for longer than a deadline
+    await stack.delete({"k"})  # waits for no longer than a deadline
     store.may_put.set()
     await stack.settle()
     assert store.data == {}

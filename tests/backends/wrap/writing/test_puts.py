@@ -1,4 +1,4 @@
-"""How much goes to a store in one put."""
+"""How much is sent to a store in one put."""
 
 from __future__ import annotations
 
