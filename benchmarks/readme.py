@@ -225,7 +225,7 @@ def filled_stores(page: str, data: dict[str, Any]) -> str:
     factors = {store: f"{_over(found, f'{store}-1')} {TIMES}" for store in ("sqlite", "redis", *OTHER_STORES)}
     cells = [
         f"{found['memory'][OURS].best['us']:.0f} µs",
-        f"{factors['sqlite']} a hop to its thread (with copies: {_over(found, 'sqlite-1', INSTALLED)} {TIMES})",
+        f"{factors['sqlite']} a switch to its thread (with copies: {_over(found, 'sqlite-1', INSTALLED)} {TIMES})",
         f"{factors['filesystem']} reading the file in a thread",
         f"{factors['redis']} a `GET`",
         f"{factors['mongodb']} a `find_one`",

@@ -12,12 +12,12 @@ The layers, from the event loop to the threads; imports point down this list::
     shared/             what processes share in memory: counters that validate copies, locks that are leases
     file/               the file, its tables and owner; connections, each on a thread of its own
 
-**Files.** A cache named ``name`` is ``name.sqlite``, in WAL mode, with up to four files beside it::
+**Files.** The cache ``<name>`` is ``<name>.sqlite``, in WAL mode, with up to four files beside it::
 
-    name.sqlite-wal, -shm      SQLite's write-ahead log and its index
-    name.sqlite-generations    mapped counters: which commits have changed which keys (`shared.generation`)
-    name.sqlite-leases         locked bytes and mapped times: which key is being fetched (`shared.leases`)
-    name.sqlite.corrupt-N      damaged files that were set aside; the newest two are kept
+    <name>.sqlite-wal, -shm      SQLite's write-ahead log and its index
+    <name>.sqlite-generations    mapped counters: which commits have changed which keys (`shared.generation`)
+    <name>.sqlite-leases         locked bytes and mapped times: which key is being fetched (`shared.leases`)
+    <name>.sqlite.corrupt-N      damaged files that were set aside; the newest two are kept
 
 **Tables.** Each cache in the file has a table of entries (key, times, frame, body; `file.schema`) and one of *marks*,
 which make responses stale without rewriting them (`writing.softening`). All caches in the file share a table of schema
