@@ -54,8 +54,8 @@ class Found(NamedTuple):
 
     Attributes:
         source: `ENVIRONMENT`, or the path of a file.
-        is_untrusted: it comes from the ``.env`` of the current directory, or from a file named there: whoever can write
-            into that directory could set it.
+        is_untrusted: it comes from the ``.env`` of the current directory, or from a file named there: anyone who can
+            write into that directory could set it.
     """
 
     text: str

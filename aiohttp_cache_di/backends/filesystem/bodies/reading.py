@@ -150,7 +150,7 @@ class BodyFile:
                     for number in {0, self.filed.pieces - 1}:
                         self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
                 self.fd, is_right = fd, True
-        except UnreadableEntryError:
+        except UnreadableEntryError:  # a damaged piece: False, as for a body of another size
             pass
         finally:
             if not is_right:

@@ -80,7 +80,7 @@ class Leases(LockedLeases[_LockFile]):
         if len(key) == HEX_DIGITS:
             try:
                 return int(key[:OFFSET_DIGITS], 16) ^ self._salt
-            except ValueError:
+            except ValueError:  # a key of a user's create_key: it is digested, as one of another length
                 pass
         return _digest(key) ^ self._salt
 
