@@ -23,12 +23,12 @@ import struct
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, TypeAlias, cast
-from zlib import crc32
 
 import msgspec
 from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.entries.checks import is_possible
+from aiohttp_cache_di.entries.checksum import checksum_function, sum_in_pieces
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -54,8 +54,6 @@ FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct change
 
 UNTAGGED_VERSION: Final = 1  # still read
 
-_UNLOCKED_BYTES: Final = 5 * 1024  # for more than this, zlib's crc32 releases the GIL
-_MANY_BYTES: Final = 64 * 1024  # their checksum takes some 30 µs, long enough to release the GIL for
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sI4s")  # magic, checksum, and the part of the head that it covers
 HEAD_BYTES: Final = _FRAME.size
@@ -209,16 +207,6 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
             return UNREADABLE
 
 
-def _sum_of(body: bytes, before: int) -> int:
-    """As `crc32`, but for medium sizes in pieces, for which zlib keeps the GIL: getting it back may take longer."""
-    if not _UNLOCKED_BYTES < len(body) <= _MANY_BYTES:
-        return crc32(body, before)
-    view = memoryview(body)
-    for start in range(0, len(body), _UNLOCKED_BYTES):
-        before = crc32(view[start : start + _UNLOCKED_BYTES], before)
-    return before
-
-
 class EntryCodec:
     """Turns entries into bytes and back.
 
@@ -233,12 +221,13 @@ class EntryCodec:
         ConfigurationError: a secret is empty, or there is none in the iterable.
     """
 
-    __slots__ = ("_forms", "_mac_keys")
+    __slots__ = ("_checksum", "_forms", "_mac_keys")
 
     def __init__(
         self, secret_key: SecretKeys = None, salt: str | bytes = DEFAULT_SALT, *, names: tuple[str, ...] = ()
     ) -> None:
         self._mac_keys = subkeys(secret_key, salt, *(("entries", *names) if names else ()))
+        self._checksum = checksum_function()
         self._forms: dict[bytes, _Form] = {}  # by the head without magic and checksum, of frames read so far
 
     @property
@@ -336,7 +325,7 @@ class EntryCodec:
         head = bytes((FORMAT_VERSION, kind, flags, 0))
         if self._mac_keys:
             payload += _mac(self._mac_keys[0], head + beside, payload, body or b"")
-        checksum = _sum_of(body or b"", crc32(payload, crc32(head + beside)))
+        checksum = sum_in_pieces(self._checksum, body or b"", self._checksum(payload, self._checksum(head + beside, 0)))
         return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
     def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[_Form, memoryview]:
@@ -356,8 +345,9 @@ class EntryCodec:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
             covered += _beside(key)
-        actual = crc32(payload, crc32(covered))
-        if (actual if body is None else crc32(body, actual)) != checksum:
+        sum_of = self._checksum
+        actual = sum_of(payload, sum_of(covered, 0))
+        if (actual if body is None else sum_of(body, actual)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )

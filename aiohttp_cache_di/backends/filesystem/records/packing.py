@@ -21,6 +21,7 @@ from zlib import crc32
 from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.backends.filesystem.places.names import new_token
+from aiohttp_cache_di.entries.checksum import checksum_function
 from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
 from aiohttp_cache_di.entries.filed import with_body as with_other_body
 from aiohttp_cache_di.errors import StorageError
@@ -78,16 +79,17 @@ class Head(NamedTuple):
 class Digest:
     """The digest of one piece of a body: a CRC if *size* is `CRC_BYTES`, else BLAKE2b of that size."""
 
-    __slots__ = ("_crc", "_state")
+    __slots__ = ("_checksum", "_crc", "_state")
 
     def __init__(self, size: int) -> None:
+        self._checksum = checksum_function()
         self._crc = 0
         self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
 
     def update(self, data: bytes | memoryview) -> None:
         """Add *data*."""
         if self._state is None:
-            self._crc = crc32(data, self._crc)
+            self._crc = self._checksum(data, self._crc)
         else:
             self._state.update(data)
 
