@@ -10,7 +10,7 @@ decides who may open the page, by ``authorize=``, before a request gets here. Th
 - ``recent`` observes each cache and counts in steps of a few seconds. Like all counters, it covers this process only;
   what is stored is read from the store, and is the same in each process.
 - ``listing`` keeps the entries that a walk over the store has found, in order, for paging; ``hosts`` adds them up by
-  upstream. ``sharing`` lets requests that need the same walk wait for one.
+  upstream. Requests that need the same walk wait for one.
 - ``preview`` shows the head of a response and the beginning of its body as text, without secrets.
 - ``page`` puts the files in ``assets`` together into one document. Its script creates text nodes, never markup, and
   the Content-Security-Policy makes browsers enforce that.
