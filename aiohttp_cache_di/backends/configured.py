@@ -21,11 +21,10 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.rules.book import RuleBook
+from aiohttp_cache_di.policy.rules.book import RuleBook, Rules
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules.idle import idle_settings
 from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.resolved import Rules
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
