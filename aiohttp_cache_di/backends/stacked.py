@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import Any, Protocol
 from weakref import WeakMethod, WeakSet
 
-from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options.revision import Revised
+from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
