@@ -195,7 +195,12 @@ class Listings:
             if listing.query == query and (known_id or time.time() - listing.at < YOUNG_S):
                 return listing
         if len(self._walks) >= MAX_WALKS and self._walks.here(query) is None:
-            raise AdminError(503, "busy", "the store is being looked through for others", {"Retry-After": "1"})
+            raise AdminError(
+                503,
+                "busy",
+                "the store is being searched for other requests; try again in a second",
+                {"Retry-After": "1"},
+            )
         return await self._walks.run(lambda: self._make(query, entries), query)
 
     def forget(self) -> None:

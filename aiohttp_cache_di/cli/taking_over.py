@@ -36,7 +36,7 @@ REASONS: Final = {
     "newer": "it is stored already, or a newer one is",
     "no-lifetime": "no lifetime, and nothing by which it could be validated",
     "no-store": "request or response forbids it",
-    "principal": "it cannot be told whom it is for",
+    "principal": "it is unknown for which user it is",
     "request": "the request forbids it, or asks for a part or under a condition",
     "request-body": "of a request with a body, which was not kept",
     "selected": "not what --host, --match and the like say",

@@ -155,7 +155,7 @@ async def test_only_so_many_walks_are_made_at_a_time() -> None:
     listings = Listings()
     waiting = [asyncio.create_task(listings.get(Query(words=(word,)), slow)) for word in "ab"]
     await asyncio.sleep(0)
-    with pytest.raises(AdminError, match="looked through for others") as refusal:
+    with pytest.raises(AdminError, match="searched for other requests") as refusal:
         await listings.get(Query(words=("c",)), slow)
     assert (refusal.value.status, refusal.value.headers["Retry-After"]) == (503, "1")
     go_on.set()

@@ -69,7 +69,7 @@ def loaded(text: str, attached: Attached = nothing_attached) -> Recording:
     except (TypeError, LookupError, AttributeError, ValueError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
-        raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
+        raise ConfigurationError(f"a part is missing, or has the wrong type: {exc!r}") from exc
 
 
 def _recording(content: Any, attached: Attached) -> Recording:
@@ -84,7 +84,7 @@ def _recording(content: Any, attached: Attached) -> Recording:
             return Recording("a VCR cassette", from_vcr(parts[interactions]))
     if "log" in parts:
         return Recording("a HAR file", from_har(parts["log"]["entries"], attached))
-    raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
+    raise ConfigurationError("this is not a recording: it has no exchanges, no interactions and no log")
 
 
 def dumped(exchanges: Iterable[Exchange]) -> str:
