@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from aiohttp_cache_di.telemetry.counters import CacheStats
 from aiohttp_cache_di.telemetry.health import Health
 from aiohttp_cache_di.telemetry.metrics import Cache
 from aiohttp_cache_di.telemetry.names import distinct
@@ -22,18 +21,8 @@ CLOSED_STATUS = 503  # the app is not ready, or is about to stop
 PING_WITHIN_S = 5.0
 
 
-class Probed(Protocol):
+class Probed(Cache, Protocol):
     """What a probe uses of a backend."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def stats(self) -> CacheStats:
-        """Its counters."""
-        ...
 
     async def ping(self) -> Health:
         """Try its store."""
