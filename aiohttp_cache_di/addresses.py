@@ -70,7 +70,7 @@ def refuse_odd_redis_address(address: str) -> None:
     scheme = scheme.lower()
     if not separator or scheme not in _ONE_SERVER | _CLUSTER | _SENTINELS | {"unix"}:
         raise ValueError(
-            "the address begins with none of redis://, redis+cluster://, redis+sentinel:// (for TLS: rediss) and unix://"
+            "the address has to begin with redis://, redis+cluster://, redis+sentinel:// (for TLS: rediss) or unix://"
         )
     if "#" in rest:
         raise ValueError(f"the address has a fragment; {_ENCODE}")
@@ -96,7 +96,7 @@ def _refuse_odd_host(host_and_port: str) -> None:
         raise ValueError("the address names no host")
     if port and not _is_port(port):
         raise ValueError(
-            f"the address has a port that is none; if that is a password, @ and a host follow it; {_ENCODE}"
+            f"the address has a port that is not valid; if it is a password, @ and a host have to follow it; {_ENCODE}"
         )
 
 
@@ -104,9 +104,9 @@ def _refuse_odd_path(scheme: str, path: str) -> None:
     if scheme in _SENTINELS:
         # The characters are those that Sentinel allows in a name.
         if not re.fullmatch(r"/[A-Za-z0-9._\-]+(/\d*)?", path, re.ASCII):
-            raise ValueError("the address of sentinels ends in something else than /name, or /name/ and a database")
+            raise ValueError("the address of sentinels has to end in /name, or in /name/ and the number of a database")
     elif not re.fullmatch(r"(/\d*)?", path, re.ASCII):
-        raise ValueError("the address ends in something else than /, or / and the number of a database")
+        raise ValueError("after its host the address may have / and the number of a database, and nothing else")
     elif scheme in _CLUSTER and path.strip("/0"):
         raise ValueError("a Redis Cluster has no database but 0: leave the number out")
 
@@ -154,13 +154,13 @@ def refuse_odd_mongodb_address(address: str) -> None:
     """
     found = re.fullmatch(r"mongodb(?:\+srv)?://([^/?#]*)(/[A-Za-z0-9_.\-]*)?(?:\?(.*))?", address)
     if found is None:
-        raise ValueError(f"the address is not mongodb://host:27017 or its like; {_ENCODE}")
+        raise ValueError(f"the address is not of the form mongodb://host:27017 or mongodb+srv://host; {_ENCODE}")
     authority, _, query = found.groups("")
     userinfo, _, hosts = authority.rpartition("@")
     if not _USERINFO.fullmatch(userinfo):
         raise ValueError(f"the address has a stray character before its host; {_ENCODE}")
     if not all(map(_is_mongodb_host, hosts.split(","))):
-        raise ValueError(f"the address has a host or a port that is none; {_ENCODE}")
+        raise ValueError(f"the address has a host or a port that is not valid; {_ENCODE}")
     if not _QUERY.fullmatch(query):
         raise ValueError(f"the address has a stray character behind its host; {_ENCODE}")
 

@@ -12,14 +12,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from aiohttp_cache_di.errors import ConfigurationError
-
 __all__ = [
     "Parameters",
     "named_parameters",
     "parameters_below",
     "refuse_unknown",
-    "require_kind",
     "warn_at_the_caller",
 ]
 
@@ -81,13 +78,6 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             near = near or get_close_matches(name, sorted(names), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
-
-
-def require_kind(owner: str, name: str, given: object, kind: type) -> None:
-    """Raise ConfigurationError unless *given*, the part *name* of *owner*, is a *kind*."""
-    if not isinstance(given, kind):  # its repr is not shown: it may contain a secret
-        what = f"the class {given.__name__}" if isinstance(given, type) else f"of the type {type(given).__name__}"
-        raise ConfigurationError(f"{name} of a {owner} is {what}; give a {kind.__name__}, or a provider that makes one")
 
 
 class Parameters(Struct, frozen=True):

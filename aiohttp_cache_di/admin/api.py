@@ -1,4 +1,4 @@
-"""The API of the admin page: its endpoints, and the dispatch of requests to them."""
+"""The API of the admin page: where it is mounted, its endpoints, and the dispatch of requests to them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from aiohttp_cache_di.admin.reading import parameters
 from aiohttp_cache_di.admin.recent import KEPT_S, STEP_S
 from aiohttp_cache_di.admin.shapes import Bounds, CacheInfo, CachesAnswer, Worker
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S
 from aiohttp_cache_di.telemetry.names import distinct
 
-__all__ = ["ENDPOINTS", "Admin", "Endpoint", "Name"]
+__all__ = ["DEFAULT_PATH", "ENDPOINTS", "Admin", "Endpoint", "Name", "expect_callable", "mount_path"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Endpoint(NamedTuple):
     path: str
 
 
+DEFAULT_PATH: Final = "/cache-admin"
 _OF_CACHE: Final = "/api/caches/{number}"
 ENDPOINTS: Final = (
     Endpoint("page", "GET", "/"),
@@ -60,6 +62,25 @@ ENDPOINTS: Final = (
 """The routes that an adapter adds to the app."""
 
 CHANGING: Final = frozenset({"purge"})
+
+
+def mount_path(path: str, *, option: str) -> str:
+    """*path* without a slash at its end; "" for the root.
+
+    Raises:
+        ConfigurationError: *path* is not the path of a URL.
+    """
+    if not isinstance(path, str) or (path and not path.startswith("/")) or any(char in path for char in "{}?#"):
+        raise ConfigurationError(f"{option}={path!r}: use a path, such as {DEFAULT_PATH!r}")
+    return path.rstrip("/")
+
+
+def expect_callable(authorize: object, *, what: str) -> None:
+    """Raise ConfigurationError unless *authorize* is callable or None; *what* describes it in the message."""
+    if authorize is not None and not callable(authorize):
+        raise ConfigurationError(
+            f"authorize={authorize!r}: give {what}, or None for clients on this machine and no others"
+        )
 
 
 class Admin:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from aiohttp_cache_di.admin.preview import shown
 from aiohttp_cache_di.admin.recent import OTHERS
 from aiohttp_cache_di.admin.shapes import HostUsage
-from aiohttp_cache_di.admin.sharing import SharedWork
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.keys import host_of
 
@@ -75,7 +75,7 @@ class Surveys:
 
     def __init__(self) -> None:
         self._latest: Survey | None = None
-        self._walks: SharedWork[None, Survey] = SharedWork()
+        self._walks: SharedTask[Survey] = SharedTask("the sum by upstream")
 
     async def get(self, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Survey:
         """The latest survey, or a new one if that is too old.
@@ -86,7 +86,7 @@ class Surveys:
         latest = self._latest
         if latest is not None and time.time() - latest.at < max(AGAIN_AFTER_S, COST_FACTOR * latest.took_s):
             return latest
-        return await self._walks.run(None, lambda: self._make(entries))
+        return await self._walks.run(lambda: self._make(entries))
 
     def forget(self) -> None:
         """Discard the latest survey, as after a purge."""

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.admin.messages import AdminError
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.admin.sharing import SharedWork
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["MAX_ROWS", "Listing", "Listings", "Order", "Query", "Sort"]
@@ -178,7 +178,7 @@ class Listings:
 
     def __init__(self) -> None:
         self._kept: dict[str, Listing] = {}
-        self._walks: SharedWork[Query, Listing] = SharedWork()
+        self._walks: SharedTask[Listing] = SharedTask("the list of entries")
         self._timer: asyncio.TimerHandle | None = None
 
     async def get(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]], known_id: str = "") -> Listing:
@@ -194,9 +194,14 @@ class Listings:
         for listing in self._kept.values():  # an id of another worker's listing: continue with ours of the same query
             if listing.query == query and (known_id or time.time() - listing.at < YOUNG_S):
                 return listing
-        if len(self._walks) >= MAX_WALKS and not self._walks.is_running(query):
-            raise AdminError(503, "busy", "the store is being looked through for others", {"Retry-After": "1"})
-        return await self._walks.run(query, lambda: self._make(query, entries))
+        if len(self._walks) >= MAX_WALKS and self._walks.here(query) is None:
+            raise AdminError(
+                503,
+                "busy",
+                "the store is being searched for other requests; try again in a second",
+                {"Retry-After": "1"},
+            )
+        return await self._walks.run(lambda: self._make(query, entries), query)
 
     def forget(self) -> None:
         """Drop all listings, as after a purge."""

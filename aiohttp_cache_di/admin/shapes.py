@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from aiohttp_cache_di.admin.preview import HeaderLine, Preview, shown
 from aiohttp_cache_di.admin.recent import BusyHost, Sample
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.policy.tracing import Step
 
 __all__ = [
     "Bounds",
@@ -24,7 +25,6 @@ __all__ = [
     "PurgeAnswer",
     "PurgeRequest",
     "Row",
-    "StepInfo",
     "StoreAnswer",
     "UpstreamsAnswer",
     "Worker",
@@ -250,14 +250,6 @@ class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
     only_if_cached: bool = False
 
 
-class StepInfo(Struct, frozen=True):
-    """One question on the way to a decision, named as in docs/caching.md."""
-
-    question: str
-    answer: bool
-    because: str
-
-
 class ExplainAnswer(Struct, frozen=True):
     """What the cache would do with a request; see `Explanation`."""
 
@@ -268,7 +260,7 @@ class ExplainAnswer(Struct, frozen=True):
     partition: str
     decision: str
     cache_status: str
-    steps: list[StepInfo]
+    steps: list[Step]
     settings: list[str]
     stored: list[Row]
     store_error: str = ""

@@ -42,8 +42,7 @@ Each method of a backend is written in the class for its subject; a class may us
       operating.operated.Operated       entries, purge, usage
       operating.urls.Addressed          has_url, delete_url, get_urls
       operating.deleting.Deleting       bulk_delete, invalidate
-      configured.Configured             the settings
-      options.naming.Naming             principals
+      configured.Configured             the settings, and the principals that they name
       policy.rules.book.RuleBook        the rules for a request, from the settings and its own arguments
       stacked.Stacked                   responses, redirects, the digest secret, ping, settle
       options.revision.Revised          notices changes of settings

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
+import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from aiohttp.typedefs import StrOrURL
+from aiohttp.typedefs import LooseHeaders, StrOrURL
+from multidict import CIMultiDict
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.options.naming import Naming
 from aiohttp_cache_di.backends.options.revision import setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
@@ -21,13 +22,14 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.rules.book import RuleBook
+from aiohttp_cache_di.policy.rules.book import RuleBook, Rules
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules.idle import idle_settings
-from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.principals import Principal, PrincipalPatterns, named_by
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.response import AnyResponse
+from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["LOOKING_UP", "Configured", "FilterFn", "GivenOptions", "TagFn", "accept_all"]
@@ -67,7 +69,7 @@ class GivenOptions(BackendOptions):
     filter_fn: FilterFn
 
 
-class Configured(Stacked, Naming, RuleBook):
+class Configured(Stacked, RuleBook):
     """Base of backends: the settings, which `CacheBackend` explains."""
 
     name: str = setting()
@@ -137,6 +139,21 @@ class Configured(Stacked, Naming, RuleBook):
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
 
+    @cached_property
+    def principal_patterns(self) -> PrincipalPatterns:
+        """The names of principals by URL pattern."""
+        return PrincipalPatterns(self.principals or {})
+
+    @cached_property
+    def shared_patterns(self) -> UrlPatterns:
+        """Patterns of the URLs for which all credentials are equivalent."""
+        return UrlPatterns(self.shared_credentials, option="shared_credentials", by_host=True)
+
+    @cached_property
+    def names_principals(self) -> bool:
+        """Whether the settings may name a principal for a request."""
+        return self.principal is not None or bool(self.principal_patterns)
+
     @property
     def leaves_credentials_out(self) -> bool:
         """Whether a setting lets requests with different credentials, or with none, share responses."""
@@ -174,6 +191,34 @@ class Configured(Stacked, Naming, RuleBook):
             only_if_cached=only_if_cached,
             stale_if_error=stale_if_error,
         )
+
+    def principal_of(self, request: Request) -> str | None:
+        """The name of the principal of *request*; None if its credentials identify it.
+
+        Raises:
+            ConfigurationError: the user's function returns something other than a name.
+            Exception: whatever the user's function raises.
+        """
+        name = self.principal_patterns.match(request.url)
+        return named_by(self.principal, request) if name is None else name
+
+    def whose(self, method: str, url: StrOrURL, headers: LooseHeaders | None, principal: Principal) -> dict[str, Any]:
+        """The arguments of `keys.create_key` for the principal of a request.
+
+        Args:
+            principal: the principal that is given with the request or its session, which takes precedence.
+        """
+        if principal is not None or self.names_principals:
+            request = Request(method.upper(), str(url), CIMultiDict(headers or ()))
+            try:
+                name = named_by(principal, request)
+                if name is None:
+                    name = self.principal_of(request)
+            except Exception:  # without a name, the request must not share a response: a random name has none
+                name = f"unknown {secrets.token_hex(16)}"
+            if name is not None:
+                return {"principal": name}
+        return {"credentials_are_shared": True} if self.shared_patterns.match(url) else {}
 
     async def passes_filter(self, response: AnyResponse) -> bool:
         """Return whether ``filter_fn``, which may be a coroutine function, accepts *response*."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
@@ -36,49 +37,60 @@ def is_in_a_loop() -> bool:
 
 
 class SharedTask(Generic[T]):
-    """One task per event loop at a time: all callers until it ends wait for the same one.
+    """One task per event loop and key at a time: all callers until it ends wait for the same one.
 
     Args:
-        what: the name, in error messages, of what the task opens.
+        what: the name, in error messages, of what the task makes.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
+        self._tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Task[T]] = {}
 
-    def here(self) -> asyncio.Task[T] | None:
-        """The task of the running loop, if one is running."""
-        return self._tasks.get(asyncio.get_running_loop())
+    def __len__(self) -> int:
+        """The number of running tasks, in all event loops."""
+        return len(self._tasks)
 
-    def begin(self, make: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        """The task of the running loop, started with *make* if none is running. Its failure is not logged."""
+    def here(self, key: Hashable = None) -> asyncio.Task[T] | None:
+        """The task of the running loop for *key*, if one is running."""
+        return self._tasks.get((asyncio.get_running_loop(), key))
+
+    def begin(self, make: Callable[[], Coroutine[Any, Any, T]], key: Hashable = None) -> asyncio.Task[T]:
+        """The task of the running loop for *key*, started with *make* if none is running. Its failure is not logged."""
         loop = asyncio.get_running_loop()
-        task = self._tasks.get(loop)
+        task = self._tasks.get((loop, key))
         if task is None:
-            for closed in [each for each in self._tasks if each.is_closed()]:
-                del self._tasks[closed]
-            task = self._tasks[loop] = loop.create_task(make())
-            task.add_done_callback(self._over)
+            for place in [place for place in self._tasks if place[0].is_closed()]:
+                del self._tasks[place]
+            task = self._tasks[loop, key] = loop.create_task(make())
+            task.add_done_callback(partial(self._over, key))
         return task
 
-    async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of the task of the running loop; a caller that is cancelled does not cancel the task.
+    async def run(self, make: Callable[[], Coroutine[Any, Any, T]], key: Hashable = None) -> T:
+        """The result of the task of the running loop for *key*; a caller that is cancelled does not cancel the task.
 
         Raises:
             StorageError: the task was cancelled.
             Exception: whatever the task raises.
         """
-        task = self.begin(make)
+        task = self.begin(make, key)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as exc:
             me = asyncio.current_task()
             if task.cancelled() and not (me is not None and me.cancelling()):
-                raise StorageError(f"{self._what} was closed while it was being opened") from exc
+                raise StorageError(f"{self._what} was closed before it was ready") from exc
             raise
 
-    def _over(self, task: asyncio.Task[T]) -> None:
-        self._tasks.pop(task.get_loop(), None)
+    def cancel(self) -> None:
+        """Cancel the tasks of the running loop."""
+        loop = asyncio.get_running_loop()
+        for (its_loop, _), task in list(self._tasks.items()):
+            if its_loop is loop:
+                task.cancel()
+
+    def _over(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        self._tasks.pop((task.get_loop(), key), None)
         consume_error(task)
 
 
@@ -108,7 +120,7 @@ class PerLoop(Generic[T]):
         """The resource of the running loop, opened if necessary.
 
         Raises:
-            StorageError: it was closed while it was being opened.
+            StorageError: it was closed before it was open.
             Exception: whatever the opening raises.
         """
         found = self._open.get(asyncio.get_running_loop())

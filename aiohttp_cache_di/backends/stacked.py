@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, Self
 from weakref import WeakMethod, WeakSet
 
-from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options.revision import Revised
+from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
@@ -66,6 +66,15 @@ class Stacked(Revised):
         self._stack_users: WeakSet[StackUser] = WeakSet()
         self._has_secret_key = False
         self._digest_secret: StoreSecret | None = None
+
+    def __getstate__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be pickled: make one in each process, with the same arguments")
+
+    def __copy__(self) -> Self:  # which would use `__getstate__` otherwise
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     @property
     def response_aliases(self) -> BaseCache:

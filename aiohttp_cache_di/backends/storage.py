@@ -9,8 +9,7 @@ from typing import Any, TypeAlias, Unpack
 from msgspec.structs import replace
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.options.near import DEFAULT_NEAR_TIER_BYTES
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, DEFAULT_NEAR_TIER_BYTES, StorageOptions
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError

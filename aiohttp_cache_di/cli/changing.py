@@ -114,7 +114,7 @@ def urls_of(given: argparse.Namespace) -> list[str]:
         try:
             parsed = URL(url)
         except ValueError as exc:
-            raise ConfigurationError(f"{plain(url)!r} is no URL: {exc}") from exc
+            raise ConfigurationError(f"{plain(url)!r} is not a URL: {exc}") from exc
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ConfigurationError(f"{plain(url)!r}: use a whole URL, such as https://api.example.org/items")
     return urls

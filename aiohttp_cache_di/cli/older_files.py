@@ -63,7 +63,7 @@ class OlderFile:
             kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())
             columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
             if kinds.get("responses") != "table" or columns != ["key", "value"]:
-                raise ConfigurationError(f"{name}: no cache of aiohttp-client-cache: it has no table of its responses")
+                raise ConfigurationError(f"{name} is not a cache of aiohttp-client-cache: it has no table of responses")
             self.count: int = int(connection.execute("SELECT count(*) FROM responses").fetchone()[0])
             self.is_signed: bool = bool(connection.execute(_SIGNED).fetchone()[0])
 
@@ -78,9 +78,9 @@ class OlderFile:
         except OSError as exc:
             raise ConfigurationError(f"{self.path}: it cannot be read ({exc.strerror})") from exc
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"{self.path}: it is no file")
+            raise ConfigurationError(f"{self.path}: it is not a file")
         if not is_believed(status.st_uid):
-            raise StorageError(f"{self.path} is another user's (uid {status.st_uid}): it is not believed")
+            raise StorageError(f"{self.path} belongs to another user (uid {status.st_uid}), so it is not read")
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

@@ -20,7 +20,7 @@ from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.consistency import passed_over
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
-from aiohttp_cache_di.settings.secrecy import without_secrets
+from aiohttp_cache_di.settings.report import without_secrets
 from aiohttp_cache_di.settings.variables import DEFAULT_SOURCE
 
 __all__ = [

@@ -25,18 +25,18 @@ HEAD_BYTES: Final = 1024 * 1024  # of an old response without its body, at most
 MAX_SEEN: Final = 500_000  # entries that are remembered, so that each is counted once
 MAX_REASONS: Final = 30  # reported separately: some quote the file, which is untrusted
 REASONS: Final = {
-    "authorization": "for one who has logged in, and the cache is shared",
+    "authorization": "for a user who has logged in, and the cache is shared",
     "bypass": "expire_after=0 for the URL: nothing is cached here",
     "cut": "a redirect, whose body was not kept",
     "damaged": "the body is not as long as its head says",
     "expired": "the lifetime is over",
     "filtered": "filter_fn or is_cacheable refused it",
-    "impossible": "a URL, a header field or a time in it can be none",
+    "impossible": "a URL, a header field or a time in it is impossible",
     "method": "the method is not cached here",
     "newer": "it is stored already, or a newer one is",
     "no-lifetime": "no lifetime, and nothing by which it could be validated",
     "no-store": "request or response forbids it",
-    "principal": "it cannot be told whom it is for",
+    "principal": "it is unknown for which user it is",
     "request": "the request forbids it, or asks for a part or under a condition",
     "request-body": "of a request with a body, which was not kept",
     "selected": "not what --host, --match and the like say",

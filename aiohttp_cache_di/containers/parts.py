@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import refuse_unknown, require_kind
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.build import build_session, check_store, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
@@ -112,7 +113,7 @@ def session_resource(
 
     async def make() -> CachedSession:
         found = await _in_thread(settings)
-        require_kind("CacheContainer", "backend", backend, CacheBackend)
+        _expect_kind("backend", backend, CacheBackend)
         await check_store(backend, found)
         return build_session(backend, found, options)
 
@@ -131,8 +132,17 @@ async def _in_thread(settings: SettingsProvider) -> CacheSettings:
         asked = asked.last_overriding
     is_resource = isinstance(cast("object", asked), providers.Resource) and asked.provides is not load_settings
     found = await resolve(asked() if is_resource else await asyncio.to_thread(asked))
-    require_kind("CacheContainer", "settings", found, CacheSettings)
+    _expect_kind("settings", found, CacheSettings)
     return found  # type: ignore[no-any-return]  # a provider gives anything
+
+
+def _expect_kind(name: str, given: object, kind: type) -> None:
+    """Raise ConfigurationError unless *given*, the part *name* of a container, is a *kind*."""
+    if not isinstance(given, kind):  # its repr is not shown: it may contain a secret
+        what = f"the class {given.__name__}" if isinstance(given, type) else f"of the type {type(given).__name__}"
+        raise ConfigurationError(
+            f"{name} of a CacheContainer is {what}; give a {kind.__name__}, or a provider that makes one"
+        )
 
 
 class _Parts(containers.DynamicContainer):

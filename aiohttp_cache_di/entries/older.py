@@ -90,7 +90,7 @@ def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
     except UnknownPickleError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as exc:
-        raise UnknownPickleError("it is no response") from exc
+        raise UnknownPickleError("it is not a response") from exc
 
 
 def _verified(value: bytes, secrets: Iterable[bytes]) -> bytes:
@@ -106,7 +106,7 @@ def _verified(value: bytes, secrets: Iterable[bytes]) -> bytes:
 
 def _fields(value: Any) -> dict[str, Any]:
     if not isinstance(value, Inert) or value.name != _RESPONSE or not _is(value.state, dict):
-        raise UnknownPickleError("it is no response")
+        raise UnknownPickleError("it is not a response")
     state: dict[str, Any] = value.state
     return state
 
@@ -159,7 +159,7 @@ def _url(value: Any) -> str:
         parts = parts.arguments
     scheme, netloc, path, query, _ = map(_text, parts)
     if scheme not in ("http", "https") or not netloc:
-        raise UnknownPickleError(f"it is of a URL that is none of HTTP ({shown(scheme)})")
+        raise UnknownPickleError(f"its URL is not one of HTTP ({shown(scheme)})")
     return f"{scheme}://{netloc}{path or '/'}{'?' if query else ''}{query}"
 
 

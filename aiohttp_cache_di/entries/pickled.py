@@ -156,7 +156,9 @@ class _Machine:
 
     def name(self, module: object, name: object) -> None:
         """Push a name, which must be one of the allowed ones."""
-        full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "what is no name"
+        full = (
+            f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something that is not a name"
+        )
         if full not in self.names:
             raise UnknownPickleError(f"it holds {shown(full)}")
         self.stack.append(Named(full))
@@ -164,14 +166,14 @@ class _Machine:
     def call(self) -> None:
         called, arguments = self.lasts(2)
         if not isinstance(called, Named) or not _is(arguments, tuple):
-            raise UnknownPickleError("it holds a call of what is no name")
+            raise UnknownPickleError("it calls something that is not a name")
         self.stack.append(Inert(called.name, arguments))
 
     def build(self) -> None:
         state = self.last()
         made = self.stack[-1]
         if not isinstance(made, Inert):
-            raise UnknownPickleError("it holds a state of what has none")
+            raise UnknownPickleError("it has a state for something that takes none")
         made.state = state
 
     def extend(self, values: list[Any]) -> None:
@@ -187,7 +189,7 @@ class _Machine:
             raise UnknownPickleError("it is damaged")
         for name, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(name, str):
-                raise UnknownPickleError(f"it holds a key that is no text ({type(name).__name__})")
+                raise UnknownPickleError(f"it has a key that is not text ({type(name).__name__})")
             items[name] = value
 
 

@@ -75,7 +75,7 @@ from aiohttp_cache_di.policy.responses.failure import not_at_hand, on_failure
 from aiohttp_cache_di.policy.responses.not_modified import on_head_response
 from aiohttp_cache_di.policy.responses.response import may_answer_get, on_post_response, on_response
 from aiohttp_cache_di.policy.responses.variants import Placement, place_variant
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
 from aiohttp_cache_di.rfc9111.groups import invalidated_groups, origin_of
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe

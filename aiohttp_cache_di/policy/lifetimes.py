@@ -6,7 +6,7 @@ import math
 
 from msgspec import Struct
 
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.directives import RequestDirectives, ResponseDirectives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import (
     explicit_lifetime_s,

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct, field
 
 from aiohttp_cache_di.policy.lifetimes import lifetime
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import parameters
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s

@@ -53,13 +53,13 @@ def parse_members(value: str) -> Members:
     return {name: tuple(arguments) for name, arguments in found.items()}
 
 
-def _strictest_s(members: Members, name: str, *, otherwise: float) -> float | None:
-    """The smallest delta-seconds of the directive *name*, an invalid one being *otherwise*; None if it is absent."""
+def _strictest_s(members: Members, name: str) -> float | None:
+    """The smallest delta-seconds of the directive *name*, an invalid one being 0; None if it is absent."""
     arguments = members.get(name)
     if arguments is None:
         return None
     deltas = [None if argument is None else parse_delta_s(argument) for argument in arguments]
-    return min(otherwise if delta is None else float(delta) for delta in deltas)
+    return min(0.0 if delta is None else float(delta) for delta in deltas)
 
 
 def _allows(members: Members, name: str) -> bool:
@@ -137,8 +137,8 @@ def _response_directives(value: str) -> ResponseDirectives:
     no_cache, no_cache_fields = _qualified(members, "no-cache")
     private, private_fields = _qualified(members, "private")
     return ResponseDirectives(
-        max_age_s=_strictest_s(members, "max-age", otherwise=0),
-        s_maxage_s=_strictest_s(members, "s-maxage", otherwise=0),
+        max_age_s=_strictest_s(members, "max-age"),
+        s_maxage_s=_strictest_s(members, "s-maxage"),
         no_store="no-store" in members,
         no_cache=no_cache,
         no_cache_fields=no_cache_fields,
@@ -149,8 +149,8 @@ def _response_directives(value: str) -> ResponseDirectives:
         proxy_revalidate="proxy-revalidate" in members,
         must_understand=_allows(members, "must-understand"),
         immutable=_allows(members, "immutable"),
-        stale_while_revalidate_s=_strictest_s(members, "stale-while-revalidate", otherwise=0),
-        stale_if_error_s=_strictest_s(members, "stale-if-error", otherwise=0),
+        stale_while_revalidate_s=_strictest_s(members, "stale-while-revalidate"),
+        stale_if_error_s=_strictest_s(members, "stale-if-error"),
     )
 
 
@@ -176,13 +176,13 @@ def _request_directives(value: str) -> RequestDirectives:
         math.inf if argument is None else parse_delta_s(argument) or 0 for argument in members.get("max-stale", ())
     ]
     return RequestDirectives(
-        max_age_s=_strictest_s(members, "max-age", otherwise=0),
+        max_age_s=_strictest_s(members, "max-age"),
         max_stale_s=min(max_stale, default=None),
         min_fresh_s=max(min_fresh, default=None),
         no_cache="no-cache" in members,
         no_store="no-store" in members,
         only_if_cached=_allows(members, "only-if-cached"),
-        stale_if_error_s=_strictest_s(members, "stale-if-error", otherwise=0),
+        stale_if_error_s=_strictest_s(members, "stale-if-error"),
     )
 
 

@@ -13,8 +13,8 @@ import pydantic, the backends and the session, but neither the container nor a f
 - ``sections`` are the settings of one store each, and of the client's connections.
 - ``model`` is `CacheSettings`, with all settings; ``typed`` lists them for type checkers.
 - ``consistency`` refuses combinations of settings that have no effect.
-- ``secrecy`` masks the secrets of settings in error messages of other packages.
-- ``build`` makes the backend and the session that settings describe; ``report`` shows settings to people.
+- ``build`` makes the backend and the session that settings describe; ``report`` shows settings to people, and masks
+  their secrets in messages of other packages.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradictions
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
-from aiohttp_cache_di.settings.secrecy import without_secrets
+from aiohttp_cache_di.settings.report import without_secrets
 from aiohttp_cache_di.telemetry import Health
 
 __all__ = ["BackendPlan", "build_backend", "build_session", "check_store", "plan_backend"]

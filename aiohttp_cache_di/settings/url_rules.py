@@ -71,7 +71,7 @@ def read_url_names(value: object) -> object:
         try:
             PrincipalPatterns({cast("str", pattern): cast("str", name)})
         except ValueError:
-            raise FormError(f"{pattern!r}: its name is empty, or no text") from None
+            raise FormError(f"{pattern!r}: its name is empty, or not text") from None
     return dict(names)
 
 
@@ -104,7 +104,7 @@ def _refuse_pattern(pattern: object) -> None:
     try:
         compiled(pattern, option="")
     except ValueError:
-        raise FormError(f"{pattern!r} is no pattern") from None
+        raise FormError(f"{pattern!r} is not a pattern") from None
 
 
 def _has_user(pattern: str) -> bool:
@@ -161,7 +161,7 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if not isinstance(name, str) or name not in _READ:
-            raise FormError(f"it has something that is none of {', '.join(RULE_NAMES)}")
+            raise FormError(f"it has a name other than {', '.join(RULE_NAMES)}")
         read, types = _READ[name]
         try:
             found = read(value)

@@ -9,8 +9,8 @@ of the store, to the `Watch` of the cache (``watch``), which passes them on to t
 (``measures``: durations and savings) and to users' own observers.
 
 Exporters read all of it: ``metrics`` lists the metrics that both have, with the cache's name (``names``) and its sizes
-(``sizes``, which asks the store at most once a minute). ``prometheus`` and ``otel`` (with ``sampling``) each need an
-extra, and are imported by nothing else. ``exposing`` answers the metrics route, ``probe`` a readiness probe.
+(``sizes``, which asks the store at most once a minute). ``prometheus`` and ``otel`` each need an extra, and are
+imported only when they are used. ``routes`` has the answers to a readiness probe and to Prometheus.
 
 Nothing here knows a request, a store or a framework; of this package only the leaves below are imported.
 """

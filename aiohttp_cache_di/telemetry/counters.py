@@ -178,7 +178,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
             waiting = ", ".join(sorted(self.circuits))
             return Health("degraded", f"the storage is left alone after failures of: {waiting}{because}")
         if self.found_wrong:
-            return Health("degraded", f"the storage is of no use: {'; '.join(self.found_wrong.values())}")
+            return Health("degraded", f"the storage cannot be used: {'; '.join(self.found_wrong.values())}")
         if self.stand_in:
             return Health("degraded", self.stand_in)
         if self.clock() - failed_at < recent_s:

@@ -18,15 +18,15 @@ FORWARDED: Final = {
     "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response was stored",
     "method": "responses to its method are not cached",
-    "bypass": "the cache was passed by: it is turned off for this request, or could not deal with it",
+    "bypass": "the cache was bypassed: it is turned off for this request, or could not deal with it",
 }
 """Why a request went to the origin, by its ``fwd`` token."""
 
 SERVED: Final = {
     "max-stale": "it was stale, and the request allows that",
     "stale-while-revalidate": "it was stale, and is validated in the background",
-    "stale-if-error": "it was stale, and stands in for an error, as directives or settings allow",
-    "disconnected": "it was stale, and stands in for an origin that failed",
+    "stale-if-error": "it was stale, and was used instead of an error, as directives or settings allow",
+    "disconnected": "it was stale, and was used because the origin failed",
     "overtaken": "the response to another request came first",
     "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
 }
@@ -35,13 +35,13 @@ SERVED: Final = {
 RULES: Final = {
     "no-store": "request or response forbids it",
     "private": "it is for one user, and the cache is shared",
-    "authorization": "it is for one who has logged in, and the cache is shared",
+    "authorization": "it is for a user who has logged in, and the cache is shared",
     "must-understand": "it asks for a cache that understands its status",
     "status": "its status is not one that is stored",
     "partial": "it is a part that cannot be joined with what is stored",
     "vary": "it varies on everything, so that no request could select it",
     "no-lifetime": "it has no lifetime, and nothing by which it could be validated",
-    "answers-condition": "it answers a condition of the caller's",
+    "answers-condition": "it answers a condition that the caller sent",
 }
 """Why the rules do not let a response be stored, by its ``detail``."""
 
@@ -49,7 +49,7 @@ DETAILS: Final = {
     "too-large": "the body is longer than `max_body_bytes`, or than `max_bytes` of files",
     "close-delimited": (
         "the body ends where the connection ends, so that nothing tells whether it is whole, "
-        "or is coded for the transfer still"
+        "or it still has a transfer coding"
     ),
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",
@@ -57,7 +57,7 @@ DETAILS: Final = {
     "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "set-cookie": "it redirects and sets a cookie, without which the next caller would be led on",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
-    "odd-location": "it redirects to itself, or to what is no URL of HTTP",
+    "odd-location": "it redirects to itself, or to something that is not an HTTP URL",
     "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
@@ -66,8 +66,8 @@ DETAILS: Final = {
     "no-room": "the memory for it, or for what waits to be written, is full",
     "pending": "not yet, as the store fails: it waits in memory until the store takes it, and answers from there",
     "store-failed": "the store failed, or is left alone because it has failed",
-    "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
-    "error": "an error: of the cache, which could not judge or copy it, or of `tag_fn`, `filter_fn`, `is_cacheable`",
+    "given-up": "it was deleted before it was written, or the store did not accept it, or others needed its room",
+    "error": "an error: the cache failed to judge or copy it, or `tag_fn`, `filter_fn` or `is_cacheable` raised one",
 }
 """Why a response was not stored that the rules let be stored, by its ``detail`` (RFC 9211 §2.8)."""
 

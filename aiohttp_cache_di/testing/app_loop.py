@@ -59,5 +59,5 @@ def is_asynchronous() -> bool:
 def result_of(one: InLoop) -> bool:
     """Wait for the result of *one* in this thread."""
     if not one.loop.is_running():
-        raise AssertionError("the app's loop does not run any more: ask while its client is open")
+        raise AssertionError("the app's event loop does not run any more; check while the client of the test is open")
     return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(WITHIN_S))

@@ -95,7 +95,7 @@ class CacheClock:
         except (TypeError, ValueError):
             raise ValueError(f"advance({by!r}): use seconds, a text such as '1h30m', or a timedelta") from None
         if seconds < 0:
-            raise ValueError(f"advance({by!r}): a clock that goes back would make the future of what is stored")
+            raise ValueError(f"advance({by!r}): the clock cannot go back; advance it by 0 seconds or more")
         self.offset_s += seconds
 
     def now(self) -> datetime:

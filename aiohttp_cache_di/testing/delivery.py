@@ -80,7 +80,9 @@ class Delivery:
         """Send *request* by *handler* to the server, which answers with *canned*."""
         connector = request.session.connector
         if not isinstance(connector, TCPConnector):
-            raise TypeError(f"{request.url} cannot be answered: {type(connector).__name__} connects elsewhere")
+            raise TypeError(
+                f"{request.url} cannot be answered: its session has a {type(connector).__name__}, not a TCPConnector"
+            )
         ticket = str(next(self._tickets))
         self._canned[ticket] = canned
         token = _answered.set(request)

@@ -43,10 +43,12 @@ def assert_hit(response: Any) -> None:
     status: str | None = getattr(response, "cache_status", None) or headers.get("Cache-Status")
     from_cache: bool | None = getattr(response, "from_cache", None)
     if from_cache is None and status is None:
-        raise TypeError(f"{response!r} says nothing of a cache: it has neither from_cache nor a Cache-Status field")
+        raise TypeError(
+            f"{response!r} does not tell whether a cache answered: it has neither from_cache nor a Cache-Status field"
+        )
     is_hit = from_cache if from_cache is not None else "; hit" in (status or "")
     if not is_hit:
-        raise AssertionError(f"{getattr(response, 'url', 'the response')} is no hit: {status or 'from_cache=False'}")
+        raise AssertionError(f"{getattr(response, 'url', 'the response')} is not a hit: {status or 'from_cache=False'}")
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +98,7 @@ class CacheUnderTest:
         if exc_type is not None:
             return
         if self._waiting:
-            raise AssertionError("assert_cached and assert_not_cached are to be awaited in an asynchronous test")
+            raise AssertionError("assert_cached and assert_not_cached have to be awaited in an asynchronous test")
         if self._failures:  # the app may have handled the exception itself
             raise self._failures[0]
 
@@ -180,7 +182,7 @@ class CacheUnderTest:
 
     def _judge(self, wanted: bool, url: str, method: str, found: list[bool]) -> None:
         if not found:
-            raise AssertionError(f"{method} {url}: no session that caches and is open has sent a request so far")
+            raise AssertionError(f"{method} {url}: no open session with a cache has sent a request so far")
         if any(found) is not wanted:
             told = self._told.get((method, url))
             why = f"; the latest answer was {told}" if told else ""
@@ -221,7 +223,9 @@ class CacheUnderTest:
                     await response.read()
             status = str(getattr(response, "cache_status", ""))
             if "; stored" not in status and "; hit" not in status:
-                raise AssertionError(f"{seed.method} {seed.url}: the rules do not let the seed be kept: {status}")
+                raise AssertionError(
+                    f"{seed.method} {seed.url}: the cache's rules do not allow this response to be stored: {status}"
+                )
         except AssertionError as error:
             self._failures.append(error)
             raise

@@ -101,7 +101,7 @@ class RecordedTests:
 
     def _path(self, item: pytest.Item, named: Any) -> Path:
         if not isinstance(named, str | Path | None):
-            raise pytest.UsageError(f"recorded: {named!r} is no path of a file")
+            raise pytest.UsageError(f"recorded: {named!r} is not the path of a file")
         if named is not None:
             return item.path.parent / named
         folder = item.path.parent / cast("str", self._config.getini("recorded_dir")) / item.path.stem

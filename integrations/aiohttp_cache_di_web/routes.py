@@ -8,8 +8,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.telemetry.exposing import Exposition
-from aiohttp_cache_di.telemetry.probe import Probe
+from aiohttp_cache_di.telemetry.routes import Exposition, Probe
 from aiohttp_cache_di_web.state import CACHED_SESSION, cache_of
 
 __all__ = ["Handler", "cache_health", "cache_metrics", "make_cache_health", "make_cache_metrics"]

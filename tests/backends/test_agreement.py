@@ -109,7 +109,7 @@ async def test_a_difference_is_told_by_name_and_values_with_the_way_out(
 
 
 async def test_a_value_that_nothing_takes_is_told_as_that() -> None:
-    with pytest.raises(ConfigurationError, match="expire_after='soon' is no lifetime"):
+    with pytest.raises(ConfigurationError, match="expire_after='soon' is not a lifetime"):
         CachedSession(cache=CacheBackend(), expire_after="soon")
     with pytest.raises(ConfigurationError, match="lease='1s': use a number of seconds"):
         CachedSession(cache=CacheBackend(), lease="1s")  # type: ignore[arg-type]  # the wrong type is tested

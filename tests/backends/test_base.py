@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
+import pickle
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -33,6 +35,20 @@ async def kept(backend: CacheBackend, **fields: Any) -> CachedResponse:
     stored = entry(**fields)
     await backend.write(stored)
     return CachedResponse.from_stored(stored)
+
+
+def test_pickling_is_refused_with_the_way_out() -> None:
+    backend = CacheBackend()
+    for refused in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="a CacheBackend cannot be pickled: make one in each process"):
+            refused(backend)
+
+
+def test_a_shallow_copy_uses_the_same_store() -> None:
+    backend = CacheBackend(expire_after=60)
+    copied = copy.copy(backend)
+    copied.expire_after = 5
+    assert (backend.expire_after, copied.expire_after, copied.stack) == (60, 5, backend.stack)
 
 
 class TestArguments:

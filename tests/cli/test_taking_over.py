@@ -283,7 +283,7 @@ def test_among_signed_values_only_those_of_the_key_are_believed(
     unknown = "not read: it is signed with a key that is not the SECRET_KEY"
     assert taken(run, file)["reasons"] == {unknown: 1, unsigned: 1}
     monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", "a secret of the service")
-    assert taken(run, file)["reasons"] == {"not read: it is no response": 1, unsigned: 1}
+    assert taken(run, file)["reasons"] == {"not read: it is not a response": 1, unsigned: 1}
 
 
 @pytest.mark.parametrize("broken", [b"garbage", older_pickle("http://cut.test/")[:-1], b"\x80\x04." + b"\0" * 27])
@@ -310,8 +310,8 @@ def test_a_file_of_another_kind_is_refused(target: Path, run: Run, tmp_path: Pat
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-def test_the_file_of_another_user_is_not_believed(target: Path, run: Run, tmp_path: Path) -> None:
+def test_the_file_of_another_user_is_not_read(target: Path, run: Run, tmp_path: Path) -> None:
     file = older_file(tmp_path / "old.sqlite", older_pickle("http://a.test/"))
     os.chown(file, 12345, 12345)
     status, _, error = run("copy", "--from-aiohttp-client-cache", str(file))
-    assert (status, "another user's" in error) == (1, True)
+    assert (status, "belongs to another user" in error) == (1, True)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.policy.lifetimes import DEFAULT_GRACE_S, Lifetime, lifetime
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, date
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.policy import decisions
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_stored, date, fields_of
 from tests.sync_cache import is_reused, reply, scripted
 

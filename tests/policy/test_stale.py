@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from tests.messages import PRIVATE, SHARED, a_request, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
 

@@ -21,8 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.telemetry.metrics import METRICS
-from aiohttp_cache_di.telemetry.otel import HIT, RESULT, STATUS, instrument
-from aiohttp_cache_di.telemetry.sampling import MAX_KEPT, Samples
+from aiohttp_cache_di.telemetry.otel import HIT, MAX_KEPT, RESULT, STATUS, Samples, instrument
 from tests.origin import Origin, answer
 from tests.telemetry.test_prometheus import FakeCache
 from tests.telemetry.test_watch import decision

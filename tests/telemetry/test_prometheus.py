@@ -213,7 +213,7 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
 
 
 def test_importing_the_package_imports_no_exporter() -> None:
-    code = "import sys, aiohttp_cache_di, aiohttp_cache_di.telemetry.probe, aiohttp_cache_di.telemetry.metrics; "
+    code = "import sys, aiohttp_cache_di, aiohttp_cache_di.telemetry.routes, aiohttp_cache_di.telemetry.metrics; "
     code += "print([name for name in sys.modules if name.partition('.')[0] in ('prometheus_client', 'opentelemetry')])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"

@@ -161,7 +161,7 @@ assert store.time is time
 
 
 def test_a_clock_does_not_go_back(clock: CacheClock) -> None:
-    with pytest.raises(ValueError, match="goes back"):
+    with pytest.raises(ValueError, match="cannot go back"):
         clock.advance(-1)
 
 

@@ -218,19 +218,19 @@ def test_it(recording):
 """
 FAILS = {
     "'a.yaml', 'b.yaml'": "pytest.mark.recorded takes one path",
-    "filter_jsn=['a']": "no option filter_jsn (did you mean filter_json?); there are filter, filter_headers,",
-    "'a.yaml', moode='once'": "no option moode (did you mean mode?)",
+    "filter_jsn=['a']": "unknown option filter_jsn (did you mean filter_json?); use filter, filter_headers,",
+    "'a.yaml', moode='once'": "unknown option moode (did you mean mode?)",
     "mode='onec'": "mode='onec': use one of none, once, new_episodes, all, rewrite",
     "ignore='a'": "ignore='a': give a collection of names, as in ignore=['a']",
     "ignore=5": "ignore=5: give a collection of names",
     "volatile=[5]": "volatile=[5]: give a collection of names",
     "filter_json={'a': 1}": "filter_json={'a': 1}: give a collection of names",
-    "repeat='yes'": "repeat='yes': it is True or False",
-    "filter='a'": "filter='a': give a function that takes a text",
-    "5": "5 is no path of a file",
-    "'broken.yaml'": "broken.yaml: this is no recording",
+    "repeat='yes'": "repeat='yes': use True or False",
+    "filter='a'": "filter='a': give a function that takes and returns text",
+    "5": "5 is not the path of a file",
+    "'broken.yaml'": "broken.yaml: this is not a recording",
     "'here'": "Is a directory" if sys.platform != "win32" else "here",
-    "'a.txt', mode='once'": "a.txt cannot be recorded into; recordings are made in files that end in .yaml",
+    "'a.txt', mode='once'": "a.txt cannot be recorded into; recordings are written only to files that end in .yaml",
 }
 
 

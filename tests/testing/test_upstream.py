@@ -314,7 +314,7 @@ async def test_a_proxy_is_not_asked(upstream: FakeUpstream, session: CachedSessi
 async def test_a_connector_that_leads_elsewhere_is_refused_in_words(upstream: FakeUpstream) -> None:
     upstream.get("/a", text="1")
     async with CachedSession(connector=UnixConnector("/nowhere")) as session:
-        with pytest.raises(TypeError, match="UnixConnector connects elsewhere"):
+        with pytest.raises(TypeError, match="UnixConnector, not a TCPConnector"):
             await session.get(f"{API}/a")
 
 

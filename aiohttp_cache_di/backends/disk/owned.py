@@ -121,7 +121,7 @@ def own(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no file'}: it is not used")
+        raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'}: it is not used")
     if not is_believed(status.st_uid):
         raise StorageError(_refusal(path, status.st_uid))
     if hasattr(os, "geteuid") and status.st_mode & OTHERS:
@@ -215,7 +215,7 @@ def temporary_directory() -> str:
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
         if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise StorageError(f"{path} is no directory: it is not used")
+            raise StorageError(f"{path} is not a directory: it is not used")
         descriptor = os.open(path, _DIRECTORY)
         try:
             own_directory(descriptor, path, is_temporary=True)

@@ -10,8 +10,14 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
-from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import (
+    BACKEND_OPTIONS,
+    NEAR_OPTIONS,
+    codec_of,
+    near_arguments,
+    of_backend,
+    of_driver,
+)
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack

@@ -133,7 +133,9 @@ class Service:
         loop = asyncio.get_running_loop()
         is_client = hasattr(context, "batch_get_item")
         if self._served is not None and (not is_client or self._served() is not loop):
-            raise StorageError("a context of DynamoDB serves one event loop, once: without it, each has a client")
+            raise StorageError(
+                "context= serves one event loop, and once; leave it out, and each event loop has a client of its own"
+            )
         self._served = weakref.ref(loop)
         if is_client:
             return Connection(context, None)
@@ -197,7 +199,9 @@ async def _ensure_table(client: Client, layout: Layout) -> None:
         else:
             keys = {part["AttributeName"]: part["KeyType"] for part in table["KeySchema"]}
             if keys != {layout.key_attr: "HASH"}:
-                raise StorageError(f"the table {layout.table} has another key than {layout.key_attr!r} alone: {keys}")
+                raise StorageError(
+                    f"the table {layout.table} has the key {keys}: it has to be {layout.key_attr!r} alone"
+                )
             if table["TableStatus"] in ("ACTIVE", "UPDATING"):
                 break
         if loop.time() >= until:

@@ -58,13 +58,13 @@ class Layout(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not (self.table.startswith("arn:") or re.fullmatch(TABLE, self.table)):
             raise ConfigurationError(
-                f"{self.table!r} is no name of a DynamoDB table: 3 to 255 letters, digits, dots, hyphens or underscores"
+                f"{self.table!r} is not the name of a table: use 3 to 255 letters, digits, dots, hyphens or underscores"
             )
         names = (self.key_attr, self.val_attr)
         if not all(names) or names[0] == names[1] or OURS & set(names):
             taken = ", ".join(sorted(OURS))
             raise ConfigurationError(
-                f"key_attr_name={names[0]!r}, val_attr_name={names[1]!r}: give two names, and none of {taken}"
+                f"key_attr_name={names[0]!r}, val_attr_name={names[1]!r}: give two different names, and none of {taken}"
             )
 
     @property

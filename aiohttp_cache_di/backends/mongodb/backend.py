@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import codec_of, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, codec_of, near_arguments, of_backend, of_driver
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack

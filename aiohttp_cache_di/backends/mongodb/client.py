@@ -155,10 +155,12 @@ def _check_names(database: str, collection: str) -> None:
     """Refuse names that the driver or the server would refuse."""
     if not database or set(database) & set('/\\. "$\0') or len(database.encode()) >= 64:
         raise ConfigurationError(
-            f"{database!r} is no name of a MongoDB database: no dots, slashes, spaces, quotes or $"
+            f"{database!r} is not the name of a database: 1 to 63 bytes, no dots, slashes, spaces, quotes or $"
         )
     if not collection or set(collection) & set("$\0") or "" in collection.split("."):
-        raise ConfigurationError(f"{collection!r} is no name of a MongoDB collection: no $, and no dot at an end")
+        raise ConfigurationError(
+            f"{collection!r} is not the name of a collection: use no $, and no dot at its beginning or end"
+        )
 
 
 def _hosts(host: object) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, SupportsIndex, TypeAlias, cast
+from typing import Any, Final, SupportsIndex, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
 
@@ -15,11 +15,15 @@ from aiohttp_cache_di.keys import CredentialNames
 
 __all__ = [
     "BACKEND_OPTIONS",
+    "DEFAULT_NEAR_TIER_BYTES",
     "MAX_IN_MEMORY_BYTES",
+    "NEAR_OPTIONS",
     "STORAGE_OPTIONS",
     "BackendOptions",
+    "NearArguments",
     "StorageOptions",
     "codec_of",
+    "near_arguments",
     "of_backend",
     "of_driver",
     "refuse_unusable",
@@ -32,6 +36,10 @@ MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 
 STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningOptions.__annotations__)
 BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "autoclose"}
+NEAR_OPTIONS: Final = frozenset({"near_tier_s", "near_tier_bytes"})
+"""The options of the near tier: copies in memory, in front of a store on a server."""
+
+DEFAULT_NEAR_TIER_BYTES: Final = 32 * 1024 * 1024
 
 _OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
 _NAME_ACCEPTED: Final = "a name; the address of a server is given as address= for Redis, and as host= for MongoDB"
@@ -61,6 +69,28 @@ def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, 
 def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
     """The codec for *options*; entries that were signed for other *names* are unreadable."""
     return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
+
+
+class NearArguments(TypedDict):
+    """The arguments of a `StoreStack` for the near tier."""
+
+    near_bytes: int
+    near_lifetime_s: float
+
+
+def near_arguments(options: Mapping[str, Any]) -> NearArguments:
+    """The arguments of a stack for *options*; without ``near_tier_s`` there is no near tier.
+
+    Raises:
+        ConfigurationError: the seconds or bytes are not above 0.
+    """
+    seconds: float | None = options.get("near_tier_s")
+    size: int = options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
+    if seconds is not None and not seconds > 0:
+        raise ConfigurationError(f"near_tier_s={seconds!r}: give seconds above 0, or None for no near tier")
+    if not size > 0:
+        raise ConfigurationError(f"near_tier_bytes={size!r}: give a number of bytes above 0")
+    return NearArguments(near_bytes=0 if seconds is None else size, near_lifetime_s=seconds or 0.0)
 
 
 def refuse_unusable(options: Mapping[str, Any]) -> None:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import (
+    BACKEND_OPTIONS,
+    NEAR_OPTIONS,
+    codec_of,
+    near_arguments,
+    of_backend,
+    of_driver,
+)
 from aiohttp_cache_di.backends.redis.clients import driver_options, topology_at, topology_of
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.store.sizes import record_bytes

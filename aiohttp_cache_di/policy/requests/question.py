@@ -17,7 +17,7 @@ from msgspec import Struct
 from aiohttp_cache_di.policy.decisions import Fetch, RequestDecision
 from aiohttp_cache_di.policy.requests.redirects import is_fresh_by_origin
 from aiohttp_cache_di.policy.requests.request import is_off, may_be_cached, needs_policy, on_request
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.policy.tracing import Trace
 from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Request, StoredResponse, VariantRef

@@ -7,7 +7,7 @@ from typing import Final
 from multidict import istr
 
 from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import generated
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, explicit_lifetime_s

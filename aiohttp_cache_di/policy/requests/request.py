@@ -21,7 +21,7 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.requests.reuse import answer_from, serve, why_usable
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.policy.tracing import Because, Trace, freshness, note
 from aiohttp_cache_di.rfc9111.cache_status import FwdReason, generated
 from aiohttp_cache_di.rfc9111.directives import (

@@ -7,7 +7,7 @@ from typing import Literal
 
 from aiohttp_cache_di.policy.decisions import NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.policy.tracing import Trace, freshness, length_of, note
 from aiohttp_cache_di.rfc9111.cache_status import Detail, hit
 from aiohttp_cache_di.rfc9111.directives import RequestDirectives, response_directives

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.policy.decisions import Bypass, Fetch, GatewayTimeout, Plan, ServeStale, Validate
 from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
 from aiohttp_cache_di.policy.requests.reuse import answer_from, serve
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import request_directives
 from aiohttp_cache_di.rfc9111.messages import Request

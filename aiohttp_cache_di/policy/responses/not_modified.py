@@ -19,7 +19,7 @@ from aiohttp_cache_di.policy.decisions import (
 )
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.requests.reuse import answer_from
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives

@@ -25,7 +25,7 @@ from aiohttp_cache_di.policy.requests.redirects import leads_on
 from aiohttp_cache_di.policy.requests.request import is_off
 from aiohttp_cache_di.policy.responses.failure import ERROR_STATUSES, usable_fallback
 from aiohttp_cache_di.policy.responses.not_modified import on_not_modified
-from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import Detail, forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives

@@ -254,7 +254,7 @@ def posix_time(moment: datetime) -> float:
 
 
 def _refused(value: object) -> ConfigurationError:
-    return ConfigurationError(f"expire_after={value!r} is no lifetime; use {_ACCEPTED}")
+    return ConfigurationError(f"expire_after={value!r} is not a lifetime; use {_ACCEPTED}")
 
 
 def url_expiration(pattern: str, value: UrlLifetime) -> UrlExpiration:
@@ -292,7 +292,9 @@ def _as_rule(pattern: str, value: UrlLifetime) -> UrlExpiration:
     given = cast("Mapping[str, Any]", value)
     unknown = [name for name in given if name not in RULE_FIELDS]
     if unknown:
-        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {unknown[0]!r} is none of {', '.join(RULE_FIELDS)}")
+        raise ConfigurationError(
+            f"urls_expire_after[{pattern!r}]: there is no {unknown[0]!r}; use {', '.join(RULE_FIELDS)}"
+        )
     return UrlExpiration(**{RULE_FIELDS[name]: said for name, said in given.items()})
 
 

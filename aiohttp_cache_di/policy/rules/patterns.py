@@ -102,7 +102,7 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
         ConfigurationError: *pattern* is not text or has an invalid set (``[z-a]``).
     """
     if not isinstance(pattern, str):
-        raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern; use text with shell globs")
+        raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern; use text with shell globs")
     scheme, separator, rest = pattern.strip().partition("://")
     if not separator or "/" in scheme:
         scheme, separator, rest = "", "", pattern.strip()
@@ -115,7 +115,7 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     try:
         return re.compile("|".join(ways), re.DOTALL).match
     except re.error as exc:
-        raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern: {exc.msg}") from exc
+        raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern: {exc.msg}") from exc
 
 
 def _split(rest: str) -> tuple[str, str]:

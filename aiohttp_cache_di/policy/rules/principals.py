@@ -55,5 +55,5 @@ def named_by(principal: Principal, request: Request) -> str | None:
     """
     name = principal(request) if callable(principal) else principal
     if name is not None and (not isinstance(name, str) or not name):
-        raise ConfigurationError("principal= takes a name of at least one character, or a function that gives one")
+        raise ConfigurationError("principal= takes a name of at least one character, or a function that returns one")
     return name

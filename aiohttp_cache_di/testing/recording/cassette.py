@@ -43,7 +43,7 @@ _HOW: Final = "pytest --record-mode=new_episodes records it"
 _INTO_OUR_OWN: Final = (
     'which is only read; @pytest.mark.recorded("NAME.yaml") and --record-mode=once record the test anew'
 )
-_INTO_YAML: Final = "recordings are made in files that end in .yaml or .yml: name such a one"
+_INTO_YAML: Final = "recordings are written only to files that end in .yaml or .yml; give such a name"
 _ENDLESS: Final = "text/event-stream"
 
 
@@ -160,7 +160,9 @@ class Cassette:
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
         if response.status == 101 or content_type.lower().startswith(_ENDLESS):
             response.close()
-            raise ConfigurationError(f"{response.url} answers without an end ({content_type}), which is not recorded")
+            raise ConfigurationError(
+                f"{response.url} sends a response without an end ({content_type}), which cannot be recorded"
+            )
         fields = tuple(
             (name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in response.raw_headers
         )
@@ -229,7 +231,7 @@ def recorded(path: str | Path, mode: Mode = "none", **options: Unpack[RecordingO
         ConfigurationError: *path* is not a recording, or *mode* would write to a format that is only read.
     """
     if not isinstance(path, str | Path):  # a caller may be untyped
-        raise TypeError(f"recorded: {path!r} is no path of a file")
+        raise TypeError(f"recorded: {path!r} is not the path of a file")
     return Cassette(Path(path), mode, rules_of(options))
 
 

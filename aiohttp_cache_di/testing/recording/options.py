@@ -77,7 +77,7 @@ def rules_of(options: Mapping[str, object]) -> RecordingRules:
             known = ("path", "mode", *OPTIONS)
             near = difflib.get_close_matches(name, known, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            raise TypeError(f"recorded: no option {name}{meant}; there are {', '.join(sorted(known))}")
+            raise TypeError(f"recorded: unknown option {name}{meant}; use {', '.join(sorted(known))}")
     checked = {name: _checked(name, value) for name, value in options.items()}
     filters = {_FILTERS[name]: value for name, value in checked.items() if name in _FILTERS}
     others = {name: value for name, value in checked.items() if name not in _FILTERS}
@@ -87,12 +87,12 @@ def rules_of(options: Mapping[str, object]) -> RecordingRules:
 def _checked(name: str, value: Any) -> Any:
     if name == "repeat":
         if not isinstance(value, bool):
-            raise TypeError(f"recorded: repeat={value!r}: it is True or False")
+            raise TypeError(f"recorded: repeat={value!r}: use True or False")
         return value
     if name == "filter":
         functions: tuple[Any, ...] = (value,) if callable(value) else _items(value)
         if not functions or not all(map(callable, functions)):
-            raise TypeError(f"recorded: filter={value!r}: give a function that takes a text and gives one, or several")
+            raise TypeError(f"recorded: filter={value!r}: give a function that takes and returns text, or several")
         return functions
     if isinstance(value, str):
         raise TypeError(f"recorded: {name}={value!r}: give a collection of names, as in {name}=[{value!r}]")

@@ -159,11 +159,11 @@ def test_a_temporary_directory_of_ours_is_made_private(temporary: Path) -> None:
 def test_a_temporary_directory_that_is_a_link_or_a_file_is_refused(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     temporary.symlink_to("other")
-    with pytest.raises(StorageError, match="no directory"):
+    with pytest.raises(StorageError, match="not a directory"):
         owned.temporary_directory()
     temporary.unlink()
     temporary.touch()
-    with pytest.raises(StorageError, match="no directory"):
+    with pytest.raises(StorageError, match="not a directory"):
         owned.temporary_directory()
 
 

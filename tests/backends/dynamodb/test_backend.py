@@ -64,7 +64,7 @@ async def test_what_is_wrong_with_a_table_is_told_by_the_servers_name_for_it_or_
         causes.append(cause_of(kind_of(failure.value), failure.value, other.stack.store))
         await other.close()
     assert causes[0] == "ClientError: ValidationException"
-    assert "has another key than 'other' alone" in causes[1]
+    assert "has to be 'other' alone" in causes[1]
     await backend.close()
 
 

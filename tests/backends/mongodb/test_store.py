@@ -725,7 +725,7 @@ def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: 
 
 
 def test_a_name_that_mongodb_refuses_is_an_error_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="no name of a MongoDB database"):
+    with pytest.raises(ConfigurationError, match="not the name of a database"):
         MongoDBStore("a b", "responses", codec=EntryCodec())
 
 

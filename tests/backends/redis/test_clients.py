@@ -80,14 +80,14 @@ def test_sentinels_have_credentials_of_their_own() -> None:
         ("redis+cluster://:hunter2@a/1", "no database but 0"),
         ("redis+cluster://:hunter2@a?db=2", r"redis\+cluster://:\*\*\*@a\?db=2: .* leave db=2 out"),
         ("redis+cluster://:hunter2@a,,b", "names no host"),
-        ("redis+cluster://:hunter2@a:1,b:x", "a port that is none"),
+        ("redis+cluster://:hunter2@a:1,b:x", "a port that is not valid"),
         ("redis+cluster://:hunter2@a?speed=9", r"redis\+cluster://:\*\*\*@a.*options that do not exist: speed"),
         ("redis+cluster://", "names no host"),
         ("redis+sentinel://:hunter2@a", "/name"),
         ("redis+sentinel://:hunter2@a/name/x", "/name"),
         ("redis+sentinel://:hunter2@a/na%20me", "/name"),
         ("redis+sentinel://:hunter2@a/cache?sentinel_pasword=hunter2", "options that do not exist: sentinel_pasword"),
-        ("redis+something://:hunter2@a", r"begins with none of redis://, redis\+cluster://, redis\+sentinel://"),
+        ("redis+something://:hunter2@a", r"has to begin with redis://, redis\+cluster://, redis\+sentinel://"),
     ],
 )
 def test_a_wrong_address_is_refused_without_its_password(address: str, why: str) -> None:

@@ -126,7 +126,7 @@ async def test_a_temporary_cache_is_in_a_private_directory(tmp_path: Path, monke
     assert modes(tmp_path) == {directory.name: 0o700}
     directory.rename(tmp_path / "elsewhere")
     directory.symlink_to("elsewhere")
-    with pytest.raises(StorageError, match="no directory"):
+    with pytest.raises(StorageError, match="not a directory"):
         await cache.read_entry("k")
 
 

@@ -115,7 +115,7 @@ async def test_a_user_who_may_not_write_is_told(guarded_valkey: ValkeyServer, ca
     ("place", "cause"),
     [
         ("/proc/cache.sqlite", "unable to open"),
-        ("directory.sqlite", "is no file"),
+        ("directory.sqlite", "is not a file"),
         ("file.sqlite/cache.sqlite", "Not a directory"),
     ],
 )

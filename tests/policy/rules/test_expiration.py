@@ -282,7 +282,7 @@ def test_a_very_long_url_is_matched_and_not_remembered() -> None:
 
 @pytest.mark.parametrize("pattern", ["example.org/[z-a]", "example.org/[:--]", 7])
 def test_what_is_no_pattern_is_refused_by_name(pattern: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no URL pattern") as caught:
+    with pytest.raises(ConfigurationError, match="is not a URL pattern") as caught:
         UrlRules({pattern: 60})
     assert repr(pattern) in str(caught.value)
 
@@ -323,9 +323,9 @@ def test_a_pattern_may_say_as_a_mapping_what_it_may_say_as_an_object() -> None:
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ({"expire_afer": 1}, "'expire_afer' is none of expire_after, override_origin, stale_if_error, "),
-        ({"value": 1}, "'value' is none of expire_after, "),
-        ({"expire_after": "soon"}, "expire_after='soon' is no lifetime"),
+        ({"expire_afer": 1}, "there is no 'expire_afer'; use expire_after, override_origin, stale_if_error, "),
+        ({"value": 1}, "there is no 'value'; use expire_after, "),
+        ({"expire_after": "soon"}, "expire_after='soon' is not a lifetime"),
         ({"stale_if_error": "soon"}, "stale_if_error='soon': "),
         ({"override_origin": "false"}, "override_origin='false': use a bool"),
         ({"allowed_methods": "GET"}, "allowed_methods takes a collection of methods"),

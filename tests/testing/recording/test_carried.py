@@ -82,7 +82,7 @@ async def test_a_stream_without_an_end_is_refused(path: Path, origin: Origin, se
     head = answer(headers={"Content-Type": "text/event-stream", "Content-Length": None, "Transfer-Encoding": "chunked"})
     url = origin.on("/a", head + chunked(b"data: 1\n\n", end=False))
     async with recorded(path, "once"):
-        with pytest.raises(ConfigurationError, match="answers without an end"):
+        with pytest.raises(ConfigurationError, match="a response without an end"):
             await session.get(url)
 
 

@@ -265,7 +265,7 @@ async def test_a_fake_upstream_may_be_recorded(path: Path) -> None:
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
 async def test_a_file_with_another_name_is_not_recorded_into(mode: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with pytest.raises(ConfigurationError, match=r"a\.txt cannot be recorded into; .* end in \.yaml or \.yml: name"):
+    with pytest.raises(ConfigurationError, match=r"a\.txt cannot be recorded into; .* end in \.yaml or \.yml; give"):
         await recorded(path, mode).__aenter__()
 
 
@@ -277,7 +277,7 @@ async def test_a_miss_in_a_file_with_another_name_names_no_mode_that_would_be_re
     if text is not None:
         put(path, text)
     async with recorded(path):
-        with pytest.raises(UnrecordedRequestError, match=r"end in \.yaml or \.yml: name such a one") as caught:
+        with pytest.raises(UnrecordedRequestError, match=r"end in \.yaml or \.yml; give such a name") as caught:
             await text_of("https://api.example.com/", session)
     assert "--record-mode" not in str(caught.value)
 

@@ -13,9 +13,9 @@ from aiohttp_cache_di.testing import recorded
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"filter_jsn": ["a"]}, TypeError, "no option filter_jsn"),
+        ({"filter_jsn": ["a"]}, TypeError, "unknown option filter_jsn"),
         ({"filter_json": "a"}, TypeError, r"filter_json=\['a'\]"),
-        ({"repeat": 1}, TypeError, "repeat=1: it is True or False"),
+        ({"repeat": 1}, TypeError, "repeat=1: use True or False"),
         ({"filter": "a"}, TypeError, "filter='a': give a function"),
         ({"mode": "often"}, ConfigurationError, "record mode 'often': use one of none, once"),
     ],
@@ -27,5 +27,5 @@ def test_an_option_that_there_is_not_is_an_error(options: Any, error: type[Excep
 
 def test_a_path_that_is_none_is_an_error() -> None:
     wrong: Any = 5
-    with pytest.raises(TypeError, match="5 is no path of a file"):
+    with pytest.raises(TypeError, match="5 is not the path of a file"):
         recorded(wrong)

@@ -91,7 +91,7 @@ class Directory:
         self.status: os.stat_result = _status_of_no_link(self._path) if self.fd is None else os.fstat(self.fd)
         """Its status when it was opened."""
         if not stat.S_ISDIR(self.status.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, f"{self._path} is no directory")
+            raise NotADirectoryError(errno.ENOTDIR, f"{self._path} is not a directory")
 
     @property
     def frees_names(self) -> bool:

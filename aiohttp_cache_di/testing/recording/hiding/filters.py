@@ -117,7 +117,7 @@ class Filters:
         for change in self.texts:
             text = change(text)
             if not isinstance(text, str):
-                raise ConfigurationError(f"filter={change!r} gave {text!r}: it takes a text, and gives one")
+                raise ConfigurationError(f"filter={change!r} returned {text!r}; a filter takes text and returns text")
         return text
 
     # ---- header fields

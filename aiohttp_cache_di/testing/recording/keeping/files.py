@@ -12,40 +12,17 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.recording.bodies import as_object, listed, read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
 from aiohttp_cache_di.testing.recording.keeping.foreign import Attached, from_har, from_vcr
 from aiohttp_cache_di.testing.recording.keeping.places import nothing_attached, opened
-
-try:
-    import yaml
-
-    from aiohttp_cache_di.testing.recording.keeping.yaml_data import LOADER
-except ImportError as _exc:
-    raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from _exc
+from aiohttp_cache_di.testing.recording.keeping.yaml_data import YAMLError, dumped_yaml, loaded_yaml
 
 __all__ = ["Recording", "dumped", "load", "loaded", "may_be_written", "save"]
 
 FORMAT: Final = "aiohttp-cache-di/1"
 _HEAD: Final = "# What upstreams have answered to a test; `pytest --record-mode=rewrite` records it anew.\n"
-
-
-_YAML: Final[Any] = yaml
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as block scalars, and never uses anchors and aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def may_be_written(path: Path) -> bool:
@@ -84,15 +61,15 @@ def loaded(text: str, attached: Attached = nothing_attached) -> Recording:
     """Parse *text*, the content of a file; *attached* reads the other files that it refers to."""
     content: Any
     try:
-        content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=LOADER)  # noqa: S506  # safe
-    except (ValueError, yaml.YAMLError) as exc:
+        content = json.loads(text) if text.lstrip()[:1] == "{" else loaded_yaml(text)
+    except (ValueError, YAMLError) as exc:
         raise ConfigurationError(f"this is neither YAML nor JSON, or has tags that would run code: {exc}") from exc
     try:
         return _recording(content, attached)
     except (TypeError, LookupError, AttributeError, ValueError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
-        raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
+        raise ConfigurationError(f"a part is missing, or has the wrong type: {exc!r}") from exc
 
 
 def _recording(content: Any, attached: Attached) -> Recording:
@@ -107,13 +84,13 @@ def _recording(content: Any, attached: Attached) -> Recording:
             return Recording("a VCR cassette", from_vcr(parts[interactions]))
     if "log" in parts:
         return Recording("a HAR file", from_har(parts["log"]["entries"], attached))
-    raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
+    raise ConfigurationError("this is not a recording: it has no exchanges, no interactions and no log")
 
 
 def dumped(exchanges: Iterable[Exchange]) -> str:
     """Format *exchanges* as the text of a file in our own format."""
     content = {"format": FORMAT, "exchanges": [_written(one) for one in exchanges]}
-    return _HEAD + _dump(content)
+    return _HEAD + dumped_yaml(content)
 
 
 def save(path: Path, exchanges: Iterable[Exchange]) -> None:
@@ -130,11 +107,6 @@ def save(path: Path, exchanges: Iterable[Exchange]) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
-
-
-def _dump(content: Any) -> str:
-    text: str = _YAML.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
-    return text
 
 
 def _written(exchange: Exchange) -> dict[str, Any]:
@@ -162,7 +134,7 @@ def _surviving(body: bytes, content_type: str) -> dict[str, Any]:
     """*body* as the keys of a file, in the first form that a round trip through YAML does not change."""
     for kind in (content_type, "text/plain", "application/octet-stream"):
         written = written_body(body, kind)
-        if yaml.load(_dump(written), Loader=LOADER) == written:  # noqa: S506  # safe
+        if loaded_yaml(dumped_yaml(written)) == written:
             return written
     return written_body(b"\0" + body, "")  # pragma: no cover  # base64 always survives
 

@@ -20,7 +20,7 @@ def nothing_attached(name: str) -> bytes:
     Raises:
         ConfigurationError: always.
     """
-    raise ConfigurationError(f"a body is in the file {name!r}, which is not here")
+    raise ConfigurationError(f"a body is in the file {name!r}, but the recording was not read from a file")
 
 
 @contextmanager
@@ -38,17 +38,19 @@ def opened(path: Path) -> Generator[tuple[str, Attached]]:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(".har")]
             if len(names) != 1:
-                raise ConfigurationError(f"the archive has {len(names)} files that end in .har, and is to have one")
+                raise ConfigurationError(
+                    f"the archive has {len(names)} files that end in .har, and has to have exactly one"
+                )
             yield archive.read(names[0]).decode("utf-8-sig"), lambda name: _inside(archive, name)
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as exc:  # RuntimeError: encrypted, or unknown compression
-        raise ConfigurationError(f"this is no archive that can be read: {exc}") from exc
+        raise ConfigurationError(f"the archive cannot be read: {exc}") from exc
 
 
 def _beside(path: Path, name: str) -> bytes:
     folder = path.parent.resolve()
     found = (folder / name).resolve()
     if not found.is_relative_to(folder):
-        raise ConfigurationError(f"a body is to be in the file {name!r}, which is outside of {folder}")
+        raise ConfigurationError(f"a body would be in the file {name!r}, which is outside of {folder}")
     try:
         return found.read_bytes()
     except OSError as exc:

@@ -276,5 +276,5 @@ def test_a_function_that_gives_no_text_is_told() -> None:
     def wrong(text: str) -> str:
         return None  # type: ignore[return-value]  # what is tested
 
-    with pytest.raises(ConfigurationError, match=r"wrong.*gave None: it takes a text, and gives one"):
+    with pytest.raises(ConfigurationError, match=r"wrong.*returned None; a filter takes text and returns text"):
         Filters(texts=[wrong]).asked(Asked("GET", "https://a.example/"))

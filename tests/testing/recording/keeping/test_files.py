@@ -266,7 +266,7 @@ def test_whatever_a_cassette_has_for_a_body_is_read(written: str, body: bytes) -
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- a", "this is no recording"),
+        ("- a", "this is not a recording"),
         ("{", "neither YAML nor JSON"),
         ("a: !!python/object/apply:os.system [ls]", "tags that would run code"),
         ("format: aiohttp-cache-di/2\nexchanges: []", "aiohttp-cache-di/2"),

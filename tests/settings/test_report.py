@@ -13,8 +13,7 @@ from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
-from aiohttp_cache_di.settings.report import effective_settings
-from aiohttp_cache_di.settings.secrecy import without_secrets
+from aiohttp_cache_di.settings.report import effective_settings, without_secrets
 
 SECRET = "hunter2"
 SECRETS = [item for item in CacheSettings.variables() if item.kind.secret]

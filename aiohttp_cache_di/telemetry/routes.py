@@ -1,35 +1,28 @@
-"""The answer to a readiness probe: whether the caches of an app are open, and whether their stores work."""
+"""The answers of the routes that each adapter has, for any framework: to readiness probes, and to Prometheus."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from aiohttp_cache_di.telemetry.counters import CacheStats
 from aiohttp_cache_di.telemetry.health import Health
+from aiohttp_cache_di.telemetry.metrics import Cache
 from aiohttp_cache_di.telemetry.names import distinct
 
-__all__ = ["Probe", "Probed"]
+if TYPE_CHECKING:
+    from aiohttp_cache_di.telemetry.prometheus import MetricsPage
+
+__all__ = ["Exposition", "Probe", "Probed"]
 
 CLOSED_STATUS = 503  # the app is not ready, or is about to stop
 PING_WITHIN_S = 5.0
 
 
-class Probed(Protocol):
+class Probed(Cache, Protocol):
     """What a probe uses of a backend."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def stats(self) -> CacheStats:
-        """Its counters."""
-        ...
 
     async def ping(self) -> Health:
         """Try its store."""
@@ -75,3 +68,30 @@ class Probe(Struct, frozen=True):
             if not found.is_ok:
                 return found
         return cache.stats.health()
+
+
+class Exposition:
+    """Shows the metrics of an app's caches.
+
+    Args:
+        registry: a registry whose metrics are added, such as `prometheus_client.REGISTRY`.
+    """
+
+    def __init__(self, registry: Any = None) -> None:
+        self._registry = registry
+        self._page: MetricsPage | None = None
+
+    async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
+        """The metrics in the format that the Accept field *accept* prefers, and their content type.
+
+        Raises:
+            MissingDependencyError: prometheus_client is not installed.
+        """
+        if self._page is None:
+            self._page = await asyncio.to_thread(self._make)  # importing prometheus_client reads files, too
+        return await self._page.show(caches, accept)
+
+    def _make(self) -> MetricsPage:
+        from aiohttp_cache_di.telemetry.prometheus import MetricsPage
+
+        return MetricsPage(self._registry)
