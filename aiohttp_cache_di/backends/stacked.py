@@ -131,9 +131,24 @@ class Stacked(Revised):
         if secret is None or secret.is_known:
             return True
         answers = await secret.learn(self.guard)
+        self._use_secret(secret)
+        return answers
+
+    @property
+    def is_secret_due(self) -> bool:
+        """Whether `check_secret` should be called: the store has not been asked for the digest secret for a while."""
+        return self._digest_secret is not None and self._digest_secret.is_due
+
+    async def check_secret(self) -> None:
+        """Look whether the store still keeps the digest secret; restore it, or adopt another one that is there now."""
+        secret = self._digest_secret
+        if secret is not None:
+            await secret.check(self.guard)
+            self._use_secret(secret)
+
+    def _use_secret(self, secret: StoreSecret) -> None:
         if secret.is_known and secret is self._digest_secret and self.digest_key != secret.key:
             self.digest_key = secret.key
-        return answers
 
     def propose_secret(self, key: bytes) -> None:
         """Have the store keep *key* as the digest secret, if it has none yet and was not asked before."""
