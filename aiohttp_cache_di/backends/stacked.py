@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Collection
 from typing import Any, Protocol
-from weakref import WeakMethod, WeakSet
+from weakref import WeakKeyDictionary, WeakMethod
 
 from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options.revision import Revised
@@ -63,7 +64,7 @@ class Stacked(Revised):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stack_users: WeakSet[StackUser] = WeakSet()
+        self._stack_users: WeakKeyDictionary[AbstractEventLoop, StackUser] = WeakKeyDictionary()
         self._has_secret_key = False
         self._digest_secret: StoreSecret | None = None
 
@@ -86,16 +87,24 @@ class Stacked(Revised):
         self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
+    def attached(self, loop: AbstractEventLoop) -> StackUser | None:
+        """What was attached in *loop*."""
+        return self._stack_users.get(loop)
+
     def attach(self, user: StackUser) -> None:
-        """Pass the stack to *user*, now and whenever it is replaced."""
-        self._stack_users.add(user)
+        """Keep *user* for as long as this backend and the running loop exist, and pass the stack to it.
+
+        It is passed now, and whenever it is replaced. The backend itself keeps it: a table of all backends would keep
+        each of them for ever, since a user leads back to its backend.
+        """
+        self._stack_users[get_running_loop()] = user
         user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
         self._digest_secret = None if self._has_secret_key else self._digest_secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for user in list(self._stack_users):
+        for user in list(self._stack_users.values()):
             user.use(stack)
         self.revise()
 

@@ -84,9 +84,13 @@ class StoreSecret:
         """Read the secret, once for all callers in this loop, within a deadline; return whether the store answers."""
         loop = asyncio.get_running_loop()
         task = self._asking.get(loop)
-        if task is None or task.done():
+        if task is None:
             task = self._asking[loop] = loop.create_task(self._ask(guard))
+            task.add_done_callback(self._over)
         return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[bool]) -> None:
+        self._asking.pop(task.get_loop(), None)  # a task has its loop, which would be kept with it
 
     async def _ask(self, guard: StoreGuard) -> bool:
         self._check_at = math.inf
