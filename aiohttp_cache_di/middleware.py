@@ -187,6 +187,8 @@ class CacheMiddleware:
             trail: see `__call__`.
         """
         backend = self.backend
+        if backend.is_secret_due:
+            runtime.spawn(backend.check_secret(), owner=backend, name="secret")
         is_allowed = request.method in backend.allowed_methods or backend.may_allow(request.method)
         place: Place | None
         if known is not None and is_allowed and not backend.is_secret_open:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Collection
 from typing import Any, NoReturn, Protocol, Self
-from weakref import WeakMethod, WeakSet
+from weakref import WeakKeyDictionary, WeakMethod
 
 from aiohttp_cache_di.backends.options.revision import Revised
 from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
@@ -63,7 +64,7 @@ class Stacked(Revised):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stack_users: WeakSet[StackUser] = WeakSet()
+        self._stack_users: WeakKeyDictionary[AbstractEventLoop, StackUser] = WeakKeyDictionary()
         self._has_secret_key = False
         self._digest_secret: StoreSecret | None = None
 
@@ -95,16 +96,24 @@ class Stacked(Revised):
         self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
+    def attached(self, loop: AbstractEventLoop) -> StackUser | None:
+        """What was attached in *loop*."""
+        return self._stack_users.get(loop)
+
     def attach(self, user: StackUser) -> None:
-        """Pass the stack to *user*, now and whenever it is replaced."""
-        self._stack_users.add(user)
+        """Keep *user* for as long as this backend and the running loop exist, and pass the stack to it.
+
+        It is passed now, and whenever it is replaced. The backend itself keeps it: a table of all backends would keep
+        each of them for ever, since a user leads back to its backend.
+        """
+        self._stack_users[get_running_loop()] = user
         user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
         self._digest_secret = None if self._has_secret_key else self._digest_secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for user in list(self._stack_users):
+        for user in list(self._stack_users.values()):
             user.use(stack)
         self.revise()
 
@@ -140,9 +149,24 @@ class Stacked(Revised):
         if secret is None or secret.is_known:
             return True
         answers = await secret.learn(self.guard)
+        self._use_secret(secret)
+        return answers
+
+    @property
+    def is_secret_due(self) -> bool:
+        """Whether `check_secret` should be called: the store has not been asked for the digest secret for a while."""
+        return self._digest_secret is not None and self._digest_secret.is_due
+
+    async def check_secret(self) -> None:
+        """Look whether the store still keeps the digest secret; restore it, or adopt another one that is there now."""
+        secret = self._digest_secret
+        if secret is not None:
+            await secret.check(self.guard)
+            self._use_secret(secret)
+
+    def _use_secret(self, secret: StoreSecret) -> None:
         if secret.is_known and secret is self._digest_secret and self.digest_key != secret.key:
             self.digest_key = secret.key
-        return answers
 
     def propose_secret(self, key: bytes) -> None:
         """Have the store keep *key* as the digest secret, if it has none yet and was not asked before."""

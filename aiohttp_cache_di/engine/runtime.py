@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import Any
+from weakref import WeakSet, ref
 
 from aiohttp import ClientSession, hdrs
 
@@ -30,10 +30,6 @@ DRAIN_WITHIN_S = 0.5  # a body commonly follows its head at once
 class Runtime:
     """The state of one backend in one event loop, shared by all sessions that use the backend there."""
 
-    _all: ClassVar[WeakKeyDictionary[CacheBackend, WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]]] = (
-        WeakKeyDictionary()
-    )
-
     here: LoopStack
     """This event loop's part of the backend's stack, through which the store is read and written."""
     peek: Callable[[str], StoredResponse | None]
@@ -51,12 +47,8 @@ class Runtime:
     @classmethod
     def of(cls, backend: CacheBackend) -> Runtime:
         """The runtime of *backend* in the running event loop; made if there is none."""
-        loop = asyncio.get_running_loop()
-        loops = cls._all.setdefault(backend, WeakKeyDictionary())
-        runtime = loops.get(loop)
-        if runtime is None:
-            runtime = loops[loop] = cls(backend)
-        return runtime
+        runtime = backend.attached(asyncio.get_running_loop())
+        return runtime if isinstance(runtime, cls) else cls(backend)
 
     def is_current(self) -> bool:
         """Whether this is the runtime of the running event loop."""

@@ -7,12 +7,14 @@ processes that die, servers that fail, loops, forks and planted bytes, also for 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import random
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -67,6 +69,43 @@ async def test_a_response_is_stored_once_for_all_sessions(origin: Origin, store:
             await backend.close()
     await first.close()
     assert (origin.hits, seen) == (1, [False, True])
+
+
+@pytest.mark.parametrize("store", EVERY, indirect=True)
+async def test_a_backend_that_is_closed_and_dropped_is_freed(origin: Origin, store: Store) -> None:
+    """A program that opens a session for each job must not grow with each."""
+    url = origin.on("/a", answer("body", headers={"Vary": "Accept-Language"}))
+
+    async def job() -> weakref.ref[CacheBackend]:
+        backend = store.backend()
+        async with CachedSession(cache=backend) as session, session.get(url) as response:
+            assert await response.text() == "body"
+        await backend.close()
+        return weakref.ref(backend)
+
+    gone = await job()
+    async with asyncio.timeout(20):
+        while gone() is not None:  # timers of a driver may have it for a moment
+            gc.collect()
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("store", EVERY, indirect=True)
+def test_a_loop_that_has_ended_is_freed(store: Store) -> None:
+    """A backend that serves one job after another, each in a loop of its own, keeps none of them."""
+    backend = store.backend()
+
+    async def job() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async with Origin() as origin, CachedSession(cache=backend) as session:
+            url = origin.on("/a", answer("body"))
+            async with session.get(url) as response:
+                assert await response.text() == "body"
+        return weakref.ref(asyncio.get_running_loop())
+
+    gone, _latest = asyncio.run(job()), asyncio.run(job())  # the latest one may still be known
+    gc.collect()
+    assert gone() is None
+    asyncio.run(backend.close())
 
 
 async def test_redirects_and_responses_are_kept_together_and_shown_apart(origin: Origin, backend: CacheBackend) -> None:

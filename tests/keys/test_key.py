@@ -106,7 +106,7 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
         add(proxy=proxy)
     for host in ("a.test", "b.test", "example.org:81", "example.org:443", "example.org.evil.test"):
         add(headers={"Host": host})
-    for name in ("X-Forwarded-Host", "X-Original-URL", "X-HTTP-Method-Override"):
+    for name in ("X-Forwarded-Host", "X-Original-URL", "X-HTTP-Method-Override", "X-Forwarded-Proto", "X-Url-Scheme"):
         add(headers={name: "a"})
     for proxy_headers in ({"X-Country": "de"}, {"X-Country": "fr"}, {"Proxy-Authorization": "Basic eA=="}):
         add(proxy="http://proxy", proxy_headers=proxy_headers)

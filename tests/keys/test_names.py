@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, create_key, credential_names
-from aiohttp_cache_di.keys.names import says_who_asks
+from aiohttp_cache_di.keys.names import says_which_resource, says_who_asks
 
 BASE = "http://example.org/api"
 
@@ -33,7 +33,24 @@ SILENT = """
     X-XSRF-TOKEN X-CSRFToken X-Keyword X-Author Authority X-Amz-Date Cache-Control Pragma DNT Prefer TE Via From
     Upgrade-Insecure-Requests X-Requested-With X-Pinned X-Projection Teamwork X-Remember X-Organic X-Device
     X-Certainty X-Grouping X-Fluid X-Bypass CSRF-Token X-Anti-CSRF-Token Sec-WebSocket-Protocol Sec-Fetch-Mode
+    X-Forwarded-For X-Color-Scheme
 """
+
+
+RESOURCES = """
+    X-Forwarded-Host X-Forwarded-Server X-Forwarded-Prefix X-Forwarded-Proto X-Forwarded-Protocol X-Forwarded-Scheme
+    X-Forwarded-Port X-Forwarded-SSL X-Forwarded-Path X-Forwarded-URI X-Host X-Original-Host X-Original-URL
+    X-Original-URI X-Original-Proto X-Rewrite-URL X-Rewrite-URI X-HTTP-Method X-HTTP-Method-Override X-Method-Override
+    X-HTTP-Host-Override X-Scheme X-URL-Scheme Front-End-Https
+"""
+
+
+@pytest.mark.parametrize("name", RESOURCES.split())
+def test_a_header_by_which_a_server_makes_another_url_belongs_to_the_resource(name: str) -> None:
+    """Else the redirect for plain HTTP that one request asks for would be every request's."""
+    keys = {create_key("GET", BASE, headers={name: value} if value else {}) for value in ("", "http", "https")}
+    assert len(keys) == 3
+    assert says_which_resource(name.lower())
 
 
 @pytest.mark.parametrize("name", TELLING.split())

@@ -1,7 +1,8 @@
 """Many timers that are usually cancelled, by one timer of the event loop.
 
 A cancelled timer of asyncio stays in the loop's heap for a while, where others are compared with it. All alarms here
-have the same delay, so they are due in the order in which they are set, and one timer for the first is enough.
+have the same delay, so they are due in the order in which they are set, and one timer for the first is enough. That
+timer is never cancelled, and not referred to: it has the loop, which would be kept for as long as the alarms are.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ class Alarms(Generic[K]):
         ring: called with the key of the alarm.
     """
 
-    __slots__ = ("_due", "_ring", "_timer", "delay_s")
+    __slots__ = ("_due", "_is_timed", "_ring", "delay_s")
 
     def __init__(self, delay_s: float, ring: Callable[[K], None]) -> None:
         self.delay_s: float = delay_s
         self._ring = ring
         self._due: dict[K, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_timed = False
 
     def set(self, key: K) -> None:
         """Set the alarm for *key*; if it is set already, its delay begins again."""
@@ -37,8 +38,9 @@ class Alarms(Generic[K]):
         due_at = loop.time() + self.delay_s
         self._due.pop(key, None)
         self._due[key] = due_at
-        if self._timer is None:
-            self._timer = loop.call_at(due_at, self._look)
+        if not self._is_timed:
+            self._is_timed = True
+            loop.call_at(due_at, self._look)
 
     def unset(self, key: K) -> bool:
         """Cancel the alarm for *key*; return whether it was set."""
@@ -47,18 +49,16 @@ class Alarms(Generic[K]):
     def clear(self) -> None:
         """Cancel all alarms."""
         self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         over: list[K] = []
-        self._timer = None
+        self._is_timed = False
         for key, due_at in self._due.items():
             if due_at > now:
-                self._timer = loop.call_at(due_at, self._look)
+                self._is_timed = True
+                loop.call_at(due_at, self._look)
                 break
             over.append(key)
         for key in over:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.store import Record, Store
-from aiohttp_cache_di.backends.store.capabilities import Checking, Immediate
+from aiohttp_cache_di.backends.store.capabilities import Checking, Immediate, Keeping
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import Health
@@ -32,6 +32,8 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     async def read() -> None:
         if isinstance(store, Checking):
             await store.check()
+        if isinstance(store, Keeping):  # by a command of its own, which a server may refuse
+            await store.kept_secret()
         await store.get((key,))
 
     async def write() -> None:

@@ -4,6 +4,10 @@ Processes that share a store must compute the same digests. So the first that op
 the others read it from there. Until a process knows the stored secret it uses the one that it would propose: then its
 keys with digests differ from those of other processes, so that it does not find what they have stored under such keys.
 
+A server may lose the secret while its processes run: it is emptied, restarted without its data, or evicts the secret.
+The next process would generate another one, and those that know the lost one would not share with it. So each process
+looks for the secret again at intervals: it stores its own if there is none, and adopts another one that it finds.
+
 A `Keeping` store keeps the secret apart from the records. In other stores it is a record under a key that no request
 has, written by the process that holds the lease on that key. Two storages of a user's own keep no secret: their digests
 are made without a key.
@@ -14,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import time
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -31,6 +36,7 @@ __all__ = ["StoreSecret"]
 LEASE_S: Final = 5.0
 ATTEMPTS: Final = 20
 PAUSE_S: Final = 0.01
+CHECK_AFTER_S: Final = 10.0  # one read each: next to nothing for a server, and it keeps the secret from being evicted
 
 _OF_PROCESS: Final = DigestKey(secrets.token_bytes(SECRET_BYTES))
 
@@ -45,8 +51,9 @@ class StoreSecret:
     def __init__(self, store: Store) -> None:
         self._store = _keeper_of(store)
         self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
+        self._check_at = math.inf  # monotonic time
         self.is_known: bool = True
-        """Whether `key` is the secret that the store keeps."""
+        """Whether `key` is the secret that the store keeps, or kept when it was last asked."""
         self.key: DigestKey = DigestKey()
         """The key of digests: the stored secret, or until that is known, the proposed one."""
         if isinstance(self._store, Immediate):
@@ -64,17 +71,36 @@ class StoreSecret:
         if not self.is_known:
             self.key = DigestKey(key)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `check` should be called: the secret is known, and the store has not been asked for a while."""
+        return time.monotonic() >= self._check_at
+
     async def learn(self, guard: StoreGuard) -> bool:
+        """Read the secret unless it is known; return whether the store answers."""
+        return self.is_known or await self.check(guard)
+
+    async def check(self, guard: StoreGuard) -> bool:
         """Read the secret, once for all callers in this loop, within a deadline; return whether the store answers."""
-        if self.is_known:
-            return True
         loop = asyncio.get_running_loop()
         task = self._asking.get(loop)
-        if task is None or task.done():
+        if task is None:
             task = self._asking[loop] = loop.create_task(self._ask(guard))
+            task.add_done_callback(self._over)
         return await asyncio.shield(task)
 
+    def _over(self, task: asyncio.Task[bool]) -> None:
+        self._asking.pop(task.get_loop(), None)  # a task has its loop, which would be kept with it
+
     async def _ask(self, guard: StoreGuard) -> bool:
+        self._check_at = math.inf
+        try:
+            return await self._agree(guard)
+        finally:
+            if self.is_known:
+                self._check_at = time.monotonic() + CHECK_AFTER_S
+
+    async def _agree(self, guard: StoreGuard) -> bool:
         failed = object()
         found = await guard.run("read", self._look, failed)
         if found is failed:

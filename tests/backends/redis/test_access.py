@@ -124,6 +124,16 @@ async def test_a_user_whose_rights_end_elsewhere_gets_our_error(own_valkey: Valk
     await cache.close()
 
 
+async def test_a_ping_tells_that_the_secret_of_the_digests_may_not_be_read(own_valkey: ValkeyServer) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-getrange")
+    backend = RedisBackend("app", f"redis://web:pw@127.0.0.1:{own_valkey.port}")
+    health = await backend.ping()
+    assert not health.is_ok
+    assert "read fails (NoPermissionError: NOPERM)" in health.reason
+    assert not backend.stats.health().is_ok
+    await backend.close()
+
+
 @pytest.mark.parametrize("options", ["", "?db=2"])
 async def test_entries_travel_over_a_unix_socket(tmp_path: Path, options: str) -> None:
     with ValkeyServer(tmp_path, unix=True, config={"requirepass": SECRET}) as server:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
+import uuid
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.memory import MemoryStore
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.sqlite.file.schema import KEPT, META
+from aiohttp_cache_di.backends.wrap import secret
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import SECRET_KEY, StoreStack
 from aiohttp_cache_di.entries.secrets import digest_key_of
@@ -94,6 +99,50 @@ async def test_it_outlives_a_restart_and_a_clear(place: Place, origin: Origin) -
 
     assert bytes(new.digest_key) == bytes(old.digest_key)
     await new.close()
+
+
+async def drop_secret(place: Place) -> None:
+    """Have the store lose its secret, as one does that is emptied or has to evict."""
+    if place.kind == "sqlite":
+        with closing(sqlite3.connect(place.path)) as connection, connection:
+            connection.execute(f"DELETE FROM {META} WHERE name = ?", (KEPT,))  # noqa: S608  # ours
+    elif place.kind == "redis":
+        await asyncio.to_thread(place.server.command, "UNLINK", f"{place.name}:responses-secret:")
+    else:
+        await place.proof.delete((SECRET_KEY,))
+
+
+async def test_processes_that_run_while_the_store_loses_it_agree_with_those_that_start_later(
+    place: Place, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret, "CHECK_AFTER_S", 0.05)
+    url, other = origin.on("/report", numbered), origin.on("/other", numbered)
+    running, idle = place.backend(), place.backend()
+    for backend in (running, idle):
+        assert await backend.learn_secret()
+    before = bytes(running.digest_key)
+
+    await drop_secret(place)
+    await asyncio.sleep(0.06)
+    await text(running, other)
+    async with asyncio.timeout(10):
+        while running.is_secret_due:  # noqa: ASYNC110  # the check has no event
+            await asyncio.sleep(0.01)
+    new = place.backend()
+    assert await text(running, url, headers=TOKEN) == "1"
+    assert await text(new, url, headers=TOKEN) == "1"
+    assert bytes(new.digest_key) == before
+
+    await drop_secret(place)
+    newer = place.backend()
+    assert await text(newer, url, headers=TOKEN) == "2"
+    async with asyncio.timeout(10):
+        while bytes(idle.digest_key) != bytes(newer.digest_key):
+            await text(idle, f"{other}?{uuid.uuid4()}")
+            await asyncio.sleep(0.01)
+    assert await text(idle, url, headers=TOKEN) == "2"
+    for backend in (running, idle, new, newer):
+        await backend.close()
 
 
 async def test_many_at_once_come_to_one(place: Place) -> None:
