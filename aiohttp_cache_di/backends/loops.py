@@ -55,8 +55,9 @@ class SharedTask(Generic[T]):
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None:
-            for closed in [each for each in self._tasks if each.is_closed()]:
-                del self._tasks[closed]
+            for other in list(self._tasks):  # a copy: loops in other threads add and remove theirs
+                if other.is_closed():
+                    self._tasks.pop(other, None)
             task = self._tasks[loop] = loop.create_task(make())
             task.add_done_callback(self._over)
         return task
@@ -151,8 +152,10 @@ class PerLoop(Generic[T]):
             self._pid = os.getpid()
             _inherited.extend((self._open, self._keepers))
             self._open, self._keepers = {}, {}
-        for loop in [loop for loop in self._open if loop.is_closed()]:
-            del self._open[loop], self._keepers[loop]
+        for loop in list(self._open):  # a copy: loops in other threads add and remove theirs
+            if loop.is_closed():
+                self._open.pop(loop, None)
+                self._keepers.pop(loop, None)
 
 
 class DetachedCalls:
