@@ -60,8 +60,9 @@ class SharedTask(Generic[T]):
         loop = asyncio.get_running_loop()
         task = self._tasks.get((loop, key))
         if task is None:
-            for place in [place for place in self._tasks if place[0].is_closed()]:
-                del self._tasks[place]
+            for place in list(self._tasks):  # a copy: loops in other threads add and remove theirs
+                if place[0].is_closed():
+                    self._tasks.pop(place, None)
             task = self._tasks[loop, key] = loop.create_task(make())
             task.add_done_callback(partial(self._over, key))
         return task
@@ -163,8 +164,10 @@ class PerLoop(Generic[T]):
             self._pid = os.getpid()
             _inherited.extend((self._open, self._keepers))
             self._open, self._keepers = {}, {}
-        for loop in [loop for loop in self._open if loop.is_closed()]:
-            del self._open[loop], self._keepers[loop]
+        for loop in list(self._open):  # a copy: loops in other threads add and remove theirs
+            if loop.is_closed():
+                self._open.pop(loop, None)
+                self._keepers.pop(loop, None)
 
 
 class DetachedCalls:

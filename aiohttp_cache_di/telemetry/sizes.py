@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp_cache_di.telemetry.counters import CacheStats
@@ -63,7 +64,8 @@ class Sizes:
         """
         loop = self._loop
         if loop is not None and loop.is_running() and self._stats.is_in_use and self._clock() >= self._ask_at:
-            loop.call_soon_threadsafe(self._begin)
+            with suppress(RuntimeError):  # the loop has been closed since
+                loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
         if self._stats.is_in_use and (self._task is None or self._task.done()):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
 from aiohttp_cache_di.backends import loops
-from aiohttp_cache_di.backends.loops import LARGE_BYTES, DetachedCalls, PerLoop, aside, conclude, end
+from aiohttp_cache_di.backends.loops import LARGE_BYTES, DetachedCalls, PerLoop, SharedTask, aside, conclude, end
+from tests.interleaving import at_each_line, in_loop_that_ends
 
 
 class Stubborn:
@@ -110,3 +112,29 @@ async def test_work_on_many_bytes_is_done_in_a_thread_and_on_few_at_once() -> No
     here = threading.get_ident()
     assert await aside(threading.get_ident, LARGE_BYTES - 1) == here
     assert await aside(threading.get_ident, LARGE_BYTES) != here
+
+
+def test_loops_of_other_threads_may_begin_and_end_at_any_step() -> None:
+    opened, ended = Opened(), list[asyncio.AbstractEventLoop]()
+
+    async def use() -> None:
+        with at_each_line(lambda: ended.append(in_loop_that_ends(opened.per_loop.here))):
+            await opened.per_loop.here()
+
+    asyncio.run(use())
+    assert len(ended) > 10
+    assert opened.log.count("closed") == 1
+
+
+async def test_tasks_of_other_loops_may_begin_and_end_at_any_step() -> None:
+    shared, ended = SharedTask[None]("the store"), list[asyncio.AbstractEventLoop]()
+
+    async def begin() -> None:
+        shared.begin(partial(asyncio.sleep, 60))
+        await asyncio.sleep(0)
+
+    with at_each_line(lambda: ended.append(in_loop_that_ends(begin))):
+        task = shared.begin(partial(asyncio.sleep, 0))
+    assert shared.here() is task
+    await task
+    assert len(ended) > 3

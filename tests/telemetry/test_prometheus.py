@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.metrics import METRICS
 from aiohttp_cache_di.telemetry.prometheus import CacheCollector, MetricsPage
 from aiohttp_cache_di.telemetry.sizes import ASK_AFTER_S, Sizes
+from tests.interleaving import at_each_line
 from tests.origin import Origin, answer
 from tests.telemetry.test_watch import decision
 
@@ -224,3 +227,34 @@ def test_without_prometheus_client_the_extra_is_named() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "MissingDependencyError" in ran.stderr
     assert "aiohttp-cache-di[prometheus]" in ran.stderr
+
+
+@pytest.mark.parametrize("lines", range(6))
+def test_a_loop_that_ends_while_its_sizes_are_asked_for_breaks_no_page(lines: int) -> None:
+    cache, loop = FakeCache(), asyncio.new_event_loop()
+    cache.stats.started("rates", "", "", "")
+
+    async def make() -> Sizes:
+        return Sizes(cache, cache.stats)
+
+    def run() -> None:
+        loop.run_forever()
+        loop.run_until_complete(asyncio.sleep(0))  # the task that has been started, if any
+        loop.close()
+
+    sizes = loop.run_until_complete(make())
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not loop.is_running():
+        time.sleep(0.001)
+    left = iter(range(lines))
+
+    def meanwhile() -> None:
+        if next(left, None) is None and thread.is_alive():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    with at_each_line(meanwhile):
+        sizes.refresh_soon()
+    left = iter(())
+    meanwhile()

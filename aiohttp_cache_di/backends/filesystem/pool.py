@@ -14,6 +14,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
+from aiohttp_cache_di.backends.wrap.tasks import loops_in
+
 __all__ = ["Pool"]
 
 T = TypeVar("T")
@@ -66,7 +68,7 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._unfinished: set[_Job] = set()
         self._posted: deque[_Job] = deque()
-        self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, None] = weakref.WeakKeyDictionary()
         self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
         self._guard = threading.Lock()
 
@@ -78,7 +80,7 @@ class Pool:
         """
         loop = asyncio.get_running_loop()
         if self._latest() is not loop:
-            self._loops.add(loop)
+            self._loops[loop] = None
             self._latest = weakref.ref(loop)
         if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._posted)):
             with self._guard:
@@ -127,7 +129,7 @@ class Pool:
             with suppress(RuntimeError):  # there is no thread, and none can be started
                 # Polled in a thread: a test may have frozen the loop's clock.
                 await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
-        self._loops.discard(loop)
+        self._loops.pop(loop, None)
         self._latest = lambda: None
 
     def _wait_for(self, jobs: set[_Job], within_s: float) -> None:
@@ -145,7 +147,7 @@ class Pool:
     def is_shared(self) -> bool:
         """Whether another open loop has used the threads."""
         running = asyncio.get_running_loop()
-        return any(not (loop is running or loop.is_closed()) for loop in list(self._loops))
+        return any(not (loop is running or loop.is_closed()) for loop in loops_in(self._loops))
 
     def stop(self) -> None:
         """End the threads after the jobs that are queued."""

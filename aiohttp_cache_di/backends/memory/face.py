@@ -89,13 +89,17 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
         """Delete an item and return it, or *default* when it is missing."""
-        return self._seen(self._store.take(key)) if key in self else default
+        try:
+            return self._seen(self._store.take(key)) if key in self else default
+        except KeyError:  # another thread has deleted it since
+            return default
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
         """Iterate over the items, yielding to the event loop at intervals."""
         async with aclosing(self.keys()) as keys:
             async for key in keys:
-                if key in self and (item := await self._usable(key, self._store.item(key))) is not None:
+                found = self.data.get(key)  # None: another task or thread has deleted it since
+                if found is not None and (item := await self._usable(key, found)) is not None:
                     yield item
 
     async def size(self) -> int:
@@ -153,7 +157,7 @@ class _Shown(MutableMapping[str, Any]):
         self._store.drop(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([key for key in self._store.data if key in self])
+        return iter([key for key in list(dict.keys(self._store.data)) if key in self])
 
     def __len__(self) -> int:
         leading_on, of_all = len(self._store.leading_on), len(self._store.data)

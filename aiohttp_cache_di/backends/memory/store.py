@@ -129,10 +129,7 @@ class MemoryStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up."""
-        return [
-            Found(self.item(key)) if key in self.data else Found(self.marks[key]) if key in self.marks else None
-            for key in keys
-        ]
+        return [self._found(key) for key in keys]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Whether each of *keys* has a redirect or an alias; None if it is missing."""
@@ -216,11 +213,18 @@ class MemoryStore:
             count += 1
             if count % CHUNK == 0:
                 await asyncio.sleep(0)
-        expired = {key for key in self._others if getattr(self.data[key], "is_expired", False)}
+        expired = {key for key in list(self._others) if getattr(self.data.get(key), "is_expired", False)}
         await self.delete(expired)
         return count + len(expired)
 
     # ---- inside
+
+    def _found(self, key: str) -> Found | None:
+        try:  # without asking first whether it exists: another thread may delete it meanwhile
+            return Found(self.item(key))
+        except KeyError:
+            mark = self.marks.get(key)
+            return None if mark is None else Found(mark)
 
     def _put(self, key: str, item: Any, leads_on: bool | None) -> None:
         if type(item) is not StoredResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from hashlib import blake2b
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount
+from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -104,8 +105,9 @@ class StoreStack:
         """The part of *loop*, created on first use."""
         part = self._loops.get(loop)
         if part is None:
-            for other in [other for other in list(self._loops) if other.is_closed()]:
-                del self._loops[other]
+            for other in loops_in(self._loops):
+                if other.is_closed():
+                    self._loops.pop(other, None)
             parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
             part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s, self.purge_count)
         return part
@@ -243,11 +245,15 @@ class StoreStack:
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Tell every loop that *keys* (None: all) are being deleted: it may not store or use anything older."""
         running = asyncio.get_running_loop()
-        for loop, part in list(self._loops.items()):
+        for loop in loops_in(self._loops):
+            part = self._loops.get(loop)
+            if part is None:  # another thread has dropped a closed loop
+                continue
             if loop is running:
                 part.invalidate(keys)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(part.invalidate_from_afar, keys)
+            else:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(part.invalidate_from_afar, keys)
 
     async def _prevent_older(self, keys: Collection[str] | None) -> None:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""

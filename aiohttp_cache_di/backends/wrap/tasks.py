@@ -1,4 +1,4 @@
-"""Background tasks, and futures whose result nothing awaits."""
+"""Background tasks, futures whose result nothing awaits, and tables of event loops."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
-__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle"]
+__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle", "loops_in"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -50,6 +51,14 @@ def dismantle(table: OrderedDict[str, Any]) -> None:
     if table:
         with suppress(RuntimeError):  # no loop is running that could be blocked, so the rest is freed at once
             asyncio.get_running_loop().call_soon(dismantle, table)
+
+
+def loops_in(table: WeakKeyDictionary[asyncio.AbstractEventLoop, Any]) -> list[asyncio.AbstractEventLoop]:
+    """The event loops in *table* now; loops in other threads may change it at any time.
+
+    An iterator of a weak table fails when the table changes; a list of its references is made in one step.
+    """
+    return [loop for reference in table.keyrefs() if (loop := reference()) is not None]
 
 
 class Tasks:

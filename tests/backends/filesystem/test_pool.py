@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from aiohttp_cache_di.backends.filesystem.pool import Pool
+from tests.interleaving import at_each_line, in_loop_that_ends
 
 SIZE = 3
 LEAVES_AN_ERRAND = """
@@ -179,3 +180,15 @@ async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
     assert first is not second
     first.join(10)
     assert not first.is_alive()
+
+
+async def test_loops_of_other_threads_may_begin_and_end_at_any_step(pool: Pool) -> None:
+    ended: list[asyncio.AbstractEventLoop] = []
+
+    async def use() -> None:
+        await pool.run(threading.get_ident)
+
+    await use()
+    with at_each_line(lambda: ended.append(in_loop_that_ends(use))):
+        assert not pool.is_shared
+    assert len(ended) > 3

@@ -27,6 +27,7 @@ from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 from tests.backends.store_contract import make_redirect
 from tests.backends.wrap.test_contract import CapableStore, Place
+from tests.interleaving import at_each_line
 from tests.origin import Origin, answer
 from tests.storages import ProofBackend
 
@@ -342,3 +343,22 @@ class TestFaces:
         await backend.redirects.write("alias", "0")
         assert await backend.delete_expired_responses() == 2
         assert (await backend.responses.size(), await backend.redirects.size()) == (3, 1)
+
+
+class TestThreads:
+    async def test_loops_of_other_threads_may_begin_and_end_at_any_step(self) -> None:
+        stack, others = process(Place()), list[asyncio.AbstractEventLoop]()
+
+        def meanwhile() -> None:
+            for loop in others[-1:]:
+                loop.close()
+            others.append(asyncio.new_event_loop())
+            stack.part_in(others[-1])
+
+        with at_each_line(meanwhile):
+            stack.invalidate({"k"})
+            here = stack.here()
+        assert stack.here() is here
+        assert len(others) > 10
+        others[-1].close()
+        stack.invalidate({"k"})

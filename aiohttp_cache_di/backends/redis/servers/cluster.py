@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.redis.connections.wire import ServerError, comman
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
 from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
-from aiohttp_cache_di.backends.wrap.tasks import background
+from aiohttp_cache_di.backends.wrap.tasks import background, loops_in
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Cluster", "Known"]
@@ -231,8 +231,8 @@ class Cluster:
 
     def _tell_shift(self) -> None:
         self._shift += 1
-        for loop, listeners in list(self._listeners.items()):
-            for listener in listeners:
+        for loop in loops_in(self._listeners):
+            for listener in self._listeners.get(loop, ()):
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(listener)
 

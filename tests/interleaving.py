@@ -1,0 +1,55 @@
+"""What other threads may do at any step of a function, done at every step, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+__all__ = ["at_each_line", "in_loop_that_ends"]
+
+OURS = "/aiohttp_cache_di/"
+TABLES = ("/weakref.py", "/_weakrefset.py")
+
+
+@contextmanager
+def at_each_line(meanwhile: Callable[[], object]) -> Generator[None]:
+    """Call *meanwhile* before each line of the package, and of the standard library's weak tables, that runs."""
+    before = sys.gettrace()
+
+    def step(frame: FrameType, event: str, argument: object) -> Any:
+        file = Path(frame.f_code.co_filename).as_posix()
+        if OURS not in file and not file.endswith(TABLES):
+            return None
+        if event == "line":
+            sys.settrace(None)
+            try:
+                meanwhile()
+            finally:
+                sys.settrace(step)
+        return step
+
+    sys.settrace(step)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def in_loop_that_ends(work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.AbstractEventLoop:
+    """Run *work* in an event loop of another thread, and return that loop, closed; its tasks are not cancelled."""
+    loop = asyncio.new_event_loop()
+
+    def run() -> None:
+        loop.run_until_complete(work())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return loop
