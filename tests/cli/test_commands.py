@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.file.schema import KEPT
-from aiohttp_cache_di.entries.info import info_of, pack_info
+from aiohttp_cache_di.entries.info import info_of, pack_info, short_id
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.cli.runs import Run
@@ -96,6 +96,8 @@ def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run)
     assert listed(run, "--host", "b.test", "--expired") == ["bb1"]
     assert listed(run, "--tag", "red") == ["bb2"]
     assert listed(run, "--match", "a.test/s*", "--match", "b.test/s*") == ["aa1", "bb1"]
+    assert listed(run, "--partition", short_id("tenant-7")) == ["bb1"]
+    assert listed(run, "--partition", "-", "--host", "b.test") == ["bb2"]
     assert listed(run, "--older-than", "1h", "--larger-than", "2KiB") == ["aa2"]
     status, said, _ = run("ls", "--sort", "size", "--limit", "2")
     assert status == 0
