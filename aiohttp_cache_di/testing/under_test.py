@@ -43,7 +43,10 @@ def assert_hit(response: Any) -> None:
     status: str | None = getattr(response, "cache_status", None) or headers.get("Cache-Status")
     from_cache: bool | None = getattr(response, "from_cache", None)
     if from_cache is None and status is None:
-        raise TypeError(f"{response!r} says nothing of a cache: it has neither from_cache nor a Cache-Status field")
+        raise TypeError(
+            f"{response!r} says nothing of a cache: it has neither from_cache nor a Cache-Status field; let the app "
+            "pass on cache_status in Cache-Status, or use assert_cached with the URL of the upstream"
+        )
     is_hit = from_cache if from_cache is not None else "; hit" in (status or "")
     if not is_hit:
         raise AssertionError(f"{getattr(response, 'url', 'the response')} is no hit: {status or 'from_cache=False'}")
