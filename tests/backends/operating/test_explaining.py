@@ -248,14 +248,15 @@ async def test_a_response_says_in_words_what_happened(origin: Origin) -> None:
 async def test_the_first_line_names_the_partition_by_which_the_entry_is_purged(
     origin: Origin, tmp_path: Path, backend: type[CacheBackend]
 ) -> None:
-    origin.app = lambda _: answer("body", headers=TAGGED)
+    origin.on("/x", lambda _: answer("body", headers=TAGGED))
+    url = f"{origin.url}/x"
     cache = backend(cache_control=True, **options_of(backend, tmp_path))
     async with CachedSession(cache=cache) as session:
         for principal in ("tenant-7", "tenant-8"):
-            async with session.get(origin.url, principal=principal) as response:
+            async with session.get(url, principal=principal) as response:
                 await response.read()
-        explanation = await session.explain("GET", origin.url, principal="tenant-7")
-        assert str(explanation).split("\n")[0] == f"GET {origin.url}, for principal {explanation.partition}"
+        explanation = await session.explain("GET", url, principal="tenant-7")
+        assert str(explanation).split("\n")[0] == f"GET {url}, for principal {explanation.partition}"
         assert (await session.cache.purge(partition=explanation.partition)).entries == 1
-        assert (await session.explain("GET", origin.url, principal="tenant-7")).decision == "Fetch"
-        assert (await session.explain("GET", origin.url, principal="tenant-8")).decision == "Serve"
+        assert (await session.explain("GET", url, principal="tenant-7")).decision == "Fetch"
+        assert (await session.explain("GET", url, principal="tenant-8")).decision == "Serve"
