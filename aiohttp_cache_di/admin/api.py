@@ -132,10 +132,10 @@ class Admin:
                 raise AdminError(403, "read-only", "the page was mounted with read_only=True")
             if name == "caches":
                 return self._caches(request, sessions)
-            label, session = _chosen(sessions, number)
+            session = _chosen(sessions, number)
             watched = self._watched_of(session.cache)
             worker = self._this_worker(session.cache.stats.since)
-            return await QUESTIONS[name](CacheRequest(request, label, session, watched, worker, self._previews))
+            return await QUESTIONS[name](CacheRequest(request, session, watched, worker, self._previews))
         except AdminError as refusal:
             return refusal.reply()
         except Exception:
@@ -172,13 +172,13 @@ class Admin:
         return as_json(CachesAnswer(list(found.values()), self._this_worker(since), token, bounds, now), headers=given)
 
 
-def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tuple[str, Session]:
+def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> Session:
     if not number.isdecimal() or not number.isascii() or len(number) > 4 or int(number) >= len(sessions):
         raise AdminError(404, "not-found", f"there is no cache number {number[:20]}; GET api/caches has them")
     label, session = sessions[int(number)]
     if session is None or session.closed:
         raise AdminError(503, "closed", f"the cache {label!r} is not open in this worker")
-    return label, session
+    return session
 
 
 def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:

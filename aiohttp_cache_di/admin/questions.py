@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import ClientError
@@ -32,10 +32,12 @@ from aiohttp_cache_di.admin.shapes import (
 )
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explanation import Explanation
+from aiohttp_cache_di.backends.operating.selection import Selectors
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
+from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Measures
 
@@ -106,12 +108,10 @@ class CacheRequest(NamedTuple):
 
     Args:
         http: the request as the adapter passed it on.
-        label: the name of the cache, for logs.
         previews: whether the beginnings of bodies are shown.
     """
 
     http: AdminRequest
-    label: str
     session: Session
     watched: Watched
     worker: Worker
@@ -282,13 +282,22 @@ async def purge(request: CacheRequest) -> Reply:
     if not wish.dry_run:
         request.watched.forget()
         logger.info(
-            "The admin page has %s %d entries of the cache %r, %d bytes",
+            "The admin page has %s %d entries of the cache %r, %d bytes: %s",
             "made stale" if wish.soft else "dropped",
             purged.entries,
-            request.label,
+            shown(backend.name),
             purged.bytes,
+            _said(selectors, backend.ignored_params) or "all",
         )
     return as_json(PurgeAnswer(purged.entries, purged.bytes, wish.soft, wish.dry_run))
+
+
+def _said(selectors: Selectors, ignored_params: Collection[str]) -> str:
+    """*selectors* for the log: a URL without its secrets, and of patterns, whose queries may hold some, the names."""
+    told: dict[str, object] = {**selectors}
+    if "url" in selectors:
+        told["url"] = redact_url(selectors["url"], ignored_params)
+    return ", ".join(name if name == "match" else f"{name}={value!r}" for name, value in told.items())
 
 
 async def explain(request: CacheRequest) -> Reply:

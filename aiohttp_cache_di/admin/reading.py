@@ -97,7 +97,7 @@ async def body_as(request: AdminRequest, shape: type[Shape]) -> Shape:
 
 def purge_of(asked: PurgeRequest) -> Selectors:
     """The selectors of a purge, as arguments of `CacheBackend.purge`."""
-    names = ("url", "host", "match", "tags", "older_than", "larger_than")
+    names = ("url", "host", "match", "tags", "partition", "older_than", "larger_than")
     found = {name: value for name in names if (value := getattr(asked, name)) is not None}
     return cast("Selectors", {**found, "expired": True} if asked.expired else found)
 

@@ -222,6 +222,7 @@ class PurgeRequest(Struct, frozen=True, forbid_unknown_fields=True):
     host: str | None = None
     match: str | list[str] | None = None
     tags: str | list[str] | None = None
+    partition: str | None = None
     older_than: str | float | None = None
     larger_than: str | int | None = None
     expired: bool = False

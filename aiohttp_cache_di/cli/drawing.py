@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 __all__ = ["Advance", "drawn", "progress"]
 
@@ -19,8 +19,14 @@ Advance: TypeAlias = Callable[[int], None]
 """A function to call with the number of items that are done since the last call."""
 
 
+SEPARATOR: Final = "   "  # as wide as what rich puts between two columns
+LEAST_LAST: Final = 8  # the least characters into which a URL may be broken
+
+
 def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str] | None:
     """The lines of a table for the terminal, the first row being its head; None if plain text is to be printed.
+
+    It also is if the table does not fit: rich would cut values off, and leave out the last column.
 
     Args:
         right: the indexes of right-aligned columns.
@@ -32,6 +38,8 @@ def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
         return None
     consoles, tables, texts, boxes = rich
     console = consoles.Console()
+    if _narrowest(rows) > console.width:
+        return None
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     table = tables.Table(box=boxes.SIMPLE_HEAD if is_utf8 else boxes.ASCII2, pad_edge=False, header_style="bold")
     head, *others = rows
@@ -45,6 +53,12 @@ def drawn(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
         console.print(table)
     said: str = capture.get()
     return [line.rstrip() for line in said.split("\n") if line.strip()]
+
+
+def _narrowest(rows: Sequence[Sequence[str]]) -> int:
+    """The characters that a table of *rows* needs; only the cells of its last column may be broken."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return sum(widths[:-1]) + len(SEPARATOR) * (len(widths) - 1) + min(widths[-1], LEAST_LAST)
 
 
 @contextmanager

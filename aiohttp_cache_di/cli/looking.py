@@ -94,7 +94,7 @@ async def stats(given: argparse.Namespace, cache: Cache) -> int:
     def lines() -> list[str]:
         count = sum(hosts.values())
         on_disk = "" if usage.bytes_on_disk is None else f", {size_of(usage.bytes_on_disk)} on disk"
-        share = f", {fresh / count:.0%} of them fresh" if count else ""
+        share = f", {100 * fresh // count}% of them fresh" if count else ""
         table = [("HOST", "ENTRIES", "BODIES")]
         table += [(plain(host), str(hosts[host]), size_of(size)) for host, size in largest]
         head = [cache.where, f"{entries_of(usage.entries)}{share}", f"{size_of(usage.bytes_in_use)} in use{on_disk}"]

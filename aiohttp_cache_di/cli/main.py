@@ -130,6 +130,9 @@ def _settings(given: argparse.Namespace) -> int:
         print(json.dumps([row._asdict() for row in rows], indent=2))
     else:
         shown = [row for row in rows if not (given.changed and row.source == DEFAULT_SOURCE)]
+        if not shown:
+            print("all settings have their defaults")
+            return DONE
         print("\n".join(_lines([EffectiveSetting("VARIABLE", "VALUE", "FROM"), *shown])))
     return DONE
 

@@ -58,6 +58,9 @@ class OlderFile:
     def __init__(self, name: str, max_bytes: int) -> None:
         self.path: Path = Path(name)
         self._max_bytes = max_bytes
+        scheme, is_address, _ = name.partition("://")
+        if is_address:  # it may contain a password
+            raise ConfigurationError(f"{scheme}://…: only a SQLite file can be imported, not what is on a server")
         self._check_owner()
         with self._connection() as connection:
             kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())

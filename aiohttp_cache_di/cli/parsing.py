@@ -75,6 +75,7 @@ def _selectors(command: argparse.ArgumentParser) -> None:
     group.add_argument("--host", help="those of a host, with a port where the URL has one")
     group.add_argument("--match", action="append", metavar="GLOB", help="by pattern of URLs; may be repeated")
     group.add_argument("--tag", action="append", dest="tags", help="by tag; may be repeated")
+    group.add_argument("--partition", metavar="ID", help="of a principal, as ls and explain show it; - for everyone")
     group.add_argument("--older-than", metavar="AGE", help="stored at least that long ago, such as 1h30m")
     group.add_argument("--larger-than", metavar="SIZE", help="with a larger body, such as 64KiB")
     group.add_argument("--expired", action="store_true", default=None, help="no longer fresh")

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -45,6 +46,7 @@ UNREADABLE: Final = (
     "of what is stored could not be read: damaged, foreign, or signed with another key; "
     "purges by tag that are among it are not seen here"
 )
+SETTING_ASIDE: Final = "aiohttp_cache_di.backends.sqlite.file.files"  # a logger, named after its module
 SECRET_ATTEMPTS: Final = 3  # each as long as `storage_deadline`
 INTERRUPTED: Final = 130  # the exit status that shells give to a program ended by SIGINT
 
@@ -107,14 +109,27 @@ def run(command: Command, access: Access, *, prefix: str, env_file: str, as_json
 
     What went wrong is printed on standard error.
     """
-    logger = logging.getLogger("aiohttp_cache_di")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # the command itself prints what matters
-    try:
+    with _quiet():
         settings = _settings(prefix, env_file, access)
         return settings if isinstance(settings, int) else _status(command, access, settings, as_json)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Log nothing, since the command itself prints what matters, but that a damaged file has been set aside."""
+    logger, files = logging.getLogger("aiohttp_cache_di"), logging.getLogger(SETTING_ASIDE)
+    levels = logger.level, files.level
+    printing = logging.StreamHandler(sys.stderr)
+    printing.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger.setLevel(logging.CRITICAL)
+    files.setLevel(logging.WARNING)
+    files.addHandler(printing)
+    try:
+        yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(levels[0])
+        files.setLevel(levels[1])
+        files.removeHandler(printing)
 
 
 def _settings(prefix: str, env_file: str, access: Access) -> CacheSettings | int:

@@ -146,7 +146,10 @@ def session_not_open(key: object, why: str) -> LifecycleError:
 
 def session_already_open(key: object) -> ConfigurationError:
     """Make the error of an adapter that finds another cache's session under *key*."""
-    return ConfigurationError(f"two caches of one app are kept under {key!r}; give each a key of its own: key=…")
+    return ConfigurationError(
+        f"two caches of one app are kept under {key!r}; if one is meant, open it once (in FastAPI by the lifespan or "
+        "by install, not by both), else give each a key of its own: key=…"
+    )
 
 
 def container_of(container: AnyContainer | None) -> Any:

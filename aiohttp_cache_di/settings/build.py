@@ -55,6 +55,8 @@ class BackendPlan:
             backend = self.backend_class(**self.options)
         except (TypeError, ConfigurationError) as exc:
             what = f"{self.settings.prefix}BACKEND={self.settings.backend!r} cannot be built"
+            if any(f"unexpected option {name!r}" in str(exc) for name in self.settings.backend_options):
+                what += f" with {self.settings.prefix}BACKEND_OPTIONS"
             message = without_secrets(str(exc), self.settings)
             # Tracebacks print the cause, whose message may contain the secret.
             raise ConfigurationError(f"{what}: {message}") from (exc if message == str(exc) else None)

@@ -49,6 +49,7 @@ _READ: Final[Mapping[str, tuple[Callable[[object], object], tuple[type, ...]]]] 
 RULE_NAMES: Final = tuple(RULE_FIELDS)
 """The fields of the object for a pattern."""
 
+_SWITCHES: Final = frozenset(("true", "false", "yes", "no", "on", "off"))  # where a flag is expected by mistake
 _REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
 
 
@@ -82,6 +83,8 @@ def read_url_patterns(value: object) -> object:
         return found
     for pattern in (given := cast("Collection[object]", found)):
         _refuse_pattern(pattern)
+        if str(pattern).strip().lower() in _SWITCHES:
+            raise FormError(f"{pattern!r} is no pattern; for all upstreams write *")
     return given
 
 
@@ -95,6 +98,8 @@ def _refuse_pattern(pattern: object) -> None:
         raise FormError("a pattern is empty")
     if _has_user(pattern):
         raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
+    if pattern.lstrip().startswith("/"):
+        raise FormError("a pattern begins with a slash, and would match no URL; write a host before it, or * for any")
     if not _REQUESTED.match(pattern):
         raise FormError("a pattern is of URLs that are not requested: use http:// or https://, or leave it out")
     for pair in re.split("[?&]", pattern)[1:]:

@@ -174,14 +174,26 @@ class Variables(NamedTuple):
         }  # the prefix, which all share, must not count as similarity
         problems: list[str] = []
         for name in sorted(self.found.keys() - known.keys()):
-            near = difflib.get_close_matches(name[len(self.prefix) :], tails, 1)
-            hints = [f"did you mean {tails[tail]}?" for tail in near]
+            hints = list(_nearest(name[len(self.prefix) :], tails))
             if any(name.endswith(f"_{item.suffix.lower()}") for item in self.known) or not hints:
                 hints.append(f"variables of another cache need a prefix that does not begin with {self.prefix}")
             source = self.found[name].source
             where = "" if source == ENVIRONMENT else f" in {source}"
             problems.append(f"{name.upper()}{where}: there is no such setting; {' '.join(hints)}")
         return problems
+
+
+def _nearest(tail: str, tails: Mapping[str, str]) -> Iterator[str]:
+    """A hint at the setting that is meant by *tail*: one of the same section, if *tail* names a section."""
+    section, separator, name = tail.partition("__")
+    inner = {each.removeprefix(f"{section}__"): each for each in tails if each.startswith(f"{section}__")}
+    if not separator or not inner:
+        inner, name = {each: each for each in tails}, tail
+    near = difflib.get_close_matches(name, inner, 1)
+    if near:
+        yield f"did you mean {tails[inner[near[0]]]}?"
+    elif name != tail:
+        yield f"there are {', '.join(tails[each] for each in inner.values() if not each.endswith(FILE_SUFFIX.lower()))}"
 
 
 def refuse(problems: list[str]) -> None:

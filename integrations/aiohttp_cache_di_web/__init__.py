@@ -64,7 +64,8 @@ def get_cached_session(
     if session is None:
         raise session_not_open(
             key,
-            "the app has not been started with it. Call app.cleanup_ctx.append(cache_ctx) before the start; in a "
-            "sub-app ask with the request, which knows the apps above.",
+            "the app has not been started with it. Call app.cleanup_ctx.append(cache_ctx) before the start, "
+            "and before other contexts that use the session are appended; in a sub-app ask with the request, "
+            "which knows the apps above.",
         )
     return session

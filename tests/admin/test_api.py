@@ -243,6 +243,34 @@ async def test_a_soft_purge_makes_stale(admin: Admin, session: CachedSession) ->
     assert (await ask_json(admin, session, "store"))["entries"] == 30
 
 
+async def test_a_purge_is_logged_with_the_caches_name_and_what_was_selected(
+    admin: Admin, session: CachedSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "aiohttp_cache_di.admin.questions")
+    await ask_json(admin, session, "purge", change({"host": "b.test", "older_than": "1ms"}))
+    await ask_json(admin, session, "purge", change({"url": "http://u:hunter2@a.test/?token=hunter2"}))
+    await ask_json(admin, session, "purge", change({"match": "*/?token=hunter2", "soft": True}))
+    await ask_json(admin, session, "purge", change({"all": True}))
+
+    told = [message.partition(" entries of the cache ")[2] for message in caplog.messages]
+    assert all(message.startswith(repr(session.cache.name)) for message in told)
+    assert [message.partition("bytes: ")[2] for message in told] == [
+        "host='b.test', older_than='1ms'",
+        "url='http://a.test/?token=REDACTED'",
+        "match",
+        "all",
+    ]
+
+
+async def test_all_of_one_partition_is_purged(admin: Admin, session: CachedSession) -> None:
+    everyone = await ask_json(admin, session, "purge", change({"partition": "-", "dry_run": True}))
+    assert everyone["entries"] == 29
+    rows = (await ask_json(admin, session, "entries", sort="partition", order="desc"))["entries"]
+    assert (await ask_json(admin, session, "purge", change({"partition": rows[0]["partition"]})))["entries"] == 1
+    assert (await ask_json(admin, session, "store"))["entries"] == 29
+    await refusal(admin, session, "purge", change({"partition": ""}), 400)
+
+
 @pytest.mark.parametrize(
     "body",
     [

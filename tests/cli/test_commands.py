@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.file.schema import KEPT
-from aiohttp_cache_di.entries.info import info_of, pack_info
+from aiohttp_cache_di.entries.info import info_of, pack_info, short_id
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.cli.runs import Run
@@ -88,6 +88,17 @@ def test_a_host_without_its_port_that_selects_nothing_is_reported_with_its_ports
         assert run(*command.split())[2] == "", command
 
 
+def test_not_all_are_fresh_if_a_few_of_many_are_stale(path: Path, run: Run) -> None:
+    async def add() -> None:
+        backend = SQLiteBackend(str(path))
+        for number in range(296):
+            await backend.write(entry(f"dd{number}", f"http://d.test/{number}"))
+        await backend.close()
+
+    asyncio.run(add())
+    assert "300 entries, 99% of them fresh" in run("stats")[1]
+
+
 def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run) -> None:
     assert listed(run) == ["aa2", "aa1", "bb2", "bb1"]
     assert listed(run, "--sort", "size", "--limit", "1") == ["aa2"]
@@ -96,6 +107,8 @@ def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run)
     assert listed(run, "--host", "b.test", "--expired") == ["bb1"]
     assert listed(run, "--tag", "red") == ["bb2"]
     assert listed(run, "--match", "a.test/s*", "--match", "b.test/s*") == ["aa1", "bb1"]
+    assert listed(run, "--partition", short_id("tenant-7")) == ["bb1"]
+    assert listed(run, "--partition", "-", "--host", "b.test") == ["bb2"]
     assert listed(run, "--older-than", "1h", "--larger-than", "2KiB") == ["aa2"]
     status, said, _ = run("ls", "--sort", "size", "--limit", "2")
     assert status == 0

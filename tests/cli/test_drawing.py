@@ -45,6 +45,20 @@ def test_a_table_is_drawn_at_a_terminal_and_fits_it(monkeypatch: pytest.MonkeyPa
     assert max(len(line) for line in lines if "\x1b" not in line) <= 80
 
 
+@pytest.mark.parametrize("columns_of_terminal", [10, 30, 50])
+def test_a_table_that_does_not_fit_is_plain_text_in_which_nothing_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, columns_of_terminal: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns_of_terminal))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    row = ("GET", "200", "1023 KiB", "28m10s", "-18m10s", "27a6301efba1", "http://a.test/one")
+
+    lines = columns([("METHOD", "STATUS", "SIZE", "AGE", "FRESH FOR", "KEY", "URL"), row])
+
+    assert len(lines) == 2
+    assert all(cell in lines[1] for cell in row)
+
+
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()

@@ -85,6 +85,12 @@ def test_settings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"variable": "AIOHTTP_CACHE_BACKEND", "value": "sqlite", "source": "default"} in rows
 
 
+def test_without_a_changed_setting_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--changed", "--prefix", "WEATHER_CACHE_"]) == 0
+
+    assert capsys.readouterr().out == "all settings have their defaults\n"
+
+
 def test_changed_settings_alone_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEATHER_CACHE_BACKEND", "memory")
 

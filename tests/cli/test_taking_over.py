@@ -315,3 +315,9 @@ def test_the_file_of_another_user_is_not_read(target: Path, run: Run, tmp_path: 
     os.chown(file, 12345, 12345)
     status, _, error = run("copy", "--from-aiohttp-client-cache", str(file))
     assert (status, "belongs to another user" in error) == (1, True)
+
+
+def test_the_address_of_a_server_is_refused_without_its_password(run: Run) -> None:
+    status, said, error = run("copy", "--from-aiohttp-client-cache", "redis://:hunter2@127.0.0.1:6379/0")
+    assert (status, said) == (2, "")
+    assert error == "aiohttp-cache: redis://…: only a SQLite file can be imported, not what is on a server\n"

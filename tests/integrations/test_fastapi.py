@@ -330,6 +330,13 @@ def test_two_caches_of_one_app_are_apart(origin: Origin) -> None:
         assert [client.get("/proxy/a").json(), client.get("/weather").json()] == ["1", "2"]
 
 
+def test_a_cache_that_is_opened_by_the_lifespan_and_by_install_is_refused_with_the_way_out() -> None:
+    app = FastAPI(lifespan=lifespan)
+    install(app)
+    with pytest.raises(ConfigurationError, match="by the lifespan or by install, not by both"), TestClient(app):
+        pytest.fail("it must not start")
+
+
 def test_two_caches_under_one_key_are_refused_at_the_start(origin: Origin) -> None:
     with (
         pytest.raises(ConfigurationError, match="give each a key of its own"),

@@ -96,6 +96,11 @@ def test_an_unknown_backend_option_is_refused() -> None:
         build_backend(CacheSettings(backend="memory", backend_options={"regoin": 1}))
 
 
+def test_an_unknown_backend_option_is_refused_with_its_own_variable() -> None:
+    with pytest.raises(ConfigurationError, match=r"='memory' cannot be built with AIOHTTP_CACHE_BACKEND_OPTIONS: "):
+        build_backend(CacheSettings(backend="memory", backend_options={"regoin": 1}))
+
+
 def test_an_argument_that_the_class_refuses_is_reported_with_the_variable() -> None:
     settings = CacheSettings(backend=f"{__name__}:PickyBackend", backend_options={"region": "x", "storage_deadline": 0})
 

@@ -304,6 +304,11 @@ def test_a_list_of_patterns_may_name_schemes(monkeypatch: pytest.MonkeyPatch) ->
         ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),
         ("URLS_EXPIRE_AFTER", '{"*/feed?access_token=hunter2": 5}', "write * in its place"),
         ("SHARED_CREDENTIALS", "a.test b.test", "a space"),
+        ("SHARED_CREDENTIALS", "true", "'true' is no pattern; for all upstreams write *"),
+        ("POST_AS_QUERY", "On", "'On' is no pattern; for all upstreams write *"),
+        ("POST_AS_QUERY", "/graphql", "begins with a slash, and would match no URL"),
+        ("URLS_EXPIRE_AFTER", '{"/items/*": "1d"}', "begins with a slash, and would match no URL"),
+        ("PRINCIPALS", '{"/items/*": "t7"}', "begins with a slash, and would match no URL"),
     ],
 )
 def test_an_invalid_pattern_is_reported(name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,19 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert refusal() == f"AIOHTTP_CACHE_{name.upper()}: there is no such setting; did you mean {nearest}?"
 
 
+@pytest.mark.parametrize("name", ["REDIS__PORT", "REDIS__HOST", "REDIS__DB"])
+def test_a_variable_that_is_like_no_other_of_its_section_is_refused_with_all_of_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", "1")
+
+    told = refusal()
+    assert told.startswith(
+        f"AIOHTTP_CACHE_{name}: there is no such setting; there are AIOHTTP_CACHE_REDIS__URL, AIOHTTP_CACHE_REDIS__USER"
+    )
+    assert "_FILE" not in told
+
+
 def test_a_variable_that_is_like_no_other_but_by_its_prefix_is_given_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_TYPO", "1")
 

@@ -46,7 +46,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
         return found
 
     def __str__(self) -> str:
-        lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
+        whose = f", for principal {self.partition}" if self.partition else ""
+        lines = [f"{self.method} {self.url}{whose}", f"{self.decision}: {self.cache_status}", ""]
         lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
         lines += ["", *(f"  {setting}" for setting in self.settings), ""]
         nothing = "what is stored for the URL is not known" if self.store_error else "nothing is stored for the URL"

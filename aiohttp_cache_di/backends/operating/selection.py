@@ -1,4 +1,4 @@
-"""Selects entries by URL, host, pattern, tag, age, size or state."""
+"""Selects entries by URL, host, pattern, tag, partition, age, size or state."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ Size: TypeAlias = int | str
 _WHOLE_HOST: Final = compiled_later(
     r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
 )
+_SHORT_ID: Final = compiled_later("[0-9a-f]{8}", re.ASCII)
 
 
 class Selectors(TypedDict, total=False):
@@ -43,6 +44,7 @@ class Selectors(TypedDict, total=False):
         host: the host of the URL, in upper or lower case, with the port unless that is the scheme's default.
         match: a URL pattern as in ``urls_expire_after``, or several, one of which has to match.
         tags: a tag, or several, one of which the entry has to have.
+        partition: the short id of a principal or of credentials, as in `EntryInfo.partition`; ``"-"`` for everyone.
         older_than: least time since the body was stored.
         larger_than: the body is larger than this.
         expired: the lifetime is over; the entry may still be stored to be validated.
@@ -52,6 +54,7 @@ class Selectors(TypedDict, total=False):
     host: str
     match: str | Collection[str]
     tags: str | Collection[str]
+    partition: str
     older_than: Age
     larger_than: Size
     expired: bool
@@ -95,6 +98,11 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         named = frozenset(tags_in(selectors))
         tests.append(lambda info: not named.isdisjoint(info.tags))
         clues += _clue(named)
+    if (partition := selectors.get("partition")) is not None:
+        wanted_partition = _partition(partition)
+        tests.append(
+            lambda info: info.partition == wanted_partition
+        )  # no clue: some stores have the digest, not the id
     if (match := selectors.get("match")) is not None:
         patterns = _strings("match", match)
         tests.append(_matching(patterns))
@@ -175,6 +183,16 @@ def _host_in(pattern: str) -> str:
     """The host of all URLs that match *pattern*, in lower case; "" if it is not certain."""
     found = _WHOLE_HOST.match(pattern.strip())
     return found["host"].lower() if found else ""
+
+
+def _partition(given: object) -> str:
+    """*given* as in `EntryInfo.partition`: "" for everyone, which nobody should select by an empty variable."""
+    if isinstance(given, str) and (given == "-" or _SHORT_ID.fullmatch(given)):
+        return given.removeprefix("-")
+    raise ConfigurationError(
+        f"partition={given!r}: use the short id of a principal, which ls, explain and the admin page show, or '-' for "
+        "everyone; explain with principal= or header fields shows the id of whom a request is for"
+    )
 
 
 def _string(name: str, value: object) -> str:

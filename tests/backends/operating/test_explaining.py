@@ -242,3 +242,21 @@ async def test_a_response_says_in_words_what_happened(origin: Origin) -> None:
         async with session.get(other, headers={"Cache-Control": "only-if-cached"}, params={"a": "b"}) as response:
             pass
         assert "may only be answered from the cache" in str(response.cache_decision)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_the_first_line_names_the_partition_by_which_the_entry_is_purged(
+    origin: Origin, tmp_path: Path, backend: type[CacheBackend]
+) -> None:
+    origin.on("/x", lambda _: answer("body", headers=TAGGED))
+    url = f"{origin.url}/x"
+    cache = backend(cache_control=True, **options_of(backend, tmp_path))
+    async with CachedSession(cache=cache) as session:
+        for principal in ("tenant-7", "tenant-8"):
+            async with session.get(url, principal=principal) as response:
+                await response.read()
+        explanation = await session.explain("GET", url, principal="tenant-7")
+        assert str(explanation).split("\n")[0] == f"GET {url}, for principal {explanation.partition}"
+        assert (await session.cache.purge(partition=explanation.partition)).entries == 1
+        assert (await session.explain("GET", url, principal="tenant-7")).decision == "Fetch"
+        assert (await session.explain("GET", url, principal="tenant-8")).decision == "Serve"

@@ -94,7 +94,8 @@ class Outages:
             return
         self._reported.discard(operation)
         after_s = self._clock() - begun_at
-        logger.info("%s works again (%s), after %d failures in %.1f s", self.where, operation, count, after_s)
+        failures = "1 failure" if count == 1 else f"{count} failures"
+        logger.info("%s works again (%s), after %s in %.1f s", self.where, operation, failures, after_s)
 
 
 def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:

@@ -590,6 +590,15 @@ async def test_a_recovery_is_logged_once_and_only_where_the_failure_was(
 
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert told == ["The store works again (read), after 2 failures in 5.0 s"]
+
+    caplog.clear()
+    clock.now += 3600
+    store.error = OSError("gone")
+    await guard.run("read", store.get, "")
+    clock.now += 5
+    store.error = None
+    await guard.run("read", store.get, "")
+    assert caplog.messages[-1] == "The store works again (read), after 1 failure in 5.0 s"
     assert guard.outages.causes == {}
 
 
