@@ -80,7 +80,7 @@ class FileStore:
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
-        self._bodies = Bodies(self._tree, self._known, self.events, self._readers)
+        self._bodies = Bodies(self._tree, self._known, self.events)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
