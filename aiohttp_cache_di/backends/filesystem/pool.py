@@ -108,7 +108,7 @@ class Pool:
             self._wake()
 
     def _wake(self) -> None:
-        if self._posted:
+        if self._posted and self._queue.empty():  # a thread that takes a job runs what was posted first
             self._queue.put(_Job(bool))
         if not self._threads and self._guard.acquire(blocking=False):  # held if a destructor has interrupted a start
             try:
@@ -171,8 +171,8 @@ class Pool:
     def _serve(self, queue: SimpleQueue[_Job | None]) -> None:
         bytearray(KEPT_BYTES)
         while (job := queue.get()) is not None:
-            with suppress(IndexError):
-                while True:
+            while self._posted:
+                with suppress(IndexError):  # another thread was faster
                     self._run_job(self._posted.popleft())
             self._run_job(job)
             del job  # else a body would stay in memory until the next job

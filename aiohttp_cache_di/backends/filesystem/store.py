@@ -80,7 +80,7 @@ class FileStore:
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
-        self._bodies = Bodies(self._tree, self._known, self.events, self._readers)
+        self._bodies = Bodies(self._tree, self._known, self.events)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
@@ -172,7 +172,7 @@ class FileStore:
         """Whether *body* is a complete body in a file of this store."""
         return isinstance(body, BodyFile) and body.bodies is self._bodies
 
-    # ---- Keeping, Expiring, Touching
+    # ---- Keeping, Expiring
 
     async def kept_secret(self) -> bytes | None:
         """The secret in the file for it; None if there is none."""
@@ -185,10 +185,6 @@ class FileStore:
     async def delete_expired(self, now: float) -> int:
         """Delete the records that have expired at *now*."""
         return await self._drop_where(lambda head: head.until <= now)
-
-    def touch(self, key: str) -> None:
-        """Record a use of *key*, for eviction; written to its file together with the next record."""
-        self._known.touch(key)
 
     # ---- Leasing
 
@@ -254,7 +250,6 @@ class FileStore:
         return None
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
-        self._known.note_touched(self._tree)
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():

@@ -99,6 +99,21 @@ async def test_an_errand_is_done_on_the_way_to_what_its_caller_asks_for_next(poo
     assert pool._queue.empty(), "no thread is woken for it"
 
 
+async def test_no_thread_is_woken_for_an_errand_if_a_job_waits_that_takes_it_along() -> None:
+    pool, may_end, done = Pool(1), threading.Event(), list[str]()
+    first = pool.run(lambda: may_end.wait(10))
+    while not pool._queue.empty():  # noqa: ASYNC110  # there is no event for a job that was taken
+        await asyncio.sleep(0)
+    pool.post(partial(done.append, "errand"))
+    second = pool.run(partial(done.append, "job"))
+    await asyncio.sleep(0)
+    assert pool._queue.qsize() == 1, "the job alone"
+    may_end.set()
+    await asyncio.gather(first, second)
+    assert done == ["errand", "job"]
+    pool.stop()
+
+
 async def test_an_errand_is_done_where_its_caller_asks_for_nothing(pool: Pool) -> None:
     done = threading.Event()
     pool.post(done.set)

@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Lease, Record
-from aiohttp_cache_di.backends.store.capabilities import Expiring, Keeping, Leasing, Placed, Renewing, Touching
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Keeping, Leasing, Placed, Renewing
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store
@@ -80,7 +80,6 @@ def test_a_store_tells_what_it_can_do(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     assert isinstance(store, Leasing)
     assert isinstance(store, Expiring)
-    assert isinstance(store, Touching)
 
 
 # ---- leases

@@ -178,14 +178,12 @@ class Bodies:
         tree: the cache's directories.
         known: bodies that need not be checked again.
         events: gets the number of unreadable bodies.
-        readers: the threads that look entries up; they also close files, before the next look-up.
     """
 
-    def __init__(self, tree: Tree, known: Known, events: StoreEvents, readers: Pool) -> None:
+    def __init__(self, tree: Tree, known: Known, events: StoreEvents) -> None:
         self.pool: Pool = Pool(THREADS)
         self.known: Known = known
         self.tree: Tree = tree
-        self._readers = readers
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
@@ -205,9 +203,9 @@ class Bodies:
             raise
 
     def retire(self, fd: int, name: str, token: bytes, *, is_placed: bool) -> None:
-        """Call `close` in a thread; may be called from anywhere, even from a destructor."""
+        """Call `close` in a thread, before the next read; may be called from anywhere, even from a destructor."""
         try:
-            self._readers.post(partial(self.close, fd, name, token, is_placed=is_placed))
+            self.pool.post(partial(self.close, fd, name, token, is_placed=is_placed))
         except BaseException:  # the interpreter is shutting down
             with suppress(Exception):
                 os.close(fd)

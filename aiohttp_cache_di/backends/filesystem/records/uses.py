@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends.filesystem.places.names import name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.packing import Filed
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 
@@ -17,7 +14,6 @@ __all__ = ["Known", "identity"]
 
 NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
-MAX_TOUCHED: Final = 64  # each costs a system call before the next record is written
 SETTLED_AFTER_S: Final = 2.0
 """The age of a file's last change after which a later change is sure to get another time; the coarsest file system in
 use (FAT) stores times in steps of two seconds."""
@@ -38,7 +34,6 @@ class Known:
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
         self.value_bytes: Callable[[], int] = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
-        self._touched: set[str] = set()
         self._checked: dict[Filed, tuple[int, ...]] = {}
 
     def is_new_use(self, name: str) -> bool:
@@ -51,23 +46,6 @@ class Known:
             self._noted = {}
         self._noted[name] = now
         return True
-
-    def touch(self, key: str) -> None:
-        """Remember a use of *key*, which is recorded when the next record is written, to save a job in a thread.
-
-        At most `MAX_TOUCHED` keys are remembered.
-        """
-        if len(self._touched) < MAX_TOUCHED:
-            self._touched.add(key)
-
-    def note_touched(self, tree: Tree) -> None:
-        """Record the remembered uses of entries in *tree*; in a thread."""
-        keys, self._touched = self._touched, set()
-        for name in map(name_of, keys):
-            leaf = tree.leaf(name)
-            if leaf is not None and self.is_new_use(name):
-                with suppress(OSError):  # the entry is gone
-                    leaf.touch(name)
 
     def is_checked(self, body: Filed, status: os.stat_result) -> bool:
         """Whether *body* was found to be intact in the file with that *status*, unchanged since."""

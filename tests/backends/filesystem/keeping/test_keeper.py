@@ -69,11 +69,10 @@ async def test_what_was_used_last_stays(tmp_path: Path, monkeypatch: pytest.Monk
         await cache.write_entry(make_entry(f"k{n}"))
         age(entry_file(tmp_path, f"k{n}"), 100 - n)
     await cache.read_entry("k0")
-    store_of(cache).touch("k1")
     for n in range(10, 18):
         await cache.write_entry(make_entry(f"k{n}"))
         await settled(cache)
-    assert {"k0", "k1"} < await all_keys(cache)
+    assert "k0" in await all_keys(cache)
     assert await cache.size() == 10
     await cache.close()
 
