@@ -420,6 +420,17 @@ class TestNamesOfTheOlderLibrary:
                 response.reset()
                 assert await response.content.read() == b"1"
 
+    async def test_a_response_of_the_origin_is_refused_with_what_stores_it(
+        self, tmp_path: Path, origin: Origin
+    ) -> None:
+        url = origin.on("/a", answer("a"))
+        backend = SQLiteBackend(str(tmp_path / "cache"))
+        async with CachedSession(cache=backend) as session, session.get(url) as response:
+            response_of_the_origin: Any = response
+            with pytest.raises(TypeError, match=r"not FetchedResponse; backend.save_response\(\) stores it"):
+                await backend.responses.write("k", response_of_the_origin)
+        await backend.close()
+
     async def test_many_items_are_written_in_few_transactions(self, tmp_path: Path) -> None:
         storage = SQLiteCache(str(tmp_path / "bulk"))
         async with storage.bulk_commit():
