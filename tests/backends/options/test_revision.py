@@ -59,15 +59,15 @@ def test_a_setting_that_is_set_raises_it_and_is_read_again(name: str, value: Any
     assert getattr(backend, name) == value or value is None
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "kept"),
-    [
-        ("ignored_params", ["token"], frozenset({"token"})),
-        ("ignored_params", None, frozenset()),
-        ("allowed_methods", ["get", "Post"], frozenset({"GET", "POST"})),
-        ("credential_headers", ["X-Key"], CredentialNames(["X-Key"], by_rule=False)),
-    ],
-)
+LATER: list[tuple[str, Any, object]] = [
+    ("ignored_params", ["token"], frozenset({"token"})),
+    ("ignored_params", None, frozenset()),
+    ("allowed_methods", ["get", "Post"], frozenset({"GET", "POST"})),
+    ("credential_headers", ["X-Key"], CredentialNames(["X-Key"], by_rule=False)),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "kept"), LATER)
 async def test_a_setting_that_is_set_later_is_what_it_would_be_if_it_had_been_given(
     origin: Origin, name: str, value: Any, kept: object
 ) -> None:
