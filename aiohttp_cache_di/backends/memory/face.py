@@ -173,7 +173,8 @@ class _Shown(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key not in self:
             raise KeyError(key)
-        return self._store.item(key)
+        item = self._store.item(key)
+        return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
 
     def __setitem__(self, key: str, item: Any) -> None:
         self._store.set(key, item, leads_on=self._leads_on)

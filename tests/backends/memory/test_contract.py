@@ -11,6 +11,7 @@ import pytest
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store.inspecting import Usage
+from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.entries import make_entry
 
@@ -19,6 +20,22 @@ class TestMemory(StorageContract):
     @pytest.fixture
     def make(self) -> MakeStorage:
         return DictCache
+
+
+async def test_as_a_dict_it_has_the_items_that_it_has_as_a_storage() -> None:
+    storage = DictCache()
+    storage["k"] = CachedResponse.from_stored(make_entry("k", b"body"))
+    storage["alias"] = "k"
+    for item in (
+        storage["k"],
+        storage.get("k"),
+        storage.data["k"],
+        dict(storage.items())["k"],
+        await storage.read("k"),
+    ):
+        assert isinstance(item, CachedResponse)
+        assert await item.read() == b"body"
+    assert storage["alias"] == await storage.read("alias") == "k"
 
 
 COPIES: list[Callable[[DictCache], DictCache]] = [
