@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
-from typing import Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from aiohttp import ClientResponse
 from msgspec.structs import replace
@@ -87,6 +87,16 @@ class BaseCache(metaclass=ABCMeta):
         self.on_evicted: Callable[[int], None] = _ignore
         """Called with the number of entries that were evicted."""
         self._serializer = serializer
+
+    if not TYPE_CHECKING:  # type checkers report it by themselves
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> BaseCache:
+            """Refuse a class that lacks methods of a storage; early documents of the API call backends so, too."""
+            missing = getattr(cls, "__abstractmethods__", None)
+            if missing:
+                instead = "; a class that has two storages, `responses` and `redirects`, is a CacheBackend"
+                raise TypeError(f"{cls.__name__} is abstract: a storage needs {', '.join(sorted(missing))}{instead}")
+            return super().__new__(cls)
 
     def count_into(self, stats: CacheStats) -> None:
         """Count evicted and unreadable entries in *stats*."""
