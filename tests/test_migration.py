@@ -14,7 +14,15 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import CachedResponse, CachedSession, cache_control
-from aiohttp_cache_di.backends import CacheActions, CacheBackend, RedisBackend, SQLiteBackend, SQLiteCache
+from aiohttp_cache_di.backends import (
+    BaseCache,
+    CacheActions,
+    CacheBackend,
+    DictCache,
+    RedisBackend,
+    SQLiteBackend,
+    SQLiteCache,
+)
 from aiohttp_cache_di.cache_keys import create_key
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
@@ -419,6 +427,28 @@ class TestNamesOfTheOlderLibrary:
                 assert await response.content.read() == b"1"
                 response.reset()
                 assert await response.content.read() == b"1"
+
+    def test_a_backend_that_is_written_as_a_storage_is_told_its_base_class(self) -> None:
+        class Early(BaseCache):  # as the first documents of the older library show it
+            def __init__(self) -> None:
+                super().__init__()
+                self.responses = self.redirects = DictCache()
+
+        with pytest.raises(
+            TypeError, match=r"Early is abstract: a storage needs clear, .*; a class that .* is a CacheBackend$"
+        ):
+            Early()  # type: ignore[abstract]  # which is the error
+
+    async def test_a_response_of_the_origin_is_refused_with_what_stores_it(
+        self, tmp_path: Path, origin: Origin
+    ) -> None:
+        url = origin.on("/a", answer("a"))
+        backend = SQLiteBackend(str(tmp_path / "cache"))
+        async with CachedSession(cache=backend) as session, session.get(url) as response:
+            response_of_the_origin: Any = response
+            with pytest.raises(TypeError, match=r"not FetchedResponse; backend.save_response\(\) stores it"):
+                await backend.responses.write("k", response_of_the_origin)
+        await backend.close()
 
     async def test_many_items_are_written_in_few_transactions(self, tmp_path: Path) -> None:
         storage = SQLiteCache(str(tmp_path / "bulk"))

@@ -69,22 +69,40 @@ class GivenOptions(BackendOptions):
     filter_fn: FilterFn
 
 
+def _lifetime(value: ExpirationTime) -> ExpirationTime:
+    lifetime_s(value, now=time.time())  # refuses an invalid one
+    return value
+
+
+def _lifetimes_by_url(value: Mapping[str, UrlLifetime] | None) -> Mapping[str, UrlLifetime] | None:
+    UrlRules(value or {})  # refuses invalid ones
+    return value
+
+
+def _methods(value: Iterable[str]) -> frozenset[str]:
+    return frozenset(method.upper() for method in value)
+
+
+def _names(value: Iterable[str] | None) -> frozenset[str]:
+    return frozenset(value or ())
+
+
 class Configured(Stacked, RuleBook):
     """Base of backends: the settings, which `CacheBackend` explains."""
 
     name: str = setting()
-    expire_after: ExpirationTime = setting()
-    urls_expire_after: Mapping[str, UrlLifetime] | None = setting()
+    expire_after: ExpirationTime = setting(_lifetime)
+    urls_expire_after: Mapping[str, UrlLifetime] | None = setting(_lifetimes_by_url)
     allowed_codes: Collection[int] = setting()
-    allowed_methods: frozenset[str] = setting()
+    allowed_methods: frozenset[str] = setting(_methods)
     include_headers: bool = setting()
-    ignored_params: frozenset[str] = setting()
+    ignored_params: frozenset[str] = setting(_names)
     cache_control: bool = setting()
     filter_fn: FilterFn = setting()
     tag_fn: TagFn | None = setting()
     shared: bool = setting()
     match_order: bool | None = setting()
-    credential_headers: keys.CredentialNames = setting()
+    credential_headers: keys.CredentialNames = setting(keys.credential_names)
     digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
@@ -109,19 +127,16 @@ class Configured(Stacked, RuleBook):
     def __init__(self, given: GivenOptions) -> None:
         """Apply the options *given*, and store responses in memory."""
         super().__init__()
-        # Invalid values are refused here, not at the first request.
-        lifetime_s(given["expire_after"], now=time.time())
-        refuse_unusable(given)
+        refuse_unusable(given)  # those that are no settings, too
         self._options_given: Mapping[str, Any] = given
         self.name = given["cache_name"]
         self.disabled = False
         self.expire_after = given["expire_after"]
         self.urls_expire_after = given["urls_expire_after"]
-        _ = self.url_rules  # refuses invalid patterns
         self.allowed_codes = given["allowed_codes"]
-        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
+        self.allowed_methods = _methods(given["allowed_methods"])
         self.include_headers = given["include_headers"]
-        self.ignored_params = frozenset(given["ignored_params"] or ())
+        self.ignored_params = _names(given["ignored_params"])
         self.autoclose: bool = given["autoclose"]
         self.cache_control = given["cache_control"]
         self.filter_fn = given["filter_fn"]
@@ -154,12 +169,17 @@ class Configured(Stacked, RuleBook):
         """Whether the settings may name a principal for a request."""
         return self.principal is not None or bool(self.principal_patterns)
 
+    @cached_property
+    def names_of_credentials(self) -> keys.CredentialNames:
+        """The request headers that identify the user or the resource, without those in `ignored_params`."""
+        return keys.credential_names(self.credential_headers, self.ignored_params)
+
     @property
     def leaves_credentials_out(self) -> bool:
         """Whether a setting lets requests with different credentials, or with none, share responses."""
         return (
             self.partition_cookies == "explicit"
-            or self.credential_headers.leaves_some_out
+            or self.names_of_credentials.leaves_some_out
             or any(map(keys.is_secret_param, self.ignored_params))
         )
 
@@ -243,7 +263,7 @@ def _set_options(backend: Configured, options: BackendOptions) -> None:
     backend.tag_fn = options.get("tag_fn")
     backend.shared = options.get("shared", False)
     backend.credential_headers = keys.credential_names(
-        options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), backend.ignored_params
+        options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS)
     )
     backend.post_as_query = options.get("post_as_query", ())
     _ = backend.query_patterns  # refuses invalid patterns

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
-from typing import Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
+from aiohttp import ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -18,7 +19,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "refuse_other_items"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """An item of a storage: a response, the key of another item (an alias), or raw bytes; None for no item."""
@@ -85,6 +86,16 @@ class BaseCache(metaclass=ABCMeta):
         self.on_evicted: Callable[[int], None] = _ignore
         """Called with the number of entries that were evicted."""
         self._serializer = serializer
+
+    if not TYPE_CHECKING:  # type checkers report it by themselves
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> BaseCache:
+            """Refuse a class that lacks methods of a storage; early documents of the API call backends so, too."""
+            missing = getattr(cls, "__abstractmethods__", None)
+            if missing:
+                instead = "; a class that has two storages, `responses` and `redirects`, is a CacheBackend"
+                raise TypeError(f"{cls.__name__} is abstract: a storage needs {', '.join(sorted(missing))}{instead}")
+            return super().__new__(cls)
 
     def count_into(self, stats: CacheStats) -> None:
         """Count evicted and unreadable entries in *stats*."""
@@ -154,9 +165,14 @@ class BaseCache(metaclass=ABCMeta):
 
         Args:
             key: the key to bind the bytes to; by default the response's own.
+
+        Raises:
+            TypeError: *item* is neither of these.
         """
         if item is None or isinstance(item, bytes):
             return item
+        if self._serializer is None:
+            refuse_other_items(item)
         if self._serializer is not None:
             payload: str | bytes = self._serializer.dumps(item)
             bound = key or (item.stored.key if isinstance(item, CachedResponse) else "")
@@ -242,6 +258,16 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Release a lease before it expires."""
+
+
+def refuse_other_items(item: object) -> None:
+    """Raise TypeError if *item* is neither a response from the cache nor an alias: nothing else can be encoded."""
+    if isinstance(item, CachedResponse | str):
+        return
+    instead = ""
+    if isinstance(item, ClientResponse):
+        instead = "; backend.save_response() stores it, and CachedResponse.from_client_response() converts it"
+    raise TypeError(f"a storage takes a CachedResponse or the key of another item, not {type(item).__name__}{instead}")
 
 
 BaseStorage = BaseCache

@@ -44,8 +44,8 @@ def assert_hit(response: Any) -> None:
     from_cache: bool | None = getattr(response, "from_cache", None)
     if from_cache is None and status is None:
         raise TypeError(
-            f"{response!r} does not tell whether a cache answered: it has neither from_cache nor a Cache-Status field; let "
-            "the app pass on cache_status in Cache-Status, or use assert_cached with the URL of the upstream"
+            f"{response!r} does not tell whether a cache answered: it has neither from_cache nor a Cache-Status field; "
+            "let the app pass on cache_status in Cache-Status, or use assert_cached with the URL of the upstream"
         )
     is_hit = from_cache if from_cache is not None else "; hit" in (status or "")
     if not is_hit:

@@ -8,6 +8,7 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,17 @@ class StorageContract:
         await storage.write("alias", "target")
         assert await storage.read("alias") == "target"
         assert await storage.contains("alias")
+
+    @pytest.mark.parametrize("item", [1, {"a": 1}, object()])
+    async def test_what_is_neither_a_response_nor_a_key_is_refused(self, storage: BaseCache, item: Any) -> None:
+        told = f"takes a CachedResponse or the key of another item, not {type(item).__name__}"
+        with pytest.raises(TypeError, match=told):
+            storage.serialize(item, "k")
+        if isinstance(storage, DictCache):  # a dict of anything
+            return
+        with pytest.raises(TypeError, match=told):
+            await storage.write("k", item)
+        assert not await storage.contains("k")
 
     async def test_an_entry_is_found_through_one_alias(self, storage: BaseCache) -> None:
         await storage.write_entry(make_entry("target"))

@@ -61,7 +61,7 @@ def test_every_setting_reaches_the_backend() -> None:
     assert backend.expire_after == 60
     assert set(backend.allowed_codes) == {200, 404}
     assert backend.ignored_params == {"token"}
-    assert backend.credential_headers == keys.credential_names(
+    assert backend.names_of_credentials == keys.credential_names(
         keys.DEFAULT_CREDENTIAL_HEADERS | ["x-tenant"], ["token"]
     )
     assert backend.stale_if_error_s == 30

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import aclosing
-from typing import Any, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
@@ -120,10 +120,41 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
     ) -> None:
         if not items:  # UserDict's initialiser sets an empty dict, which must not clear the store
             return
+        items = {key: items[key] for key in items}  # they may be the view itself
         for key in list(self.data):
             del self[key]
         for key, item in items.items():
             self[key] = item
+
+    def copy(self) -> Self:
+        """Another storage with the same items, bounds and keys; a change of one does not change the other."""
+        made = type(self).__new__(type(self))
+        vars(made).update(vars(self))
+        StackCache.__init__(made, StoreStack(MemoryStore(self._store.max_entries, self._store.max_bytes), self.codec))
+        made._serializer = self._serializer
+        made.update(self.data)
+        return made
+
+    __copy__ = copy
+
+    def __or__(self, items: Mapping[str, Any]) -> Self:  # type: ignore[override]  # as a dict has it, with any mapping
+        """A copy with *items*, too."""
+        if not isinstance(items, Mapping):
+            return NotImplemented
+        both = self.copy()
+        both.update(items)
+        return both
+
+    def __ror__(self, items: Mapping[str, Any]) -> Self:  # type: ignore[override]  # as above
+        """A copy with those of *items* that it lacks."""
+        if not isinstance(items, Mapping):
+            return NotImplemented
+        return self | {key: items[key] for key in items if key not in self}
+
+    def __ior__(self, items: Any) -> Self:  # type: ignore[override, misc]  # as above
+        """Store *items*, too."""
+        self.update(items)
+        return self
 
     def _shows(self, key: str, item: Item) -> bool:
         return key in self
@@ -146,7 +177,8 @@ class _Shown(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key not in self:
             raise KeyError(key)
-        return self._store.item(key)
+        item = self._store.item(key)
+        return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
 
     def __setitem__(self, key: str, item: Any) -> None:
         self._store.set(key, item, leads_on=self._leads_on)

@@ -153,7 +153,7 @@ def _partition(
         proxy_auth=kwargs.get("proxy_auth"),
         proxy_fields=[(name.lower(), value) for name, value in pairs_of(kwargs.get("proxy_headers") or ())],
     )
-    return who_asks(fields, backend.credential_headers, key=backend.digest_key, **whose)
+    return who_asks(fields, backend.names_of_credentials, key=backend.digest_key, **whose)
 
 
 def _settings(backend: Configured, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:

@@ -8,11 +8,14 @@ from inspect import getattr_static
 from types import MethodType
 from typing import Any, ClassVar, TypeVar, cast
 
+from aiohttp_cache_di.backends.options.values import refuse_unusable
+
 __all__ = ["Revised", "hook", "setting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DERIVED = (
+    "names_of_credentials",
     "names_principals",
     "of_all_urls",
     "overridden",
@@ -23,6 +26,10 @@ _DERIVED = (
     "url_rules",
 )
 """Cached properties that are derived from the settings."""
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 class Revised:
@@ -52,11 +59,15 @@ class _Setting:
     It has no ``__get__``, so that reading it is a plain look-up in the object's dictionary.
     """
 
+    def __init__(self, kept: Callable[[Any], object]) -> None:
+        self._kept = kept
+
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __set__(self, instance: Revised, value: object) -> None:
-        instance.__dict__[self._name] = value
+        refuse_unusable({self._name: value})
+        instance.__dict__[self._name] = self._kept(value)
         instance.revise()
 
 
@@ -87,9 +98,13 @@ class _Hook:
         instance.revise()
 
 
-def setting() -> Any:
-    """An attribute whose change raises the revision."""
-    return _Setting()
+def setting(kept: Callable[[Any], object] = _as_it_is) -> Any:
+    """An attribute whose change raises the revision, and that refuses values which the option of its name refuses.
+
+    Args:
+        kept: returns what is kept of a value that is assigned, or raises an error.
+    """
+    return _Setting(kept)
 
 
 def hook(function: F) -> F:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, refuse_other_items
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Renewing
 from aiohttp_cache_di.backends.wrap import upkeep
@@ -64,6 +64,9 @@ class StackCache(BaseCache):
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
 
         None, and bytes that cannot be decoded, delete the item under *key*.
+
+        Raises:
+            TypeError: *item* is of another kind, and there is no serializer.
         """
         made = self._to_item(key, item)
         if made is None:
@@ -229,4 +232,5 @@ class StackCache(BaseCache):
         if self.stack.packing.serializer is not None:
             shown = item.stored if isinstance(item, CachedResponse) else item
             return self.stack.packing.opaque(item, key, leads_on=item_leads_on(shown))
+        refuse_other_items(item)
         return item.stored if isinstance(item, CachedResponse) else item

@@ -135,7 +135,7 @@ class ResponseStoring(Placing, Tagged):
     def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> Detail | None:
         """Why the body is not even copied, as a detail of Cache-Status; None to copy it."""
         response, session = reply.response, owner()
-        if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
+        if not reply.is_as_asked(self.backend.names_of_credentials, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"

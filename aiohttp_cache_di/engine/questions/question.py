@@ -111,7 +111,7 @@ class Questions:
         backend, hooks = self._backend, Hooks.of(self._backend)
         self._known.clear()
         self._revision = backend.revision
-        self._special_fields = backend.credential_headers | NEEDING_POLICY | {"cookie"}
+        self._special_fields = backend.names_of_credentials | NEEDING_POLICY | {"cookie"}
         self._names_principals = backend.names_principals
         self._keys_depend_on_more = backend.include_headers or hooks.makes_keys
         self._keys_are_plain = not self._keys_depend_on_more and not self._names_principals
@@ -135,7 +135,7 @@ class Questions:
             if name is not None:
                 arguments["principal"] = name
         headers = arguments["headers"]
-        names = backend.credential_headers
+        names = backend.names_of_credentials
         plain = (
             len(arguments) == 1
             and names.isdisjoint(headers)
@@ -208,7 +208,7 @@ class Questions:
             name
             for name in headers
             if (low := name.lower()) in ignored
-            or (place.is_named and low in backend.credential_headers and not keys.says_which_resource(low))
+            or (place.is_named and low in backend.names_of_credentials and not keys.says_which_resource(low))
         ]
         return _without(headers, *unmatched) if unmatched else None
 
@@ -268,7 +268,7 @@ def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: 
     are_shared = principal is None and backend.shared_patterns.match(request.url)
     partition = who_asks(
         fields,
-        backend.credential_headers,
+        backend.names_of_credentials,
         principal=principal,
         credentials_are_shared=are_shared,
         key=backend.digest_key,

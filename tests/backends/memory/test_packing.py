@@ -72,11 +72,11 @@ async def test_a_packed_entry_is_the_same_entry(storage: DictCache) -> None:
     found = await storage.read("k")
     assert isinstance(found, CachedResponse)
     assert found.stored == entry
-    assert storage["k"] == entry
+    assert storage["k"].stored == entry
     assert not is_open(storage, "k")
     assert await storage.read_entry("k") == entry
     assert is_open(storage, "k")
-    assert storage.peek("k") is storage.peek("k") is storage["k"]
+    assert storage.peek("k") is storage.peek("k") is storage["k"].stored
     bury(storage)
     assert not is_open(storage, "k")
     assert storage.peek("k") == entry
@@ -213,7 +213,7 @@ def test_header_lines_that_many_responses_have_are_kept_once(storage: DictCache)
     ]
     for entry in entries:
         storage.put(entry)
-    found = [storage[entry.key] for entry in entries]
+    found = [storage[entry.key].stored for entry in entries]
     assert found == entries
     assert {id(each.raw_headers[0]) for each in found[2:]} == {id(found[2].raw_headers[0])}
     assert b"nginx" in storage._store.data["0"].head
@@ -228,7 +228,7 @@ def test_all_lines_are_what_they_were_when_there_are_more_than_are_kept_once(sto
     ]
     for entry in entries:
         storage.put(entry)
-    assert [storage[entry.key] for entry in entries] == entries
+    assert [storage[entry.key].stored for entry in entries] == entries
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,6 @@ async def test_the_expiry_queue_stays_small_and_loses_nobody_however_often_entri
     storage.put(make_entry("later", store_until=now + 1000))
     assert await storage.delete_expired(now + 9) == 0
     for after_s in (20, 40, 60):
-        expected = sum(item.store_until <= now + after_s for item in storage.data.values())
+        expected = sum(item.stored.store_until <= now + after_s for item in storage.data.values())
         assert await storage.delete_expired(now + after_s) == expected
     assert list(storage.data) == ["later"]

@@ -9,9 +9,11 @@ from unittest.mock import patch
 
 import pytest
 
-from aiohttp_cache_di import CachedResponse
+from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError
 from aiohttp_cache_di.backends import CacheBackend, DictCache
+from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.rules.expiration import lifetime_s
+from tests.origin import Origin, answer
 
 
 def refuse(response: object) -> bool:
@@ -34,7 +36,7 @@ SETTINGS: list[tuple[str, Any]] = [
     ("cache_control", True),
     ("filter_fn", refuse),
     ("shared", True),
-    ("credential_headers", frozenset({"x-key"})),
+    ("credential_headers", CredentialNames({"x-key"})),
     ("stale_if_error_s", 5.0),
     ("max_variants", 1),
     ("write_behind", False),
@@ -54,7 +56,60 @@ def test_a_setting_that_is_set_raises_it_and_is_read_again(name: str, value: Any
     before = backend.revision
     setattr(backend, name, value)
     assert backend.revision > before
-    assert getattr(backend, name) is value or value is None
+    assert getattr(backend, name) == value or value is None
+
+
+LATER: list[tuple[str, Any, object]] = [
+    ("ignored_params", ["token"], frozenset({"token"})),
+    ("ignored_params", None, frozenset()),
+    ("allowed_methods", ["get", "Post"], frozenset({"GET", "POST"})),
+    ("credential_headers", ["X-Key"], CredentialNames(["X-Key"], by_rule=False)),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "kept"), LATER)
+async def test_a_setting_that_is_set_later_is_what_it_would_be_if_it_had_been_given(
+    origin: Origin, name: str, value: Any, kept: object
+) -> None:
+    url = origin.on("/a", answer("a"))
+    backend = CacheBackend()
+    setattr(backend, name, value)
+    assert getattr(backend, name) == kept
+    assert getattr(CacheBackend(**{name: value}), name) == kept
+    async with CachedSession(cache=backend) as session, session.get(url, headers={"X-Token": "1"}) as response:
+        assert await response.text() == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("expire_after", "soon"),
+        ("urls_expire_after", {"*": "soon"}),
+        ("urls_expire_after", ["*"]),
+        ("allowed_codes", 200),
+        ("allowed_methods", "GET"),
+        ("ignored_params", "token"),
+        ("filter_fn", "accept"),
+        ("cache_control", "false"),
+        ("max_variants", -1),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_where_it_is_set(name: str, value: Any) -> None:
+    backend = CacheBackend()
+    before = getattr(backend, name)
+    with pytest.raises(ConfigurationError, match=r"soon|\['\*'\]|200|GET|token|accept|false|-1"):
+        setattr(backend, name, value)
+    assert getattr(backend, name) is before
+
+
+async def test_credentials_that_are_ignored_from_now_on_set_nobody_apart(origin: Origin) -> None:
+    url = origin.on("/a", answer("a"))
+    async with CachedSession() as session:
+        session.cache.ignored_params = frozenset({"X-Api-Key"})
+        for name in ("ann", "bob"):
+            async with session.get(url, headers={"X-Api-Key": name}) as response:
+                assert await response.text() == "a"
+    assert origin.hits == 1
 
 
 def test_rules_are_those_of_the_latest_settings() -> None:
