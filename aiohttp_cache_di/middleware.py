@@ -106,12 +106,11 @@ class CacheMiddleware:
         user = digest_user(middlewares_of(session)) if call is None else None
         is_plain = decoded and user is None and (call is None or call.is_plain)
         is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
+        revision = backend.revision
         question = self.questions.of_plain(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None:
             entry = runtime.peek(question.key) if call is None or call.early_read is None else None
-            if entry is not None or not runtime.here.tells_all:
-                self.questions.remember(question, url)
             response = None if entry is None else self._at_once(request, question, entry, call, runtime)
             if trail is not None and response is not None:
                 trail.result, trail.key = "hit", question.key
@@ -125,8 +124,11 @@ class CacheMiddleware:
             finally:
                 if trail is not None:
                     trail.result = call.result
-        if isinstance(response, CachedResponse) and is_turn_over(backend.stats):
-            await asyncio.sleep(0)
+        if isinstance(response, CachedResponse):
+            if question is not None and backend.revision == revision:
+                self.questions.remember(question, url)
+            if is_turn_over(backend.stats):
+                await asyncio.sleep(0)
         return response
 
     async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -81,8 +81,9 @@ def decodes(handler: Any, wished: bool | None, session: ClientSession) -> bool |
         wished: the caller's ``auto_decompress``, if it is known.
     """
     code = getattr(handler, "__code__", None)
-    if code is not None and "auto_decompress" in code.co_freevars:
-        return bool(handler.__closure__[code.co_freevars.index("auto_decompress")].cell_contents)
+    names = () if code is None else code.co_freevars  # made anew each time it is read
+    if "auto_decompress" in names:
+        return bool(handler.__closure__[names.index("auto_decompress")].cell_contents)
     if wished is not None:
         return wished
     if getattr(handler, "__qualname__", "").startswith("ClientSession."):  # the innermost handler, without that name

@@ -25,6 +25,7 @@ from aiohttp_cache_di.engine.copies.framing import known_size, why_not_kept
 from aiohttp_cache_di.engine.keeping import making
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions, key_after_redirect
+from aiohttp_cache_di.entries.build import names_in
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse
@@ -164,7 +165,8 @@ class Adopter:
     ) -> StoredResponse:
         backend = self._backend
         reason = None if old.reason is None else old.reason.encode("utf-8", "surrogateescape")
-        head = making.ReceivedHead(old.status, reason, old.version, old.headers, old.created_at, old.created_at)
+        times = old.created_at, old.created_at
+        head = making.ReceivedHead(old.status, reason, old.version, old.headers, *times, names_in(old.headers))
         place = {"key": question.key, "partition": question.partition}
         entry = making.entry_by(
             decision, question.request, head, old.body, backend, **place, history=links, tagging=None

@@ -12,7 +12,7 @@ from aiohttp_cache_di._aiohttp import body_read_of
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import SET_COOKIE
 
-__all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "reason_of", "version_of"]
+__all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "names_in", "reason_of", "version_of"]
 
 
 async def body_of(response: ClientResponse) -> bytes:
@@ -21,18 +21,30 @@ async def body_of(response: ClientResponse) -> bytes:
     return await response.read() if body is None else body
 
 
-def kept_lines(lines: RawHeaders, drop: frozenset[str], *, add: Iterable[tuple[str, str]] = ()) -> RawHeaders:
+def names_in(lines: RawHeaders) -> frozenset[bytes]:
+    """The lower-case names of header *lines*."""
+    return frozenset(map(bytes.lower, dict(lines)))
+
+
+def kept_lines(
+    lines: RawHeaders,
+    drop: frozenset[str],
+    *,
+    names: frozenset[bytes] | None = None,
+    add: Iterable[tuple[str, str]] = (),
+) -> RawHeaders:
     """The header lines to store.
 
     Args:
         drop: the lower-case names of fields that are not stored.
+        names: the `names_in` *lines*, if they are known.
         add: further fields to store.
     """
-    names = _in_bytes(drop)
-    if not add and names.isdisjoint(map(bytes.lower, dict(lines))):  # the common case
+    dropped = _in_bytes(drop)
+    if not add and dropped.isdisjoint(names_in(lines) if names is None else names):  # the common case
         return tuple(lines)
     return (
-        *[(bytes(name), bytes(value)) for name, value in lines if name.lower() not in names],
+        *[(bytes(name), bytes(value)) for name, value in lines if name.lower() not in dropped],
         *[(name.encode(), value.encode()) for name, value in add],
     )
 

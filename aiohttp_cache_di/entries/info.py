@@ -99,7 +99,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
 
 def has_tags_in_fields_alone(entry: StoredResponse) -> bool:
     """Whether *entry* was stored by an earlier version, with tags in its header fields only."""
-    return entry.tagging is None and not TAG_FIELDS.isdisjoint([name.lower() for name, _ in entry.raw_headers])
+    return entry.tagging is None and not TAG_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers)))
 
 
 def _body_bytes(entry: StoredResponse) -> int:

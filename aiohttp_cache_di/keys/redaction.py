@@ -65,13 +65,20 @@ def is_redacted(url: str | URL) -> bool:
     return f"={REDACTED}" in text
 
 
-def redacted(entry: StoredResponse, ignored_params: Collection[str] = (), key: bytes = b"") -> StoredResponse:
+def redacted(
+    entry: StoredResponse,
+    ignored_params: Collection[str] = (),
+    key: bytes = b"",
+    *,
+    names: frozenset[bytes] | None = None,
+) -> StoredResponse:
     """*entry* with the URLs in its header fields redacted, for storing.
 
     Args:
         key: the key with which the Location of a redirect is sealed; without one, only this process can unseal it.
+        names: the lower-case names of all its header fields, and maybe others, if they are known.
     """
-    if NAMING_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
+    if NAMING_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers)) if names is None else names):
         return entry
     lines = tuple(
         (name, _stored_value(name.lower(), value, entry, ignored_params, key)) for name, value in entry.raw_headers

@@ -42,8 +42,7 @@ def lifetime(
     if rules.cache_control:
         found = _by_standard(request, response, directives, rules, told)
     else:
-        _tell(told, "expire_after", rules.lifetime_s)
-        found = _by_rules(response, rules)
+        found = _by_rules(response, rules, told)
     if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME or found.fresh_until == math.inf:
         return found
     return Lifetime(_at_most(found.fresh_until), _at_most(found.store_until))
@@ -53,7 +52,9 @@ def _at_most(until: float) -> float:
     return until if until < END_OF_TIME else math.inf
 
 
-def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
+def _by_rules(response: Response, rules: Rules, told: list[str] | None) -> Lifetime | None:
+    if told is not None:
+        _tell(told, "expire_after", rules.lifetime_s)
     lifetime_s = math.inf if rules.lifetime_s is None else rules.lifetime_s
     if lifetime_s <= 0:
         return None

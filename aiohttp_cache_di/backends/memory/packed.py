@@ -14,6 +14,8 @@ __all__ = ["CommonLines", "Packed"]
 
 MAX_LINES: Final = 256
 MAX_LINE_BYTES: Final = 1024  # enough for a content security policy; with MAX_LINES, half a MiB at most for all
+ALL_OF: Final = 100
+ONE_IN: Final = 16
 # Headers whose lines are in one response only, or in many at one time and in none later.
 OF_FEW: Final = frozenset({b"etag", b"date", b"expires", b"age"})
 
@@ -44,24 +46,26 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 class CommonLines:
     """Header lines that many responses share; packed entries have numbers instead of these lines.
 
-    Most header lines are the same in all responses of a service. A line gets a number when it occurs for the second
-    time, for good; `MAX_LINES` of them are enough. Not thread-safe, except `unpacked`.
+    Most header lines are the same in all responses of a service. A line gets a number when it is noted for the second
+    time, for good; `MAX_LINES` of them are enough. The lines of the first `ALL_OF` entries are noted, and later those
+    of one entry in `ONE_IN`: a common line gets its number soon enough. Not thread-safe, except `unpacked`.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[Line, int] = {}
         self._lines: list[Line] = []
-        self._seen: dict[Line, None] = {}  # lines that have occurred once, lately
+        self._seen: dict[Line, None] = {}  # lines that were noted once, lately
+        self._packed = 0  # entries
         self._decode = _decoder().decode
 
     def at_rest(self, entry: StoredResponse, key: str) -> Packed | StoredResponse:
         """The packed form of *entry* under *key*, or the entry itself if it cannot be packed."""
-        lines, number_of = entry.raw_headers, self._numbers.get
+        lines = entry.raw_headers
+        self._packed += 1
+        if len(self._lines) < MAX_LINES and (self._packed <= ALL_OF or not self._packed % ONE_IN):
+            self._note(lines)
         try:
-            mixed = [
-                self._noted(line) if number is None else number
-                for line, number in zip(lines, map(number_of, lines), strict=True)
-            ]
+            mixed = tuple(map(self._numbers.get, lines, lines))  # the number of each line, or else the line itself
             head = _encode((mixed, msgspec.structs.replace(entry, key="", body=b"", raw_headers=())))
         except (TypeError, ValueError, OverflowError):
             return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
@@ -77,20 +81,19 @@ class CommonLines:
         lines: RawHeaders = tuple([line if isinstance(line, tuple) else common[line] for line in mixed])
         return msgspec.structs.replace(rest, key=key, body=packed.body, raw_headers=lines)
 
-    def _noted(self, line: Line) -> int | Line:
-        """*line*, or its number if it gets one now."""
-        name, value = line
-        if name.lower() in OF_FEW or len(self._lines) >= MAX_LINES:
-            return line
-        if line in self._seen:
-            self._numbers[line] = number = len(self._lines)
-            self._lines.append(line)
-            return number
-        if len(name) + len(value) <= MAX_LINE_BYTES:
-            if len(self._seen) >= MAX_LINES:
-                self._seen.clear()
-            self._seen[line] = None
-        return line
+    def _note(self, lines: RawHeaders) -> None:
+        """Note *lines*; those that were noted before get a number."""
+        for line in lines:
+            name, value = line
+            if line in self._numbers or name.lower() in OF_FEW or len(self._lines) >= MAX_LINES:
+                continue
+            if line in self._seen:
+                self._numbers[line] = len(self._lines)
+                self._lines.append(line)
+            elif len(name) + len(value) <= MAX_LINE_BYTES:
+                if len(self._seen) >= MAX_LINES:
+                    self._seen.clear()
+                self._seen[line] = None
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -18,6 +18,7 @@ class ReceivedHead(Struct, frozen=True, gc=False):
 
     Attributes:
         requested_at, received_at: POSIX times of sending the request and of receiving the head.
+        names: the lower-case names of its header fields.
     """
 
     status: int
@@ -26,6 +27,7 @@ class ReceivedHead(Struct, frozen=True, gc=False):
     lines: RawHeaders
     requested_at: float
     received_at: float
+    names: frozenset[bytes]
 
 
 def entry_by(
@@ -56,7 +58,7 @@ def entry_by(
         status=head.status,
         reason=head.reason,
         version=head.version,
-        raw_headers=kept_lines(head.lines, drop, add=decision.add),
+        raw_headers=kept_lines(head.lines, drop, names=head.names, add=decision.add),
         requested_at=head.requested_at,
         received_at=head.received_at,
         created_at=head.received_at,

@@ -64,9 +64,13 @@ class Placing(Leasing):
             self._delete_later(set(placement.deletes))
         return placed
 
-    def redacted(self, entry: StoredResponse) -> StoredResponse:
-        """*entry* without secrets, as it may be stored."""
-        return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key)
+    def redacted(self, entry: StoredResponse, names: frozenset[bytes] | None = None) -> StoredResponse:
+        """*entry* without secrets, as it may be stored.
+
+        Args:
+            names: the lower-case names of its header fields, if they are known.
+        """
+        return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key, names=names)
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """The latest primary entry of the URL that is known without waiting: other variants may have been stored."""

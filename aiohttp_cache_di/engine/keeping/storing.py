@@ -25,7 +25,7 @@ from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.questions.question import key_after_redirect
-from aiohttp_cache_di.entries.build import reason_of, version_of
+from aiohttp_cache_di.entries.build import names_in, reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
@@ -33,7 +33,7 @@ from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, StoredResponse, Tagging
 
 __all__ = ["ResponseStoring"]
 
@@ -88,14 +88,16 @@ class ResponseStoring(Placing, Tagged):
         spools_up_to = self.runtime.here.largest_spooled_bytes
         in_memory = self.backend.largest_in_memory_bytes
         max_bytes = in_memory if spools_up_to is None else largest_spooled(spools_up_to, self.backend)
-        why_not = self._why_not(reply, owner, max_bytes)
+        lines = response.raw_headers
+        names = names_in(lines)
+        why_not = self._why_not(reply, lines, names, owner, max_bytes)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
             return
         # Read now: the caller may change the response later.
-        lines, times = response.raw_headers, (head.requested_at, head.received_at)
-        received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times)
+        times = head.requested_at, head.received_at
+        received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
         links = tuple(hops) if head.status not in REDIRECTS else self._links(response, hops)
         finished = partial(self._finished, received, decision, links, flight, report)
         flight.is_handed_over = True
@@ -132,21 +134,30 @@ class ResponseStoring(Placing, Tagged):
         flight.body_for, flight.leader = owner, None
         self.runtime.spawn(rest, owner=self.backend)
 
-    def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> Detail | None:
-        """Why the body is not even copied, as a detail of Cache-Status; None to copy it."""
+    def _why_not(
+        self, reply: Reply, lines: RawHeaders, names: frozenset[bytes], owner: ref[ClientSession], max_bytes: float
+    ) -> Detail | None:
+        """Why the body is not even copied, as a detail of Cache-Status; None to copy it.
+
+        Args:
+            lines: the header lines of the response.
+            names: the `names_in` them.
+        """
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.names_of_credentials, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
         try:
-            self.tagging: Tagging | None = self.tagging_of(response.headers, response.raw_headers)
+            self.tagging: Tagging | None = self.tagging_of(lines, names)
         except TooManyTagsError as error:
             note_too_many_tags(error, self.told)
             return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
             return unkept.value
+        if b"location" not in names and b"uri" not in names:
+            return None
         # A stored redirect would lead later callers to the value of a parameter that must not be stored.
         location = response.headers.get(hdrs.LOCATION) or response.headers.get(hdrs.URI)
         if location is not None and keys.has_param(location, self.backend.ignored_params):
@@ -272,7 +283,8 @@ class ResponseStoring(Placing, Tagged):
             first = decision.combine_with
             entry = policy.combine(first, entry)
             entry = replace(entry, tagging=joined(first.tagging, self.tagging))
-        return self.redacted(entry)
+            return self.redacted(entry)
+        return self.redacted(entry, received.names)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The key of the target of a redirect; or *hops*, the keys of those that led here, if it is not followed."""

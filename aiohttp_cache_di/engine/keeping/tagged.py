@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.keeping.lookup import Lookup
 from aiohttp_cache_di.entries import tags
+from aiohttp_cache_di.entries.build import names_in
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
 
 __all__ = ["Tagged"]
 
@@ -27,10 +28,10 @@ class Tagged(Lookup):
     tagging: Tagging | None = None
     """The tags of the response that is arriving."""
 
-    def tagging_of(self, headers: Headers, lines: Iterable[tuple[bytes, bytes]]) -> Tagging | None:
-        """The tags of a response to this request, whose header fields are *headers*, or *lines* in raw form."""
+    def tagging_of(self, lines: RawHeaders, names: frozenset[bytes]) -> Tagging | None:
+        """The tags of a response to this request with the header *lines*, whose lower-case names are *names*."""
         wanted = self.request_tags + self.rules.tags
-        if not wanted and not tags.has_tags(headers):
+        if not wanted and tags.TAG_FIELDS.isdisjoint(names):
             return None
         return tags.tagging_of(lines, wanted, origin=policy.origin_of(self.message), purges=self.purges)
 
@@ -41,7 +42,7 @@ class Tagged(Lookup):
             TooManyTagsError: the new tags and the old ones together are too many.
         """
         known = None if entry.tagging is None else replace(entry.tagging, purges=self.purges)
-        tagging = tags.joined(known, self.tagging_of(entry.headers, entry.raw_headers))
+        tagging = tags.joined(known, self.tagging_of(entry.raw_headers, names_in(entry.raw_headers)))
         return entry if tagging == entry.tagging else replace(entry, tagging=tagging)
 
     async def tagged_by_user(self, entry: StoredResponse) -> StoredResponse:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.memory.packed import MAX_LINE_BYTES, MAX_LINES, CommonLines, Packed
+from aiohttp_cache_di.backends.memory.packed import ALL_OF, MAX_LINE_BYTES, MAX_LINES, ONE_IN, CommonLines, Packed
 from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_OPEN
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
@@ -251,11 +251,21 @@ def test_long_lines_and_those_of_one_response_or_one_time_are_not_kept_once(
     assert (line[1].encode() in getattr(heads[2], "head", b"")) is not is_kept_once
 
 
+def test_a_line_that_becomes_common_later_is_kept_once_before_long() -> None:
+    lines = CommonLines()
+    for number in range(ALL_OF):
+        lines.at_rest(with_lines("k", ("X-Number", f"{number}")), "k")
+    heads = [lines.at_rest(with_lines("k", ("Server", "of the next release")), "k") for _ in range(2 * ONE_IN)]
+    kept = [b"of the next release" in getattr(packed, "head", b"") for packed in heads]
+    assert (kept[0], kept[-1]) == (True, False)
+
+
 def test_what_is_known_of_lines_is_bounded() -> None:
     lines = CommonLines()
-    for number in range(10 * MAX_LINES):
-        for _ in range(1 + number % 2):
-            lines.at_rest(with_lines("k", ("X-Number", f"{number}")), "k")
+    for number in range(4 * MAX_LINES):
+        entry = with_lines("k", ("X-Number", f"{number}"))
+        for _ in range(ONE_IN * (1 + number % 2)):
+            lines.at_rest(entry, "k")
     assert len(lines._lines) == len(lines._numbers) == MAX_LINES
     assert len(lines._seen) <= MAX_LINES
 
