@@ -33,7 +33,6 @@ _BEYOND_SCHEME: Final = len("https://")  # the first slash from here on ends the
 _SCHEMES: Final = frozenset({"", "http", "https"})
 _SEALED: Final = "#sealed="  # by `keys.redacted`, which has validated the Location, and authenticates it
 _LINE_BREAKING: Final = compiled_later("[\r\n\0]")
-_BREAKING: Final = b"\r\n\0"
 
 
 def is_possible(entry: StoredResponse) -> bool:
@@ -46,7 +45,7 @@ def is_possible(entry: StoredResponse) -> bool:
         and (entry.status == 200 or _is_status_possible(entry))
         and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
-        and len(lines.translate(None, _BREAKING)) == len(lines)
+        and not (0x0D in lines or 0x0A in lines or 0x00 in lines)  # three searches in C take a third of one translation
         and (entry.reason == b"OK" or not entry.reason or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))

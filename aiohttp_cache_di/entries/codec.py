@@ -54,6 +54,7 @@ FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct change
 
 UNTAGGED_VERSION: Final = 1  # still read
 
+_COPIED_BYTES: Final = 4 * 1024  # copying so many takes less time than making a view of them
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sI4s")  # magic, checksum, and the part of the head that it covers
 HEAD_BYTES: Final = _FRAME.size
@@ -139,7 +140,7 @@ def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
 class _Form(msgspec.Struct, frozen=True):
     """How to read frames that have a certain head."""
 
-    decode: Callable[[memoryview], StoredResponse | _Alias | Opaque]
+    decode: Callable[[bytes | memoryview], StoredResponse | _Alias | Opaque]
     is_nameless: bool
     is_apart: bool
 
@@ -154,7 +155,7 @@ _decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _FIELDS: Final = len(StoredResponse.__struct_fields__)
 
 
-def _untagged(payload: memoryview) -> StoredResponse:
+def _untagged(payload: bytes | memoryview) -> StoredResponse:
     """Decode a response of version 1, which lacks the field before the body, the tags."""
     *before, body = _decode_raw(payload)
     if len(before) != _FIELDS - 2:
@@ -170,7 +171,9 @@ _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
 }
 
 
-def _opened(form: _Form, payload: memoryview, key: str | None, body: bytes | None) -> StoredResponse | str | Opaque:
+def _opened(
+    form: _Form, payload: bytes | memoryview, key: str | None, body: bytes | None
+) -> StoredResponse | str | Opaque:
     try:
         item = form.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
@@ -195,7 +198,7 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
     """A frame whose checksum and signature are verified, and whose payload is not decoded yet."""
 
     form: _Form
-    payload: memoryview
+    payload: bytes | memoryview
     key: str
     body: bytes | None
 
@@ -286,7 +289,8 @@ class EntryCodec:
     def check(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Sealed | Unreadable:
         """The first half of :meth:`unpack`; the second is :meth:`Sealed.open`, maybe in another thread."""
         try:
-            return Sealed(*self._checked(data, key, body), key, body)
+            form, payload = self._checked(data, key, body)
+            return Sealed(form, payload, key, body)
         except UnreadableEntryError:
             return UNREADABLE
 
@@ -328,7 +332,7 @@ class EntryCodec:
         checksum = sum_in_pieces(self._checksum, body or b"", self._checksum(payload, self._checksum(head + beside, 0)))
         return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
 
-    def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[_Form, memoryview]:
+    def _checked(self, data: object, key: str | None, body: bytes | None) -> tuple[_Form, bytes | memoryview]:
         """Verify checksum and signature of *data*; return how to decode its payload, and the payload."""
         if type(data) is not bytes:
             data = _bytes_of(data)
@@ -340,7 +344,7 @@ class EntryCodec:
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
         is_nameless = head[_FLAGS_AT - _CHECKED_FROM] & _NAMELESS
-        payload, covered = memoryview(data)[HEAD_BYTES:], head
+        covered, payload = head, data[HEAD_BYTES:] if len(data) <= _COPIED_BYTES else memoryview(data)[HEAD_BYTES:]
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
@@ -373,7 +377,7 @@ class EntryCodec:
         form = self._forms[head] = _Form(decode, bool(flags & _NAMELESS), bool(flags & _APART))
         return form
 
-    def _verified(self, signed: memoryview, head: bytes, body: bytes) -> memoryview:
+    def _verified(self, signed: bytes | memoryview, head: bytes, body: bytes) -> bytes | memoryview:
         if len(signed) < _MAC_BYTES:
             raise UnreadableEntryError("stored bytes are too short for a signed entry")
         payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]

@@ -139,12 +139,15 @@ class LoopStack:
             if first_looks is not None and lease_s > 0:
                 found = await first_looks.get(key, lease_s)
             else:
-                found = await self._reads.get(key)
+                found = await self._reads.ask(key)
             if found is not None:
                 item, version = found.item, found.version
                 entry = item if type(item) is StoredResponse else self._entry_of(item, key)
         except UnansweredError:
             return FAILED
+        except asyncio.CancelledError:
+            self._reads.leave(key)
+            raise
         finally:
             if near is not None:
                 near.end(key, token, entry, version)

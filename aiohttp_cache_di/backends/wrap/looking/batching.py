@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -54,25 +54,40 @@ class BatchedReads:
 
     async def get(self, key: str) -> Found | None:
         """The record under *key*, read now or later, but not from a read that is under way."""
+        try:
+            return await self.ask(key)
+        except asyncio.CancelledError:
+            self.leave(key)
+            raise
+
+    def ask(self, key: str) -> Awaitable[Found | None]:
+        """As `get`, with one coroutine less: await it at once, and call `leave` if that is cancelled."""
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
-            guard, ask = self._guard, partial(self._store.get, (key,))
-            self._under_way += 1
-            try:
-                found = await (ask() if guard is None else guard.run(READ, ask, None))
-            finally:
-                self._under_way -= 1
-                if self._waiting:
-                    self._flush_soon()
-            return self._answered(found)[0]
+            return self._ask_alone(key)
         future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         if self._under_way < self._limits.parallel:
             self._flush_soon()
+        return future
+
+    def leave(self, key: str) -> None:
+        """A reader of *key* was cancelled: cancel a batch that has no readers left."""
+        if key in self._waiting and all(future.done() for future in self._waiting[key]):
+            del self._waiting[key]
+        for task, batch in self._batches.items():
+            if key in batch and not _unfinished(batch):
+                task.cancel()
+
+    async def _ask_alone(self, key: str) -> Found | None:
+        guard, ask = self._guard, partial(self._store.get, (key,))
+        self._under_way += 1
         try:
-            return await future
-        except asyncio.CancelledError:
-            self._leave(key)
-            raise
+            found = await (ask() if guard is None else guard.run(READ, ask, None))
+        finally:
+            self._under_way -= 1
+            if self._waiting:
+                self._flush_soon()
+        return self._answered(found)[0]
 
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
         """Like `Store.get`, but if only some keys fail, their errors are among the answers."""
@@ -106,14 +121,6 @@ class BatchedReads:
         for future in _unfinished(self._waiting):
             future.set_exception(UnansweredError("the store answers no reads"))
         self._waiting = {}
-
-    def _leave(self, key: str) -> None:
-        """A reader of *key* was cancelled: cancel a batch that has no readers left."""
-        if key in self._waiting and all(future.done() for future in self._waiting[key]):
-            del self._waiting[key]
-        for task, batch in self._batches.items():
-            if key in batch and not _unfinished(batch):
-                task.cancel()
 
     def _flush_soon(self) -> None:
         """Send the next batch at the end of this turn of the loop, in which more reads may arrive."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from aiohttp_cache_di.backends.store import Found, Limits
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.proof import ProofStore
 
@@ -94,11 +95,22 @@ async def test_who_is_cancelled_takes_no_other_along() -> None:
     assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False, True, False]
 
 
-async def test_a_batch_ends_when_none_waits_for_it_so_that_a_store_that_hangs_is_asked_anew() -> None:
+def reading(store: Noting) -> Callable[[str], Coroutine[None, None, object]]:
+    return BatchedReads(store).get
+
+
+def fetching(store: Noting) -> Callable[[str], Coroutine[None, None, object]]:
+    return StoreStack(store, guard=StoreGuard(deadline_s=60)).here().fetch
+
+
+@pytest.mark.parametrize("way", [reading, fetching])
+async def test_a_batch_ends_when_none_waits_for_it_so_that_a_store_that_hangs_is_asked_anew(
+    way: Callable[[Noting], Callable[[str], Coroutine[None, None, object]]],
+) -> None:
     store = Noting()
-    reads = BatchedReads(store)
+    get = way(store)
     store.may_answer.clear()
-    tasks = [asyncio.create_task(reads.get(key)) for key in "abc"]
+    tasks = [asyncio.create_task(get(key)) for key in "abc"]
     for _ in range(3):
         await asyncio.sleep(0)
     tasks[0].cancel()
@@ -108,10 +120,13 @@ async def test_a_batch_ends_when_none_waits_for_it_so_that_a_store_that_hangs_is
     for task in tasks[1:]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert store.under_way == 0
     store.may_answer.set()
     async with asyncio.timeout(10):
-        assert await ask(reads, "d") == ["d"]
-    assert store.under_way == 0
+        await get("d")
+    assert store.calls[2:] == [["d"]]
 
 
 async def test_an_error_is_told_to_all_who_wait_and_the_next_read_is_asked_anew() -> None:
