@@ -98,7 +98,10 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
         """Iterate over the items, yielding to the event loop at intervals."""
         async with aclosing(self.keys()) as keys:
             async for key in keys:
-                found = self.data.get(key)  # None: another task or thread has deleted it since
+                try:
+                    found = self._store.item(key) if key in self else None
+                except KeyError:  # another thread has deleted it since
+                    continue
                 if found is not None and (item := await self._usable(key, found)) is not None:
                     yield item
 
