@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Final, TypeAlias
 
 __all__ = ["Checksum", "checksum_function", "sum_in_pieces"]
@@ -24,7 +25,7 @@ _MANY_BYTES: Final = 64 * 1024  # their checksum takes long enough to release th
 def checksum_function() -> Checksum:
     """The fastest CRC-32 that is installed; looked for when it is first needed, not at import."""
     try:
-        from zlib_ng.zlib_ng import crc32
+        crc32: Checksum = import_module("zlib_ng.zlib_ng").crc32  # which lacks complete types
     except ImportError:
         return zlib.crc32
     return crc32

@@ -192,7 +192,8 @@ class _Shown(MutableMapping[str, Any]):
         self._store.drop(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([key for key in list(dict.keys(self._store.data)) if key in self])
+        keys = list(self._store.data)  # a copy in one step: other threads may change the table
+        return iter([key for key in keys if key in self])
 
     def __len__(self) -> int:
         leading_on, of_all = len(self._store.leading_on), len(self._store.data)
