@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
 from aiohttp_cache_di.backends.wrap.secret import StoreSecret
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats, Health
 
@@ -113,8 +114,10 @@ class Stacked(Revised):
         self.stack = stack
         self._digest_secret = None if self._has_secret_key else self._digest_secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for user in list(self._stack_users.values()):
-            user.use(stack)
+        for loop in loops_in(self._stack_users):
+            user = self._stack_users.get(loop)
+            if user is not None:  # None: another thread has dropped an ended loop
+                user.use(stack)
         self.revise()
 
     # ---- the secret of the digests
