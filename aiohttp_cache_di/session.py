@@ -39,7 +39,6 @@ __all__ = ["CacheMixin", "CachedSession"]
 
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
-_RARE = frozenset({"auto_decompress", "cookies", "timeout"})  # arguments that a `Call` has, too
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
 
 
@@ -212,21 +211,20 @@ class CacheMixin(Asking, TypedSession):
 
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
         """The `Call` of a request with *options*, aiohttp's arguments."""
-        user = self._digest_user(options) if self._own_middlewares or "middlewares" in options else None
-        call = Call(
+        decoded, user = options.get("auto_decompress"), None
+        if self._own_middlewares or "middlewares" in options:
+            user = self._digest_user(options)
+        return Call(
             ref(self),
-            decoded=self.auto_decompress,
+            decoded=self.auto_decompress if decoded is None else bool(decoded),
             headers=options.get("headers") or (),
+            cookies=options.get("cookies"),
+            timeout=options.get("timeout"),
             follows=bool(options.get("allow_redirects", True)),
             principal=principal,
             digest_user=user,
             is_plain=principal is None and user is None,
         )
-        if not _RARE.isdisjoint(options):
-            decoded = options.get("auto_decompress")
-            call.decoded = call.decoded if decoded is None else bool(decoded)
-            call.cookies, call.timeout = options.get("cookies"), options.get("timeout")
-        return call
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
         """The middleware that logs in by digest, among those that a request with *options* passes."""

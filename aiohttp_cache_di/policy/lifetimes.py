@@ -53,8 +53,7 @@ def _at_most(until: float) -> float:
 
 
 def _by_rules(response: Response, rules: Rules, told: list[str] | None) -> Lifetime | None:
-    if told is not None:
-        _tell(told, "expire_after", rules.lifetime_s)
+    _tell(told, "expire_after", rules.lifetime_s)
     lifetime_s = math.inf if rules.lifetime_s is None else rules.lifetime_s
     if lifetime_s <= 0:
         return None
