@@ -100,9 +100,8 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         clues += _clue(named)
     if (partition := selectors.get("partition")) is not None:
         wanted_partition = _partition(partition)
-        tests.append(
-            lambda info: info.partition == wanted_partition
-        )  # no clue: some stores have the digest, not the id
+        # No clue for the store: some have the digest, not the id.
+        tests.append(lambda info: info.partition == wanted_partition)
     if (match := selectors.get("match")) is not None:
         patterns = _strings("match", match)
         tests.append(_matching(patterns))
@@ -186,7 +185,7 @@ def _host_in(pattern: str) -> str:
 
 
 def _partition(given: object) -> str:
-    """*given* as in `EntryInfo.partition`: "" for everyone, which nobody should select by an empty variable."""
+    """*given* as in `EntryInfo.partition`. Everyone is "-" here, not "", so that an empty variable selects nothing."""
     if isinstance(given, str) and (given == "-" or _SHORT_ID.fullmatch(given)):
         return given.removeprefix("-")
     raise ConfigurationError(
