@@ -80,8 +80,9 @@ def _by_standard(
             else rules.stale_while_revalidate_s,
         )
         grace_s = max(DEFAULT_GRACE_S, window_s)
-        # A lifetime of 0 means that the response is not to be used, unless there is a stale window.
-        is_useful = is_useful or (stated_s is not None and (stated_s > 0 or window_s > 0))
+        # A response that is stale at once is of use only within a stale window; an error that states nothing is not.
+        has_window = window_s > 0 and (stated_s is not None or response.status in HEURISTIC_STATUSES)
+        is_useful = is_useful or has_window or (stated_s is not None and stated_s > 0)
     if not is_useful:
         return None
     return Lifetime(fresh_until, max(fresh_until, response.received_at) + grace_s)
