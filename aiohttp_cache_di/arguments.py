@@ -59,12 +59,18 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         **dict.fromkeys(("url", "uri", "dsn", "server"), ("address", "host", "endpoint_url")),
         **dict.fromkeys(("path", "db_path", "filename", "namespace"), ("cache_name",)),
+        **dict.fromkeys(("expire", "expires", "lifetime", "max_age", "ttl"), ("expire_after",)),
+        **dict.fromkeys(("force_refresh", "no_cache", "reload"), ("refresh",)),
         "backend": ("cache",),
         "match_headers": ("include_headers",),
-        "ttl": ("expire_after",),
+        "max_size": ("max_bytes",),
+        "old_data_on_error": ("stale_if_error",),
+        "verify": ("ssl",),
     }
 )
 """Our names for options that have other names in other libraries; the first that the function takes is suggested."""
+SIMILARITY: Final = 0.72
+"""How similar a name has to be to be suggested (`difflib`): timeout is not coalesce_timeout."""
 
 
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
@@ -75,7 +81,7 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             from difflib import get_close_matches  # importing it takes longer than most of this package
 
             near = [meant for meant in _SYNONYMS.get(name, ()) if meant in names]
-            near = near or get_close_matches(name, sorted(names), n=1)
+            near = near or get_close_matches(name, sorted(names), n=1, cutoff=SIMILARITY)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 

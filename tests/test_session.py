@@ -92,6 +92,22 @@ class TestConstruction:
             with pytest.raises(TypeError, match="'expire_afer'; did you mean 'expire_after'"):
                 await session.get(origin.on("/", numbered), **misspelt)
 
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [("ttl", "expire_after"), ("no_cache", "refresh"), ("force_refresh", "refresh"), ("verify", "ssl")],
+    )
+    async def test_an_option_of_another_library_is_refused_with_its_name_here(self, name: str, meant: str) -> None:
+        async with CachedSession() as session:
+            option: Any = {name: True}
+            with pytest.raises(TypeError, match=f"{name!r}; did you mean {meant!r}"):
+                await session.get("http://127.0.0.1/", **option)
+
+    @pytest.mark.parametrize("name", ["timeout", "use_cache"])
+    async def test_an_option_that_means_something_else_is_not_suggested(self, name: str) -> None:
+        option: Any = {name: 5}
+        with pytest.raises(TypeError, match=f"{name!r}; it takes allowed_codes, "):
+            CacheBackend(**option)
+
     async def test_a_wrong_lifetime_is_refused_at_the_request(self, origin: Origin) -> None:
         async with CachedSession() as session:
             with pytest.raises(ConfigurationError, match="tomorrow-ish"):
