@@ -16,8 +16,8 @@ from tests.pages import DOCS, as_module, block_with, blocks
 
 # What each page's blocks are run by: here, or a test of that page's own.
 HERE = (
-    *("applications", "configuration", "container", "downloads", "graphql", "rate-limits", "several-caches"),
-    *("tags", "tutorial", "users"),
+    *("applications", "configuration", "container", "downloads", "graphql", "rate-limits", "redis"),
+    *("several-caches", "tags", "tutorial", "users"),
 )
 ELSEWHERE = {
     "admin": "tests/admin/test_docs.py",

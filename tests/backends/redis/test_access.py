@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.credentials import CredentialProvider
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.records import leases
@@ -113,6 +114,24 @@ async def test_a_user_with_few_rights_suffices(
     assert caplog.text.count("runs no scripts for us (NOPERM)") == 1
     assert await cache.size() == 1
     await cache.clear()
+    await cache.close()
+
+
+async def test_a_password_that_has_changed_is_asked_of_the_credential_provider(own_valkey: ValkeyServer) -> None:
+    class Rotating(CredentialProvider):
+        password = "first"
+
+        async def get_credentials_async(self) -> tuple[str, str]:
+            return "web", self.password
+
+    provider = Rotating()
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">first", "~*", "+@all")
+    cache = RedisCache("app", "r", own_valkey.url, credential_provider=provider)
+    await cache.write_entry(make_entry("k"))
+    provider.password = "second"
+    own_valkey.command("ACL", "SETUSER", "web", "resetpass", ">second")
+    await cache.close()  # the next read opens another connection
+    assert await cache.read_entry("k") is not None
     await cache.close()
 
 
