@@ -65,6 +65,7 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "match_headers": ("include_headers",),
         "max_size": ("max_bytes",),
         "old_data_on_error": ("stale_if_error",),
+        "region": ("region_name",),
         "verify": ("ssl",),
     }
 )
