@@ -155,7 +155,7 @@ class CacheMiddleware:
         backend, key = self.backend, question.key
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        if entry.status != 200 and keys.is_sealed(entry):
+        if entry.status != 200 and (keys.is_sealed(entry) or (call is not None and key in call.keys)):
             return None
         now = time.time()
         try:

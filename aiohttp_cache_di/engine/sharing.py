@@ -17,7 +17,7 @@ from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Sharing", "may_use"]
+__all__ = ["Sharing", "leads_back", "may_use"]
 
 MAX_ABANDONED = 1  # abandoned flights that one request waits for before it asks the origin by itself
 _SHAREABLE = frozenset(
@@ -145,9 +145,16 @@ class Sharing(Struct):
 
 async def may_use(entry: StoredResponse, call: Call, storing: ResponseStoring) -> bool:
     """Whether *entry* may be used now: a redirect, which may lead to a one-time URL, perhaps only with its target."""
-    return (
-        entry.status == 200
-        or not call.follows
-        or policy.may_be_used_alone(entry, storing.rules, now=time.time())
-        or await storing.is_ahead(entry)
-    )
+    if entry.status == 200 or not call.follows:
+        return True
+    if leads_back(entry, call, storing.key):
+        return False
+    return policy.may_be_used_alone(entry, storing.rules, now=time.time()) or await storing.is_ahead(entry)
+
+
+def leads_back(entry: StoredResponse, call: Call, key: str) -> bool:
+    """Whether *entry*, stored under *key*, is a redirect that *call* has followed before.
+
+    Two URLs that have exchanged their roles would lead to each other as long as one of the redirects is stored.
+    """
+    return key in call.keys and call.follows and policy.leads_on(entry.status, entry.headers)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, CookieJar, TCPConnector
+from aiohttp import ClientResponse, CookieJar, TCPConnector, TooManyRedirects
 from yarl import URL
 
 from aiohttp_cache_di import CachedSession
@@ -268,3 +268,39 @@ class TestCookies:
             async with client.session.get(url) as response:
                 assert is_hit(response.history[0]) is expected
                 assert response.history[0].cookies["a"].value == "1"
+
+
+class TestACircle:
+    """Two URLs that have exchanged their roles: a stored redirect leads to one that leads back."""
+
+    @pytest.mark.parametrize("lifetime", [None, "max-age=60"])
+    async def test_a_stored_redirect_is_not_followed_twice_by_one_call(
+        self, origin: Origin, lifetime: str | None
+    ) -> None:
+        old, new = (
+            origin.on("/old", moved("/new")),
+            origin.on("/new", answer("new", headers={"Cache-Control": "no-store"})),
+        )
+        async with CachedSession(cache_control=True) as session:
+            async with session.get(old) as response:
+                assert await response.text() == "new"
+            origin.on("/old", answer("old"))
+            origin.on("/new", moved("/old", **{"Cache-Control": lifetime}))
+            async with session.get(old) as response:
+                assert await response.text() == "old"
+                assert [hop.url.path for hop in response.history] == ["/old", "/new"]
+            async with session.get(new) as response:
+                assert await response.text() == "old"
+                assert is_hit(response)
+
+    async def test_a_circle_of_the_origins_ends_as_without_a_cache(self, origin: Origin) -> None:
+        origin.on("/a", moved("/b"))
+        url = origin.on("/b", moved("/a"))
+        async with CachedSession(cache_control=True) as session:
+            for _ in range(2):
+                with pytest.raises(TooManyRedirects):
+                    await session.get(url)
+
+
+def moved(to: str, **headers: str | None) -> bytes:
+    return answer(status=301, headers={"Location": to, **headers})
