@@ -28,6 +28,8 @@ __all__ = [
 
 _PRINCIPAL: Final = ":principal"  # with a colon, which names of header fields do not have
 _SHARED: Final = ":shared"
+_CLIENTS: Final = frozenset({"for", "by"})
+"""The parameters of Forwarded that differ by client, as X-Forwarded-For does, and choose no resource."""
 
 Fields: TypeAlias = list[tuple[str, str]]
 """Header fields with lower-case names, in the order in which they are sent."""
@@ -68,7 +70,11 @@ def who_asks(
             difference, so that requests without credentials do not get responses to requests with them.
         key: the key of the digest.
     """
-    found = [field for field in fields if field[0] in names and field[1]]
+    found = [
+        (name, told)
+        for name, value in fields
+        if name in names and (told := _without_clients(value) if name == "forwarded" else value)
+    ]
     if principal is not None:
         found = [field for field in found if says_which_resource(field[0])]
         found.append((_PRINCIPAL, principal))
@@ -135,6 +141,14 @@ def _sorted_cookies(header: str) -> str:
     if '"' in header and (r"\"" in header or any(part.count('"') % 2 for part in header.split(";"))):
         return header
     return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
+
+
+def _without_clients(forwarded: str) -> str:
+    """What *forwarded*, a Forwarded field (RFC 7239), tells besides clients and proxies: host and scheme of the URL."""
+    pairs = [pair.strip() for element in forwarded.split(",") for pair in element.split(";")]
+    if any(pair.count('"') % 2 for pair in pairs):  # a separator within quotes
+        return forwarded
+    return ";".join(pair for pair in pairs if pair and pair.partition("=")[0].strip().lower() not in _CLIENTS)
 
 
 def _with_cookies(header: str, cookies: LooseCookies) -> str:

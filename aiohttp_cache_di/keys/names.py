@@ -42,7 +42,8 @@ _IDENTITY: Final = (
 )
 # By these a server or a proxy in front of it selects another resource than the URL, or another method.
 _RESOURCE: Final = (
-    r"forwarded-(?:host|server|prefix|proto|scheme|port|ssl|path|ur[il])|original-(?:host|ur[il]|proto|scheme)|\bx-host\b"
+    r"\Aforwarded\Z|forwarded-(?:host|server|prefix|proto|scheme|port|ssl|path|ur[il])"
+    r"|original-(?:host|ur[il]|proto|scheme)|\bx-host\b"
     r"|rewrite-ur[il]|http-method|(?:method|host)-override|\bx-(?:url-)?scheme\b|front-end-https"
 )
 _WHICH_RESOURCE: Final = compiled_later(_RESOURCE)

@@ -28,7 +28,7 @@ TELLING = """
 """
 SILENT = """
     Accept Accept-Encoding Accept-Language Accept-Signature User-Agent X-Amz-User-Agent Host Connection Keep-Alive
-    Content-Type Content-Encoding If-None-Match Range Referer Origin Traceparent X-Request-Id X-Correlation-Id Forwarded
+    Content-Type Content-Encoding If-None-Match Range Referer Origin Traceparent X-Request-Id X-Correlation-Id
     Idempotency-Key X-Idempotency-Key Sec-WebSocket-Key Sec-Fetch-User Sec-CH-UA Surrogate-Key X-Cache-Key X-CSRF-Token
     X-XSRF-TOKEN X-CSRFToken X-Keyword X-Author Authority X-Amz-Date Cache-Control Pragma DNT Prefer TE Via From
     Upgrade-Insecure-Requests X-Requested-With X-Pinned X-Projection Teamwork X-Remember X-Organic X-Device
@@ -51,6 +51,33 @@ def test_a_header_by_which_a_server_makes_another_url_belongs_to_the_resource(na
     keys = {create_key("GET", BASE, headers={name: value} if value else {}) for value in ("", "http", "https")}
     assert len(keys) == 3
     assert says_which_resource(name.lower())
+
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        "host=a.test",
+        "for=1.2.3.4;host=a.test",
+        "for=1.2.3.4, proto=http",
+        'FOR=x;by="y";Host="a:1"',
+        'for="1;host=a"',
+        "a.test",
+    ],
+)
+def test_a_forwarded_field_that_names_a_host_or_scheme_belongs_to_the_resource(forwarded: str) -> None:
+    keys = {
+        create_key("GET", BASE, headers=headers) for headers in ({}, {"Forwarded": forwarded}, {"Forwarded": "host=b"})
+    }
+    assert len(keys) == 3
+    named = {create_key("GET", BASE, headers=one, principal="me") for one in ({}, {"Forwarded": forwarded})}
+    assert len(named) == 2
+
+
+@pytest.mark.parametrize(
+    "forwarded", ["for=192.0.2.60", 'For="[2001:db8::1]:80", for=unknown', "by=_proxy; for=_me;", ""]
+)
+def test_a_forwarded_field_that_names_clients_only_opens_no_partition(forwarded: str) -> None:
+    assert create_key("GET", BASE, headers={"Forwarded": forwarded}) == create_key("GET", BASE)
 
 
 @pytest.mark.parametrize("name", TELLING.split())
