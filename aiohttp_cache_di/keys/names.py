@@ -44,6 +44,7 @@ _IDENTITY: Final = (
 _RESOURCE: Final = (
     r"\Aforwarded\Z|forwarded-(?:host|server|prefix|proto|scheme|port|ssl|path|ur[il])"
     r"|original-(?:host|ur[il]|proto|scheme)|\bx-host\b"
+    r"|\b(?:target|destination|upstream|backend|base|custom|proxy)-?(?:host|ur[il])\b"  # fields of gateways
     r"|rewrite-ur[il]|http-method|(?:method|host)-override|\bx-(?:url-)?scheme\b|front-end-https"
 )
 _WHICH_RESOURCE: Final = compiled_later(_RESOURCE)
