@@ -70,11 +70,7 @@ def who_asks(
             difference, so that requests without credentials do not get responses to requests with them.
         key: the key of the digest.
     """
-    found = [
-        (name, told)
-        for name, value in fields
-        if name in names and (told := _without_clients(value) if name == "forwarded" else value)
-    ]
+    found = [(name, told) for name, value in fields if name in names and (told := _counting(name, value, names))]
     if principal is not None:
         found = [field for field in found if says_which_resource(field[0])]
         found.append((_PRINCIPAL, principal))
@@ -143,11 +139,13 @@ def _sorted_cookies(header: str) -> str:
     return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
 
 
-def _without_clients(forwarded: str) -> str:
-    """What *forwarded*, a Forwarded field (RFC 7239), tells besides clients and proxies: host and scheme of the URL."""
-    pairs = [pair.strip() for element in forwarded.split(",") for pair in element.split(";")]
+def _counting(name: str, value: str, names: CredentialNames) -> str:
+    """What counts of the *value* of a field: of Forwarded (RFC 7239) host and scheme, unless the user has named it."""
+    if name != "forwarded" or names.is_named(name):
+        return value
+    pairs = [pair.strip() for element in value.split(",") for pair in element.split(";")]
     if any(pair.count('"') % 2 for pair in pairs):  # a separator within quotes
-        return forwarded
+        return value
     return ";".join(pair for pair in pairs if pair and pair.partition("=")[0].strip().lower() not in _CLIENTS)
 
 

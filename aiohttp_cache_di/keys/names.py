@@ -137,6 +137,10 @@ class CredentialNames:
         known = self._known.get(name)
         return self._judge(name) if known is None else known
 
+    def is_named(self, name: str) -> bool:
+        """Whether the user has named the header *name* (lower case), so that its whole value counts."""
+        return name in self._named
+
     def isdisjoint(self, names: Collection[str]) -> bool:
         """Whether none of *names*, in any case, counts."""
         harmless = self._harmless

@@ -81,6 +81,12 @@ def test_a_forwarded_field_that_names_clients_only_opens_no_partition(forwarded:
     assert create_key("GET", BASE, headers={"Forwarded": forwarded}) == create_key("GET", BASE)
 
 
+def test_clients_in_a_forwarded_field_count_if_the_user_names_it() -> None:
+    names = DEFAULT_CREDENTIAL_HEADERS | ["Forwarded"]
+    headers = [{"Forwarded": "for=192.0.2.60"}, {"Forwarded": "for=192.0.2.61"}, {}]
+    assert len({create_key("GET", BASE, headers=one, credential_headers=names) for one in headers}) == 3
+
+
 @pytest.mark.parametrize("name", TELLING.split())
 def test_a_header_whose_name_says_who_asks_opens_a_partition(name: str) -> None:
     keys = {create_key("GET", BASE, headers={name: value} if value else {}) for value in ("", "a=1", "a=2")}
