@@ -78,10 +78,10 @@ def _hits(store: str, tasks: int) -> Scenario:
     )
 
 
-def _misses() -> Scenario:
+def _misses(name: str, tasks: int, rounds: int) -> Scenario:
     return Scenario(
-        "miss",
-        "cold miss, 32 tasks",
+        name,
+        f"cold miss, {'one at a time' if tasks == 1 else f'{tasks} tasks'}",
         "misses",
         (
             Subject("aiohttp", "aiohttp"),
@@ -93,10 +93,27 @@ def _misses() -> Scenario:
                 for store in ("sqlite", "redis")
             ),
         ),
-        {"tasks": 32, "requests": 250},
-        rounds=24,
-        quick_rounds=6,
+        {"tasks": tasks, "requests": 250},
+        rounds=rounds,
+        quick_rounds=rounds // 4,
         quick_parameters={"requests": 100},
+    )
+
+
+def _hot(name: str, tasks: int) -> Scenario:
+    """Hits of entries of which the near tier has copies."""
+    return Scenario(
+        name,
+        f"hot hit of a shared store, 100 URLs, {'one at a time' if tasks == 1 else f'{tasks:,} tasks'} (near tier)",
+        "hits",
+        (
+            Subject("memory", "ours"),
+            *((Subject("memory, fast lane off", "ours", {"fast_lane": False}),) if tasks == 1 else ()),
+            Subject("SQLite", "ours", {"store": "sqlite"}),
+            Subject("Redis", "ours", {"store": "redis", "near_tier_s": 60.0}),
+        ),
+        {"urls": 100, "tasks": tasks},
+        quick_parameters={} if tasks == 1 else None,
     )
 
 
@@ -221,18 +238,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=6,
         quick_parameters=None,
     ),
-    Scenario(
-        "near",
-        "hot hit of a shared store, 100 URLs (near tier)",
-        "hits",
-        (
-            Subject("memory", "ours"),
-            Subject("memory, fast lane off", "ours", {"fast_lane": False}),
-            Subject("SQLite", "ours", {"store": "sqlite"}),
-            Subject("Redis", "ours", {"store": "redis", "near_tier_s": 60.0}),
-        ),
-        {"urls": 100},
-    ),
+    _hot("near", 1),
+    _hot("near-64", 64),
+    _hot("near-1000", 1000),
     Scenario(
         "flood-1000",
         "Redis hits by 1,000 tasks at once",
@@ -254,7 +262,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=3,
         quick_parameters=None,
     ),
-    _misses(),
+    _misses("miss", 32, rounds=24),
+    _misses("miss-1", 1, rounds=12),
     Scenario(
         "first-byte",
         "first byte of a miss whose body takes 50 ms more",

@@ -13,7 +13,7 @@ import pytest
 from aiohttp_cache_di import CacheBackend, CachedSession
 from benchmarks.aims import AIMS, added_us
 from benchmarks.origin import Origin
-from benchmarks.readme import PAGE, RESULTS, STORES_PAGE, filled, filled_stores
+from benchmarks.readme import MADE, NOT_MEASURED, PAGE, RESULTS, STORES_PAGE, filled, filled_stores
 from benchmarks.report import judged_again
 from benchmarks.rounds import Measured
 
@@ -25,6 +25,23 @@ def test_the_figures_of_a_page_are_those_of_the_runs_that_were_written_down(page
     text, data = page.read_text(), json.loads(RESULTS.read_text())
     assert fill(text, judged_again(data)) == text
     assert not data["quick"]
+
+
+def test_a_run_that_is_older_than_a_scenario_is_shown_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, data = PAGE.read_text(), json.loads(RESULTS.read_text())
+    older = {**data, "scenarios": {name: each for name, each in data["scenarios"].items() if name != "body"}}
+    page = filled(text, judged_again(older))
+    assert f"<!-- bodies -->\n{NOT_MEASURED}\n<!-- end -->" in page
+    monkeypatch.setitem(MADE, "bodies", lambda found: str(found["bodie"]))
+    with pytest.raises(KeyError, match="bodie"):
+        filled(text, judged_again(older))
+
+
+def test_a_miss_one_at_a_time_is_measured_by_the_clock() -> None:
+    bare = Measured.of([{"us": 152.0, "cpu_us": 100.0}])
+    found = {"miss-1": {"aiohttp": bare, "aiohttp-cache-di redis": Measured.of([{"us": 352.0, "cpu_us": 120.0}])}}
+    added, share = (aim for aim in AIMS if aim.text.startswith(("miss, one", "…")) and aim.bound in (200, 200 / 152))
+    assert (added.value(found), share.value(found)) == (200.0, 200 / 152)
 
 
 async def test_what_the_benchmarks_origin_sends_is_fresh_by_the_standard() -> None:
