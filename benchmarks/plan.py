@@ -263,13 +263,26 @@ SCENARIOS: tuple[Scenario, ...] = (
         quick_parameters=None,
     ),
     _misses("miss", 32, rounds=24),
-    _misses("miss-1", 1, rounds=12),
+    _misses("miss-1", 1, rounds=8),
     Scenario(
         "first-byte",
         "first byte of a miss whose body takes 50 ms more",
         "first-byte",
         (Subject("aiohttp", "aiohttp"), Subject(OURS, "ours"), Subject(RELATIVE, "relative")),
         rounds=6,
+        quick_rounds=2,
+    ),
+    Scenario(
+        "asked",
+        "cold miss until the origin is asked, with 1 ms to Redis and 1 ms back (floor: one GET before)",
+        "asked",
+        (
+            Subject("aiohttp", "aiohttp"),
+            Subject(FLOOR, "floor-look-up"),
+            *(Subject(label, client, {"store": "redis"}) for label, client in ((OURS, "ours"), (RELATIVE, "relative"))),
+        ),
+        {"requests": 20},
+        rounds=10,
         quick_rounds=2,
     ),
     Scenario(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import interpreters, profiles
-from benchmarks.aims import MISSES, Found, added_us
+from benchmarks.aims import MISSES, Found, added_us, round_trips
 from benchmarks.plan import FLOOR, INSTALLED, OTHER_STORES, OURS, RELATIVE, SCENARIOS
 from benchmarks.report import aims_markdown, from_json, judged_again, write_json
 
@@ -161,6 +161,15 @@ def _first_byte(found: Found) -> str:
     )
 
 
+def _round_trips(found: Found) -> str:
+    bare, ours, relative = (found["asked"][name].best["us"] / 1000 for name in ("aiohttp", OURS, RELATIVE))
+    return (
+        f"aiohttp alone asks the origin after {bare:.2f} ms, this package after {ours:.2f} ms "
+        f"({round_trips(found, OURS):.1f} round trips),\n"
+        f"{RELATIVE} after {relative:.2f} ms ({round_trips(found, RELATIVE):.1f} round trips)."
+    )
+
+
 def _run(data: dict[str, Any], found: Found) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     took = f"It took {data['took_s']:,} s. " if "took_s" in data else ""
@@ -227,6 +236,7 @@ MADE: dict[str, Callable[[Found], str]] = {
     "misses": _misses,
     "misses-alone": _misses_alone,
     "first-byte": _first_byte,
+    "round-trips": _round_trips,
     "others": _others,
     "routes": _routes,
 }
