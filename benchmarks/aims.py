@@ -20,7 +20,7 @@ class Aim:
     """A bound for a figure.
 
     Args:
-        item: the number in the list of aims, 1 to 12.
+        item: the number in the list of aims, 1 to 13.
         text: a description.
         value: computes the figure from those of a run.
         bound: the figure to reach.
@@ -123,8 +123,8 @@ def _median(scenario: str, subject: str, name: str) -> Callable[[Found], float]:
     return lambda found: found[scenario][subject].median[name]
 
 
-def _errors(scenario: str) -> Callable[[Found], float]:
-    return lambda found: found[scenario][OURS].worst["errors"]
+def _worst(scenario: str, subject: str, name: str) -> Callable[[Found], float]:
+    return lambda found: found[scenario][subject].worst[name]
 
 
 def _throughput(subject: str) -> Callable[[Found], float]:
@@ -166,8 +166,8 @@ AIMS: tuple[Aim, ...] = (
     Aim(3, f"Redis, 64 tasks: {RELATIVE} takes …", _ratio("redis-64", RELATIVE, OURS), 8, at_least=True),
     Aim(3, "Redis, 64 tasks, over the MGET floor", _ratio("redis-64", OURS, FLOOR), 2),
     Aim(3, "Redis, 1,000 tasks, over the MGET floor", _ratio("redis-1000", OURS, FLOOR), 2),
-    Aim(3, "Redis, errors of 1,000 tasks", _errors("flood-1000"), 0, ""),
-    Aim(3, "Redis, errors of 10,000 tasks", _errors("flood-10000"), 0, ""),
+    Aim(3, "Redis, errors of 1,000 tasks", _worst("flood-1000", OURS, "errors"), 0, ""),
+    Aim(3, "Redis, errors of 10,000 tasks", _worst("flood-10000", OURS, "errors"), 0, ""),
     *(
         aim
         for scenario, misses in MISSES.items()
@@ -230,4 +230,21 @@ AIMS: tuple[Aim, ...] = (
         for tasks, name in (("one at a time", "near"), ("64 tasks", "near-64"), ("1,000 tasks", "near-1000"))
     ),
     Aim(11, "hot hit, Redis over memory", _work("near", "Redis", "memory"), 3),
+    *(
+        aim
+        for subject, where in ((INSTALLED, "as installed"), (OURS, "from the file"))
+        for aim in (
+            Aim(
+                13,
+                f"4 processes on a SQLite file, {where}, p99 of a hit",
+                _median("contention", subject, "p99_ms"),
+                5,
+                " ms",
+            ),
+            Aim(13, "… failed requests", _worst("contention", subject, "errors"), 0, ""),
+            Aim(13, "… answered, but not stored", _worst("contention", subject, "lost"), 0, ""),
+        )
+    ),
+    Aim(13, "after a commit, a waiting process answers", _median("following", "SQLite", "median_ms"), 5, " ms"),
+    Aim(13, "… at the latest", _worst("following", "SQLite", "worst_ms"), 5, " ms"),
 )

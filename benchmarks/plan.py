@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.rounds import Subject
 
-__all__ = ["FLOOR", "INSTALLED", "OTHER_STORES", "OURS", "RELATIVE", "SCENARIOS", "Scenario", "quick"]
+__all__ = ["FLOOR", "INSTALLED", "OTHER_STORES", "OURS", "RELATIVE", "SCENARIOS", "Scenario", "alone", "quick"]
 
 OURS = "aiohttp-cache-di"
 INSTALLED = f"{OURS} as installed"
@@ -32,6 +32,7 @@ class Scenario:
         rounds: how many rounds each subject runs.
         quick_rounds: the same in a quick run.
         quick_parameters: parameters that replace others in a quick run; None leaves the scenario out of it.
+        alone_parameters: parameters that replace others where scenarios are picked (``--only``): for more time.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Scenario:
     rounds: int = 12
     quick_rounds: int = 4
     quick_parameters: Mapping[str, Any] | None = field(default_factory=dict[str, Any])
+    alone_parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def alone(scenario: Scenario) -> Scenario:
+    """The same scenario with the parameters for a run of its own."""
+    return replace(scenario, parameters={**scenario.parameters, **scenario.alone_parameters})
 
 
 def quick(scenario: Scenario) -> Scenario:
@@ -264,6 +271,31 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     _misses("miss", 32, rounds=24),
     _misses("miss-1", 1, rounds=8),
+    Scenario(
+        "contention",
+        "hits while 4 processes of 8 tasks each request stored and new URLs, with one SQLite file",
+        "contention",
+        (
+            Subject(INSTALLED, "ours", {"store": "sqlite"}),
+            Subject(OURS, "ours", {"store": "sqlite", "near_tier": False}),
+            Subject(RELATIVE, "relative", {"store": "sqlite"}),
+        ),
+        {"processes": 4, "tasks": 8, "seconds": 2},
+        rounds=3,
+        quick_rounds=1,
+        quick_parameters={"seconds": 0.5},
+        alone_parameters={"seconds": 15},
+    ),
+    Scenario(
+        "following",
+        "after the commit of a response until it answers a request that waits for it in another process",
+        "following",
+        (Subject("SQLite", "ours", {"store": "sqlite"}),),
+        {"requests": 20},
+        rounds=3,
+        quick_rounds=1,
+        quick_parameters={"requests": 5},
+    ),
     Scenario(
         "first-byte",
         "first byte of a miss whose body takes 50 ms more",

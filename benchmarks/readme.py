@@ -170,6 +170,28 @@ def _round_trips(found: Found) -> str:
     )
 
 
+def _contention(found: Found) -> str:
+    rows = [
+        [
+            label,
+            *(f"{measured.median[name]:,.3g}" for name in ("median_ms", "p99_ms", "turn_p99_ms")),
+            f"{measured.median['requests']:,.0f}",
+            *(f"{measured.worst[name]:,.0f}" for name in ("errors", "lost")),
+        ]
+        for label, measured in found["contention"].items()
+    ]
+    head = ["", "median, ms", "p99, ms", "p99 of a turn of the loop, ms", "requests", "failed", "not stored"]
+    return _table(head, rows)
+
+
+def _following(found: Found) -> str:
+    measured = found["following"]["SQLite"]
+    return (
+        f"The other process has answered {measured.median['median_ms']:.1f} ms after the commit (median), "
+        f"and {measured.worst['worst_ms']:.1f} ms after it at the latest."
+    )
+
+
 def _run(data: dict[str, Any], found: Found) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     took = f"It took {data['took_s']:,} s. " if "took_s" in data else ""
@@ -237,6 +259,8 @@ MADE: dict[str, Callable[[Found], str]] = {
     "misses-alone": _misses_alone,
     "first-byte": _first_byte,
     "round-trips": _round_trips,
+    "contention": _contention,
+    "following": _following,
     "others": _others,
     "routes": _routes,
 }

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import floors, loads, scale
+from benchmarks import floors, loads, scale, sharing
 from benchmarks.clients import CLIENTS, Client, Place, SessionClient
 from benchmarks.rounds import Round
 
@@ -235,4 +235,8 @@ WORKLOADS: dict[str, Callable[[str, Place, dict[str, Any], dict[str, Any]], Made
     "expire": scale.expire,
     "iterate": scale.iterate,
     "filled": scale.filled,
+    "contention": sharing.contention,
+    "traffic": sharing.traffic,
+    "following": sharing.following,
+    "fetching": sharing.fetching,
 }
