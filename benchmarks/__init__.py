@@ -4,9 +4,10 @@
 
 - ``clients`` has this package and its peers behind one interface, and ``floors`` the least work that a cache of each
   kind has to do, such as one read of a database.
-- ``workloads``, ``scale`` and ``loads`` have the work: a function that runs one timed round.
+- ``workloads``, ``scale``, ``loads`` and ``sharing`` have the work: a function that runs one timed round.
 - ``rounds`` starts a process for each implementation (``worker``), and lets them run rounds in turn, so that
-  disturbances on the machine affect all of them alike. ``services`` starts the servers, and ``origin`` is one of them.
+  disturbances on the machine affect all of them alike. ``services`` starts the servers, of which ``origin`` and
+  ``distance`` are written for it.
 - ``report`` turns the figures into tables and JSON, and ``aims`` has the bounds that they are compared with. ``chart``
   draws the chart, and ``readme`` writes figures into the pages.
 

@@ -25,6 +25,7 @@ class Place:
     Args:
         origin: the base URL of the origin, ending in a slash.
         redis: the address of an empty database of a Redis server.
+        distant_redis: the same, with a network of some delay between (`benchmarks.distance`).
         directory: a directory for this implementation alone.
         mongodb: the address of a MongoDB server; "" if the implementation needs none.
         dynamodb: the address of a DynamoDB server; "" if the implementation needs none.
@@ -32,6 +33,7 @@ class Place:
 
     origin: str
     redis: str
+    distant_redis: str
     directory: str
     mongodb: str = ""
     dynamodb: str = ""

@@ -173,6 +173,22 @@ async def _redis(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client
         await redis.aclose()
 
 
+@opened("floor-look-up")
+async def _look_up(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
+    """aiohttp's own session, which asks Redis for one key before it asks the origin: the floor of a shared cache."""
+    redis = import_module("redis.asyncio").Redis.from_url(place.redis)
+
+    async def look_up(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        await redis.get(str(request.url))
+        return await handler(request)
+
+    try:
+        async with ClientSession(middlewares=(look_up,)) as session:
+            yield SessionClient(session)
+    finally:
+        await redis.aclose()
+
+
 @opened("floor-filesystem")
 async def _filesystem(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
     """One call to a thread that reads a file, or all files of a tick of the loop if *batched*."""

@@ -1,8 +1,9 @@
 """The origin of the benchmarks, a separate process, which does as little work per response as asyncio allows.
 
 ``/…`` is answered with 10 kB, ``/b/<bytes>/…`` with that many bytes, and ``/slow/<ms>/…`` with 10 kB, of which all but
-the first kilobyte is sent after that many milliseconds. Each response has eight header fields, with an ETag of its
-own, and is fresh for a day.
+the first kilobyte is sent after that many milliseconds. ``/asked/…`` is answered with the time at which the request
+came, as `time.perf_counter` tells it in every process. Each response has eight header fields, with an ETag of its own,
+and is fresh for a day.
 """
 
 from __future__ import annotations
@@ -52,14 +53,18 @@ class Origin(asyncio.Protocol):
         self._rest = data
 
     def _answer(self, path: bytes) -> None:
+        came_at = time.perf_counter()
         parts = path.split(b"/")
-        size = int(parts[2]) if parts[1] == b"b" else BODY_BYTES
         number = next(self._numbers)
         second = int(time.time())
         if second != self._date[0]:
             Origin._date = second, formatdate(second, usegmt=True).encode()
-        head = _HEAD % (self._date[1], number, number, size)
-        body = self._bodies.setdefault(size, b"x" * size)
+        if parts[1] == b"asked":
+            body = b"%.9f" % came_at
+        else:
+            size = int(parts[2]) if parts[1] == b"b" else BODY_BYTES
+            body = self._bodies.setdefault(size, b"x" * size)
+        head = _HEAD % (self._date[1], number, number, len(body))
         if parts[1] != b"slow":
             self._transport.write(head + body)
             return

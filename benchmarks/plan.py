@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.rounds import Subject
 
-__all__ = ["FLOOR", "INSTALLED", "OTHER_STORES", "OURS", "RELATIVE", "SCENARIOS", "Scenario", "quick"]
+__all__ = ["FLOOR", "INSTALLED", "OTHER_STORES", "OURS", "RELATIVE", "SCENARIOS", "Scenario", "alone", "quick"]
 
 OURS = "aiohttp-cache-di"
 INSTALLED = f"{OURS} as installed"
@@ -32,6 +32,7 @@ class Scenario:
         rounds: how many rounds each subject runs.
         quick_rounds: the same in a quick run.
         quick_parameters: parameters that replace others in a quick run; None leaves the scenario out of it.
+        alone_parameters: parameters that replace others where scenarios are picked (``--only``): for more time.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Scenario:
     rounds: int = 12
     quick_rounds: int = 4
     quick_parameters: Mapping[str, Any] | None = field(default_factory=dict[str, Any])
+    alone_parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def alone(scenario: Scenario) -> Scenario:
+    """The same scenario with the parameters for a run of its own."""
+    return replace(scenario, parameters={**scenario.parameters, **scenario.alone_parameters})
 
 
 def quick(scenario: Scenario) -> Scenario:
@@ -78,10 +85,10 @@ def _hits(store: str, tasks: int) -> Scenario:
     )
 
 
-def _misses() -> Scenario:
+def _misses(name: str, tasks: int, rounds: int) -> Scenario:
     return Scenario(
-        "miss",
-        "cold miss, 32 tasks",
+        name,
+        f"cold miss, {'one at a time' if tasks == 1 else f'{tasks} tasks'}",
         "misses",
         (
             Subject("aiohttp", "aiohttp"),
@@ -93,10 +100,27 @@ def _misses() -> Scenario:
                 for store in ("sqlite", "redis")
             ),
         ),
-        {"tasks": 32, "requests": 250},
-        rounds=24,
-        quick_rounds=6,
+        {"tasks": tasks, "requests": 250},
+        rounds=rounds,
+        quick_rounds=rounds // 4,
         quick_parameters={"requests": 100},
+    )
+
+
+def _hot(name: str, tasks: int) -> Scenario:
+    """Hits of entries of which the near tier has copies."""
+    return Scenario(
+        name,
+        f"hot hit of a shared store, 100 URLs, {'one at a time' if tasks == 1 else f'{tasks:,} tasks'} (near tier)",
+        "hits",
+        (
+            Subject("memory", "ours"),
+            *((Subject("memory, fast lane off", "ours", {"fast_lane": False}),) if tasks == 1 else ()),
+            Subject("SQLite", "ours", {"store": "sqlite"}),
+            Subject("Redis", "ours", {"store": "redis", "near_tier_s": 60.0}),
+        ),
+        {"urls": 100, "tasks": tasks},
+        quick_parameters={} if tasks == 1 else None,
     )
 
 
@@ -221,18 +245,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=6,
         quick_parameters=None,
     ),
-    Scenario(
-        "near",
-        "hot hit of a shared store, 100 URLs (near tier)",
-        "hits",
-        (
-            Subject("memory", "ours"),
-            Subject("memory, fast lane off", "ours", {"fast_lane": False}),
-            Subject("SQLite", "ours", {"store": "sqlite"}),
-            Subject("Redis", "ours", {"store": "redis", "near_tier_s": 60.0}),
-        ),
-        {"urls": 100},
-    ),
+    _hot("near", 1),
+    _hot("near-64", 64),
+    _hot("near-1000", 1000),
     Scenario(
         "flood-1000",
         "Redis hits by 1,000 tasks at once",
@@ -254,13 +269,52 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=3,
         quick_parameters=None,
     ),
-    _misses(),
+    _misses("miss", 32, rounds=24),
+    _misses("miss-1", 1, rounds=8),
+    Scenario(
+        "contention",
+        "hits while 4 processes of 8 tasks each request stored and new URLs, with one SQLite file",
+        "contention",
+        (
+            Subject(INSTALLED, "ours", {"store": "sqlite"}),
+            Subject(OURS, "ours", {"store": "sqlite", "near_tier": False}),
+            Subject(RELATIVE, "relative", {"store": "sqlite"}),
+        ),
+        {"processes": 4, "tasks": 8, "seconds": 2},
+        rounds=3,
+        quick_rounds=1,
+        quick_parameters={"seconds": 0.5},
+        alone_parameters={"seconds": 15},
+    ),
+    Scenario(
+        "following",
+        "after the commit of a response until it answers a request that waits for it in another process",
+        "following",
+        (Subject("SQLite", "ours", {"store": "sqlite"}),),
+        {"requests": 20},
+        rounds=3,
+        quick_rounds=1,
+        quick_parameters={"requests": 5},
+    ),
     Scenario(
         "first-byte",
         "first byte of a miss whose body takes 50 ms more",
         "first-byte",
         (Subject("aiohttp", "aiohttp"), Subject(OURS, "ours"), Subject(RELATIVE, "relative")),
         rounds=6,
+        quick_rounds=2,
+    ),
+    Scenario(
+        "asked",
+        "cold miss until the origin is asked, with 1 ms to Redis and 1 ms back (floor: one GET before)",
+        "asked",
+        (
+            Subject("aiohttp", "aiohttp"),
+            Subject(FLOOR, "floor-look-up"),
+            *(Subject(label, client, {"store": "redis"}) for label, client in ((OURS, "ours"), (RELATIVE, "relative"))),
+        ),
+        {"requests": 20},
+        rounds=10,
         quick_rounds=2,
     ),
     Scenario(

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import interpreters, profiles
-from benchmarks.aims import Found, added_us
-from benchmarks.plan import FLOOR, INSTALLED, OTHER_STORES, OURS, RELATIVE
+from benchmarks.aims import MISSES, Found, added_us, round_trips
+from benchmarks.plan import FLOOR, INSTALLED, OTHER_STORES, OURS, RELATIVE, SCENARIOS
 from benchmarks.report import aims_markdown, from_json, judged_again, write_json
 
-__all__ = ["PAGE", "RESULTS", "STORES_PAGE", "filled", "filled_stores", "main"]
+__all__ = ["MADE", "NOT_MEASURED", "PAGE", "RESULTS", "STORES_PAGE", "filled", "filled_stores", "main"]
 
 PAGE = Path(__file__).with_name("README.md")
 STORES_PAGE = Path(__file__).parents[1] / "docs" / "stores.md"
 RESULTS = Path(__file__).parent / "results" / "results.json"
 NOTHING = "-"
+NOT_MEASURED = "Not measured in the run above."
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -79,17 +80,34 @@ def _concurrency(found: Found) -> str:
     return _table(["per hit", "1 task", "64", "1,000", "floor: 1", "64", "1,000"], rows)
 
 
-def _misses(found: Found) -> str:
+def _misses(found: Found, scenario: str = "miss") -> str:
     rows = [
         [
             label.replace(OURS, "this package,"),
-            _us(found, "miss", label),
+            _us(found, scenario, label),
             f"{measured.best['cpu_us']:,.0f}",
-            f"{added_us(found, label, 'httpx' if label.startswith('hishel') else 'aiohttp'):,.0f}",
+            f"{added_us(found, label, 'httpx' if label.startswith('hishel') else 'aiohttp', scenario=scenario):,.0f}",
         ]
-        for label, measured in found["miss"].items()
+        for label, measured in found[scenario].items()
     ]
     return _table(["", "by the clock", "processor", "added to aiohttp (hishel: to httpx)"], rows)
+
+
+def _misses_alone(found: Found) -> str:
+    return _misses(found, "miss-1")
+
+
+def _hot(found: Found) -> str:
+    scenarios = ("near", "near-64", "near-1000")
+    rows = [
+        [
+            store,
+            f"{found['near'][store].best['cpu_us']:.3g}",
+            *(f"{found[name][store].best['cpu_us'] / found[name]['memory'].best['cpu_us']:.2f}x" for name in scenarios),
+        ]
+        for store in ("memory", "SQLite", "Redis")
+    ]
+    return _table(["", "processor, one at a time", "over memory", "64 tasks", "1,000 tasks"], rows)
 
 
 def _over(found: Found, scenario: str, subject: str = OURS) -> str:
@@ -143,15 +161,52 @@ def _first_byte(found: Found) -> str:
     )
 
 
+def _round_trips(found: Found) -> str:
+    bare, ours, relative = (found["asked"][name].best["us"] / 1000 for name in ("aiohttp", OURS, RELATIVE))
+    return (
+        f"aiohttp alone asks the origin after {bare:.2f} ms, this package after {ours:.2f} ms "
+        f"({round_trips(found, OURS):.1f} round trips),\n"
+        f"{RELATIVE} after {relative:.2f} ms ({round_trips(found, RELATIVE):.1f} round trips)."
+    )
+
+
+def _contention(found: Found) -> str:
+    rows = [
+        [
+            label,
+            *(f"{measured.median[name]:,.3g}" for name in ("median_ms", "p99_ms", "turn_p99_ms")),
+            f"{measured.median['requests']:,.0f}",
+            *(f"{measured.worst[name]:,.0f}" for name in ("errors", "lost")),
+        ]
+        for label, measured in found["contention"].items()
+    ]
+    head = ["", "median, ms", "p99, ms", "p99 of a turn of the loop, ms", "requests", "failed", "not stored"]
+    return _table(head, rows)
+
+
+def _following(found: Found) -> str:
+    measured = found["following"]["SQLite"]
+    return (
+        f"The other process has answered {measured.median['median_ms']:.1f} ms after the commit (median), "
+        f"and {measured.worst['worst_ms']:.1f} ms after it at the latest."
+    )
+
+
 def _run(data: dict[str, Any], found: Found) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     took = f"It took {data['took_s']:,} s. " if "took_s" in data else ""
     floor = found["memory"]["middleware floor"].best["us"]
-    bare = found["miss"]["aiohttp"].best["cpu_us"]
+    bare = " and ".join(
+        f"{misses.bare_us} µs ({misses.title.removeprefix('miss, ')}; here "
+        f"{found[scenario]['aiohttp'].best[misses.figure]:,.0f})"
+        for scenario, misses in MISSES.items()
+        if scenario in found
+    )
     return (
         f"Run on {data['system']}, CPython {data['python']}, {packages}.\n"
-        f"{took}The microseconds aimed at were set where the floor of a middleware takes 12.8 µs and a request of\n"
-        f"aiohttp's alone 68 µs; here they take {floor:.1f} and {bare:.0f} µs. So read ratios, not times."
+        f"{took}The microseconds aimed at were set where the floor of a middleware takes 12.8 µs (here {floor:.1f}),\n"
+        f"and a request of aiohttp's alone {bare}.\n"
+        "So read ratios, not times."
     )
 
 
@@ -199,17 +254,31 @@ MADE: dict[str, Callable[[Found], str]] = {
     "sizes": _sizes,
     "bodies": _bodies,
     "concurrency": _concurrency,
+    "hot": _hot,
     "misses": _misses,
+    "misses-alone": _misses_alone,
     "first-byte": _first_byte,
+    "round-trips": _round_trips,
+    "contention": _contention,
+    "following": _following,
     "others": _others,
     "routes": _routes,
 }
 
 
+def _made(make: Callable[[Found], str], found: Found) -> str:
+    try:
+        return make(found)
+    except KeyError as error:
+        if error.args[0] not in {scenario.name for scenario in SCENARIOS}:
+            raise
+        return NOT_MEASURED  # the run is older than the scenario
+
+
 def filled(page: str, data: dict[str, Any]) -> str:
     """*page* with the figures of the run *data*, and of the saved runs of `interpreters` and `profiles`."""
     found = from_json(data)
-    made = {name: make(found) for name, make in MADE.items()}
+    made = {name: _made(make, found) for name, make in MADE.items()}
     made |= {"aims": aims_markdown(data), "run": _run(data, found)}
     made |= {"interpreters": _interpreters(), "profiles": _profiles()}
     for name, text in made.items():

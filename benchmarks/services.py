@@ -23,22 +23,31 @@ OTHERS: dict[str, type[ServerProcess]] = {"mongodb": SecantusServer, "dynamodb":
 
 
 class Services(AbstractContextManager["Services"]):
-    """The origin and a Redis server; others are started when they are first needed. Each is a process."""
+    """The origin and a Redis server, near and at a distance; others are started when they are first needed.
+
+    Each is a process.
+    """
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         self._numbers = itertools.count(1)
         self._others: dict[str, ServerProcess] = {}
-        origin = subprocess.Popen([sys.executable, "-m", "benchmarks.origin"], stdout=subprocess.PIPE, text=True)
-        self._stack.callback(_end, origin)
-        assert origin.stdout is not None
-        self._origin = f"http://127.0.0.1:{int(origin.stdout.readline())}/"
+        self._origin = f"http://127.0.0.1:{self._started('benchmarks.origin')}/"
         server = self._directory / "server"
         server.mkdir()
         self._redis = ValkeyServer(server, config={"maxclients": "20000"})
         self._stack.enter_context(self._redis)
+        distant = self._started("benchmarks.distance", str(self._redis.port))
+        self._distant_redis = f"redis://127.0.0.1:{distant}"
         return self
+
+    def _started(self, *module: str) -> int:
+        """Start a program of this package that prints its port."""
+        process = subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.PIPE, text=True)
+        self._stack.callback(_end, process)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -50,7 +59,12 @@ class Services(AbstractContextManager["Services"]):
         number = next(self._numbers)
         directory = self._directory / str(number)
         directory.mkdir()
-        found = {"origin": self._origin, "redis": f"{self._redis.url}/{number % 15}", "directory": str(directory)}
+        found = {
+            "origin": self._origin,
+            "redis": f"{self._redis.url}/{number % 15}",
+            "distant_redis": f"{self._distant_redis}/{number % 15}",
+            "directory": str(directory),
+        }
         store = str(subject.options.get("store") or subject.client.removeprefix("floor-"))
         return found | {store: self._other(store)} if store in OTHERS else found
 

@@ -1,18 +1,20 @@
-"""The workloads: hits, misses, floods, first bytes, keys, imports. Each yields a function that runs a timed round."""
+"""The workloads, such as hits and misses. Each yields a function that runs a timed round."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
+import statistics
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import floors, loads, scale
+from benchmarks import floors, loads, scale, sharing
 from benchmarks.clients import CLIENTS, Client, Place, SessionClient
 from benchmarks.rounds import Round
 
@@ -159,6 +161,27 @@ async def first_byte(
 
 
 @asynccontextmanager
+async def asked(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """The time until the origin is asked, of requests for new URLs one at a time, with Redis at a distance."""
+    numbers = itertools.count()
+    async with CLIENTS[name](replace(place, redis=place.distant_redis), options) as client:
+        assert isinstance(client, SessionClient)
+
+        async def once() -> float:
+            started = time.perf_counter()
+            async with client.session.get(f"{place.origin}asked/{next(numbers)}") as response:
+                asked_at = float(await response.read())
+            await client.drain()
+            return asked_at - started
+
+        async def run_round() -> dict[str, float]:
+            return {"us": statistics.median([await once() for _ in range(parameters["requests"])]) * MICRO}
+
+        await run_round()
+        yield run_round
+
+
+@asynccontextmanager
 async def key(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
     """``create_key`` for a URL with ten parameters; with ``new``, for a new URL each time."""
     package = {"ours": "aiohttp_cache_di", "relative": "aiohttp_client_cache"}[name]
@@ -203,6 +226,7 @@ WORKLOADS: dict[str, Callable[[str, Place, dict[str, Any], dict[str, Any]], Made
     "misses": misses,
     "flood": flood,
     "first-byte": first_byte,
+    "asked": asked,
     "key": key,
     "import": importing,
     "load": loads.load,
@@ -211,4 +235,8 @@ WORKLOADS: dict[str, Callable[[str, Place, dict[str, Any], dict[str, Any]], Made
     "expire": scale.expire,
     "iterate": scale.iterate,
     "filled": scale.filled,
+    "contention": sharing.contention,
+    "traffic": sharing.traffic,
+    "following": sharing.following,
+    "fetching": sharing.fetching,
 }

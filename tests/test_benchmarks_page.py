@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import redis
 
 from aiohttp_cache_di import CacheBackend, CachedSession
-from benchmarks.aims import AIMS, added_us
+from benchmarks.aims import AIMS, added_us, round_trips
+from benchmarks.distance import DELAY_S
 from benchmarks.origin import Origin
-from benchmarks.readme import PAGE, RESULTS, STORES_PAGE, filled, filled_stores
+from benchmarks.readme import MADE, NOT_MEASURED, PAGE, RESULTS, STORES_PAGE, filled, filled_stores
 from benchmarks.report import judged_again
-from benchmarks.rounds import Measured
+from benchmarks.rounds import Measured, Subject
+from benchmarks.services import Services
 
 Fill: TypeAlias = Callable[[str, dict[str, Any]], str]
 
@@ -25,6 +30,51 @@ def test_the_figures_of_a_page_are_those_of_the_runs_that_were_written_down(page
     text, data = page.read_text(), json.loads(RESULTS.read_text())
     assert fill(text, judged_again(data)) == text
     assert not data["quick"]
+
+
+def test_a_run_that_is_older_than_a_scenario_is_shown_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, data = PAGE.read_text(), json.loads(RESULTS.read_text())
+    older = {**data, "scenarios": {name: each for name, each in data["scenarios"].items() if name != "body"}}
+    page = filled(text, judged_again(older))
+    assert f"<!-- bodies -->\n{NOT_MEASURED}\n<!-- end -->" in page
+    monkeypatch.setitem(MADE, "bodies", lambda found: str(found["bodie"]))
+    with pytest.raises(KeyError, match="bodie"):
+        filled(text, judged_again(older))
+
+
+def test_a_miss_one_at_a_time_is_measured_by_the_clock() -> None:
+    bare = Measured.of([{"us": 152.0, "cpu_us": 100.0}])
+    found = {"miss-1": {"aiohttp": bare, "aiohttp-cache-di redis": Measured.of([{"us": 352.0, "cpu_us": 120.0}])}}
+    added, share = (aim for aim in AIMS if aim.text.startswith(("miss, one", "…")) and aim.bound in (200, 200 / 152))
+    assert (added.value(found), share.value(found)) == (200.0, 200 / 152)
+
+
+def test_a_round_trip_is_what_the_floor_waits_for_beyond_aiohttp_alone() -> None:
+    waits_us = {"aiohttp": 150.0, "floor": 2350.0, "aiohttp-cache-di": 2550.0, "aiohttp-client-cache": 4550.0}
+    found = {"asked": {name: Measured.of([{"us": value}]) for name, value in waits_us.items()}}
+    assert round_trips(found, "aiohttp-client-cache") == 2.0
+    assert round_trips(found, "aiohttp-cache-di") == pytest.approx(12 / 11)
+
+
+def test_the_origin_tells_when_it_was_asked() -> None:
+    with Services() as services:
+        place = services.place(Subject("", "aiohttp"))
+        before = time.perf_counter()
+        with urllib.request.urlopen(f"{place['origin']}asked/1") as answer:
+            assert before < float(answer.read()) < time.perf_counter()
+
+
+def test_a_server_at_a_distance_is_a_delay_away_in_each_direction() -> None:
+    with Services() as services:
+        place = services.place(Subject("", "aiohttp"))
+        assert place["distant_redis"] != place["redis"]
+        with redis.Redis.from_url(place["redis"]) as near, redis.Redis.from_url(place["distant_redis"]) as distant:
+            near.set("key", b"x" * 1_000_000)
+            distant.ping()
+            for _ in range(3):
+                started = time.perf_counter()
+                assert distant.get("key") == b"x" * 1_000_000
+                assert time.perf_counter() - started > 2 * DELAY_S
 
 
 async def test_what_the_benchmarks_origin_sends_is_fresh_by_the_standard() -> None:

@@ -2,7 +2,8 @@
 
 A counter in shared memory grows when something is stored under the key (`generation`), so it is polled often. Whether a
 lease is free although nothing was stored, as after its process has died, takes a system call in the reader's thread, so
-that is asked less often.
+that is asked less often. But it is asked at the first polls: the counter grows some milliseconds before the commit, so
+that a caller may have looked too early, and then the counter does not tell of that commit again.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Waits"]
 
 WATCH_S: Final = 0.002  # interval of polling the counters
-LOOKS: Final = 6  # locks are asked for at the first poll, and then at every sixth one
+FIRST_LOOKS: Final = 3  # a lock is asked for at so many polls of a waiter, one after the other
+LOOKS: Final = 6  # and then at every sixth one
 
 
 class _Waiting:
-    __slots__ = ("future", "key", "version")
+    __slots__ = ("asked", "future", "key", "polls", "version")
 
     def __init__(self, key: str, version: int | None, future: asyncio.Future[None]) -> None:
         self.key = key
         self.version = version
         self.future = future
+        self.asked = self.polls = 0  # how often the lock was asked for, and polls since then
+
+    @property
+    def is_due(self) -> bool:
+        return not self.future.done() and self.polls >= (1 if self.asked < FIRST_LOOKS else LOOKS)
 
     def wake(self) -> None:
         if not self.future.done():
@@ -51,7 +58,6 @@ class Waits:
         self._leases = leases
         self._waiting: list[_Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._looks = 0
         self._is_asking = False
 
     async def until_free(self, key: str, within_s: float) -> None:
@@ -60,7 +66,6 @@ class Waits:
         waiting = _Waiting(key, self._version(key), future)
         self._waiting.append(waiting)
         if self._timer is None:
-            self._looks = 0
             self._timer = self._connections.loop.call_later(WATCH_S, self._watch)
         try:
             await asyncio.wait((future,), timeout=within_s)
@@ -76,12 +81,16 @@ class Waits:
             version = self._version(waiting.key)
             if version is not None and version != waiting.version:
                 waiting.wake()
-        if self._looks % LOOKS == 0 and self._leases.are_locks and not self._is_asking:
-            self._ask([waiting for waiting in self._waiting if not waiting.future.done()])
-        self._looks += 1
+            waiting.polls += 1
+        if self._leases.are_locks and not self._is_asking:
+            due = [waiting for waiting in self._waiting if waiting.is_due]
+            if due:
+                self._ask(due)
 
     def _ask(self, all_waiting: Sequence[_Waiting]) -> None:
         self._is_asking = True
+        for waiting in all_waiting:
+            waiting.asked, waiting.polls = waiting.asked + 1, 0
         asking = self._connections.query(partial(_which_may_be_had, self._leases, [each.key for each in all_waiting]))
         asking.add_done_callback(partial(self._asked, all_waiting))
 

@@ -21,6 +21,7 @@ import pytest
 from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
+from aiohttp_cache_di.backends.sqlite.looking import waits
 from aiohttp_cache_di.backends.sqlite.shared import leases as leases_module
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
@@ -323,6 +324,23 @@ async def test_a_killed_holder_frees_those_who_wait_at_once(store: SQLiteStore, 
     async with asyncio.timeout(HELD_S / 3):
         await waiting
     assert await store.acquire("k", HELD_S) is Lease.GRANTED
+
+
+@needs_locks
+async def test_a_lock_is_asked_for_at_the_first_polls_of_each_waiter(
+    store: SQLiteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counter does not wake who has looked after it had grown and before the commit."""
+    monkeypatch.setattr(waits, "LOOKS", 1_000_000)
+    async with holder(tmp_path / "cache", HELD_S):
+        assert await store.acquire("k", HELD_S) is Lease.REFUSED
+        earlier = asyncio.ensure_future(store.until_free("k", HELD_S))
+        await asyncio.sleep(20 * waits.WATCH_S)
+        async with asyncio.timeout(HELD_S / 3):
+            await store.until_free("free", HELD_S)
+        assert not earlier.done()
+        earlier.cancel()
+        await asyncio.wait([earlier])
 
 
 @needs_locks
