@@ -143,10 +143,16 @@ def _counting(name: str, value: str, names: CredentialNames) -> str:
     """What counts of the *value* of a field: of Forwarded (RFC 7239) host and scheme, unless the user has named it."""
     if name != "forwarded" or names.is_named(name):
         return value
-    pairs = [pair.strip() for element in value.split(",") for pair in element.split(";")]
-    if any(pair.count('"') % 2 for pair in pairs):  # a separator within quotes
+    elements = [[pair.strip() for pair in element.split(";")] for element in value.split(",")]
+    if "\\" in value or any(pair.count('"') % 2 for pairs in elements for pair in pairs):  # a separator within quotes
         return value
-    return ";".join(pair for pair in pairs if pair and pair.partition("=")[0].strip().lower() not in _CLIENTS)
+    counting = [";".join(filter(_is_of_resource, pairs)) for pairs in elements]
+    return ",".join(counting) if any(counting) else ""
+
+
+def _is_of_resource(pair: str) -> bool:
+    """Whether *pair*, of a Forwarded field, may choose the resource."""
+    return bool(pair) and pair.partition("=")[0].strip().lower() not in _CLIENTS
 
 
 def _with_cookies(header: str, cookies: LooseCookies) -> str:

@@ -81,6 +81,18 @@ def test_a_forwarded_field_that_names_clients_only_opens_no_partition(forwarded:
     assert create_key("GET", BASE, headers={"Forwarded": forwarded}) == create_key("GET", BASE)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("for=a;host=b", "for=a, host=b"),  # of the nearest proxy, or of another one
+        (r'host="a\";for=b\""', r'host="a\";for=c\""'),  # no client: a host with quotes
+        ('host="a;for=b"', 'host="a;for=c"'),
+    ],
+)
+def test_forwarded_fields_that_name_different_hosts_do_not_look_alike(one: str, other: str) -> None:
+    assert create_key("GET", BASE, headers={"Forwarded": one}) != create_key("GET", BASE, headers={"Forwarded": other})
+
+
 def test_clients_in_a_forwarded_field_count_if_the_user_names_it() -> None:
     names = DEFAULT_CREDENTIAL_HEADERS | ["Forwarded"]
     headers = [{"Forwarded": "for=192.0.2.60"}, {"Forwarded": "for=192.0.2.61"}, {}]
