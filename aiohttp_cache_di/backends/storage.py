@@ -22,7 +22,7 @@ from aiohttp_cache_di.telemetry import CacheStats
 __all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "refuse_other_items"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
-"""An item of a storage: a response, the key of another item (an alias), or raw bytes; None for no item."""
+"""An item of a storage: a response, the key of another item (an alias), or either as bytes; None for no item."""
 
 
 def _ignore(count: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiohttp_cache_di.backends.disk.owned import is_believed
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
-__all__ = ["OlderFile", "OlderRow"]
+__all__ = ["OlderFile", "OlderRow", "is_older"]
 
 READ_AT_A_TIME: Final = 32  # rows, whose bodies are in memory together
 BUSY_TIMEOUT_S: Final = 5.0  # the service that owned it may still be writing
@@ -99,3 +99,17 @@ class OlderFile:
             is_other = getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB
             kind = ConfigurationError if is_other else StorageError
             raise kind(f"{self.path}: it cannot be read ({exc})") from exc
+
+
+def is_older(path: Path) -> bool:
+    """Whether *path* is a file of an aiohttp-client-cache in which this package has stored nothing yet."""
+    try:
+        if not is_believed(os.stat(path).st_uid):
+            return False
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
+    except (sqlite3.Error, OSError, UnicodeDecodeError):  # what is wrong with the file is told by the command itself
+        return False
+    return columns == ["key", "value"] and not any(name.startswith("aiohttp_cache_di") for name in names)

@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.store.capabilities import Restrained
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
+from aiohttp_cache_di.cli.older_files import is_older
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.consistency import passed_over
@@ -46,6 +47,7 @@ UNREADABLE: Final = (
     "of what is stored could not be read: damaged, foreign, or signed with another key; "
     "purges by tag that are among it are not seen here"
 )
+TAKEN_OVER: Final = "whose responses are taken over by: aiohttp-cache copy --from-aiohttp-client-cache"
 SETTING_ASIDE: Final = "aiohttp_cache_di.backends.sqlite.file.files"  # a logger, named after its module
 SECRET_ATTEMPTS: Final = 3  # each as long as `storage_deadline`
 INTERRUPTED: Final = 130  # the exit status that shells give to a program ended by SIGINT
@@ -222,6 +224,8 @@ def _refuse_unreachable(settings: CacheSettings, access: Access) -> None:
         raise StorageError(place.warning)
     if place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
+    if settings.backend == "sqlite" and is_older(place.path):
+        print(f"warning: {place.path} is a cache of aiohttp-client-cache, {TAKEN_OVER} {place.path}", file=sys.stderr)
     if access.may_create:
         _refuse_unnamed(settings, place.path)
     elif not place.path.exists():

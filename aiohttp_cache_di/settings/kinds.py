@@ -27,6 +27,7 @@ from aiohttp_cache_di.settings.url_rules import (
 from aiohttp_cache_di.units import format_duration, format_size, means_none
 
 __all__ = [
+    "MAX_WAIT_S",
     "BackendName",
     "Codes",
     "Duration",
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 MAX_SHOWN_CHARS: Final = 300
+MAX_WAIT_S: Final = 60.0  # for a store; more is rather a number of milliseconds: no cache is worth that wait
 
 
 def _show(value: object) -> str:

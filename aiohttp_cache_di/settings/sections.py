@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, Unpack, cast
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
 from aiohttp_cache_di.settings.kinds import (
+    MAX_WAIT_S,
     Duration,
     Flag,
     MongoDBUrl,
@@ -56,7 +57,9 @@ class SQLiteSettings(Section):
         "`<cache name>.sqlite` in the user's cache directory",
     )
     timeout: Duration = Field(
-        default=0.15, description="how long to wait for another process's lock; keep it below storage_deadline"
+        default=0.15,
+        le=MAX_WAIT_S,
+        description="how long to wait for another process's lock; keep it below storage_deadline",
     )
     fast_save: Flag = Field(
         default=False, description="do not wait for the disk; a power cut may lose everything stored"

@@ -20,7 +20,7 @@ from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FIL
 __all__ = ["CODE_SOURCE", "DEFAULT_SOURCE", "Source", "Variable", "Variables", "expect_prefix", "refuse"]
 
 _PREFIX: Final = re.compile(r"[._-]*[A-Za-z][\w.-]*", re.ASCII)  # as in Kubernetes; shells allow fewer names
-_BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
+_BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "up to", "min_length": "of a length from"}
 
 Source: TypeAlias = str
 """Where the value of a setting came from: `DEFAULT_SOURCE`, `ENVIRONMENT`, `CODE_SOURCE` or the name of a file."""
@@ -58,7 +58,7 @@ class Variable(NamedTuple):
         bounds = {name: getattr(item, name) for item in self.field.metadata for name in _BOUNDS if hasattr(item, name)}
         if not bounds or self.kind.bounded:
             return self.kind.accepts
-        extent = " ".join(f"{_BOUNDS[name]} {bound}" for name, bound in bounds.items())
+        extent = " ".join(f"{_BOUNDS[name]} {self.kind.show(bound)}" for name, bound in bounds.items())
         return f"{self.kind.accepts}{',' if ',' in self.kind.accepts else ''} {extent}"
 
 

@@ -27,6 +27,9 @@ _RECENT_S: Final = (
 class CacheStats(Struct, repr_omit_defaults=True):
     """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
 
+    Event loops of several threads may count at the same time: with a GIL, ``stats.hits += 1`` is one step, as long as
+    nothing is called or awaited in the same statement.
+
     Attributes:
         hits: requests answered from the cache, including those answered with a stale response.
         misses: requests whose response came from the origin, because nothing stored could be used.
@@ -82,7 +85,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
             kind: why it failed: one of a small set of words without secrets, since it becomes a label of a metric.
         """
         counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
-        self.store_errors[counted] = self.store_errors.get(counted, 0) + 1
+        self.store_errors.setdefault(counted, 0)
+        self.store_errors[counted] += 1  # without a call, before which the interpreter may change to another thread
         self._recent[operation] = (self.clock(), kind)
 
     def recovered(self, operation: str) -> None:

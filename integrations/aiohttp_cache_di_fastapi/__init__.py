@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.errors import MissingDependencyError
+from aiohttp_cache_di.errors import LifecycleError, MissingDependencyError
 
 try:
     from fastapi import Depends
@@ -168,7 +168,15 @@ def install(app: Starlette, container: AnyContainer | None = None, *, key: str =
         app: an app that has not been started yet.
         container: as for `make_lifespan`.
         key: as for `make_lifespan`.
+
+    Raises:
+        LifecycleError: *app* has been started, so that its lifespan would not be asked any more.
     """
+    if app.middleware_stack is not None:  # Starlette makes it at the start
+        raise LifecycleError(
+            "install(app) has no effect on an app that has been started: call it where the app is made, before the "
+            "server, or the TestClient, starts it"
+        )
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 

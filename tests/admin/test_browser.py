@@ -189,6 +189,23 @@ async def test_a_purge_is_counted_before_it_is_done(tab: Tab, serve: Any) -> Non
     assert tab.complaints == []
 
 
+async def test_what_is_stored_for_one_principal_is_purged(tab: Tab, serve: Any) -> None:
+    backend = await shop()
+    (whose,) = {info.partition async for info in backend.entries()} - {""}
+    served = await serve(backend)
+    await open_entries(tab, served.url)
+    await tab.click("#open-purge")
+    await tab.click("#p-partition")
+    await tab.type(whose)
+    await tab.until("document.getElementById('p-said').textContent.startsWith('1 entry')")
+    await tab.until("!document.getElementById('p-go').disabled")
+    await tab.click("#p-go")
+    await tab.until("!document.getElementById('purge').open")
+    assert {info.partition async for info in backend.entries()} == {""}
+    assert (await backend.usage()).entries == 29
+    assert tab.complaints == []
+
+
 async def test_a_request_is_explained(tab: Tab, serve: Any) -> None:
     served = await serve(await shop())
     await tab.open(f"{served.url}#explain")

@@ -295,6 +295,23 @@ def test_a_value_that_is_damaged_makes_no_file_of_signed_ones(
     assert "signed" not in str(told["reasons"])
 
 
+def test_each_command_on_such_a_file_points_to_what_takes_it_over(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = older_file(tmp_path / "older.sqlite", older_pickle("https://a.test/"))
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(file))
+    told = f"warning: {file} is a cache of aiohttp-client-cache"
+    way_out = f"aiohttp-cache copy --from-aiohttp-client-cache {file}"
+    for command in (["ls"], ["stats"], ["purge", "--all", "--dry-run"], ["explain", "https://a.test/"]):
+        _, _, error = run(*command)
+        assert told in error
+        assert way_out in error
+    run("check")  # makes the tables of a cache in the file, which it may have beside the others
+    _, _, error = run("ls")
+    assert error == ""
+
+
 def test_a_file_of_another_kind_is_refused(target: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     with closing(sqlite3.connect(tmp_path / "view.sqlite")) as connection, connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -73,6 +74,17 @@ async def test_what_a_request_has_changed_is_counted_by_entries(origin: Origin, 
         assert (stats.invalidated, await session.cache.responses.size()) == (2, 0)
         await fetch(session, url, "POST", data=b"x")
         assert stats.invalidated == 2
+
+
+@pytest.mark.parametrize("made", BACKENDS)
+async def test_changes_that_are_made_at_the_same_time_are_all_counted(
+    origin: Origin, tmp_path: Path, made: str
+) -> None:
+    urls = [origin.on(f"/{number}", answer("text")) for number in range(8)]
+    async with caching(made, tmp_path, cache_control=True) as session:
+        await asyncio.gather(*(fetch(session, url) for url in urls))
+        await asyncio.gather(*(fetch(session, url, "POST", data=b"x") for url in urls))
+        assert session.cache.stats.invalidated == len(urls)
 
 
 async def test_what_a_method_of_the_user_s_deletes_after_a_change_is_counted(origin: Origin) -> None:

@@ -132,6 +132,12 @@ def test_install_leaves_a_lifespan_of_the_users_in_place_and_lends_it_the_sessio
     assert origin.hits == 1
 
 
+def test_install_refuses_an_app_that_runs_already() -> None:
+    app = FastAPI()
+    with TestClient(app), pytest.raises(LifecycleError, match="has been started: call it where the app is made"):
+        install(app)
+
+
 def test_install_serves_an_app_that_has_no_lifespan(origin: Origin) -> None:
     app = app_for(origin)
     install(app)

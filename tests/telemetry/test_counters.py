@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -48,6 +51,30 @@ def test_every_counter_is_in_the_snapshot() -> None:
         setattr(stats, name, 2)
     snapshot = stats.snapshot()
     assert {name: getattr(snapshot, name) for name in names} == dict.fromkeys(names, 2)
+
+
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="without a GIL, no counter is exact")
+def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
+    stats, times, threads = CacheStats(), 20_000, 4
+    go = threading.Barrier(threads)
+
+    def count() -> None:
+        go.wait()
+        for _ in range(times):
+            stats.hits += 1
+            stats.count_evicted(1)
+            stats.count_error("read", "timeout")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(threads):
+                pool.submit(count)
+    finally:
+        sys.setswitchinterval(interval)
+    counted = times * threads
+    assert (stats.hits, stats.evicted, stats.store_errors) == (counted, counted, {"timeout": counted})
 
 
 def test_the_hit_ratio_counts_all_requests() -> None:

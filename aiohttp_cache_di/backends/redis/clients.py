@@ -77,7 +77,7 @@ def topology_at(address: str, options: Mapping[str, Any]) -> Topology:
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "protocol": 2,
-        **({} if options.keys() & {"lib_name", "lib_version"} else introduction()),
+        **({} if (read.options.keys() | options.keys()) & {"lib_name", "lib_version"} else introduction()),
         "retry": no_retry(),
         **read.options,
         **options,

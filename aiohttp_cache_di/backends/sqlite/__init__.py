@@ -26,7 +26,8 @@ versions and the secret, a table of leases, and the *generation*: the number of 
 **Reads and writes.** Each event loop has two connections, a reader and a writer, each on a thread of its own; the loop
 itself never waits for a file, a lock or a statement. Look-ups that arrive while one is under way share the next job.
 Writes that arrive while a transaction is under way share the next one (a *group commit*). A group is atomic: all its
-writes return once it is committed, or all fail. Records that cannot be encoded are left out of it, and fail alone.
+writes return once it is committed, or all fail. Records that cannot be encoded are left out of it, and fail alone; on a
+full disk, so are all records.
 After a power cut the last commits may be missing; with ``fast_save`` the file may be damaged.
 
 **How processes agree.** SQLite's write lock serialises writers. A copy in memory of an entry is valid while the mapped
@@ -37,7 +38,7 @@ dies, and which others may take over when its time has passed; where there are n
 **What happens on a failure**::
 
     the file is locked for too long    the operation fails with `StorageError` after ``timeout``; nothing is closed
-    the disk is full                   writes fail; reads go on
+    the disk is full                   writes fail while there is still room to delete entries; reads go on
     the file cannot be written         it is opened to read only; writing is tried again after two seconds
     the file is damaged                it is renamed to ``.corrupt-N`` and a new one is begun
     the file is deleted or replaced    noticed within 0.1 s; the connections are given up and new ones opened

@@ -30,6 +30,7 @@ from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, JobConnectio
 from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
+from aiohttp_cache_di.backends.sqlite.writing.room import Room
 from aiohttp_cache_di.backends.sqlite.writing.writes import (
     Call,
     Transaction,
@@ -78,7 +79,7 @@ class Connections:
         self.closed: bool = False
         self.writable: bool = not file.read_only
         self.made_at: float = self.loop.time()
-        self.writes: WriteQueue = WriteQueue(self, table, generations, leases.release)
+        self.writes: WriteQueue = WriteQueue(self, table, generations, Room(file), leases.release)
         self.lost: Literal["damaged", "replaced"] | None = None
         """Why the entries of the file are gone, if they are; deleted counts as replaced."""
         self._table = table

@@ -63,10 +63,11 @@ class StackCache(BaseCache):
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
 
-        None, and bytes that cannot be decoded, delete the item under *key*.
+        None deletes the item under *key*. Bytes are those of `serialize`, made with the same keys.
 
         Raises:
             TypeError: *item* is of another kind, and there is no serializer.
+            UnreadableEntryError: *item* is other bytes.
         """
         made = self._to_item(key, item)
         if made is None:
@@ -219,12 +220,13 @@ class StackCache(BaseCache):
         return CachedResponse.from_stored(loaded) if isinstance(loaded, StoredResponse) else loaded
 
     def _to_item(self, key: str, item: ResponseOrKey) -> Item | None:
-        """The item to store for *item* of a user; None if its bytes cannot be decoded."""
+        """The item to store for *item* of a user."""
         if isinstance(item, bytes):
             try:
                 return self.codec.decode(item, key)
-            except UnreadableEntryError:
-                return None
+            except UnreadableEntryError as exc:
+                said = f"the {len(item)} bytes for {key!r} are not what serialize() of such a storage makes: {exc}"
+                raise UnreadableEntryError(said) from exc
         if item is None:
             return None
         if isinstance(item, CachedResponse) and item.stored.key != key:

@@ -115,4 +115,5 @@ class Placing(Leasing):
             for fields in (own, plain)
             for decoded in (True, False)
         }
-        self.backend.stats.invalidated += await self.drop(outdated)
+        count = await self.drop(outdated)  # read first: the counter may change meanwhile
+        self.backend.stats.invalidated += count

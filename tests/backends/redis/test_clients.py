@@ -37,6 +37,12 @@ def arguments_of(address: str, **options: Any) -> dict[str, Any]:
     return dict(topology.known.arguments)
 
 
+def test_the_name_in_an_address_replaces_our_own() -> None:
+    assert "driver_info" in arguments_of("redis+cluster://a")
+    named = arguments_of("redis+cluster://a?lib_name=mine")
+    assert (named["lib_name"], "driver_info" in named) == ("mine", False)
+
+
 @pytest.mark.parametrize(
     ("address", "where"),
     [

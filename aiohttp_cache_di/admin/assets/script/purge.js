@@ -1,5 +1,5 @@
 // Purge: what would go is counted before anything can.
-const SELECT = ["url", "host", "match", "tag", "older_than", "larger_than"];
+const SELECT = ["url", "host", "match", "tag", "partition", "older_than", "larger_than"];
 let sized = null, sizing = 0, purging = 0;
 function openPurge(given, isSoft) {
   for (const name of SELECT) $(`p-${name}`).value = given[name] || "";

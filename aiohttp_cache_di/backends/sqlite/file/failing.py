@@ -10,6 +10,7 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = [
     "ConnectionsLostError",
     "DamagedError",
+    "FullError",
     "asks_for_new_connections",
     "damage_of",
     "forbids_writing",
@@ -41,6 +42,13 @@ class DamagedError(sqlite3.DatabaseError):
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     sqlite_errorname = "SQLITE_CORRUPT"
+
+
+class FullError(sqlite3.OperationalError):
+    """The disk is so full that nothing may be added (`writing.room`)."""
+
+    sqlite_errorcode = sqlite3.SQLITE_FULL
+    sqlite_errorname = "SQLITE_FULL"
 
 
 class ConnectionsLostError(StorageError):

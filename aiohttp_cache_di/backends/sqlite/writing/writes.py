@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, Protocol, TypeAlias, cast
 
+from aiohttp_cache_di.backends.sqlite.file.failing import is_full
+from aiohttp_cache_di.backends.sqlite.file.inspection import damage_in
 from aiohttp_cache_di.backends.sqlite.file.schema import Table, column_key, column_time, now_used
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
 from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing.room import Room
 from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.errors import StorageError
 
@@ -144,17 +147,24 @@ class WriteQueue:
         thread: the connections that run the transactions.
         table: the cache's table.
         generations: the file's generations.
+        room: the room on the disk.
         release: releases the lease on a key, in the thread, after the commit of a leased record.
     """
 
     def __init__(
-        self, thread: WriterThread, table: Table, generations: Generations, release: Callable[[str], object]
+        self,
+        thread: WriterThread,
+        table: Table,
+        generations: Generations,
+        room: Room,
+        release: Callable[[str], object],
     ) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
         """Called in the loop after each commit with the numbers of rows and bytes written."""
         self._thread = thread
         self._table = table
         self._generations = generations
+        self._room = room
         self._release = release
         self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
@@ -198,18 +208,25 @@ class WriteQueue:
             return
         self._committing = True
 
-        def job(connection: sqlite3.Connection) -> None:
-            commit(connection, group, self._table, self._generations)
-            for write in group:
-                if isinstance(write, Put):
-                    for key in write.leased:
-                        self._release(key)
+        def job(connection: sqlite3.Connection) -> sqlite3.Error | None:
+            full = self._commit(connection, group, weight)
+            if full is None:
+                for write in group:
+                    if isinstance(write, Put):
+                        for key in write.leased:
+                            self._release(key)
+            return full
 
-        def done(_: object, error: BaseException | None) -> None:
+        def done(full: sqlite3.Error | None, error: BaseException | None) -> None:
             self._committing = False
             if error is not None:
                 reason = self._thread.dealt_with(error, writing=True)
                 fail([write.future for write in group], reason)
+            elif full is not None:
+                reason = self._thread.dealt_with(full, writing=True)
+                fail([write.future for write in group if isinstance(write, Put)], reason)
+                for write in _calls(group):
+                    resolve(write.future, write.result)
             else:
                 for write in group:
                     resolve(write.future, write.result)
@@ -218,6 +235,23 @@ class WriteQueue:
                 self._send()
 
         self._thread.submit(job, done, writing=True)
+
+    def _commit(self, connection: sqlite3.Connection, group: list[Write], weight: int) -> sqlite3.Error | None:
+        """Commit *group*; if the disk is full, only what adds no entries, and return the error for what does."""
+        full: sqlite3.Error | None = self._room.lack(connection, weight) if weight else None
+        if full is None:
+            try:
+                commit(connection, group, self._table, self._generations)
+            except sqlite3.Error as exc:
+                if not is_full(exc) or damage_in(exc, connection, self._table):
+                    raise
+                full = exc
+                self._room.empty_log(connection)
+            else:
+                return None
+        if calls := _calls(group):
+            commit(connection, calls, self._table, self._generations)
+        return full
 
     def _next_group(self) -> tuple[list[Write], int]:
         group: list[Write] = []
@@ -256,6 +290,10 @@ def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table,
             generations.untie(connection)
         else:
             return
+
+
+def _calls(group: Sequence[Write]) -> list[Write]:
+    return [write for write in group if not isinstance(write, Put)]
 
 
 def _run(transaction: Transaction, calls: list[Write]) -> None:
