@@ -4,6 +4,8 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
+# Where it is set, each of the hundreds of processes that tests start compiles the package anew, for 3 s of a processor.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV ?= .venv
 BACKEND ?= sqlite
