@@ -65,7 +65,7 @@ test: $(VENV)/.dev
 	$(TESTED) tests $(ARGS)
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
-# clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves.
+# clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and their files are on the disk.
 check: $(VENV)/.dev
 	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
@@ -77,9 +77,9 @@ check: $(VENV)/.dev
 COVERAGE := $(BIN)/coverage
 COVERED := --cov --cov-report= --cov-fail-under=0
 covered-stores:
-	COVERAGE_FILE=.coverage.stores $(TESTED) stores $(COVERED) tests/backends tests/e2e $(ARGS)
+	COVERAGE_FILE=.coverage.stores $(TESTED) stores --in-memory $(COVERED) tests/backends tests/e2e $(ARGS)
 covered-rest:
-	COVERAGE_FILE=.coverage.rest $(TESTED) rest $(COVERED) --ignore=tests/faults --ignore=tests/backends --ignore=tests/e2e $(ARGS)
+	COVERAGE_FILE=.coverage.rest $(TESTED) rest --in-memory $(COVERED) --ignore=tests/faults --ignore=tests/backends --ignore=tests/e2e $(ARGS)
 
 lint imports types secrets workflows licences: $(VENV)/.dev
 lint:
@@ -126,7 +126,7 @@ test-all:
 # say of the new ones beside them, and what Starlette's old test client leaves unclosed, is not ours to mend.
 OLD_NOISE := -W ignore::DeprecationWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 test-lowest: $(VENV)-lowest/.ready
-	$(VENV)-lowest/bin/python -m tools.tested lowest $(OLD_NOISE) $(LOWEST) $(ARGS)
+	$(VENV)-lowest/bin/python -m tools.tested lowest --in-memory $(OLD_NOISE) $(LOWEST) $(ARGS)
 
 $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-lowest
