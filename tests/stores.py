@@ -43,7 +43,6 @@ __all__ = [
     "SHARED_BY_ALL",
     "STORES",
     "Store",
-    "described",
     "make_store",
     "new_store",
 ]
@@ -360,11 +359,6 @@ FIXTURES: Final = {
     "dynamodb": "ministack",
 }
 """Fixtures of the servers that the whole test run shares, by the kind of store that needs them."""
-
-
-def described(kind: str, options: dict[str, Any]) -> Store:
-    """The store that another process has described, without its server."""
-    return KINDS[kind](options)
 
 
 def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from bisect import bisect_left
 from collections import deque
@@ -76,6 +77,8 @@ class _Step:
 class Recent(Observer):
     """Counts what one cache does, in bounded memory and without a timer: the first event of a step begins it.
 
+    Event loops in several threads may use it at once.
+
     Args:
         clock: returns POSIX time.
     """
@@ -85,50 +88,59 @@ class Recent(Observer):
         self._steps: deque[_Step] = deque(maxlen=KEPT_S // STEP_S)
         self._hosts: deque[tuple[int, dict[str, list[int]]]] = deque(maxlen=KEPT_S // HOSTS_STEP_S)
         self._from = self._until = 0.0
+        self._lock = threading.Lock()  # held for microseconds
         self._turn()
 
     def decided(self, decision: Decision) -> None:
         """Count a request."""
-        if not self._from <= self._clock() < self._until:
-            self._turn()
-        step, result = self._step, decision.result
-        step.results[result] = step.results.get(result, 0) + 1
-        is_cached = result == "hit" or result == "stale"
-        if is_cached:
-            step.cached[bisect_left(BOUNDS_S, decision.seconds)] += 1
-        elif result != "error":
-            step.origin[bisect_left(BOUNDS_S, decision.seconds)] += 1
         host = host_of(decision.url)
-        hosts = self._latest
-        counts = hosts.get(host)
-        if counts is None:
-            counts = hosts.setdefault(host if len(hosts) < MAX_HOSTS else OTHERS, [0, 0])
-        counts[0] += 1
-        counts[1] += is_cached
+        with self._lock:
+            self._turn_if_due()
+            step, result = self._step, decision.result
+            step.results[result] = step.results.get(result, 0) + 1
+            is_cached = result == "hit" or result == "stale"
+            if is_cached:
+                step.cached[bisect_left(BOUNDS_S, decision.seconds)] += 1
+            elif result != "error":
+                step.origin[bisect_left(BOUNDS_S, decision.seconds)] += 1
+            hosts = self._latest
+            counts = hosts.get(host)
+            if counts is None:
+                counts = hosts.setdefault(host if len(hosts) < MAX_HOSTS else OTHERS, [0, 0])
+            counts[0] += 1
+            counts[1] += is_cached
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
         """Count an operation of the store."""
-        if not self._from <= self._clock() < self._until:
-            self._turn()
-        self._step.store[bisect_left(BOUNDS_S, seconds)] += 1
-        self._step.failed += failed
+        with self._lock:
+            self._turn_if_due()
+            self._step.store[bisect_left(BOUNDS_S, seconds)] += 1
+            self._step.failed += failed
 
     def samples(self, after: int = 0) -> list[Sample]:
         """The steps that began after the POSIX time *after* and in which anything happened, oldest first."""
         since = max(self._clock() - KEPT_S, after)
-        return [step.sample() for step in self._steps if step.at > since and (step.results or any(step.store))]
+        with self._lock:
+            steps = list(self._steps)
+        return [step.sample() for step in steps if step.at > since and (step.results or any(step.store))]
 
     def busiest(self, within_s: float = KEPT_S, limit: int = 50) -> list[BusyHost]:
         """The upstreams with the most requests."""
         since, totals = self._clock() - within_s, dict[str, list[int]]()
-        for at, hosts in self._hosts:
+        with self._lock:
+            minutes = [(at, list(hosts.items())) for at, hosts in self._hosts]
+        for at, counted in minutes:
             if at + HOSTS_STEP_S > since:
-                for host, (requests, cached) in hosts.items():
+                for host, (requests, cached) in counted:
                     total = totals.setdefault(host, [0, 0])
                     total[0] += requests
                     total[1] += cached
         found = [BusyHost(host, *counts) for host, counts in totals.items()]
         return sorted(found, key=lambda one: (-one.requests, one.host))[:limit]
+
+    def _turn_if_due(self) -> None:
+        if not self._from <= self._clock() < self._until:
+            self._turn()
 
     def _turn(self) -> None:
         """Begin a step, and a minute if the last one is over."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
 import pytest
 
 from aiohttp_cache_di.admin.recent import KEPT_S, MAX_HOSTS, OTHERS, STEP_S, BusyHost, Recent
@@ -78,3 +83,43 @@ def test_very_many_upstreams_take_bounded_memory(clock: Clock) -> None:
     found = recent.busiest(limit=10 * MAX_HOSTS)
     assert len(found) == MAX_HOSTS + 1
     assert found[0] == BusyHost(OTHERS, 2 * MAX_HOSTS, 0)
+
+
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Let threads take turns as often as can be."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("quick_switches")
+def test_loops_in_several_threads_lose_no_count(clock: Clock) -> None:
+    recent, often = Recent(clock), 3000
+
+    def use() -> None:
+        for _ in range(often):
+            recent.decided(decided("hit"))
+
+    with ThreadPoolExecutor(4) as threads:
+        for used in [threads.submit(use) for _ in range(4)]:
+            used.result()
+    assert [sample.results for sample in recent.samples()] == [{"hit": 4 * often}]
+
+
+@pytest.mark.usefixtures("quick_switches")
+def test_it_is_read_while_another_thread_begins_steps_and_adds_upstreams() -> None:
+    ticks = count()
+    recent = Recent(lambda: 1_700_000_000 + next(ticks) * 0.1)
+
+    def use() -> None:
+        for number in range(5000):
+            recent.decided(decided("hit", url=f"https://h{number}.test/"))
+
+    with ThreadPoolExecutor(1) as thread:
+        used = thread.submit(use)
+        while not used.done():
+            recent.samples()
+            recent.busiest()
+    used.result()

@@ -281,11 +281,11 @@ async def test_a_users_serializer_makes_what_is_kept(store: Store, size: int) ->
 PEER = """
 import asyncio, json, sys
 from tests.backends.entries import make_entry
-from tests.stores import described
+from tests.described import described
 from aiohttp_cache_di.response import CachedResponse
 
 async def main():
-    backend = described(*json.loads(sys.argv[1])).backend(storage_deadline=20.0)
+    backend = described(*json.loads(sys.argv[1]), storage_deadline=20.0)
     for line in sys.stdin:
         word, key = line.split()
         if word == "write":
@@ -321,7 +321,7 @@ async def test_what_another_process_writes_or_deletes_is_seen_at_once(store: Sto
 
 PROGRAM = """
 import asyncio, json, sys
-from tests.stores import described
+from tests.described import described
 
 async def main():
     await backend.responses.contains("k")
@@ -329,7 +329,7 @@ async def main():
     await backend.responses.release_lease("k")
     await backend.close()
 
-backend = described(*json.loads(sys.argv[1])).backend()
+backend = described(*json.loads(sys.argv[1]))
 for _ in range(2):
     asyncio.run(main())
 """

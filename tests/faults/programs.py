@@ -21,8 +21,8 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends.base import CacheBackend
+from tests.described import class_of, described
 from tests.faults.origin import Origin, body_of
-from tests.stores import described
 
 kept: list[object] = []
 """What a program holds on to until its very end."""
@@ -31,7 +31,7 @@ kept: list[object] = []
 def new_backend() -> CacheBackend:
     """A backend on the store that the arguments name."""
     job = json.loads(sys.argv[1])
-    return described(job["kind"], job["options"]).backend(**job.get("backend", {}))
+    return described(job["kind"], job["options"], **job.get("backend", {}))
 
 
 async def use(session: ClientSession, url: str) -> None:
@@ -214,6 +214,7 @@ def launch(directory: Path) -> str:
 
 
 if __name__ == "__main__":
+    class_of(json.loads(sys.argv[1])["kind"])  # imported once, before the processes are forked
     mine = launch(Path(sys.argv[2]))
     if mine:
         run(mine)

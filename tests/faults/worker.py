@@ -24,9 +24,8 @@ from msgspec.structs import asdict
 from yarl import URL
 
 from aiohttp_cache_di import CachedSession
+from tests.described import described
 from tests.faults.origin import body_of
-from tests.posix import IS_ROOT
-from tests.stores import described
 
 NOBODY = 65534
 
@@ -114,11 +113,11 @@ async def main() -> None:
     if "file_size_limit" in job:  # writes beyond it fail, as on a full disk
         resource = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size_limit"],) * 2)
-    if job.get("unprivileged") and IS_ROOT:  # root is not subject to permissions
+    if job.get("unprivileged") and os.geteuid() == 0:  # root is not subject to permissions
+        importlib.import_module("tests.stores")  # and all else that is needed, while those files may be read
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    store = described(job["kind"], job["options"])
-    backend = store.backend(**job.get("backend", {}))
+    backend = described(job["kind"], job["options"], **job.get("backend", {}))
     timeout = ClientTimeout(total=job.get("timeout_s", 20))
     async with CachedSession(cache=backend, connector=TCPConnector(limit=0), timeout=timeout) as session:
         print("ready", flush=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import traceback
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.cli.main import main
+from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
@@ -38,7 +40,15 @@ IN_A_FORM = [
 BARE = ["hunter2", "hunter2-hunter2-hunter2", "'hunter2'", '"hunter2', '["hunter2"]', "hunter2\r\n", "hunter2,hunter2"]
 
 
-pytestmark = pytest.mark.usefixtures("no_variables")
+pytestmark = pytest.mark.usefixtures("no_variables", "one_parser")
+
+made_once = cache(parser)
+
+
+@pytest.fixture
+def one_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the command's parser once: making it thousands of times takes longer than all that is tested here."""
+    monkeypatch.setattr("aiohttp_cache_di.cli.main.parser", made_once)
 
 
 def every_text(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> str:
