@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mappi
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from aiohttp import ClientResponse
-from msgspec.structs import replace
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, DEFAULT_NEAR_TIER_BYTES, StorageOptions
@@ -171,15 +170,12 @@ class BaseCache(metaclass=ABCMeta):
         """
         if item is None or isinstance(item, bytes):
             return item
-        if self._serializer is None:
-            refuse_other_items(item)
+        bound = (item.stored.key if isinstance(item, CachedResponse) else "") if key is None else key
         if self._serializer is not None:
             payload: str | bytes = self._serializer.dumps(item)
-            bound = key or (item.stored.key if isinstance(item, CachedResponse) else "")
-            return self.codec.encode_opaque(payload.encode() if isinstance(payload, str) else payload, bound)
-        if isinstance(item, CachedResponse):
-            return self.codec.encode(item.stored if key in (None, item.stored.key) else replace(item.stored, key=key))
-        return self.codec.encode_alias(item, key or "")
+            return self.codec.encode(Opaque(bound, payload.encode() if isinstance(payload, str) else payload), bound)
+        refuse_other_items(item)
+        return self.codec.encode(item.stored if isinstance(item, CachedResponse) else item, bound)
 
     def deserialize(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
         """Turn stored bytes into a response or an alias; return anything other than bytes as it is.

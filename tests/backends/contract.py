@@ -277,7 +277,7 @@ class StorageContract:
         assert await storage.read_entry("k") is not None
 
     async def test_the_bytes_of_another_key_are_a_miss(self, storage: BaseCache) -> None:
-        frame = storage.codec.encode(make_entry("one"))
+        frame = storage.codec.encode(make_entry("one"), "one")
         await storage.write("other", frame)
         assert await storage.read_entry("other") is None
 
