@@ -35,16 +35,15 @@ Imports point down this list::
     eviction     which entry of a full table is evicted next
     actions      what applies to one request, for callers that use a backend without a session
 
-Each method of a backend is written in the class for its subject; a class may use those below it::
+Each method of a backend is written in the class for its subject; a class derives from those below it::
 
     base.CacheBackend               what the engine calls and users override
       operating.explaining.Explained    explain
-      operating.operated.Operated       entries, purge, usage
-      operating.urls.Addressed          has_url, delete_url, get_urls
-      operating.deleting.Deleting       bulk_delete, invalidate
-      configured.Configured             the settings, and the principals that they name
+      operating.operated.Operated       entries, purge, usage; has_url, delete_url, get_urls
+      operating.deleting.Deleting       delete, bulk_delete, invalidate
+      configured.Configured             the settings, and what follows from them for a request: its key, its principal
       policy.rules.book.RuleBook        the rules for a request, from the settings and its own arguments
-      stacked.Stacked                   responses, redirects, the digest secret, ping, settle
+      stacked.Stacked                   responses, redirects, the digest secret, ping, settle, clear
       options.revision.Revised          notices changes of settings
 
 The parts of a backend::

@@ -197,3 +197,8 @@ class Stacked(Revised):
         It also waits briefly for bodies that are still arriving.
         """
         await self.stack.settle(keys)
+
+    async def clear(self) -> None:
+        """Delete everything."""
+        await self.stack.clear()
+        self._forget_secret()

@@ -18,7 +18,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "refuse_other_items"]
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "item_of", "refuse_other_items"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """An item of a storage: a response, the key of another item (an alias), or raw bytes; None for no item."""
@@ -254,6 +254,15 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Release a lease before it expires."""
+
+
+async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
+    """The item of *storage* under *key*; None if it is missing or unreadable."""
+    try:
+        return storage.readable(await storage.read(key), key)
+    except UnreadableEntryError:  # raised by a user's own storage
+        storage.on_unreadable(1)
+        return None
 
 
 def refuse_other_items(item: object) -> None:
