@@ -176,12 +176,8 @@ class MemoryStore:
             await asyncio.sleep(0)
 
     async def usage(self) -> Usage:
-        """The number and size of the items."""
+        """The number and size of the items; records of purges are stored apart, and not counted."""
         return Usage(len(self.data), self.total_bytes)
-
-    async def count_marks(self) -> int:
-        """0, since `usage` does not count marks, which are stored apart."""
-        return 0
 
     async def clear(self) -> None:
         """Delete everything at once, but free the memory in steps, yielding to the event loop."""

@@ -19,7 +19,6 @@ from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.options import DEFAULT_MAX_BYTES, DEFAULT_NEAR_BYTES, OWN_OPTIONS, SQLiteOptions
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.storage import ResponseOrKey
-from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -140,8 +139,7 @@ class SQLiteCache(StackCache):
     async def size(self) -> int:
         """Count the items."""
         await self.stack.settle(None)
-        count = await self._store.count(leads_on=self._leads_on)
-        return count if self._leads_on else count - await upkeep.count_marks(self.stack)
+        return await self._store.count(leads_on=self._leads_on)
 
     @property
     def _store(self) -> SQLiteStore:

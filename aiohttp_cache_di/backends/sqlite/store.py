@@ -167,19 +167,14 @@ class SQLiteStore:
                 yield found
 
     async def usage(self) -> Usage:
-        """The number of records in the table, and the bytes that all tables use in the file."""
+        """The number of entries in the table, and the bytes that all tables use in the file."""
         table, file = self.database.table, self.database.file
 
         def measure(connection: sqlite3.Connection) -> Usage:
-            return Usage(jobs.count(connection, table), used_bytes(connection), file.bytes_on_disk())
+            return Usage(jobs.count_shown(connection, table), used_bytes(connection), file.bytes_on_disk())
 
         usage: Usage = await self._query(measure)
         return usage
-
-    async def count_marks(self) -> int:
-        """Count the records of purges by tag."""
-        count: int = await self._query(partial(jobs.count_marks, table=self.database.table))
-        return count
 
     async def clear(self) -> None:
         """Delete everything that has been written so far."""
@@ -202,12 +197,12 @@ class SQLiteStore:
         self._tidy()
 
     async def count(self, *, leads_on: bool | None = None) -> int:
-        """Count the records.
+        """Count the records, without those of purges.
 
         Args:
             leads_on: only redirects and aliases (True), or only responses (False).
         """
-        count: int = await self._query(partial(jobs.count, table=self.database.table, leads_on=leads_on))
+        count: int = await self._query(partial(jobs.count_shown, table=self.database.table, leads_on=leads_on))
         return count
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, drop, look_at, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, Seen, drop, look_at, read_item, see
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
@@ -18,7 +18,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["dropped", "info_rows", "rows", "sizes"]
+__all__ = ["dropped", "heads", "info_rows", "rows"]
 
 T = TypeVar("T")
 
@@ -55,14 +55,9 @@ def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[In
     return _in_steps(tree, look)
 
 
-def sizes(tree: Tree) -> Iterator[list[int]]:
-    """The size of each record's files on the disk."""
-
-    def size(leaf: Directory, name: str) -> int | None:
-        seen = see(leaf, name)
-        return None if seen is None else seen.disk_bytes
-
-    return _in_steps(tree, size)
+def heads(tree: Tree) -> Iterator[list[Seen]]:
+    """The head of each record, and the size of its files on the disk."""
+    return _in_steps(tree, see)
 
 
 def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[int]]:
