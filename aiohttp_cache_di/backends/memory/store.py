@@ -16,7 +16,7 @@ import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
-from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
+from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -86,11 +86,6 @@ class MemoryStore:
                 return None
         self._order.used(key)
         return entry if entry.tagging is None else self.judge(entry)
-
-    def look(self, key: str) -> Item | None:
-        """Return the item under *key*."""
-        item: Item | None = self.peek(key)
-        return self.data.get(key) if item is None else item
 
     def keep(self, record: Record) -> bool:
         """Store *record*, and evict others if a bound is exceeded; False if the record alone exceeds a bound."""

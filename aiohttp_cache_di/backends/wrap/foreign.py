@@ -206,10 +206,6 @@ class ImmediatePair(ForeignPair):
         super().__init__(responses, redirects)
         self._stores: tuple[Any, Any] = (responses.stack.store, redirects.stack.store)
 
-    def look(self, key: str) -> Item | None:
-        """The item under *key*."""
-        return self.peek(key)
-
     def keep(self, record: Record) -> bool:
         """Write *record* to its storage, at once."""
         leads_on = item_leads_on(record.item)

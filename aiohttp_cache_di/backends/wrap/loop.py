@@ -84,7 +84,6 @@ class LoopStack:
         self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
         """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
-        self._look = _look_function(abilities)
         self._pending = self.pending.entries
         self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
@@ -266,27 +265,12 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _look_function(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
-    """The function that returns a response from the store's own memory, without a check of its tags."""
-    if abilities.peeking is not None:
-        return abilities.peeking.peek
-    immediate = abilities.immediate
-    if immediate is None:
-        return _nothing
-
-    def look(key: str) -> StoredResponse | None:
-        item = immediate.look(key)
-        return item if isinstance(item, StoredResponse) else None
-
-    return look
-
-
 def _in_memory(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
     """The function that returns a response from memory at once."""
     if near is not None:
         near.is_current = purges.is_current
         return near.peek
-    look = _look_function(abilities)
+    look = _nothing if abilities.peeking is None else abilities.peeking.peek
     if abilities.immediate is None:
         return look
     if abilities.judging is not None:
