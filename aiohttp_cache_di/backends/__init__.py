@@ -26,13 +26,14 @@ Imports point down this list::
     stacked      the backend's stack, and the two storages through which users see it
     memory/      the store in this process's memory
     rows         shared by stores that keep one row per key in a database server
-    loops        one client of a driver per event loop
     wrap/        the stack around a store: what the engine calls, and the storage API for users
     storage      `BaseCache`: that storage API, which users also implement to store responses elsewhere
     store/       the contract of a store, and its optional capabilities
     options/     the options, their accepted values, and how a change is noticed
     disk/        files that other users of the machine cannot touch, and locks on their bytes
     eviction     which entry of a full table is evicted next
+    loops        one of something per event loop, such as a client of a driver
+    tasks        background tasks, and futures whose result nothing awaits
     actions      what applies to one request, for callers that use a backend without a session
 
 Each method of a backend is written in the class for its subject; a class derives from those below it::

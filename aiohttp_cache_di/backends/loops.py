@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.backends.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "conclude", "end", "is_in_a_loop"]

@@ -11,13 +11,13 @@ from aiohttp_cache_di.backends.options.revision import Revised
 from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
 from aiohttp_cache_di.backends.wrap.secret import StoreSecret
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats, Health
 

@@ -11,9 +11,9 @@ from weakref import WeakSet, ref
 from aiohttp import ClientSession, hdrs
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL

@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, 
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
 from aiohttp_cache_di.errors import StorageError

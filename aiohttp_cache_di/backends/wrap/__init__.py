@@ -29,7 +29,7 @@ Beside them:
 - `upkeep` serves operators: lists entries, measures the store, deletes expired entries;
 - `ping` tests a store before a request needs it;
 - `secret` is the secret of the digests in keys, which the store keeps;
-- `tasks` runs background tasks, and `alarms` many timers that are usually cancelled.
+- `alarms` are many timers that are usually cancelled.
 
 **A hit from memory.** `peek` is one call without await or guard. It finds the entry among the pending writes, or else,
 unless the key has a tombstone, in a store in memory or in the near tier. A copy in the near tier is current while

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from aiohttp_cache_di.backends.store import Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
@@ -17,7 +18,6 @@ from aiohttp_cache_di.backends.wrap.looking.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
-from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
+from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount
-from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory

@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection, R
 from aiohttp_cache_di.backends.redis.records.commands import LARGE, get, get_upto, head, submit_mget, value
 from aiohttp_cache_di.backends.redis.servers.topology import Topology
 from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
-from aiohttp_cache_di.backends.wrap.tasks import abandon
+from aiohttp_cache_di.backends.tasks import abandon
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of"]

@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Looks"]

@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import Awaiting, Leasing, Renewing
+from aiohttp_cache_di.backends.tasks import Tasks
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
-from aiohttp_cache_di.backends.wrap.tasks import Tasks
 
 __all__ = ["SPARED", "Leases", "Spared", "obtain"]
 

@@ -2,5 +2,5 @@
 
 `pending` holds them and retries failed ones, each a `write`; `gathering` delays a batch briefly to make it larger, if
 the store's limits say so; `puts` decides how many go into one put, and `tombstones` are keys whose deletion failed. May
-import `guarding` and `tasks`.
+import `guarding`.
 """

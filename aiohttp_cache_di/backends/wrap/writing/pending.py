@@ -16,9 +16,9 @@ from functools import partial
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
-from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.backends.wrap.writing.gathering import Gathering
 from aiohttp_cache_di.backends.wrap.writing.puts import PutSize
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
