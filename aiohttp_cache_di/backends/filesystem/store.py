@@ -36,6 +36,7 @@ from aiohttp_cache_di.backends.store import (
     is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError
@@ -46,7 +47,6 @@ T = TypeVar("T")
 
 BATCH: Final = 64
 THREADS: Final = 2  # for reading, and as many for writing, so that slow writes delay no hit
-FINISH_WITHIN_S: Final = 1.0  # the time that the engine gives its own tasks, too
 
 
 class FileStore:
