@@ -31,6 +31,7 @@ Imports point down this list::
     store/       the contract of a store, and its optional capabilities
     options/     the options, their accepted values, and how a change is noticed
     disk/        files that other users of the machine cannot touch, and locks on their bytes
+    bounded      a table that remembers a limited number of keys
     eviction     which entry of a full table is evicted next
     loops        one of something per event loop, such as a client of a driver
     tasks        background tasks, and futures whose result nothing awaits

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
@@ -57,7 +58,7 @@ class MemoryStore:
         self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
-        self.marks: OrderedDict[str, Any] = OrderedDict()
+        self.marks: Bounded[str, Any] = Bounded(MAX_MARKS)
         """Records of purges, apart from the items, so that none is evicted while it may concern a stored response."""
         self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
         """Returns what to use in place of a response with tags (`Judging`)."""
@@ -222,7 +223,7 @@ class MemoryStore:
             stored = getattr(item, "stored", None)
             item = stored if isinstance(stored, StoredResponse) else item
         if is_mark(key):
-            self._mark(key, item)
+            self.marks.note(key, item)
             return
         until, is_new = math.inf, key not in self.data
         if not is_new:
@@ -248,12 +249,6 @@ class MemoryStore:
                 self._sift_queue()
         if not has_room:
             self._evict()
-
-    def _mark(self, key: str, item: Any) -> None:
-        self.marks[key] = item
-        self.marks.move_to_end(key)
-        if len(self.marks) > MAX_MARKS:
-            self.marks.popitem(last=False)
 
     def _pop(self, key: str) -> None:
         self._forget(key)

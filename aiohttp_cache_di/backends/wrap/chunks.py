@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
@@ -74,9 +74,7 @@ class ChunkedStore:
         self._codec = codec
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
-        self._counts: OrderedDict[str, int] = (
-            OrderedDict()
-        )  # numbers of chunks, by keys that were read or written lately
+        self._counts: Bounded[str, int] = Bounded(MAX_REMEMBERED)  # chunks, by keys that were read or written lately
         self.limits: Limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
@@ -120,9 +118,7 @@ class ChunkedStore:
 
     def _note(self, key: str, count: int) -> None:
         if count:
-            self._counts[key] = count
-            if len(self._counts) > MAX_REMEMBERED:
-                self._counts.popitem(last=False)
+            self._counts.note(key, count)
 
     async def _delete_chunks(self, names: Sequence[str]) -> None:
         for first in range(0, len(names), self.limits.batch):
