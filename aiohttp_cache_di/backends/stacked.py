@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary, WeakMethod
 from aiohttp_cache_di.backends.options.revision import Revised
 from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
-from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -188,8 +187,7 @@ class Stacked(Revised):
 
     async def write(self, entry: StoredResponse) -> None:
         """Store *entry*, and wait until that is done."""
-        stack = self.stack
-        await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
+        await self.stack.write(entry)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until the pending writes of the running loop, all or those of *keys*, are written or have failed once.

@@ -190,6 +190,10 @@ class StoreStack:
         else:
             here.near.drop({key})
 
+    async def write(self, entry: StoredResponse) -> None:
+        """Store *entry* under its own key until its ``store_until``, as `put` does."""
+        await self.put(Record(entry.key, self.packing.packed(entry), entry.store_until))
+
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, including pending writes."""
         await self._prevent_older(keys)

@@ -11,13 +11,12 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Record, Unreadable, is_mark
+from aiohttp_cache_di.backends.store import Item, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
 
@@ -115,8 +114,8 @@ async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = F
     stack.purge_count.add(marks, number)
     for first in range(0, len(marks), WRITTEN_AT_A_TIME):
         part = marks[first : first + WRITTEN_AT_A_TIME]
-        await asyncio.gather(*(_put(stack, mark) for mark in part))
-    await _put(stack, last)
+        await asyncio.gather(*map(stack.write, part))
+    await stack.write(last)
     return number
 
 
@@ -149,10 +148,6 @@ def _infos_of(
 
 def _is_record(stack: StoreStack, key: str) -> bool:
     return ChunkedStore.is_record(key) and stack.shows(key)
-
-
-async def _put(stack: StoreStack, entry: StoredResponse) -> None:
-    await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
 
 
 def _all(info: EntryInfo) -> bool:
