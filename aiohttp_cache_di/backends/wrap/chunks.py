@@ -33,10 +33,9 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import item_bytes, record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ChunkedStore"]
 
@@ -162,7 +161,7 @@ class ChunkedStore:
 
     async def _split(self, record: Record) -> Record:
         item, key = record.item, record.key
-        if 2 * _weight(item) < self._piece_bytes:  # the weight is an estimate, so larger items are encoded to be sure
+        if 2 * item_bytes(item) < self._piece_bytes:  # an estimate, so larger items are encoded to be sure
             return record
         data = self._codec.pack(item, key)
         if len(data) <= self._piece_bytes:
@@ -213,12 +212,6 @@ def _head(item: Item | Unreadable | None) -> _Head | None:
         return _decoder().decode(memoryview(item.payload)[len(_MARK) :])
     except msgspec.MsgspecError:
         return None
-
-
-def _weight(item: Item) -> int:
-    if isinstance(item, StoredResponse):
-        return item.size_bytes
-    return len(item if isinstance(item, str) else item.payload)
 
 
 def _chunk_key(key: str, number: int) -> str:
