@@ -123,7 +123,7 @@ class RowLeases(Protocol[C_contra, R_co]):
         """Extend a lease to *ttl_s* seconds from now; False if it is lost."""
         ...
 
-    async def give_back(self, here: C_contra, key: str, token: str) -> None:
+    async def release(self, here: C_contra, key: str, token: str) -> None:
         """Release the lease of *token* on *key*, and delete the row if it has no record."""
 
 
@@ -241,13 +241,13 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.calls.run(self._leases.give_back(here, key, held.token))
+            await here.calls.run(self._leases.release(here, key, held.token))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*; a granted lease is remembered, or released if the caller was cancelled meanwhile."""
         token = secrets.token_hex(12)
         answer = await here.calls.run_or_undo(
-            ask(here, key, token, ttl_s), lambda: self._leases.give_back(here, key, token)
+            ask(here, key, token, ttl_s), lambda: self._leases.release(here, key, token)
         )
         if isinstance(answer, Lease) and answer:
             here.hold(key, token, ttl_s)

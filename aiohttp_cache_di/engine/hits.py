@@ -153,7 +153,7 @@ class FastLane:
 
         Args:
             may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
-                key. A lease that the request does not use is given back by `drop`.
+                key. A lease that the request does not use is released by `drop`.
         """
         runtime, key = self._runtime or Runtime.of(self._backend), known.question.key
         here, lease_s = runtime.here, 0.0

@@ -239,11 +239,11 @@ class SQLiteStore:
             # The queued write may still take the lease; a release queued behind it gives it back.
             here = self.database.here()
             if here is not None and here.connections.writable:
-                here.connections.call(self._give_back(key)).add_done_callback(consume_error)
+                here.connections.call(self._releasing(key)).add_done_callback(consume_error)
             raise
         return lease
 
-    def _give_back(self, key: str) -> TransactionJob:
+    def _releasing(self, key: str) -> TransactionJob:
         columns, owner = [column_key(key)], self._owner
         return lambda each: lease_table.release(each.connection, columns, owner)
 
@@ -261,7 +261,7 @@ class SQLiteStore:
         if leases.are_locks:
             await self._query(lambda _: leases.release(key))
         else:
-            await self._call(self._give_back(key))
+            await self._call(self._releasing(key))
 
     async def kept_secret(self) -> bytes | None:
         """The secret that all caches in the file share; None if there is none."""

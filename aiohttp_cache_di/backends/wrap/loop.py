@@ -206,7 +206,7 @@ class LoopStack:
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
-    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
+    def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Release the lease on *key* in the background, after the pending write of the response.
 
         Args:
@@ -220,13 +220,13 @@ class LoopStack:
         leases.keep_no_longer(key)
         if spare:
             self.tasks.spawn(leases.spare(key), owner=owner)
-        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
+        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.release_with(key):
             self.tasks.spawn(self._release(key, written or key), owner=owner)
 
     def drop_early_lease(self, key: str, *, owner: object) -> None:
         """Release the lease on *key* that a look-up has brought and that was not used, if there is one."""
         if self.leases is not None and self.leases.take_early(key):
-            self.give_back(key, owner=owner)
+            self.release_lease(key, owner=owner)
 
     async def close(self) -> None:
         """Finish pending writes and release leases, for a second each at most."""

@@ -101,7 +101,7 @@ class PendingWrites:
         if not self._is_gathering():
             self._start_workers()
 
-    def give_back_with(self, key: str) -> bool:
+    def release_with(self, key: str) -> bool:
         """Have the write of *key* release the lease, too; False if none is about to begin."""
         write = self._ready.get(key)
         if write is None or write.has_failed or self._pause is not None:
