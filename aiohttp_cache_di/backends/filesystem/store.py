@@ -95,7 +95,7 @@ class FileStore:
 
     @property
     def secrets(self) -> Collection[str]:
-        """None: a path holds no credentials."""
+        """No secrets, since a path holds no credentials."""
         return ()
 
     def path_of(self, key: str) -> str:

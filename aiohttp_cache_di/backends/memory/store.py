@@ -159,9 +159,8 @@ class MemoryStore:
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all items, yielding to the event loop after each page."""
-        keys = list(
-            dict[str, Any].keys(self.data)
-        )  # in insertion order; the order of the OrderedDict takes ten times as long
+        # The order in which the keys were inserted; the order of the OrderedDict takes ten times as long.
+        keys = list(dict[str, Any].keys(self.data))
         for first in range(0, len(keys), CHUNK):
             page: list[Row] = []
             for key in keys[first : first + CHUNK]:

@@ -13,7 +13,7 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
-from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, drop_all, in_batches, soften
+from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
 from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
 from aiohttp_cache_di.backends.storage import BaseCache, item_of
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
@@ -150,7 +150,7 @@ class Operated(Deleting):
             return await TagPurge(self, selectors).run(soft=soft, within_s=count_within_s)
         totals, now = PurgeTotals(), time.time()
         is_whole = all and not soft
-        async with aclosing(in_batches(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
+        async with aclosing(batched(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
             async for found in batches:
                 totals.add(found.values())
                 if not dry_run and not is_whole:

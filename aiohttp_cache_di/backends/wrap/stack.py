@@ -263,9 +263,8 @@ class StoreStack:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
         self.invalidate(keys)
         here = self.here()
-        await here.pending.settle(
-            keys, within_s=self.guard.deadline_s / 4
-        )  # a part of the deadline of a guarded deletion
+        # The caller may be a guarded deletion, of whose deadline this takes a part.
+        await here.pending.settle(keys, within_s=self.guard.deadline_s / 4)
         here.pending.delete_again(keys)
         direct = [write for write, key in here.direct.items() if keys is None or key in keys]
         if direct:
