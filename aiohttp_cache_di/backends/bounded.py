@@ -22,6 +22,9 @@ class Bounded(OrderedDict[K, V]):
         super().__init__()
         self._most = most
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(self)} keys>"  # they may contain secrets
+
     def note(self, key: K, value: V) -> None:
         """Set *key* to *value*."""
         self[key] = value
