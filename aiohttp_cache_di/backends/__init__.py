@@ -26,25 +26,26 @@ Imports point down this list::
     stacked      the backend's stack, and the two storages through which users see it
     memory/      the store in this process's memory
     rows         shared by stores that keep one row per key in a database server
-    loops        one client of a driver per event loop
     wrap/        the stack around a store: what the engine calls, and the storage API for users
     storage      `BaseCache`: that storage API, which users also implement to store responses elsewhere
     store/       the contract of a store, and its optional capabilities
     options/     the options, their accepted values, and how a change is noticed
     disk/        files that other users of the machine cannot touch, and locks on their bytes
+    bounded      a table that remembers a limited number of keys
     eviction     which entry of a full table is evicted next
+    loops        one of something per event loop, such as a client of a driver
+    tasks        background tasks, and futures whose result nothing awaits
     actions      what applies to one request, for callers that use a backend without a session
 
-Each method of a backend is written in the class for its subject; a class may use those below it::
+Each method of a backend is written in the class for its subject; a class derives from those below it::
 
     base.CacheBackend               what the engine calls and users override
       operating.explaining.Explained    explain
-      operating.operated.Operated       entries, purge, usage
-      operating.urls.Addressed          has_url, delete_url, get_urls
-      operating.deleting.Deleting       bulk_delete, invalidate
-      configured.Configured             the settings, and the principals that they name
+      operating.operated.Operated       entries, purge, usage; has_url, delete_url, get_urls
+      operating.deleting.Deleting       delete, bulk_delete, invalidate
+      configured.Configured             the settings, and what follows from them for a request: its key, its principal
       policy.rules.book.RuleBook        the rules for a request, from the settings and its own arguments
-      stacked.Stacked                   responses, redirects, the digest secret, ping, settle
+      stacked.Stacked                   responses, redirects, the digest secret, ping, settle, clear
       options.revision.Revised          notices changes of settings
 
 The parts of a backend::

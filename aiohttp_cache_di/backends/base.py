@@ -17,14 +17,13 @@ from msgspec.structs import replace
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
+from aiohttp_cache_di.backends.configured import FilterFn, accept_all
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.operating.deleting import next_key
 from aiohttp_cache_di.backends.operating.explaining import Explained
-from aiohttp_cache_di.backends.operating.urls import item_of
 from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
-from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey, item_of
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
@@ -43,12 +42,12 @@ logger: logging.Logger = logging.getLogger(__name__)
 MAX_HOPS = 30  # hops of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Explained, Configured):
+class CacheBackend(Explained):
     """Base class of all backends, and the backend that stores responses in memory.
 
     To store them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
-    The engine calls the methods below, so overriding one takes effect. Besides its named arguments, the initialiser
-    takes the options of `BackendOptions`, each of which has a docstring there.
+    The engine calls the methods below, `create_key` and `delete`, so overriding one takes effect. Besides its named
+    arguments, the initialiser takes the options of `BackendOptions`, each of which has a docstring there.
     """
 
     __signature__: OptionsSignature = OptionsSignature("aiohttp_cache_di.backends.options.typed:BackendOptions")
@@ -120,35 +119,7 @@ class CacheBackend(Explained, Configured):
             f"<{type(self).__name__} {self.name!r} {where}: {rules}, {stats.hits} hits, {stats.misses} misses{health}>"
         )
 
-    @property
-    def is_ordered(self) -> bool:
-        """Whether the order of different names in a query, a form or a JSON body is part of the key."""
-        return self.cache_control if self.match_order is None else self.match_order
-
     # ---- called by the engine; a subclass may override them
-
-    @hook
-    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
-        """Create the cache key of a request: the same for equal requests, different for all others.
-
-        Args:
-            method: the HTTP method.
-            url: the URL; ``params`` in *kwargs* are added to its query.
-            kwargs: the other arguments of the request: ``params``, ``data``, ``json``, ``headers``, ``cookies``,
-                ``auth``, ``principal`` …; the engine passes the URL, headers and body as they are sent.
-        """
-        return keys.create_key(
-            method,
-            url,
-            include_headers=self.include_headers,
-            ignored_params=self.ignored_params,
-            digest_key=self.digest_key,
-            ordered=self.is_ordered,
-            credential_headers=self.credential_headers,
-            contexts_apart=self.partition_tls == "context",
-            **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
-            **kwargs,
-        )
 
     @hook
     def create_cache_actions(
@@ -244,11 +215,6 @@ class CacheBackend(Explained, Configured):
             if not await self.redirects.contains(hop_key):
                 await self.redirects.write(hop_key, key)
 
-    @hook
-    async def delete(self, key: str) -> None:
-        """Delete a response with its variants, the redirects that lead to it, and what it redirects to."""
-        await self.bulk_delete({key})
-
     # ---- for operators
 
     async def delete_expired_responses(self) -> int:
@@ -269,11 +235,6 @@ class CacheBackend(Explained, Configured):
         return count + len(refused)
 
     remove_expired_responses = delete_expired_responses
-
-    async def clear(self) -> None:
-        """Delete everything."""
-        await self.stack.clear()
-        self._forget_secret()
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.options.revision import setting
+from aiohttp_cache_di.backends.options.revision import hook, setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.stacked import Stacked
@@ -175,6 +175,11 @@ class Configured(Stacked, RuleBook):
         return keys.credential_names(self.credential_headers, self.ignored_params)
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether the order of different names in a query, a form or a JSON body is part of the key."""
+        return self.cache_control if self.match_order is None else self.match_order
+
+    @property
     def leaves_credentials_out(self) -> bool:
         """Whether a setting lets requests with different credentials, or with none, share responses."""
         return (
@@ -239,6 +244,29 @@ class Configured(Stacked, RuleBook):
             if name is not None:
                 return {"principal": name}
         return {"credentials_are_shared": True} if self.shared_patterns.match(url) else {}
+
+    @hook
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        """Create the cache key of a request: the same for equal requests, different for all others.
+
+        Args:
+            method: the HTTP method.
+            url: the URL; ``params`` in *kwargs* are added to its query.
+            kwargs: the other arguments of the request: ``params``, ``data``, ``json``, ``headers``, ``cookies``,
+                ``auth``, ``principal`` …; the engine passes the URL, headers and body as they are sent.
+        """
+        return keys.create_key(
+            method,
+            url,
+            include_headers=self.include_headers,
+            ignored_params=self.ignored_params,
+            digest_key=self.digest_key,
+            ordered=self.is_ordered,
+            credential_headers=self.credential_headers,
+            contexts_apart=self.partition_tls == "context",
+            **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
+            **kwargs,
+        )
 
     async def passes_filter(self, response: AnyResponse) -> bool:
         """Return whether ``filter_fn``, which may be a coroutine function, accepts *response*."""

@@ -12,14 +12,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "conclude", "end", "is_in_a_loop"]
 
 T = TypeVar("T")
 
-FINISH_WITHIN_S: Final = 1.0  # the same limit as the engine's for its own tasks
 INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # verifying as much takes some tenths of a millisecond; a thread costs about one tenth

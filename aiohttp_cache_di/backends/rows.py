@@ -16,10 +16,10 @@ from msgspec import Struct
 from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Unreadable, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
+from aiohttp_cache_di.backends.store.sizes import item_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["HeldLease", "OfLoop", "RowLayout", "RowLeases", "RowStore"]
 
@@ -123,7 +123,7 @@ class RowLeases(Protocol[C_contra, R_co]):
         """Extend a lease to *ttl_s* seconds from now; False if it is lost."""
         ...
 
-    async def give_back(self, here: C_contra, key: str, token: str) -> None:
+    async def release(self, here: C_contra, key: str, token: str) -> None:
         """Release the lease of *token* on *key*, and delete the row if it has no record."""
 
 
@@ -179,7 +179,9 @@ class RowStore(ABC, Generic[C, R]):
         """Write *records* in as few calls as the server allows, and release leases together with their records."""
         here = await self._loops.here()
         latest = {record.key: record for record in records}
-        frames, failed = await aside(partial(self._packed, latest), sum(_size(each.item) for each in latest.values()))
+        frames, failed = await aside(
+            partial(self._packed, latest), sum(item_bytes(each.item) for each in latest.values())
+        )
         if frames:
             failed |= await self._write(here, frames)
         for key, record in latest.items():
@@ -239,13 +241,13 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.calls.run(self._leases.give_back(here, key, held.token))
+            await here.calls.run(self._leases.release(here, key, held.token))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*; a granted lease is remembered, or released if the caller was cancelled meanwhile."""
         token = secrets.token_hex(12)
         answer = await here.calls.run_or_undo(
-            ask(here, key, token, ttl_s), lambda: self._leases.give_back(here, key, token)
+            ask(here, key, token, ttl_s), lambda: self._leases.release(here, key, token)
         )
         if isinstance(answer, Lease) and answer:
             here.hold(key, token, ttl_s)
@@ -316,10 +318,3 @@ class RowStore(ABC, Generic[C, R]):
 
 async def _close(here: OfLoop) -> None:
     await here.close()
-
-
-def _size(item: Item) -> int:
-    """Approximate size of *item*, in bytes."""
-    if isinstance(item, StoredResponse):
-        return item.size_bytes
-    return len(item) if isinstance(item, str) else len(item.payload)

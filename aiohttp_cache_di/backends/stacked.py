@@ -10,14 +10,13 @@ from weakref import WeakKeyDictionary, WeakMethod
 from aiohttp_cache_di.backends.options.revision import Revised
 from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
-from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
 from aiohttp_cache_di.backends.wrap.secret import StoreSecret
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats, Health
 
@@ -188,8 +187,7 @@ class Stacked(Revised):
 
     async def write(self, entry: StoredResponse) -> None:
         """Store *entry*, and wait until that is done."""
-        stack = self.stack
-        await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
+        await self.stack.write(entry)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until the pending writes of the running loop, all or those of *keys*, are written or have failed once.
@@ -197,3 +195,8 @@ class Stacked(Revised):
         It also waits briefly for bodies that are still arriving.
         """
         await self.stack.settle(keys)
+
+    async def clear(self) -> None:
+        """Delete everything."""
+        await self.stack.clear()
+        self._forget_secret()

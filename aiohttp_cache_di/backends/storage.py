@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mappi
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from aiohttp import ClientResponse
-from msgspec.structs import replace
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, DEFAULT_NEAR_TIER_BYTES, StorageOptions
@@ -19,7 +18,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "refuse_other_items"]
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "item_of", "refuse_other_items"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """An item of a storage: a response, the key of another item (an alias), or either as bytes; None for no item."""
@@ -171,15 +170,12 @@ class BaseCache(metaclass=ABCMeta):
         """
         if item is None or isinstance(item, bytes):
             return item
-        if self._serializer is None:
-            refuse_other_items(item)
+        bound = (item.stored.key if isinstance(item, CachedResponse) else "") if key is None else key
         if self._serializer is not None:
             payload: str | bytes = self._serializer.dumps(item)
-            bound = key or (item.stored.key if isinstance(item, CachedResponse) else "")
-            return self.codec.encode_opaque(payload.encode() if isinstance(payload, str) else payload, bound)
-        if isinstance(item, CachedResponse):
-            return self.codec.encode(item.stored if key in (None, item.stored.key) else replace(item.stored, key=key))
-        return self.codec.encode_alias(item, key or "")
+            return self.codec.encode(Opaque(bound, payload.encode() if isinstance(payload, str) else payload), bound)
+        refuse_other_items(item)
+        return self.codec.encode(item.stored if isinstance(item, CachedResponse) else item, bound)
 
     def deserialize(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
         """Turn stored bytes into a response or an alias; return anything other than bytes as it is.
@@ -258,6 +254,15 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Release a lease before it expires."""
+
+
+async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
+    """The item of *storage* under *key*; None if it is missing or unreadable."""
+    try:
+        return storage.readable(await storage.read(key), key)
+    except UnreadableEntryError:  # raised by a user's own storage
+        storage.on_unreadable(1)
+        return None
 
 
 def refuse_other_items(item: object) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 
@@ -27,7 +27,7 @@ class Flights:
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
-        self.hits_for_miss: OrderedDict[str, float] = OrderedDict()
+        self.hits_for_miss: Bounded[str, float] = Bounded(MAX_KEYS)
         """Keys whose latest response could not be shared, and until when that is remembered; see `is_hit_for_miss`."""
         self._hit_for_miss_s = hit_for_miss_s
         self._watches = Alarms[Flight](math.inf, Flight.look_after)
@@ -111,10 +111,7 @@ class Flights:
 
     def remember_hit_for_miss(self, key: str, *, now: float) -> None:
         """Remember for a while that the response to *key* could not be shared."""
-        self.hits_for_miss[key] = now + self._hit_for_miss_s
-        self.hits_for_miss.move_to_end(key)
-        if len(self.hits_for_miss) > MAX_KEYS:
-            self.hits_for_miss.popitem(last=False)
+        self.hits_for_miss.note(key, now + self._hit_for_miss_s)
 
     def is_hit_for_miss(self, key: str, *, now: float) -> bool:
         """Whether the latest response to *key* could not be shared, and that is still remembered."""

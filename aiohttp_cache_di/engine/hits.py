@@ -10,7 +10,6 @@ to a request use the fast lane (`additions`).
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from aiohttp_cache_di._aiohttp import (
     total_timeout_s,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
 from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
 from aiohttp_cache_di.engine.calls.reads import EarlyRead, Failed
@@ -89,7 +89,7 @@ class FastLane:
         self.watch: Watch = self.stats.watch
         self._runtime: Runtime | None = None
         self._known: Remembered[KnownCall] = Remembered()
-        self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
+        self._origins: Bounded[tuple[str, str], KnownCall] = Bounded(MAX_ORIGINS)
 
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
@@ -153,7 +153,7 @@ class FastLane:
 
         Args:
             may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
-                key. A lease that the request does not use is given back by `drop`.
+                key. A lease that the request does not use is released by `drop`.
         """
         runtime, key = self._runtime or Runtime.of(self._backend), known.question.key
         here, lease_s = runtime.here, 0.0
@@ -247,9 +247,7 @@ class FastLane:
             return
         self._known.keep(known.asked, known)
         if _is_model_for_origin(known, backend):
-            self._origins[info.url.scheme, info.url.raw_authority] = known
-            if len(self._origins) > MAX_ORIGINS:
-                self._origins.popitem(last=False)
+            self._origins.note((info.url.scheme, info.url.raw_authority), known)
 
     def forget(self, *, for_good: bool = False) -> None:
         """Forget all known calls, because an attribute of the session that may change its requests was replaced.

@@ -11,9 +11,9 @@ from weakref import WeakSet, ref
 from aiohttp import ClientSession, hdrs
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL
@@ -109,13 +109,13 @@ class Runtime:
         )
         return backend.lease_s if asks else 0.0
 
-    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
+    def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Give the lease on *key* back, once the pending write under it is visible to other processes.
 
         Args:
-            written, spare: see `LoopStack.give_back`.
+            written, spare: see `LoopStack.release_lease`.
         """
-        self.here.give_back(key, owner=owner, written=written, spare=spare)
+        self.here.release_lease(key, owner=owner, written=written, spare=spare)
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
         """Wait until each pending write under *keys* (None: all) is done, or an attempt has failed."""
@@ -149,7 +149,7 @@ class Runtime:
         return self._tasks.spawn(coroutine, owner=owner, name=name)
 
     async def finish(self, owner: object) -> None:
-        """Wait a moment for background tasks of *owner*, such as giving back a lease, and for pending writes."""
+        """Wait a moment for background tasks of *owner*, such as the release of a lease, and for pending writes."""
         if self.is_current():
             await self._tasks.finish(owner)
             await self.here.tasks.finish(owner)

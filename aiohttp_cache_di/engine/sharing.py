@@ -74,7 +74,7 @@ class Sharing(Struct):
     async def lease(self, flight: Flight) -> Reuse | None:
         """Obtain the lease on the key; or return how the response of another process answers this request.
 
-        If another process found that its response cannot be shared, *flight* ends here. The lease is given back when
+        If another process found that its response cannot be shared, *flight* ends here. The lease is released when
         requests stop waiting for *flight*.
         """
         storing, patience_s = self.storing, self.call.read_timeout_s

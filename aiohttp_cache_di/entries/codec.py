@@ -171,9 +171,15 @@ _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
 }
 
 
-def _opened(
-    form: _Form, payload: bytes | memoryview, key: str | None, body: bytes | None
-) -> StoredResponse | str | Opaque:
+def _keyed(item: Item, key: str) -> tuple[int, StoredResponse | _Alias | Opaque]:
+    """The kind of *item*, and the struct that is encoded for it, with *key*."""
+    if isinstance(item, str):
+        return _ALIAS, _Alias(key, item)
+    kind = _RESPONSE if isinstance(item, StoredResponse) else _OPAQUE
+    return kind, item if item.key == key else replace(item, key=key)
+
+
+def _opened(form: _Form, payload: bytes | memoryview, key: str | None, body: bytes | None) -> Item:
     try:
         item = form.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
@@ -238,33 +244,17 @@ class EntryCodec:
         """Whether entries are signed."""
         return bool(self._mac_keys)
 
-    def encode(self, entry: StoredResponse) -> bytes:
-        """The bytes to store under ``entry.key``, which they contain.
+    def encode(self, item: Item, key: str) -> bytes:
+        """The bytes to store under *key*, which they contain.
 
         Raises:
             StorageError: a text field cannot be encoded in UTF-8 (a lone surrogate).
         """
-        return self._frame(_RESPONSE, entry)
-
-    def encode_alias(self, target: str, key: str) -> bytes:
-        """The bytes to store under *key* as an alias of the entry under *target*."""
-        return self._frame(_ALIAS, _Alias(key, target))
-
-    def encode_opaque(self, payload: bytes, key: str) -> bytes:
-        """The bytes to store under *key* for an item of a user's serializer."""
-        return self._frame(_OPAQUE, Opaque(key, payload))
+        return self._frame(*_keyed(item, key))
 
     def pack(self, item: Item, key: str) -> bytes:
-        """The bytes to store under *key*, which they do not contain: they are smaller, but reading them takes the key.
-
-        Raises:
-            StorageError: a text field cannot be encoded in UTF-8 (a lone surrogate).
-        """
-        if isinstance(item, StoredResponse):
-            return self._frame(_RESPONSE, replace(item, key=""), key)
-        if isinstance(item, str):
-            return self._frame(_ALIAS, _Alias("", item), key)
-        return self._frame(_OPAQUE, replace(item, key=""), key)
+        """As :meth:`encode`, without *key* in the bytes: they are smaller, but reading them takes the key."""
+        return self._frame(*_keyed(item, ""), key)
 
     def pack_apart(self, item: Item, key: str) -> tuple[bytes, bytes | None]:
         """As :meth:`pack`, with the body of a response apart from the frame, so that it is copied less often.
@@ -294,10 +284,8 @@ class EntryCodec:
         except UnreadableEntryError:
             return UNREADABLE
 
-    def decode(
-        self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None
-    ) -> StoredResponse | str | Opaque:
-        """Decode what :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` made.
+    def decode(self, data: bytes | bytearray | memoryview, key: str | None = None, body: bytes | None = None) -> Item:
+        """Decode what :meth:`encode` or one of the other methods made.
 
         Args:
             data: untrusted.

@@ -283,7 +283,7 @@ class StorageContract:
         assert await storage.read_entry("k") is not None
 
     async def test_the_bytes_of_another_key_are_refused_or_else_a_miss(self, storage: BaseCache) -> None:
-        frame = storage.codec.encode(make_entry("one"))
+        frame = storage.codec.encode(make_entry("one"), "one")
         if refuses_bytes(storage):
             with pytest.raises(UnreadableEntryError, match="for 'other' are not what serialize"):
                 await storage.write("other", frame)

@@ -356,12 +356,12 @@ class StoreContract:
     async def test_what_it_has_at_once_is_what_it_has(self, store: Store) -> None:
         if not isinstance(store, Immediate):
             pytest.skip("it takes time to answer")
-        assert store.look("k") is None
+        assert store.peek("k") is None
         store.keep(Record("k", entry := make_entry("k"), math.inf))
-        assert store.look("k") == await look(store, "k") == entry
+        assert store.peek("k") == await look(store, "k") == entry
         store.drop("k")
         store.drop("k")
-        assert store.look("k") is None
+        assert store.peek("k") is None
 
     async def test_a_lease_is_had_by_one_and_goes_back_with_a_put(self, make: MakeStore, store: Store) -> None:
         other = make()

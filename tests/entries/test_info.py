@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of, pack_info, short_id, unpack_info
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline, outline_apart
 from aiohttp_cache_di.entries.tags import MAX_TAGS, tags_in
@@ -68,7 +68,7 @@ def test_a_frame_whose_body_is_apart_tells_what_the_whole_does(codec: str) -> No
         "text",
         b"",
         frame[:50],
-        CODECS[codec].encode_alias("to", "k"),
+        CODECS[codec].encode("to", "k"),
         frame.replace(b"http", b"\r\n\0:"),
     ):
         assert outline_apart(data, 1000, "k") is None
@@ -86,7 +86,7 @@ def test_a_beginning_that_lacks_some_of_the_head_tells_nothing() -> None:
 
 def test_what_is_no_frame_of_a_response_tells_nothing() -> None:
     codec = CODECS["plain"]
-    for data in (b"", b"x" * 100, codec.encode_alias("to", "k"), codec.encode_opaque(b"data", "k")):
+    for data in (b"", b"x" * 100, codec.encode("to", "k"), codec.encode(Opaque("", b"data"), "k")):
         assert outline(data, len(data), "k") is None
 
 

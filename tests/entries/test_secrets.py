@@ -56,7 +56,7 @@ def test_an_entry_that_another_cache_or_collection_has_signed_is_not_believed() 
     names: list[tuple[str, ...]] = [(), ("app",), ("app", "responses"), ("app", "redirects"), ("app2", "responses")]
     codecs = [EntryCodec("one secret", names=one) for one in names]
     for one, other in itertools.product(codecs, codecs):
-        data = one.encode(a_stored())
+        data = one.encode(a_stored(), "k")
         if one is other:
             assert other.decode(data, "k") == a_stored()
         else:

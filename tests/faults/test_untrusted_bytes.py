@@ -139,10 +139,12 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
     evil = msgspec.msgpack.encode(msgspec.structs.replace(entry, key="", body=b"evil"))
     frames = {
         "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:], key, body),
-        "unsigned": EntryCodec().encode(msgspec.structs.replace(entry, body=b"evil")),
-        "signed with another secret": EntryCodec("guess").encode(msgspec.structs.replace(entry, body=b"evil")),
-        "signed for another cache": EntryCodec("new secret", names=("another", "responses")).encode(entry),
-        "signed for another use": EntryCodec("new secret", salt="other").encode(entry),
+        "unsigned": EntryCodec().encode(msgspec.structs.replace(entry, body=b"evil"), entry.key),
+        "signed with another secret": EntryCodec("guess").encode(
+            msgspec.structs.replace(entry, body=b"evil"), entry.key
+        ),
+        "signed for another cache": EntryCodec("new secret", names=("another", "responses")).encode(entry, entry.key),
+        "signed for another use": EntryCodec("new secret", salt="other").encode(entry, entry.key),
         "moved from another key": with_checksum(store.kept(other), key, body),
         "signature cut": with_checksum(genuine[:-1], key, body),
         "signature of zeros": with_checksum(genuine[:-32] + bytes(32), key, body),
@@ -155,7 +157,7 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
         await stored(fresh, origin, "/a", "/a")
         assert origin.hits["/a"] == hits + 1, name
         assert fresh.stats.unreadable >= 1, name
-    store.plant({key: store.backend(secret_key="old secret").stack.codec.encode(entry)})
+    store.plant({key: store.backend(secret_key="old secret").stack.codec.encode(entry, entry.key)})
     fresh = store.backend(**signing)
     hits = origin.hits["/a"]
     await stored(fresh, origin, "/a")

@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-__all__ = ["ARE_THERE", "FCNTL", "NoLocksError", "give_back", "is_free", "take"]
+__all__ = ["ARE_THERE", "FCNTL", "NoLocksError", "is_free", "release", "take"]
 
 
 def _fcntl() -> Any:
@@ -62,7 +62,7 @@ def take(fd: int, offset: int) -> bool:
     return True
 
 
-def give_back(fd: int, offset: int) -> None:
+def release(fd: int, offset: int) -> None:
     """Unlock the byte at *offset*; it is no error if it is not locked."""
     _fcntl_lock(fd, _SET, offset, _UNLOCK)
 

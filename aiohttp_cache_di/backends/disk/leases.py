@@ -122,7 +122,7 @@ class LockedLeases(ABC, Generic[File]):
             held = self._held.pop(offset, None)
             if held is not None:
                 try:  # noqa: SIM105  # suppress() would cost each stored response a microsecond
-                    byte_locks.give_back(held.file.fd, held.byte)
+                    byte_locks.release(held.file.fd, held.byte)
                 except OSError:  # the lock ends with its file at the latest, when the cache closes it
                     pass
         return held is not None

@@ -10,16 +10,9 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
-from aiohttp_cache_di.backends.options.values import (
-    BACKEND_OPTIONS,
-    NEAR_OPTIONS,
-    codec_of,
-    near_arguments,
-    of_backend,
-    of_driver,
-)
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NEAR_OPTIONS, of_backend, of_driver
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -125,20 +118,18 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a stack around a store for the given options.
-
-    Args:
-        body_bytes: returns the size of the largest body that is stored.
-    """
-    codec = codec_of(options, layout.table, layout.namespace)
-    store = DynamoDBStore(
-        layout,
-        codec=codec,
-        context=context,
-        create=create,
-        consistent_reads=options.get("consistent_reads", False),
-        options=of_driver(options, OWN_OPTIONS),
+    """As `make_stack`."""
+    return make_stack(
+        lambda codec, _: DynamoDBStore(
+            layout,
+            codec=codec,
+            context=context,
+            create=create,
+            consistent_reads=options.get("consistent_reads", False),
+            options=of_driver(options, OWN_OPTIONS),
+        ),
+        options,
+        layout.table,
+        layout.namespace,
+        body_bytes=body_bytes,
     )
-    serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes)
-    return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near_arguments(options))

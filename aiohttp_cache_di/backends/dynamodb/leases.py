@@ -107,7 +107,7 @@ class ItemLeases:
         renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
         return await is_met(here.client.update_item(**renewing))
 
-    async def give_back(self, here: Connection, key: str, token: str) -> None:
+    async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, and delete the item if it has no record."""
         name = self._layout.name_of(key)
         if not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):

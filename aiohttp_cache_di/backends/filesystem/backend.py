@@ -13,9 +13,10 @@ from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, refuse_unusable
-from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, record_bytes
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend
+from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.signatures import OptionsSignature
@@ -71,8 +72,7 @@ class FileBackend(CacheBackend):
             ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})
-        super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
+        super().__init__(os.fspath(cache_name), autoclose=autoclose, **of_backend(kwargs))
         self.use(_stack(cache_name, use_temp, kwargs, lambda: self.largest_in_memory_bytes), FileCache)
 
 
@@ -126,19 +126,17 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a stack around a store for the given options; nothing is opened yet.
-
-    Args:
-        body_bytes: returns the size of the largest body that is stored.
-    """
-    refuse_unusable(options)
+    """As `make_stack`."""
     fsync = options.get("fsync", False)
     if not isinstance(fsync, bool):
         raise ConfigurationError(f"fsync={fsync!r}: use True or False")
-    name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
-    codec = codec_of(options, name, "files")
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes)
-    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=fsync, value_bytes=value_bytes)
-    return StoreStack(store, codec, serializer)
+    place = Place(cache_name, use_temp)
+    name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
+    return make_stack(
+        lambda codec, value_bytes: FileStore(place, codec, bounds, fsync=fsync, value_bytes=value_bytes),
+        options,
+        name,
+        "files",
+        body_bytes=body_bytes,
+    )

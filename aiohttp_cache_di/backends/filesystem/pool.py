@@ -14,7 +14,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from aiohttp_cache_di.backends.wrap.tasks import loops_in
+from aiohttp_cache_di.backends.tasks import loops_in
 
 __all__ = ["Pool"]
 

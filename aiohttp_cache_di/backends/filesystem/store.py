@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
-from aiohttp_cache_di.backends.filesystem.records.walk import dropped, info_rows, rows, sizes
+from aiohttp_cache_di.backends.filesystem.records.walk import dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.store import (
     Found,
@@ -33,8 +33,10 @@ from aiohttp_cache_di.backends.store import (
     StoreEvents,
     Unreadable,
     Written,
+    is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError
@@ -45,7 +47,6 @@ T = TypeVar("T")
 
 BATCH: Final = 64
 THREADS: Final = 2  # for reading, and as many for writing, so that slow writes delay no hit
-FINISH_WITHIN_S: Final = 1.0  # the time that the engine gives its own tasks, too
 
 
 class FileStore:
@@ -94,7 +95,7 @@ class FileStore:
 
     @property
     def secrets(self) -> Collection[str]:
-        """None: a path holds no credentials."""
+        """No secrets, since a path holds no credentials."""
         return ()
 
     def path_of(self, key: str) -> str:
@@ -133,10 +134,11 @@ class FileStore:
         return self._steps(info_rows(self._tree, self._codec, wanted))
 
     async def usage(self) -> Usage:
-        """The number of records and the size of their files, by reading all heads."""
+        """The number of entries and the size of all files of records, by reading all heads."""
         entries = total = 0
-        async for step in self._steps(sizes(self._tree)):
-            entries, total = entries + len(step), total + sum(step)
+        async for step in self._steps(heads(self._tree)):
+            entries += sum(not is_mark(seen.head.key) for seen in step)
+            total += sum(seen.disk_bytes for seen in step)
         return Usage(entries, total, total)
 
     async def clear(self) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
-from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
+from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -57,7 +58,7 @@ class MemoryStore:
         self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
-        self.marks: OrderedDict[str, Any] = OrderedDict()
+        self.marks: Bounded[str, Any] = Bounded(MAX_MARKS)
         """Records of purges, apart from the items, so that none is evicted while it may concern a stored response."""
         self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
         """Returns what to use in place of a response with tags (`Judging`)."""
@@ -86,11 +87,6 @@ class MemoryStore:
                 return None
         self._order.used(key)
         return entry if entry.tagging is None else self.judge(entry)
-
-    def look(self, key: str) -> Item | None:
-        """Return the item under *key*."""
-        item: Item | None = self.peek(key)
-        return self.data.get(key) if item is None else item
 
     def keep(self, record: Record) -> bool:
         """Store *record*, and evict others if a bound is exceeded; False if the record alone exceeds a bound."""
@@ -163,9 +159,8 @@ class MemoryStore:
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all items, yielding to the event loop after each page."""
-        keys = list(
-            dict[str, Any].keys(self.data)
-        )  # in insertion order; the order of the OrderedDict takes ten times as long
+        # The order in which the keys were inserted; the order of the OrderedDict takes ten times as long.
+        keys = list(dict[str, Any].keys(self.data))
         for first in range(0, len(keys), CHUNK):
             page: list[Row] = []
             for key in keys[first : first + CHUNK]:
@@ -176,12 +171,8 @@ class MemoryStore:
             await asyncio.sleep(0)
 
     async def usage(self) -> Usage:
-        """The number and size of the items."""
+        """The number and size of the items; records of purges are stored apart, and not counted."""
         return Usage(len(self.data), self.total_bytes)
-
-    async def count_marks(self) -> int:
-        """0, since `usage` does not count marks, which are stored apart."""
-        return 0
 
     async def clear(self) -> None:
         """Delete everything at once, but free the memory in steps, yielding to the event loop."""
@@ -231,7 +222,7 @@ class MemoryStore:
             stored = getattr(item, "stored", None)
             item = stored if isinstance(stored, StoredResponse) else item
         if is_mark(key):
-            self._mark(key, item)
+            self.marks.note(key, item)
             return
         until, is_new = math.inf, key not in self.data
         if not is_new:
@@ -257,12 +248,6 @@ class MemoryStore:
                 self._sift_queue()
         if not has_room:
             self._evict()
-
-    def _mark(self, key: str, item: Any) -> None:
-        self.marks[key] = item
-        self.marks.move_to_end(key)
-        if len(self.marks) > MAX_MARKS:
-            self.marks.popitem(last=False)
 
     def _pop(self, key: str) -> None:
         self._forget(key)

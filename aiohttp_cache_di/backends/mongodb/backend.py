@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, codec_of, near_arguments, of_backend, of_driver
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, of_backend, of_driver
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import MissingDependencyError
 from aiohttp_cache_di.signatures import OptionsSignature
@@ -100,18 +100,15 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a stack around a store for the given options.
-
-    Args:
-        body_bytes: returns the size of the largest body that is stored.
-    """
-    codec = codec_of(options, db_name, collection_name)
-    store = _store_class()(
-        db_name, collection_name, codec=codec, connection=connection, options=of_driver(options, NEAR_OPTIONS)
+    """As `make_stack`."""
+    store_class, driver = _store_class(), of_driver(options, NEAR_OPTIONS)
+    return make_stack(
+        lambda codec, _: store_class(db_name, collection_name, codec=codec, connection=connection, options=driver),
+        options,
+        db_name,
+        collection_name,
+        body_bytes=body_bytes,
     )
-    serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes)
-    return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near_arguments(options))
 
 
 def _store_class() -> type[MongoDBStore]:

@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure
 
 from aiohttp_cache_di.backends.loops import DetachedCalls
 from aiohttp_cache_di.backends.mongodb.documents import Document
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 
 __all__ = ["ServerClock"]
 

@@ -11,7 +11,7 @@ from typing import Final
 from pymongo.errors import OperationFailure
 
 from aiohttp_cache_di.backends.mongodb.client import Connection
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 
 __all__ = ["ExpiryIndex"]
 

@@ -94,7 +94,7 @@ class DocumentLeases:
         terms, _ = await _terms(here, token, ttl_s)
         return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
 
-    async def give_back(self, here: Connection, key: str, token: str) -> None:
+    async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, unless it has passed to another process."""
         await here.leasing.bulk_write(giving_back(key, token))
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp.typedefs import StrOrURL
-
-from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.configured import Configured
+from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -23,16 +21,13 @@ _DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
 """The number of entries that the current invalidation has deleted."""
 
 
-class Deleting(Stacked):
+class Deleting(Configured):
     """Deletes responses with related entries."""
 
-    @abstractmethod
-    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
-        """See `CacheBackend`."""
-
-    @abstractmethod
+    @hook
     async def delete(self, key: str) -> None:
-        """See `CacheBackend`."""
+        """Delete a response with its variants, the redirects that lead to it, and what it redirects to."""
+        await self.bulk_delete({key})
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with related entries; missing ones are no error."""

@@ -33,7 +33,7 @@ __all__ = ["Explained"]
 UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
 
 
-class Explained(Operated, Configured):
+class Explained(Operated):
     """Explains what the cache would do with a request."""
 
     async def explain(

@@ -1,33 +1,96 @@
-"""`entries`, `purge` and `usage`: list, purge and measure what is stored."""
+"""`entries`, `purge` and `usage`, and the same by URL: `has_url`, `delete_url` and `get_urls`."""
 
 from __future__ import annotations
 
 import math
 import time
-from abc import abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 
-from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, drop_all, in_batches, soften
-from aiohttp_cache_di.backends.operating.selection import Selectors, selection
-from aiohttp_cache_di.backends.operating.urls import Addressed
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.operating.deleting import Deleting, related
+from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
+from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
+from aiohttp_cache_di.backends.storage import BaseCache, item_of
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.backends.wrap import upkeep
+from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Operated"]
 
 COUNTED_WITHIN_S: Final = 1.0  # how long a purge by tags waits for its count
 
 
-class Operated(Addressed):
-    """Lists and purges entries by their infos, without reading their bodies."""
+class Operated(Deleting):
+    """Lists, finds and purges entries; for most of that, their bodies are not read."""
 
-    @abstractmethod
-    async def clear(self) -> None:
-        """See `CacheBackend`."""
+    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
+        """Return whether the response to this request is cached; *kwargs* are the request's arguments.
+
+        A URL with ``REDACTED``, as `get_urls` returns it, stands for all URLs that are listed in this form.
+        A session adds its own headers, cookies and credentials to requests: use `CachedSession.has_url` for them.
+        """
+        await self.learn_secret()
+        named = _keys_of(self, url, method, kwargs)
+        return await self.is_kept(named) or bool(await self.listed_as(url, method, kwargs.get("params")))
+
+    async def delete_url(self, url: StrOrURL, method: str = "GET", *, everywhere: bool = False, **kwargs: Any) -> int:
+        """Delete the cached response to this request; return how many entries, including variants and redirects.
+
+        A URL with ``REDACTED``, as `get_urls` returns it, deletes all URLs that are listed in this form.
+
+        Args:
+            everywhere: delete all entries of the URL, of any method, principal and request body; then only ``params``
+                is accepted besides. Lists all that is stored.
+            kwargs: the request's arguments.
+        """
+        if not everywhere:
+            await self.learn_secret()
+            listed = await self.listed_as(url, method, kwargs.get("params"))
+            return await self.drop(_keys_of(self, url, method, kwargs) | listed)
+        refuse_unknown("delete_url(everywhere=True)", kwargs, {"params"})
+        return await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
+
+    async def get_urls(self) -> AsyncIterator[str]:
+        """Iterate over the cached URLs, including redirects; secrets and ignored values are replaced."""
+        await self.settle()
+        for storage in (self.responses, self.redirects):
+            async for item in _items_of(storage):
+                if item is not None and not isinstance(item, str):
+                    stored = getattr(item, "stored", None)
+                    url = stored.url if isinstance(stored, StoredResponse) else str(item.url)
+                    yield keys.redact_url(url, self.ignored_params)  # a user's program may have stored it unredacted
+
+    async def listed_as(self, url: StrOrURL, method: str = "GET", params: Any = None) -> set[str]:
+        """The keys of all entries that `get_urls` lists as *url*, if that is redacted; none for any other URL.
+
+        Lists all that is stored.
+        """
+        return await _all_keys_of(self, url, params, method.upper()) if keys.is_redacted(url) else set()
+
+    async def is_kept(self, named: Collection[str]) -> bool:
+        """Whether one of the keys *named* has an entry that is not purged."""
+        found = await self.stack.kinds(named)
+        return bool(found and (not await upkeep.knows_purges(self.stack) or await self.stack.items(found)))
+
+    async def drop(self, named: Iterable[str]) -> int:
+        """Delete the entries under the keys *named*, with related entries; return how many."""
+        wanted = set(named)
+        await self.settle(wanted)
+        before = await self.stack.kinds(await related(self, wanted))
+        for key in wanted:
+            await self.delete(key)
+        count = len(before) - len(await self.stack.kinds(before.keys()))
+        self.stats.purged += count
+        return count
 
     async def entries(self, **selectors: Unpack[Selectors]) -> AsyncGenerator[EntryInfo]:
         """Iterate over the infos of the entries that meet all *selectors*, or of all entries if there are none.
@@ -87,7 +150,7 @@ class Operated(Addressed):
             return await TagPurge(self, selectors).run(soft=soft, within_s=count_within_s)
         totals, now = PurgeTotals(), time.time()
         is_whole = all and not soft
-        async with aclosing(in_batches(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
+        async with aclosing(batched(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
             async for found in batches:
                 totals.add(found.values())
                 if not dry_run and not is_whole:
@@ -113,3 +176,27 @@ class Operated(Addressed):
 def _names(selectors: Selectors) -> set[str]:
     """The names of the selectors that are set."""
     return {name for name, value in selectors.items() if value is not None and value is not False}
+
+
+def _keys_of(backend: Operated, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
+    return {backend.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}
+
+
+async def _all_keys_of(backend: Operated, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
+    """The keys of all entries of *url*, of *method* (None: any), of all variants and principals, with redirects."""
+    spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
+    wanted = of_urls(spelt, backend.ignored_params, ordered=backend.is_ordered)
+    if method is not None:
+        wanted = wanted.having(lambda info: info.method == method)
+    async with aclosing(upkeep.infos(backend.stack, wanted)) as pages:
+        return {info.key async for page in pages for info in page}
+
+
+async def _items_of(storage: BaseCache) -> AsyncIterator[CachedResponse | str | None]:
+    """All items of *storage*; None for those that are unreadable."""
+    if isinstance(storage, StackCache):
+        async for item in storage.values():
+            yield storage.readable(item)
+        return
+    async for key in storage.keys():  # its `values` may end at the first unreadable item
+        yield await item_of(storage, key)

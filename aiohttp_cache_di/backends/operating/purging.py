@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["PurgeTotals", "TagPurge", "drop_all", "in_batches", "soften"]
+__all__ = ["PurgeTotals", "TagPurge", "batched", "drop_all", "soften"]
 
 PURGED_AT_A_TIME: Final = 256
 SOFTENED_AT_A_TIME: Final = 32  # fewer, since their bodies are read
@@ -92,7 +92,7 @@ class TagPurge:
     async def _count(self) -> None:
         now = time.time()
         wanted = self._wanted.having(lambda info: info.fresh_until > now)
-        async with aclosing(in_batches(upkeep.infos(self._backend.stack, wanted))) as batches:
+        async with aclosing(batched(upkeep.infos(self._backend.stack, wanted))) as batches:
             async for found in batches:
                 self._totals.add(found.values())
                 unmarked = [key for key, info in found.items() if info.tagging is None]
@@ -108,7 +108,7 @@ class TagPurge:
             return info.tagging is None or info.tagging.purges < number
 
         infos = upkeep.infos(stack, self._wanted.having(is_purged), purged=True)
-        async with aclosing(in_batches(infos)) as batches:
+        async with aclosing(batched(infos)) as batches:
             async for found in batches:
                 self._totals.add(found.values())
                 for key, info in found.items():
@@ -139,7 +139,7 @@ async def soften(backend: Deleting, keys: Sequence[str], now: float) -> None:
         await asyncio.gather(*(backend.write(replace(entry, fresh_until=now)) for entry in fresh))
 
 
-async def in_batches(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
+async def batched(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
     """The infos of *pages*, by key, in batches that are large enough for one call to the store."""
     batch: dict[str, EntryInfo] = {}
     async with aclosing(pages):

@@ -9,7 +9,6 @@ from typing import Any, Final, SupportsIndex, TypeAlias, TypedDict, cast
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.options.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
-from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 
@@ -22,7 +21,6 @@ __all__ = [
     "BackendOptions",
     "NearArguments",
     "StorageOptions",
-    "codec_of",
     "near_arguments",
     "of_backend",
     "of_driver",
@@ -64,11 +62,6 @@ def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, 
         own: names of the store's own options.
     """
     return {name: options[name] for name in options.keys() - BACKEND_OPTIONS - set(own)}
-
-
-def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
-    """The codec for *options*; entries that were signed for other *names* are unreadable."""
-    return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
 
 
 class NearArguments(TypedDict):

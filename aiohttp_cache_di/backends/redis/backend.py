@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.values import (
-    BACKEND_OPTIONS,
-    NEAR_OPTIONS,
-    codec_of,
-    near_arguments,
-    of_backend,
-    of_driver,
-)
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NEAR_OPTIONS, of_backend, of_driver
 from aiohttp_cache_di.backends.redis.clients import driver_options, topology_at, topology_of
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -143,15 +136,14 @@ def _stack(
     options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a stack around a store for the given options.
-
-    Args:
-        body_bytes: returns the size of the largest body that is stored.
-    """
-    near, driver = near_arguments(options), of_driver(options, NEAR_OPTIONS)
+    """As `make_stack`."""
+    driver = of_driver(options, NEAR_OPTIONS)
     topology = topology_at(address, driver) if connection is None else topology_of(connection, driver)
-    codec = codec_of(options, namespace, collection)
-    serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes, by_users=False)
-    store = RedisStore(topology, namespace, collection, codec, value_bytes)
-    return StoreStack(store, codec, serializer, **near)
+    return make_stack(
+        lambda codec, value_bytes: RedisStore(topology, namespace, collection, codec, value_bytes),
+        options,
+        namespace,
+        collection,
+        body_bytes=body_bytes,
+        by_users=False,
+    )

@@ -92,12 +92,8 @@ class RedisStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
         if len(keys) == 1:
-            key, name, reading = keys[0], self._names.record(keys[0]), self._reading
-            try:
-                value = await (reading.begin(name) or reading.one(name))
-            except ReplyTooLargeError:
-                reading.beware()
-                value = await reading.one(name)
+            (key,) = keys
+            value = await self._reading.one(self._names.record(key))
             return [Found(self.codec.unpack(value, key)) if isinstance(value, bytes) else self._found(value, key)]
         values = await self._reading.many([self._names.record(key) for key in keys])
         answers: list[Found | StorageError | None] = []
@@ -149,7 +145,7 @@ class RedisStore:
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """For each key, whether its record leads on, by its first bytes in one round trip; None if there is none."""
         names = [self._names.record(key) for key in keys]
-        connections = [await self._connection(name) for name in names]
+        connections = [await self.topology.connection(name) for name in names]
         heads = await _beginnings(connections, names, HEAD_BYTES)
         return [leads_on(each) if each else None for each in heads]
 
@@ -203,23 +199,23 @@ class RedisStore:
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         name = self._names.record(key)
-        return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
+        return await self._leases.acquire(await self.topology.connection(name), key, ttl_s, name)
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Extend a lease to *ttl_s* seconds from now; False if it is no longer held."""
         return self._leases.is_held(key) and await self._leases.renew(
-            await self._connection(self._names.record(key)), key, ttl_s
+            await self.topology.connection(self._names.record(key)), key, ttl_s
         )
 
     async def kept_secret(self) -> bytes | None:
         """The secret, under a name that no record has; None if there is none, or a value of another size."""
-        connection = await self._connection(self._names.secret)
+        connection = await self.topology.connection(self._names.secret)
         found: bytes | None = await connection.submit(get_upto(self._names.secret, SECRET_BYTES), value)
         return found if found is not None and len(found) == SECRET_BYTES else None
 
     async def keep_secret(self, proposed: bytes) -> bytes:
         """Store *proposed* unless there is a valid secret already; return the one that is stored then."""
-        connection = await self._connection(self._names.secret)
+        connection = await self.topology.connection(self._names.secret)
         await connection.submit(command(b"SET", self._names.secret, proposed, b"NX"), _is_set)
         found = await self.kept_secret()
         if found is not None:
@@ -230,7 +226,7 @@ class RedisStore:
     async def release(self, key: str) -> None:
         """Release a lease before it expires, unless it has passed to another process."""
         if self._leases.is_held(key):
-            connection = await self._connection(self._names.record(key))
+            connection = await self.topology.connection(self._names.record(key))
             await self._leases.release(connection, key)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
@@ -239,7 +235,7 @@ class RedisStore:
         Without a lease where scripts are forbidden or the slot is being moved; a replica grants no lease.
         """
         name = self._names.record(key)
-        connection = self.topology.now(name) or await self.topology.connection(name)
+        connection = await self.topology.connection(name)
         if self._leases.has_scripts:  # the script returns no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes)
@@ -286,9 +282,6 @@ class RedisStore:
         if len(data) > self._reading.value_bytes():
             raise StorageError(f"an entry of {len(data)} bytes is larger than what is kept here")
         return data
-
-    async def _connection(self, name: bytes) -> Connection:
-        return self.topology.now(name) or await self.topology.connection(name)
 
     async def _unlink(self, names: Sequence[bytes]) -> int:
         asked: list[asyncio.Future[int]] = []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, Unpack, cast
+from typing import TypeAlias, Unpack
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.typed import CacheOptions
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
-from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, make_stack
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend
+from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, sqlite_stack
 from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
     DEFAULT_NEAR_BYTES,
     OWN_OPTIONS,
     SQLiteBackendOptions,
-    SQLiteOptions,
 )
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -55,10 +53,7 @@ class SQLiteBackend(CacheBackend):
             ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | {"use_temp", "fast_save"})
-        own = OWN_OPTIONS | STORAGE_OPTIONS
-        storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
-        others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})
-        super().__init__(cache_name, autoclose=autoclose, **others)
+        super().__init__(cache_name, autoclose=autoclose, **of_backend(kwargs))
         # One table for both storages: a URL has a response or a redirect.
-        stack = make_stack(cache_name, "responses", use_temp, fast_save, storage, lambda: self.largest_in_memory_bytes)
+        stack = sqlite_stack(cache_name, "responses", use_temp, fast_save, kwargs, lambda: self.largest_in_memory_bytes)
         self.use(stack, SQLiteCache)

@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Final, Unpack, cast
+from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
-from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NearArguments
+from aiohttp_cache_di.backends.sqlite.database import Database
+from aiohttp_cache_di.backends.sqlite.eviction import Bounds
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
+from aiohttp_cache_di.backends.sqlite.options import DEFAULT_MAX_BYTES, DEFAULT_NEAR_BYTES, OWN_OPTIONS, SQLiteOptions
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.storage import ResponseOrKey
-from aiohttp_cache_di.backends.store.sizes import record_bytes
-from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.signatures import OptionsSignature
 
-__all__ = ["SQLiteCache", "make_stack"]
+__all__ = ["SQLiteCache", "sqlite_stack"]
 
 MAX_IN_BULK: Final = 1_000  # concurrent writes of one `bulk_commit` block
 
 _in_bulk: ContextVar[tuple[SQLiteCache, set[asyncio.Task[None]]] | None] = ContextVar("in_bulk", default=None)
 
 
-def make_stack(
+def sqlite_stack(
     filename: str | os.PathLike[str],
     table_name: str,
     use_temp: bool,
     fast_save: bool,
-    options: SQLiteOptions,
+    options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a stack around a store in a table of *filename*; nothing is opened yet.
+    """As `make_stack`, for a table of the file *filename*."""
+    file = CacheFile.resolve(filename, use_temp, options)
+    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+    has_copies = options.get("near_tier", True) and not file.is_memory
+    near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0
 
-    Args:
-        body_bytes: returns the size of the largest body that is stored.
-    """
-    serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes)
-    database = open_database(filename, table_name, use_temp, fast_save, options, value_bytes)
+    def make_store(codec: EntryCodec, value_bytes: Callable[[], int]) -> SQLiteStore:
+        return SQLiteStore(
+            Database(file, Table(table_name), bounds, fast_save=fast_save, value_bytes=value_bytes), codec
+        )
+
     file_name = os.path.basename(filename).removesuffix(".sqlite")  # without the directory: it may be moved
-    codec = codec_of(options, file_name, table_name)
-    near = 0 if database.file.is_memory else near_bytes(options)
-    return StoreStack(SQLiteStore(database, codec), codec, serializer, near_bytes=near)
+    near = NearArguments(near_bytes=near_bytes, near_lifetime_s=math.inf)
+    return make_stack(make_store, options, file_name, table_name, body_bytes=body_bytes, near=near)
 
 
 class SQLiteCache(StackCache):
@@ -79,9 +86,10 @@ class SQLiteCache(StackCache):
 
         Raises:
             TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        super().__init__(make_stack(filename, table_name, use_temp, fast_save, kwargs))
+        super().__init__(sqlite_stack(filename, table_name, use_temp, fast_save, kwargs))
 
     def __repr__(self) -> str:
         return (
@@ -131,8 +139,7 @@ class SQLiteCache(StackCache):
     async def size(self) -> int:
         """Count the items."""
         await self.stack.settle(None)
-        count = await self._store.count(leads_on=self._leads_on)
-        return count if self._leads_on else count - await upkeep.count_marks(self.stack)
+        return await self._store.count(leads_on=self._leads_on)
 
     @property
     def _store(self) -> SQLiteStore:

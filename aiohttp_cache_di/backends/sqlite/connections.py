@@ -40,7 +40,7 @@ from aiohttp_cache_di.backends.sqlite.writing.writes import (
     commit,
     fail,
 )
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections"]

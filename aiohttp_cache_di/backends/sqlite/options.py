@@ -1,16 +1,10 @@
-"""The options of SQLite storages, and the database that they describe."""
+"""The options of SQLite storages."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
-from aiohttp_cache_di.backends.sqlite.database import Database
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds
-from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 
 __all__ = [
@@ -20,8 +14,6 @@ __all__ = [
     "ConnectOptions",
     "SQLiteBackendOptions",
     "SQLiteOptions",
-    "near_bytes",
-    "open_database",
 ]
 
 DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
@@ -61,22 +53,3 @@ class SQLiteBackendOptions(CacheOptions, ConnectOptions, total=False):
 
 
 OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
-
-
-def open_database(
-    filename: str | os.PathLike[str],
-    table_name: str,
-    use_temp: bool,
-    fast_save: bool,
-    options: SQLiteOptions,
-    value_bytes: Callable[[], int],
-) -> Database:
-    """Make the database of *filename*; nothing is opened yet."""
-    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    file = CacheFile.resolve(filename, use_temp, options)
-    return Database(file, Table(table_name), bounds, fast_save=fast_save, value_bytes=value_bytes)
-
-
-def near_bytes(options: SQLiteOptions) -> int:
-    """The total size of copies in memory, in bytes; 0 for none."""
-    return options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0

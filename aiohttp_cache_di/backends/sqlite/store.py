@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, 
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
 from aiohttp_cache_di.errors import StorageError
@@ -167,19 +167,14 @@ class SQLiteStore:
                 yield found
 
     async def usage(self) -> Usage:
-        """The number of records in the table, and the bytes that all tables use in the file."""
+        """The number of entries in the table, and the bytes that all tables use in the file."""
         table, file = self.database.table, self.database.file
 
         def measure(connection: sqlite3.Connection) -> Usage:
-            return Usage(jobs.count(connection, table), used_bytes(connection), file.bytes_on_disk())
+            return Usage(jobs.count_shown(connection, table), used_bytes(connection), file.bytes_on_disk())
 
         usage: Usage = await self._query(measure)
         return usage
-
-    async def count_marks(self) -> int:
-        """Count the records of purges by tag."""
-        count: int = await self._query(partial(jobs.count_marks, table=self.database.table))
-        return count
 
     async def clear(self) -> None:
         """Delete everything that has been written so far."""
@@ -202,12 +197,12 @@ class SQLiteStore:
         self._tidy()
 
     async def count(self, *, leads_on: bool | None = None) -> int:
-        """Count the records.
+        """Count the records, without those of purges.
 
         Args:
             leads_on: only redirects and aliases (True), or only responses (False).
         """
-        count: int = await self._query(partial(jobs.count, table=self.database.table, leads_on=leads_on))
+        count: int = await self._query(partial(jobs.count_shown, table=self.database.table, leads_on=leads_on))
         return count
 
     async def close(self) -> None:
@@ -244,11 +239,11 @@ class SQLiteStore:
             # The queued write may still take the lease; a release queued behind it gives it back.
             here = self.database.here()
             if here is not None and here.connections.writable:
-                here.connections.call(self._give_back(key)).add_done_callback(consume_error)
+                here.connections.call(self._releasing(key)).add_done_callback(consume_error)
             raise
         return lease
 
-    def _give_back(self, key: str) -> TransactionJob:
+    def _releasing(self, key: str) -> TransactionJob:
         columns, owner = [column_key(key)], self._owner
         return lambda each: lease_table.release(each.connection, columns, owner)
 
@@ -266,7 +261,7 @@ class SQLiteStore:
         if leases.are_locks:
             await self._query(lambda _: leases.release(key))
         else:
-            await self._call(self._give_back(key))
+            await self._call(self._releasing(key))
 
     async def kept_secret(self) -> bytes | None:
         """The secret that all caches in the file share; None if there is none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from aiohttp_cache_di.backends.store.contract import Found, Item, Lease, Record, StoreEvents
+from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, StoreEvents
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -81,12 +81,8 @@ class Peeking(Protocol):
 
 
 @runtime_checkable
-class Immediate(Protocol):
-    """A store in this process's memory: it answers without waiting, and always knows whether a key exists."""
-
-    def look(self, key: str) -> Item | None:
-        """Like `Store.get`, without waiting."""
-        ...
+class Immediate(Peeking, Protocol):
+    """A store in this process's memory: `peek` returns every response that is stored, and nothing has to wait."""
 
     def keep(self, record: Record) -> bool:
         """Like `Store.put`, without waiting; False if the record is too large for the store's bounds."""

@@ -17,7 +17,6 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = [
     "MAX_INFO_BYTES",
     "Clue",
-    "CountingMarks",
     "InfoRow",
     "Measuring",
     "Purged",
@@ -140,16 +139,7 @@ class Measuring(Protocol):
     """Knows the size of its contents."""
 
     async def usage(self) -> Usage:
-        """How much is stored, including records of purges."""
-        ...
-
-
-@runtime_checkable
-class CountingMarks(Protocol):
-    """Counts its records of purges without reading all records."""
-
-    async def count_marks(self) -> int:
-        """The number of keys for which `is_mark` is true."""
+        """How much is stored."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Default limits of the size of records and of stores on disk.
+"""The size of items, and default limits of the size of records and of stores on disk.
 
 The size of a record is limited for reads, too, since others may write to the store.
 """
@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "record_bytes"]
+from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "item_bytes", "record_bytes"]
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of a SQLite database, or of a directory of files
 VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes directly, whatever the limit of responses
 BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # for headers, names of variants and a signature
 SERIALIZED_GROWTH: Final = 4  # factor by which a user's serializer may enlarge a body
+
+
+def item_bytes(item: Item | Unreadable | None) -> int:
+    """Approximate size of *item*, in bytes."""
+    if isinstance(item, StoredResponse):
+        return item.size_bytes
+    if isinstance(item, str):
+        return len(item)
+    return len(item.payload) if isinstance(item, Opaque) else 0
 
 
 def record_bytes(

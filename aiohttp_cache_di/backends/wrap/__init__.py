@@ -23,12 +23,13 @@ Beside them:
 
 - `stack` holds the store, the parts of all loops and what they share; `abilities` is what the store can do (its
   optional capabilities), asked once;
+- `making` makes a store and its stack from the options of a backend or a storage;
 - `packing` turns entries into items and back, with the user's serializer if there is one;
 - `purges` is what each loop knows of purges by tag, and `marks` are the records of purges;
 - `upkeep` serves operators: lists entries, measures the store, deletes expired entries;
 - `ping` tests a store before a request needs it;
 - `secret` is the secret of the digests in keys, which the store keeps;
-- `tasks` runs background tasks, and `alarms` many timers that are usually cancelled.
+- `alarms` are many timers that are usually cancelled.
 
 **A hit from memory.** `peek` is one call without await or guard. It finds the entry among the pending writes, or else,
 unless the key has a tombstone, in a store in memory or in the near tier. A copy in the near tier is current while

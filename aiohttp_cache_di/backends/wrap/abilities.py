@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.store.capabilities import (
     Touching,
     Versioned,
 )
-from aiohttp_cache_di.backends.store.inspecting import CountingMarks, Measuring, Selecting, Softening
+from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.entries.codec import item_leads_on
 
 __all__ = ["Abilities"]
@@ -54,7 +54,6 @@ class Abilities(Struct, frozen=True, eq=False):
     keeping: Keeping | None
     selecting: Selecting | None
     measuring: Measuring | None
-    counting_marks: CountingMarks | None
     softening: Softening | None
     spooling: Spooling | None
     kinds: Kinds
@@ -76,7 +75,6 @@ class Abilities(Struct, frozen=True, eq=False):
             keeping=_if_able(Keeping, store),
             selecting=_if_able(Selecting, store),
             measuring=_if_able(Measuring, store),
-            counting_marks=_if_able(CountingMarks, store),
             softening=_if_able(Softening, store),
             spooling=_if_able(Spooling, store),
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
@@ -33,10 +33,9 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import item_bytes, record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ChunkedStore"]
 
@@ -74,9 +73,7 @@ class ChunkedStore:
         self._codec = codec
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
-        self._counts: OrderedDict[str, int] = (
-            OrderedDict()
-        )  # numbers of chunks, by keys that were read or written lately
+        self._counts: Bounded[str, int] = Bounded(MAX_REMEMBERED)  # chunks, by keys that were read or written lately
         self.limits: Limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
@@ -120,9 +117,7 @@ class ChunkedStore:
 
     def _note(self, key: str, count: int) -> None:
         if count:
-            self._counts[key] = count
-            if len(self._counts) > MAX_REMEMBERED:
-                self._counts.popitem(last=False)
+            self._counts.note(key, count)
 
     async def _delete_chunks(self, names: Sequence[str]) -> None:
         for first in range(0, len(names), self.limits.batch):
@@ -166,7 +161,7 @@ class ChunkedStore:
 
     async def _split(self, record: Record) -> Record:
         item, key = record.item, record.key
-        if 2 * _weight(item) < self._piece_bytes:  # the weight is an estimate, so larger items are encoded to be sure
+        if 2 * item_bytes(item) < self._piece_bytes:  # an estimate, so larger items are encoded to be sure
             return record
         data = self._codec.pack(item, key)
         if len(data) <= self._piece_bytes:
@@ -217,12 +212,6 @@ def _head(item: Item | Unreadable | None) -> _Head | None:
         return _decoder().decode(memoryview(item.payload)[len(_MARK) :])
     except msgspec.MsgspecError:
         return None
-
-
-def _weight(item: Item) -> int:
-    if isinstance(item, StoredResponse):
-        return item.size_bytes
-    return len(item if isinstance(item, str) else item.payload)
 
 
 def _chunk_key(key: str, number: int) -> str:

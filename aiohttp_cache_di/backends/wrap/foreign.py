@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
@@ -72,9 +72,7 @@ class ForeignPair:
         self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
         if _is_overridden(responses.on_change, BaseCache.on_change):
             self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
-        self._redirect_keys: OrderedDict[str, None] = (
-            OrderedDict()
-        )  # keys that were found in the storage of redirects lately
+        self._redirect_keys: Bounded[str, None] = Bounded(MAX_REMEMBERED)  # found in the storage of redirects lately
 
     @property
     def where(self) -> str:
@@ -94,9 +92,7 @@ class ForeignPair:
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         redirects = await self._read_all(self.redirects, missing) if missing else {}
         for key in redirects:
-            self._redirect_keys[key] = None
-            if len(self._redirect_keys) > MAX_REMEMBERED:
-                self._redirect_keys.popitem(last=False)
+            self._redirect_keys.note(key, None)
         found |= redirects
         return [Found(found[key]) if key in found else None for key in keys]
 
@@ -205,10 +201,6 @@ class ImmediatePair(ForeignPair):
     def __init__(self, responses: StackCache, redirects: StackCache) -> None:
         super().__init__(responses, redirects)
         self._stores: tuple[Any, Any] = (responses.stack.store, redirects.stack.store)
-
-    def look(self, key: str) -> Item | None:
-        """The item under *key*."""
-        return self.peek(key)
 
     def keep(self, record: Record) -> bool:
         """Write *record* to its storage, at once."""

@@ -163,7 +163,7 @@ class StackCache(BaseCache):
 
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry* under its own key until its ``store_until``."""
-        await self.stack.put(Record(entry.key, self.stack.packing.packed(entry), entry.store_until))
+        await self.stack.write(entry)
 
     async def delete_expired(self, now: float) -> int:
         """Delete entries whose ``store_until`` has passed at *now* (POSIX time); return how many."""

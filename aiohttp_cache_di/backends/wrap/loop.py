@@ -9,6 +9,7 @@ from typing import Protocol
 
 from aiohttp_cache_di.backends.store import Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
@@ -17,7 +18,6 @@ from aiohttp_cache_di.backends.wrap.looking.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
-from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
@@ -84,7 +84,6 @@ class LoopStack:
         self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
         """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
-        self._look = _look_function(abilities)
         self._pending = self.pending.entries
         self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
@@ -207,7 +206,7 @@ class LoopStack:
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
-    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
+    def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Release the lease on *key* in the background, after the pending write of the response.
 
         Args:
@@ -221,13 +220,13 @@ class LoopStack:
         leases.keep_no_longer(key)
         if spare:
             self.tasks.spawn(leases.spare(key), owner=owner)
-        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
+        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.release_with(key):
             self.tasks.spawn(self._release(key, written or key), owner=owner)
 
     def drop_early_lease(self, key: str, *, owner: object) -> None:
         """Release the lease on *key* that a look-up has brought and that was not used, if there is one."""
         if self.leases is not None and self.leases.take_early(key):
-            self.give_back(key, owner=owner)
+            self.release_lease(key, owner=owner)
 
     async def close(self) -> None:
         """Finish pending writes and release leases, for a second each at most."""
@@ -266,27 +265,12 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _look_function(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
-    """The function that returns a response from the store's own memory, without a check of its tags."""
-    if abilities.peeking is not None:
-        return abilities.peeking.peek
-    immediate = abilities.immediate
-    if immediate is None:
-        return _nothing
-
-    def look(key: str) -> StoredResponse | None:
-        item = immediate.look(key)
-        return item if isinstance(item, StoredResponse) else None
-
-    return look
-
-
 def _in_memory(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
     """The function that returns a response from memory at once."""
     if near is not None:
         near.is_current = purges.is_current
         return near.peek
-    look = _look_function(abilities)
+    look = _nothing if abilities.peeking is None else abilities.peeking.peek
     if abilities.immediate is None:
         return look
     if abilities.judging is not None:

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
+from aiohttp_cache_di.backends.tasks import dismantle
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
-from aiohttp_cache_di.backends.wrap.tasks import dismantle
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

@@ -24,12 +24,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, cast
 
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.marks import (
     KEPT_S,
@@ -67,15 +67,14 @@ class PurgeCount:
     def __init__(self) -> None:
         self.number: int = 0
         """How many they are."""
-        self.recent: OrderedDict[str, int] = OrderedDict()
+        self.recent: Bounded[str, int] = Bounded(MAX_REASONS)
         """The numbers of the latest purges that were not soft, by the keys of their records."""
 
     def add(self, marks: Sequence[StoredResponse], number: int) -> None:
         """Note that the purge *number* is about to write *marks*."""
         self.number += 1
-        self.recent.update({mark.key: number for mark in marks})
-        while len(self.recent) > MAX_REASONS:
-            self.recent.popitem(last=False)
+        for mark in marks:
+            self.recent.note(mark.key, number)
 
 
 class Part(Protocol):
@@ -109,9 +108,9 @@ class Purges:
         self.is_open: bool = True
         """Whether `observe` has to read the record of the latest purge, rather than return `latest`."""
         self._says_long = False
-        self._verified: OrderedDict[Tagging, tuple[bytes, int]] = OrderedDict()
+        self._verified: Bounded[Tagging, tuple[bytes, int]] = Bounded(MAX_REASONS)
         """Tags that were not purged when they were last checked, with the record of the latest purge at that time."""
-        self.reasons: OrderedDict[str, str] = OrderedDict()
+        self.reasons: Bounded[str, str] = Bounded(MAX_REASONS)
         """By key of a response that is not used: the tag whose purge is the reason. The latest ones."""
 
     # ---- checking responses
@@ -213,18 +212,14 @@ class Purges:
                 self._part.store(last, counts=False)
             vars(entry)[_CHECKED] = now = last.body, self._count.number
             if entry.tagging is not None:
-                self._verified[entry.tagging] = now
-                if len(self._verified) > MAX_REASONS:
-                    self._verified.popitem(last=False)
+                self._verified.note(entry.tagging, now)
             return entry
         self.remember(entry.key, marked.tag)
         return softened(entry, marked) if marked.is_soft else None
 
     def remember(self, key: str, tag: str) -> None:
         """Remember that the response under *key* is not used because of *tag*."""
-        self.reasons[key] = tag
-        if len(self.reasons) > MAX_REASONS:
-            self.reasons.popitem(last=False)
+        self.reasons.note(key, tag)
 
     # ---- storing
 

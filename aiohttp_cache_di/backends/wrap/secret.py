@@ -19,9 +19,10 @@ import asyncio
 import math
 import secrets
 import time
+from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.wrap.foreign import ForeignPair
@@ -50,7 +51,7 @@ class StoreSecret:
 
     def __init__(self, store: Store) -> None:
         self._store = _keeper_of(store)
-        self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
+        self._asking: SharedTask[bool] = SharedTask("the secret of the store")
         self._check_at = math.inf  # monotonic time
         self.is_known: bool = True
         """Whether `key` is the secret that the store keeps, or kept when it was last asked."""
@@ -82,15 +83,7 @@ class StoreSecret:
 
     async def check(self, guard: StoreGuard) -> bool:
         """Read the secret, once for all callers in this loop, within a deadline; return whether the store answers."""
-        loop = asyncio.get_running_loop()
-        task = self._asking.get(loop)
-        if task is None:
-            task = self._asking[loop] = loop.create_task(self._ask(guard))
-            task.add_done_callback(self._over)
-        return await asyncio.shield(task)
-
-    def _over(self, task: asyncio.Task[bool]) -> None:
-        self._asking.pop(task.get_loop(), None)  # a task has its loop, which would be kept with it
+        return await self._asking.run(partial(self._ask, guard))
 
     async def _ask(self, guard: StoreGuard) -> bool:
         self._check_at = math.inf

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
+from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount
-from aiohttp_cache_di.backends.wrap.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -190,6 +190,10 @@ class StoreStack:
         else:
             here.near.drop({key})
 
+    async def write(self, entry: StoredResponse) -> None:
+        """Store *entry* under its own key until its ``store_until``, as `put` does."""
+        await self.put(Record(entry.key, self.packing.packed(entry), entry.store_until))
+
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, including pending writes."""
         await self._prevent_older(keys)
@@ -259,9 +263,8 @@ class StoreStack:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
         self.invalidate(keys)
         here = self.here()
-        await here.pending.settle(
-            keys, within_s=self.guard.deadline_s / 4
-        )  # a part of the deadline of a guarded deletion
+        # The caller may be a guarded deletion, of whose deadline this takes a part.
+        await here.pending.settle(keys, within_s=self.guard.deadline_s / 4)
         here.pending.delete_again(keys)
         direct = [write for write, key in here.direct.items() if keys is None or key in keys]
         if direct:

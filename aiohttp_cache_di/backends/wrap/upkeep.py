@@ -11,17 +11,14 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from msgspec.structs import replace
-
-from aiohttp_cache_di.backends.store import Item, Record, Row, Unreadable, is_mark
+from aiohttp_cache_di.backends.store import Item, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["count_marks", "delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
+__all__ = ["delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
 
 UNKNOWN_AT_A_TIME: Final = 32  # records without info, whose items are read
 DESCRIBED_AT_A_TIME: Final = 100  # entries that are described in one turn of the loop
@@ -45,8 +42,7 @@ async def usage(stack: StoreStack) -> Usage:
     """How many entries are stored, and how large they are."""
     await stack.settle(None)
     if stack.abilities.measuring is not None:
-        measured = await stack.abilities.measuring.usage()
-        return replace(measured, entries=max(0, measured.entries - await count_marks(stack)))
+        return await stack.abilities.measuring.usage()
     entries = total = 0
     async with aclosing(infos(stack, _all)) as pages:
         async for page in pages:
@@ -58,20 +54,6 @@ async def usage(stack: StoreStack) -> Usage:
 async def knows_purges(stack: StoreStack) -> bool:
     """Whether there may be records of purges."""
     return await stack.get(LAST_PURGE_KEY) is not None or await stack.get(LONG_LIVED_KEY) is not None
-
-
-async def count_marks(stack: StoreStack) -> int:
-    """The number of records of purges; it reads all keys unless the store can count them."""
-    if stack.abilities.counting_marks is not None:
-        return await stack.abilities.counting_marks.count_marks()
-    if not await knows_purges(stack):
-        return 0
-    count = 0
-    pages = cast("AsyncGenerator[Sequence[Row]]", stack.whole.pages(items=False))
-    async with aclosing(pages):
-        async for page in pages:
-            count += sum(is_mark(row.key) for row in page)
-    return count
 
 
 async def delete_expired(stack: StoreStack, now: float) -> int:
@@ -132,8 +114,8 @@ async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = F
     stack.purge_count.add(marks, number)
     for first in range(0, len(marks), WRITTEN_AT_A_TIME):
         part = marks[first : first + WRITTEN_AT_A_TIME]
-        await asyncio.gather(*(_put(stack, mark) for mark in part))
-    await _put(stack, last)
+        await asyncio.gather(*map(stack.write, part))
+    await stack.write(last)
     return number
 
 
@@ -166,10 +148,6 @@ def _infos_of(
 
 def _is_record(stack: StoreStack, key: str) -> bool:
     return ChunkedStore.is_record(key) and stack.shows(key)
-
-
-async def _put(stack: StoreStack, entry: StoredResponse) -> None:
-    await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
 
 
 def _all(info: EntryInfo) -> bool:

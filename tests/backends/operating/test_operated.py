@@ -41,7 +41,7 @@ class Serializer:
     """A serializer of a user's own."""
 
     def dumps(self, item: CachedResponse) -> str:
-        return base64.b64encode(EntryCodec().encode(item.stored)).decode()
+        return base64.b64encode(EntryCodec().encode(item.stored, item.stored.key)).decode()
 
     def loads(self, data: bytes) -> CachedResponse:
         stored = EntryCodec().decode(base64.b64decode(data))

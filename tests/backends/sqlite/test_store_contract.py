@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.sqlite.options import SQLiteOptions, open_database
+from aiohttp_cache_di.backends.sqlite.database import Database
+from aiohttp_cache_di.backends.sqlite.eviction import Bounds
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -15,9 +18,9 @@ from tests.backends.store_contract import MakeStore, StoreContract
 
 
 def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteStore:
-    return SQLiteStore(
-        open_database(filename, "responses", False, False, SQLiteOptions(), record_bytes()), codec or EntryCodec()
-    )
+    file = CacheFile.resolve(filename, False, {})
+    database = Database(file, Table("responses"), Bounds(None, None), fast_save=False, value_bytes=record_bytes())
+    return SQLiteStore(database, codec or EntryCodec())
 
 
 class TestFile(StoreContract):

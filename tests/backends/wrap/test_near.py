@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.store import Found
+from aiohttp_cache_di.backends.tasks import FREED_AT_A_TIME
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.near import ENTRY_OVERHEAD_BYTES, NearTier
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.tasks import FREED_AT_A_TIME
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 

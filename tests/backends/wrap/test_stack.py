@@ -85,7 +85,7 @@ class TestTwoProcesses:
         assert await one.leasing.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
-        here.give_back("k", owner=self)
+        here.release_lease("k", owner=self)
         assert not await other.leasing.acquire("k", 5)
         await one.settle()
         assert await other.leasing.acquire("k", 5) is Lease.GRANTED_LATE
@@ -101,7 +101,7 @@ class TestTwoProcesses:
         await one.leasing.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
-        here.give_back("k", owner=self)
+        here.release_lease("k", owner=self)
         await one.settle()
         await here.tasks.finish(here)
         assert await other.leasing.acquire("k", 5)
@@ -121,7 +121,7 @@ class TestTwoProcesses:
         one = StoreStack(Slow(place=Place()))
         assert one.leasing is not None
         await one.leasing.acquire("k", 5)
-        one.here().give_back("k", owner=self)
+        one.here().release_lease("k", owner=self)
         await one.close()
         assert told == ["k", "closed"]
 
@@ -139,7 +139,7 @@ class TestTwoProcesses:
         waiting = asyncio.create_task(leases.obtain(waiter.leasing, guard, "k", 5, until=until, look=look))
         await asyncio.sleep(0)
         holder.here().store(entry := make_entry("k"))
-        holder.here().give_back("k", owner=self)
+        holder.here().release_lease("k", owner=self)
         assert (await waiting)[1] == entry
 
     async def test_who_has_waited_long_enough_goes_without(self) -> None:

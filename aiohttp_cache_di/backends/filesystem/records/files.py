@@ -26,14 +26,13 @@ from aiohttp_cache_di.backends.filesystem.records.packing import (
     Packed,
     filed_of,
     read_head,
+    set_body,
     unpack,
-    with_body,
 )
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
-from aiohttp_cache_di.entries.filed import FiledBody
-from aiohttp_cache_di.entries.filed import with_body as with_other_body
+from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -243,7 +242,7 @@ def _whole(
         if not isinstance(item, StoredResponse):
             return UNREADABLE
         body = open_body(leaf, name, filed)
-        return UNREADABLE if body is None else with_other_body(item, body)
+        return UNREADABLE if body is None else with_body(item, body)
     if filed.length > known.value_bytes():
         return UNREADABLE
     content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
@@ -251,7 +250,7 @@ def _whole(
         if not filed.is_whole(content):
             return UNREADABLE
         known.note_checked(filed, status)
-    with_body(item, content)
+    set_body(item, content)
     return item
 
 

@@ -23,7 +23,7 @@ from msgspec.structs import force_setattr, replace
 from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.entries.checksum import checksum_function
 from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
-from aiohttp_cache_di.entries.filed import with_body as with_other_body
+from aiohttp_cache_di.entries.filed import with_body
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -40,8 +40,8 @@ __all__ = [
     "filed_of",
     "pack",
     "read_head",
+    "set_body",
     "unpack",
-    "with_body",
 ]
 
 APART_FROM_BYTES: Final = 64 * 1024
@@ -217,7 +217,7 @@ def digest_bytes(codec: EntryCodec) -> int:
     return DIGEST_BYTES if codec.is_signing else CRC_BYTES
 
 
-def with_body(item: StoredResponse | Opaque, body: bytes) -> None:
+def set_body(item: StoredResponse | Opaque, body: bytes) -> None:
     """Put *body* into an item that `unpack` has made, in place."""
     force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
 
@@ -238,7 +238,7 @@ def _body(item: Item) -> bytes:
 
 def _with(item: Item, body: bytes) -> Item:
     if isinstance(item, StoredResponse):
-        return with_other_body(item, body)
+        return with_body(item, body)
     return replace(item, payload=body) if isinstance(item, Opaque) else item
 
 

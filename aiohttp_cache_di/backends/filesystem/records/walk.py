@@ -9,16 +9,17 @@ from typing import Final, TypeVar
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, drop, look_at, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, Seen, drop, look_at, read_item, see
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
-from aiohttp_cache_di.backends.store import Item, Row, Unreadable
+from aiohttp_cache_di.backends.store import Row
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.backends.store.sizes import item_bytes
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["dropped", "info_rows", "rows", "sizes"]
+__all__ = ["dropped", "heads", "info_rows", "rows"]
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, it
         item = read_item(leaf, name, head.key, codec, known, open_body, is_use=False)
         return None if item is None else Row(head.key, head.leads_on, item)
 
-    return _in_steps(tree, row, lambda row: _weight(row.item))
+    return _in_steps(tree, row, lambda row: item_bytes(row.item))
 
 
 def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[InfoRow]]:
@@ -55,14 +56,9 @@ def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[In
     return _in_steps(tree, look)
 
 
-def sizes(tree: Tree) -> Iterator[list[int]]:
-    """The size of each record's files on the disk."""
-
-    def size(leaf: Directory, name: str) -> int | None:
-        seen = see(leaf, name)
-        return None if seen is None else seen.disk_bytes
-
-    return _in_steps(tree, size)
+def heads(tree: Tree) -> Iterator[list[Seen]]:
+    """The head of each record, and the size of its files on the disk."""
+    return _in_steps(tree, see)
 
 
 def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[int]]:
@@ -104,9 +100,3 @@ def _head(leaf: Directory, name: str) -> Head | None:
 def _is_in_place(head: Head, name: str) -> bool:
     """Whether the file's *name* belongs to the key in its head."""
     return name_of(head.key) == name
-
-
-def _weight(item: Item | Unreadable | None) -> int:
-    if isinstance(item, StoredResponse):
-        return item.size_bytes
-    return len(item.payload) if isinstance(item, Opaque) else 0

@@ -2,6 +2,6 @@
 
 A `connection` is shared by all tasks of its event loop: commands of one turn of the loop are sent together, and replies
 come back in order. `wire` encodes commands, and parses replies by hiredis. If redis-py's stream cannot be taken over,
-`driven` does the same by its public methods. May import `_redis`, `wrap.tasks` and errors; this package does not know
+`driven` does the same by its public methods. May import `_redis`, `tasks` and errors; this package does not know
 keys, records, or where its server is.
 """

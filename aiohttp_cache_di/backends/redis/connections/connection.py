@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, Reply, ReplyParser, ServerError
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
 __all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "Sent", "expect_no_error", "refusal"]

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.wrap.tasks import abandon, background
+from aiohttp_cache_di.backends.tasks import abandon, background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]

@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection, R
 from aiohttp_cache_di.backends.redis.records.commands import LARGE, get, get_upto, head, submit_mget, value
 from aiohttp_cache_di.backends.redis.servers.topology import Topology
 from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
-from aiohttp_cache_di.backends.wrap.tasks import abandon
+from aiohttp_cache_di.backends.tasks import abandon
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of"]
@@ -61,16 +61,6 @@ class Reading:
         if monotonic() > self._careful_until:
             logger.warning("%s has a value that is larger than any that is kept there", self._topology.where)
         self._careful_until = monotonic() + CAREFUL_S
-
-    def begin(self, name: bytes) -> asyncio.Future[bytes | None] | None:
-        """Send GET for *name* if a connection is open and GET may be used; else None.
-
-        After a `ReplyTooLargeError`, call `beware` and then `one`.
-        """
-        connection = self._topology.now(name)
-        if connection is None or not self.is_bounded(connection):
-            return None
-        return connection.submit(get(name), value, max_bytes=self.reply_bytes)
 
     async def one(self, name: bytes) -> bytes | Unreadable | None:
         """The value of *name*; UNREADABLE for one that is too large."""
@@ -156,7 +146,7 @@ class Reading:
         found: list[bytes | Unreadable | None] = []
         for first in range(0, len(names), LARGE):
             part = names[first : first + LARGE]
-            connections = [self._topology.now(name) or await self._topology.connection(name) for name in part]
+            connections = [await self._topology.connection(name) for name in part]
             asked = [
                 connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes)
                 for name, connection in zip(part, connections, strict=True)

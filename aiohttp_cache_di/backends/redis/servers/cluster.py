@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.redis.connections.wire import ServerError, comman
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
 from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
-from aiohttp_cache_di.backends.wrap.tasks import background, loops_in
+from aiohttp_cache_di.backends.tasks import background, loops_in
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Cluster", "Known"]

@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Looks"]
@@ -123,8 +123,8 @@ class Looks:
 
     def _drop(self, request: LeaseRequest, answer: Answer) -> None:
         if isinstance(answer, Lease) and answer:
-            self._connections.query(partial(_give_back, self._release, request.key)).add_done_callback(consume_error)
+            self._connections.query(partial(_release_now, self._release, request.key)).add_done_callback(consume_error)
 
 
-def _give_back(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:
+def _release_now(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:
     release(key)

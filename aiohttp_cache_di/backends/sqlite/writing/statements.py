@@ -14,7 +14,7 @@ __all__ = [
     "PutRow",
     "begin_clear",
     "count",
-    "count_marks",
+    "count_shown",
     "delete_keys",
     "drop_expired",
     "drop_rows",
@@ -41,19 +41,19 @@ def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> 
     return {key: bool(leads_on) for key, leads_on in rows}
 
 
-def count(connection: sqlite3.Connection, table: Table, *, leads_on: bool | None = None) -> int:
-    """Count all rows (None), only those that lead on (True), or only those that do not (False)."""
-    total = f"(SELECT count(*) FROM {table.sql})"
-    leading = f"{total[:-1]} WHERE leads_on)"
-    wanted = total if leads_on is None else leading if leads_on else f"{total} - {leading}"
-    number: int = connection.execute(f"SELECT {wanted}").fetchone()[0]
+def count(connection: sqlite3.Connection, table: Table) -> int:
+    """Count all rows, including the records of purges."""
+    number: int = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
     return number
 
 
-def count_marks(connection: sqlite3.Connection, table: Table) -> int:
-    """Count the records of purges by tag, by the index over keys."""
-    sql = f"SELECT count(*) FROM {table.sql} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};'"
-    number: int = connection.execute(sql).fetchone()[0]
+def count_shown(connection: sqlite3.Connection, table: Table, *, leads_on: bool | None = None) -> int:
+    """Count the rows that users see: all (None), those that lead on (True), or those that do not (False)."""
+    total = f"(SELECT count(*) FROM {table.sql})"
+    leading = f"{total[:-1]} WHERE leads_on)"
+    marks = f"{total[:-1]} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};')"  # by the index over keys
+    wanted = leading if leads_on else f"{total} - {marks}{'' if leads_on is None else f' - {leading}'}"
+    number: int = connection.execute(f"SELECT {wanted}").fetchone()[0]
     return number
 
 

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from aiohttp_cache_di.backends.store import Found, Store
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
+from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.backends.wrap.guarding.guard import READ, StoreGuard
-from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BatchedReads", "UnansweredError"]

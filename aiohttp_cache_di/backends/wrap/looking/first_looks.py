@@ -8,10 +8,10 @@ happens in a new process whose store has been filled by others.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from functools import partial
 from typing import Final
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, READ, Failed, StoreGuard
@@ -37,7 +37,7 @@ class FirstLooks:
         self._store = store
         self._guard = guard
         self._leases = leases
-        self._shown: OrderedDict[str, float] = OrderedDict()  # keys known to be stored, and until when (POSIX time)
+        self._shown: Bounded[str, float] = Bounded(MAX_SHOWN)  # keys known to be stored, and until when (POSIX time)
         self._doubts = doubts
         self._misses_needed = min(doubts - 1, 1)  # misses still needed, since an unknown key was found
         self._under_way: set[str] = set()
@@ -81,6 +81,4 @@ class FirstLooks:
 
     def wrote(self, entry: StoredResponse) -> None:
         """Note that *entry* is in the store."""
-        self._shown[entry.key] = entry.store_until
-        if len(self._shown) > MAX_SHOWN:
-            self._shown.popitem(last=False)
+        self._shown.note(entry.key, entry.store_until)

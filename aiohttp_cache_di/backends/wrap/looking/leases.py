@@ -4,9 +4,8 @@ A lease expires after a short time unless its holder, an event loop, renews it. 
 blocked, the others do not wait for long. Processes that wait look up the key and ask for the lease at intervals, or
 when the store notifies them (`Awaiting`).
 
-If the holder's response is of no use to others, it leaves a *mark* when it releases the lease: a short lease on a
-second key (unrelated to the records of `wrap.marks`). Processes that wait see that this key is leased, and go on at
-once, rather than hold the lease one after the other.
+If the holder's response is of no use to others, it sets a *flag* when it releases the lease: a short lease on a second
+key. Processes that wait see that this key is leased, and go on at once, rather than hold the lease one after the other.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import Awaiting, Leasing, Renewing
+from aiohttp_cache_di.backends.tasks import Tasks
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
-from aiohttp_cache_di.backends.wrap.tasks import Tasks
 
 __all__ = ["SPARED", "Leases", "Spared", "obtain"]
 
@@ -33,9 +32,9 @@ T = TypeVar("T")
 POLL_S: Final = 0.01  # the first interval; it doubles up to POLL_MAX_S
 POLL_MAX_S: Final = 0.08
 RENEWALS: Final = 3  # per lifetime of a lease, so that one of them may fail
-MARK_S: Final = 1.0  # lifetime of a mark: all that wait have asked again by then, even on a busy machine
-PROBE_S: Final = 0.001  # lifetime of a lease that only tests for a mark
-_MARK: Final = ":of-one"  # added to a key, the key of its mark
+FLAG_S: Final = 1.0  # lifetime of a flag: all that wait have asked again by then, even on a busy machine
+PROBE_S: Final = 0.001  # lifetime of a lease that only tests for a flag
+_FLAG: Final = ":of-one"  # added to a key, the key of its flag
 
 
 class Spared(enum.Enum):
@@ -67,7 +66,7 @@ async def obtain(
 
     Returns:
         Whether the lease is held (the caller must release it then), and the result of *look*, or SPARED if the last
-        holder has left a mark.
+        holder has set the flag.
     """
     loop, pause_s, waited = asyncio.get_running_loop(), POLL_S, False
     ask = partial(store.acquire, key, ttl_s)
@@ -83,16 +82,16 @@ async def obtain(
             if found is not None:
                 return bool(lease), found
         if lease:
-            return True, SPARED if waited and await _is_marked(store, guard, key) else None
+            return True, SPARED if waited and await _is_flagged(store, guard, key) else None
         if until is not None and loop.time() + pause_s >= until:
             return False, None
 
 
-async def _is_marked(store: Leasing, guard: StoreGuard, key: str) -> bool:
-    mark = key + _MARK
-    if not await guard.run("lease", partial(store.acquire, mark, PROBE_S), Lease.GRANTED):
+async def _is_flagged(store: Leasing, guard: StoreGuard, key: str) -> bool:
+    flag = key + _FLAG
+    if not await guard.run("lease", partial(store.acquire, flag, PROBE_S), Lease.GRANTED):
         return True
-    await guard.run("lease", partial(store.release, mark), None)
+    await guard.run("lease", partial(store.release, flag), None)
     return False
 
 
@@ -117,7 +116,7 @@ class Leases:
         self._granted_early: dict[str, float] = {}  # by key: loop time when it was granted
         self._renewed: dict[str, _RenewedLease] = {}
         self._renewals = Alarms[str](math.inf, self._renew_later)
-        self._marks: dict[str, asyncio.TimerHandle] = {}
+        self._flags: dict[str, asyncio.TimerHandle] = {}
 
     async def obtain(
         self, key: str, ttl_s: float, *, until: float | None, look: Callable[[], Awaitable[T | None]]
@@ -174,24 +173,24 @@ class Leases:
         await self._guard.run("lease", partial(self._store.release, key), None)
 
     async def spare(self, key: str) -> None:
-        """Like `release`, and leave a mark for those that wait: there is nothing to wait for."""
-        mark = key + _MARK
-        if await self._guard.run("lease", partial(self._store.acquire, mark, MARK_S), Lease.REFUSED):
-            earlier = self._marks.pop(mark, None)  # expired in the store, but the timer of a busy loop is late
+        """Like `release`, and set the flag for those that wait: there is nothing to wait for."""
+        flag = key + _FLAG
+        if await self._guard.run("lease", partial(self._store.acquire, flag, FLAG_S), Lease.REFUSED):
+            earlier = self._flags.pop(flag, None)  # expired in the store, but the timer of a busy loop is late
             if earlier is not None:
                 earlier.cancel()
             loop = asyncio.get_running_loop()
-            self._marks[mark] = loop.call_later(MARK_S, self._unmark, mark)
+            self._flags[flag] = loop.call_later(FLAG_S, self._unflag, flag)
         await self.release(key)
 
-    def _unmark(self, mark: str) -> None:
-        del self._marks[mark]
-        self._tasks.spawn(self.release(mark), owner=self)
+    def _unflag(self, flag: str) -> None:
+        del self._flags[flag]
+        self._tasks.spawn(self.release(flag), owner=self)
 
     def close(self) -> None:
-        """Stop all renewals, and let marks expire by themselves."""
-        for timer in self._marks.values():
+        """Stop all renewals, and let flags expire by themselves."""
+        for timer in self._flags.values():
             timer.cancel()
         self._renewals.clear()
         self._renewed.clear()
-        self._marks.clear()
+        self._flags.clear()

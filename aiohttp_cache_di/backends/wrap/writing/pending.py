@@ -16,11 +16,10 @@ from functools import partial
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
-from aiohttp_cache_di.backends.wrap.tasks import background
-from aiohttp_cache_di.backends.wrap.writing.gathering import Gathering
-from aiohttp_cache_di.backends.wrap.writing.puts import PutSize
+from aiohttp_cache_di.backends.wrap.writing.puts import Puts
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten, Write
 from aiohttp_cache_di.errors import StorageError
@@ -62,7 +61,6 @@ class PendingWrites:
         self._pack = pack
         self._on_written = written
         self._release = release
-        self._put_size = PutSize(store.limits.batch)
         self._bytes = 0
         self._newest: dict[str, Write] = {}  # the writes in `entries`, the oldest first
         self._ready: dict[str, Write] = {}
@@ -70,7 +68,7 @@ class PendingWrites:
         self._workers: set[asyncio.Task[None]] = set()
         self._starting: set[object] = set()  # one for each worker that has not begun
         self._pause: asyncio.TimerHandle | None = None
-        self._gathering = Gathering(store.limits, self._start_workers)
+        self._puts = Puts(store.limits, self._start_workers)
         self._waiters: list[asyncio.Future[None]] = []
 
     # ---- adding
@@ -98,10 +96,10 @@ class PendingWrites:
         self._newest.pop(key, None)  # so that it is added at the end
         self._newest[key] = self._ready[key] = write
         self.entries[key] = entry
-        if not self._is_gathering():
+        if not self._must_wait():
             self._start_workers()
 
-    def give_back_with(self, key: str) -> bool:
+    def release_with(self, key: str) -> bool:
         """Have the write of *key* release the lease, too; False if none is about to begin."""
         write = self._ready.get(key)
         if write is None or write.has_failed or self._pause is not None:
@@ -180,7 +178,7 @@ class PendingWrites:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while any(self._is_under_way(write, tries) for write, tries in begun):
-                    self._gathering.stop()
+                    self._puts.stop_waiting()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiters.append(waiter)
                     await waiter
@@ -217,17 +215,17 @@ class PendingWrites:
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
-        self._gathering.cancel()
+        self._puts.cancel()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
 
     # ---- writing
 
-    def _is_gathering(self) -> bool:
+    def _must_wait(self) -> bool:
         """Whether ready writes wait briefly for more: no caller waits for them, and they are few yet."""
         may_linger = self._store.limits.linger_s > 0 and not self._waiters
-        return may_linger and self._gathering.takes(len(self._ready), self._bytes)
+        return may_linger and self._puts.wait(len(self._ready), self._bytes)
 
     def _start_workers(self) -> None:
         """Start workers for ready writes, or a timer while the circuit is open."""
@@ -268,10 +266,10 @@ class PendingWrites:
                 await self._try(batch)
             finally:
                 self._put_back(batch)
-            if self._guard.probe_in_s("write") is not None or self._is_gathering():
+            if self._guard.probe_in_s("write") is not None or self._must_wait():
                 break
         self._workers.discard(worker)
-        if self._ready and not self._gathering.is_under_way and self._ready.keys() - self._busy.keys():
+        if self._ready and not self._puts.is_waiting and self._ready.keys() - self._busy.keys():
             self._start_workers()
 
     def _put_back(self, batch: list[Write]) -> None:
@@ -290,7 +288,7 @@ class PendingWrites:
             self._wake_waiters()
 
     def _take(self) -> list[Write]:
-        batch = self._put_size.choose(self._ready, self._busy)
+        batch = self._puts.choose(self._ready, self._busy)
         for write in batch:
             del self._ready[write.entry.key]
             self._busy[write.entry.key] = write
@@ -336,7 +334,7 @@ class PendingWrites:
         return True
 
     def _note_results(self, writes: list[Write], results: Sequence[Written]) -> None:
-        self._put_size.grow()
+        self._puts.grow()
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, StorageError):
                 self._refuse(write, result)
@@ -366,7 +364,7 @@ class PendingWrites:
 
     def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
         is_about_data = error is not None and kind_of(error) in OF_THE_DATA
-        self._put_size.shrink(len(batch))
+        self._puts.shrink(len(batch))
         for write in batch:
             newest = self._newest.get(write.entry.key)
             if newest is not write or (is_about_data and len(batch) == 1):

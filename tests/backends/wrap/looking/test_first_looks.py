@@ -172,9 +172,9 @@ async def test_what_is_large_is_found_whole_by_a_look(place: Place) -> None:
     assert place.leases.keys() == {"none"}
 
 
-async def test_what_is_remembered_is_bounded(here: LoopStack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_remembered_is_bounded(store: LookingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_looks, "MAX_SHOWN", 3)
-    looks = looks_of(here)
+    looks = looks_of(StoreStack(store).here())
     for key in "abcd":
         looks.wrote(replace(make_entry(key), store_until=math.inf))
     assert [looks.is_due(key) for key in "abcd"] == [True, False, False, False]

@@ -15,7 +15,8 @@ __all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error",
 logger: logging.Logger = logging.getLogger(__name__)
 
 FREED_AT_A_TIME = 500  # entries, in one turn of the loop
-FINISH_WITHIN_S = 1.0  # several deadlines of the store; only a user's own code takes longer
+FINISH_WITHIN_S = 1.0
+"""Most seconds for which closing waits for what is under way: several deadlines of the store."""
 
 
 def background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

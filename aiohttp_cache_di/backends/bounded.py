@@ -1,0 +1,33 @@
+"""`Bounded`: a table that remembers the latest keys, such as those that were found to be missing."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+__all__ = ["Bounded"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Bounded(OrderedDict[K, V]):
+    """A table with a greatest number of keys; when it is exceeded, the keys that were noted longest ago are dropped.
+
+    Args:
+        most: the greatest number of keys.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(self)} keys>"  # they may contain secrets
+
+    def note(self, key: K, value: V) -> None:
+        """Set *key* to *value*."""
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self._most:
+            self.popitem(last=False)
