@@ -174,8 +174,9 @@ class CacheStats(Struct, repr_omit_defaults=True):
         Args:
             recent_s: for how many seconds a failed operation counts.
         """
+        recent = self._recent.copy()  # another thread may count meanwhile
         failed_at, kind, operation = max(
-            ((at, kind, operation) for operation, (at, kind) in self._recent.items()), default=(-math.inf, "", "")
+            ((at, kind, operation) for operation, (at, kind) in recent.items()), default=(-math.inf, "", "")
         )
         because = f"; the last error was {kind!r} on {operation}" if operation else ""
         if self.circuits:

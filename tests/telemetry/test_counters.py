@@ -3,11 +3,13 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.telemetry import CacheStats, Health
+from tests.interleaving import at_each_line
 
 
 class FakeClock:
@@ -58,7 +60,7 @@ def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
     stats, times, threads = CacheStats(), 20_000, 4
     go = threading.Barrier(threads)
 
-    def count() -> None:
+    def run() -> None:
         go.wait()
         for _ in range(times):
             stats.hits += 1
@@ -70,11 +72,19 @@ def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
     try:
         with ThreadPoolExecutor(threads) as pool:
             for _ in range(threads):
-                pool.submit(count)
+                pool.submit(run)
     finally:
         sys.setswitchinterval(interval)
     counted = times * threads
     assert (stats.hits, stats.evicted, stats.store_errors) == (counted, counted, {"timeout": counted})
+
+
+def test_health_is_read_while_another_thread_counts() -> None:
+    stats, numbers = CacheStats(), count()
+    stats.count_error("read", "timeout")
+    with at_each_line(lambda: stats.count_error(f"operation {next(numbers)}", "timeout")):
+        health = stats.health()
+    assert not health.is_ok
 
 
 def test_the_hit_ratio_counts_all_requests() -> None:
