@@ -52,6 +52,7 @@ from aiohttp_cache_di.policy.decisions import (
     Store,
     Validate,
 )
+from aiohttp_cache_di.policy.lifetimes import answers_others
 from aiohttp_cache_di.policy.requests.question import (
     PLAIN_HIT,
     FullQuestion,
@@ -111,6 +112,7 @@ __all__ = [
     "Store",
     "Tags",
     "Validate",
+    "answers_others",
     "background_plan",
     "combine",
     "content_range",

@@ -18,10 +18,18 @@ from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, Request, Response, St
 from aiohttp_cache_di.rfc9111.storability import HEURISTIC_STATUSES
 from aiohttp_cache_di.rfc9111.validation import has_validator
 
-__all__ = ["Lifetime", "lifetime", "may_serve_stale", "stale_if_error_s", "stale_while_revalidate_s"]
+__all__ = [
+    "Lifetime",
+    "answers_others",
+    "lifetime",
+    "may_serve_stale",
+    "stale_if_error_s",
+    "stale_while_revalidate_s",
+]
 
 DEFAULT_GRACE_S = 86400.0
 """How long a stale response is kept, to be validated, or to be used if the origin cannot be reached."""
+_SUCCESSES = frozenset(status for status in HEURISTIC_STATUSES if status < 400)
 
 
 class Lifetime(Struct, frozen=True, gc=False):
@@ -79,9 +87,10 @@ def _by_standard(
             if directives.stale_while_revalidate_s is not None
             else rules.stale_while_revalidate_s,
         )
-        grace_s = max(DEFAULT_GRACE_S, window_s)
-        # A response that is stale at once is of use only within a stale window; an error that states nothing is not.
-        has_window = window_s > 0 and (stated_s is not None or response.status in HEURISTIC_STATUSES)
+        states_none = stated_s is None and not is_useful
+        # A response that states no lifetime is of use only within a stale window; an error is not even then.
+        grace_s = window_s if states_none else max(DEFAULT_GRACE_S, window_s)
+        has_window = window_s > 0 and (stated_s is not None or response.status in _SUCCESSES)
         is_useful = is_useful or has_window or (stated_s is not None and stated_s > 0)
     if not is_useful:
         return None
@@ -172,3 +181,12 @@ def stale_if_error_s(stored: StoredResponse, directives: RequestDirectives, rule
         if stated_s is not None:
             return stated_s
     return rules.stale_if_error_s or 0.0
+
+
+def answers_others(stored: StoredResponse, rules: Rules) -> bool:
+    """Whether equal requests that wait for *stored* to come can use it or validate it, so that waiting pays."""
+    return (
+        stored.fresh_until > stored.received_at
+        or has_validator(stored.headers)
+        or stale_while_revalidate_s(stored, rules) > 0
+    )

@@ -133,6 +133,26 @@ async def test_a_leader_that_cannot_be_shared_holds_nobody_up(
     assert origin.hits == 100
 
 
+@pytest.mark.parametrize("headers", [{}, {"Cache-Control": "max-age=0"}], ids=str)
+async def test_nobody_waits_for_a_response_that_serves_only_instead_of_an_error(
+    origin: Origin, clients: Clients, headers: dict[str, str]
+) -> None:
+    client, all_there = clients(session=many(), cache_control=True, stale_if_error=60), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if origin.hits == 11:
+            all_there.set()
+        if origin.hits > 1:
+            await all_there.wait()
+        return answer("text", headers=headers) if origin.hits < 12 else answer("failure", status=503)
+
+    url = origin.on("/", script)
+    await client.fetch(url)
+    assert await asyncio.wait_for(flood(client, url, 10), 20) == ["text"] * 10
+    is_hit, text, *_ = await client.fetch(url)
+    assert (is_hit, text) == (True, "text")
+
+
 @pytest.mark.parametrize("how", [CUT, CLOSE])
 async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, clients: Clients, how: bytes) -> None:
     client, all_there = clients(session=many()), asyncio.Event()

@@ -72,10 +72,11 @@ def test_what_could_never_be_used_is_not_kept(fields: Fields, is_kept: bool) -> 
 @pytest.mark.parametrize("window", [{"stale_if_error_s": 60.0}, {"stale_while_revalidate_s": 60.0}])
 def test_a_response_that_states_nothing_is_kept_if_it_may_be_used_stale(window: dict[str, float]) -> None:
     rules = replace(PRIVATE, **window)
-    assert found({}, rules=rules) is not None
+    assert kept_s({}, rules=rules) == 60
     assert found({"Cache-Control": "max-age=0"}, rules=rules) is not None
     assert found({"Cache-Control": "must-revalidate"}, rules=rules) is None
     assert found({"Cache-Control": "private"}, status=500, rules=rules) is None
+    assert found({}, status=404, rules=rules) is None
 
 
 @pytest.mark.parametrize("status", [302, 403, 500, 599])

@@ -171,6 +171,12 @@ class ResponseStoring(Placing, Tagged):
             self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
             flight.end(Outcome.UNSHARED)
 
+    def _end_with(self, entry: StoredResponse, flight: Flight) -> None:
+        """End *flight* with *entry*; or as `end_unshared`, if those who wait could not use it."""
+        if not policy.answers_others(entry, self.rules):
+            self.end_unshared(flight)
+        flight.end(entry)  # no effect if the flight has ended already
+
     def _finished(
         self,
         received: ReceivedHead,
@@ -207,7 +213,7 @@ class ResponseStoring(Placing, Tagged):
             self.is_asking_user = True
             self.runtime.spawn(self._put_if_wanted(entry, flight, report), owner=self.backend)
         else:
-            flight.end(self.place_and_tell(entry, report))
+            self._end_with(self.place_and_tell(entry, report), flight)
 
     async def _put_if_wanted(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         try:
@@ -222,7 +228,7 @@ class ResponseStoring(Placing, Tagged):
                 await self._save_by_user(response, report)
                 flight.end(entry)
             else:
-                flight.end(self.place_and_tell(entry, report))
+                self._end_with(self.place_and_tell(entry, report), flight)
         except BaseException:
             report.not_stored("error")
             raise
