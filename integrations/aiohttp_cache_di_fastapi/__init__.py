@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.errors import LifecycleError, MissingDependencyError
+from aiohttp_cache_di.errors import MissingDependencyError
 
 try:
     from fastapi import Depends
@@ -165,18 +165,10 @@ def install(app: Starlette, container: AnyContainer | None = None, *, key: str =
     """Open a cache around the lifespan that *app* already has, which finds it as ``app.state.cached_session``.
 
     Args:
-        app: an app that has not been started yet.
+        app: an app that is not started yet; in one that runs, the cache is opened at its next start.
         container: as for `make_lifespan`.
         key: as for `make_lifespan`.
-
-    Raises:
-        LifecycleError: *app* has been started, so that its lifespan would not be asked any more.
     """
-    if app.middleware_stack is not None:  # Starlette makes it at the start
-        raise LifecycleError(
-            "install(app) has no effect on an app that has been started: call it where the app is made, before the "
-            "server, or the TestClient, starts it"
-        )
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
@@ -207,10 +199,10 @@ def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnecti
         if session is None:
             raise session_not_open(
                 key,
-                "the app's lifespan did not run. Pass it as FastAPI(lifespan=lifespan) or call install(app); a mounted "
-                "app takes the session of the app that it is mounted on. In a test write `with TestClient(app) as "
-                "client`; httpx.ASGITransport runs no lifespan, so put `async with app.router.lifespan_context(app)` "
-                "around it, or override the dependency.",
+                "the app's lifespan did not run. Pass it as FastAPI(lifespan=lifespan), or call install(app) before "
+                "the app is started; a mounted app takes the session of the app that it is mounted on. In a test write "
+                "`with TestClient(app) as client`; httpx.ASGITransport runs no lifespan, so put "
+                "`async with app.router.lifespan_context(app)` around it, or override the dependency.",
             )
         return session
 

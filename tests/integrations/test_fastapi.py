@@ -132,10 +132,14 @@ def test_install_leaves_a_lifespan_of_the_users_in_place_and_lends_it_the_sessio
     assert origin.hits == 1
 
 
-def test_install_refuses_an_app_that_runs_already() -> None:
-    app = FastAPI()
-    with TestClient(app), pytest.raises(LifecycleError, match="has been started: call it where the app is made"):
+def test_installed_in_an_app_that_runs_the_cache_is_opened_at_its_next_start(origin: Origin) -> None:
+    app = app_for(origin)
+    with TestClient(app) as client:
         install(app)
+        with pytest.raises(LifecycleError, match="or call install\\(app\\) before the app is started"):
+            client.get("/proxy/a")
+    with TestClient(app) as client:
+        assert client.get("/proxy/a").json() == "1"
 
 
 def test_install_serves_an_app_that_has_no_lifespan(origin: Origin) -> None:
