@@ -43,8 +43,10 @@ _IDENTITY: Final = (
 # By these a server or a proxy in front of it selects another resource than the URL, or another method.
 _RESOURCE: Final = (
     r"\Aforwarded\Z|forwarded-(?:host|server|prefix|proto|scheme|port|ssl|path|ur[il])"
-    r"|original-(?:host|ur[il]|proto|scheme)|\bx-host\b"
-    r"|\b(?:target|destination|upstream|backend|base|custom|proxy)-?(?:host|ur[il])\b"  # fields of gateways
+    r"|original-(?:host|ur[il]|proto|scheme|path)|\bx-host\b"
+    # Fields of gateways.
+    r"|\b(?:target|destination|upstream|backend|base|custom|proxy)-?(?:host|ur[il]|domain|provider)\b"
+    r"|api-base\b|portkey-(?:provider|config)\b|\bamz-target\b|\bsoapaction\b"
     r"|rewrite-ur[il]|http-method|(?:method|host)-override|\bx-(?:url-)?scheme\b|front-end-https"
 )
 _WHICH_RESOURCE: Final = compiled_later(_RESOURCE)

@@ -42,7 +42,8 @@ RESOURCES = """
     X-Forwarded-Port X-Forwarded-SSL X-Forwarded-Path X-Forwarded-URI X-Host X-Original-Host X-Original-URL
     X-Original-URI X-Original-Proto X-Rewrite-URL X-Rewrite-URI X-HTTP-Method X-HTTP-Method-Override X-Method-Override
     X-HTTP-Host-Override X-Scheme X-URL-Scheme Front-End-Https Helicone-Target-URL X-Target-Host X-Portkey-Custom-Host
-    X-HTTP-DestinationURL X-Upstream-URL X-Backend-Host X-Base-URL X-Proxy-URL
+    X-HTTP-DestinationURL X-Upstream-URL X-Backend-Host X-Base-URL X-Proxy-URL X-Target-Domain Helicone-Target-Provider
+    X-Original-Path X-Portkey-Provider Helicone-OpenAI-Api-Base X-Amz-Target SOAPAction
 """
 
 
