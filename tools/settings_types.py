@@ -24,6 +24,7 @@ TAKES: Final = {
     "OptionalFlag": "bool | str | None",
     "OptionalText": "str | None",
     "Duration": "float | str | timedelta",
+    "Wait": "float | str | timedelta",
     "OptionalDuration": "float | str | timedelta | None",
     "Lifetime": "ExpirationTime",
     "StaleWindow": "Window",

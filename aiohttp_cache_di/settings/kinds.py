@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
@@ -27,7 +27,6 @@ from aiohttp_cache_di.settings.url_rules import (
 from aiohttp_cache_di.units import format_duration, format_size, means_none
 
 __all__ = [
-    "MAX_WAIT_S",
     "BackendName",
     "Codes",
     "Duration",
@@ -55,6 +54,7 @@ __all__ = [
     "UrlLifetimes",
     "UrlNames",
     "UrlPatterns",
+    "Wait",
 ]
 
 MAX_SHOWN_CHARS: Final = 300
@@ -150,6 +150,7 @@ def _mask_all(text: str) -> str:
 
 
 _SECONDS: Final = "a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d"
+_SHORT: Final = "a number of seconds, or a duration such as 250ms or 2s"
 _SIZE: Final = "a number of bytes or a size such as 500kB, 64MiB, 1GiB"
 _LIST: Final = "separated by commas or as a JSON list, or none"
 
@@ -161,6 +162,7 @@ OptionalText: TypeAlias = Annotated[
     str | None, BeforeValidator(forms.optional_text), Kind("any text without quotes around it, or none", bounded=True)
 ]
 Duration: TypeAlias = Annotated[float, BeforeValidator(forms.seconds), Kind(_SECONDS, _show_seconds)]
+Wait: TypeAlias = Annotated[float, Field(le=MAX_WAIT_S), BeforeValidator(forms.seconds), Kind(_SHORT, _show_seconds)]
 OptionalDuration: TypeAlias = Annotated[
     float | None, BeforeValidator(forms.optional_seconds), Kind(f"{_SECONDS}, or none", _show_seconds)
 ]

@@ -15,7 +15,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.settings.kinds import (
-    MAX_WAIT_S,
     BackendName,
     Codes,
     Duration,
@@ -36,6 +35,7 @@ from aiohttp_cache_di.settings.kinds import (
     UrlLifetimes,
     UrlNames,
     UrlPatterns,
+    Wait,
 )
 from aiohttp_cache_di.settings.places import Place, find_directory, find_place
 from aiohttp_cache_di.settings.sections import (
@@ -184,9 +184,7 @@ class CacheSettings(BaseSettings):
         default=2.0,
         description="how long other processes wait for a process that died during a request; 0: do not wait for others",
     )
-    storage_deadline: Duration = Field(
-        default=0.25, gt=0, le=MAX_WAIT_S, description="time limit of one operation on the store"
-    )
+    storage_deadline: Wait = Field(default=0.25, gt=0, description="time limit of one operation on the store")
     require_store: Flag = Field(
         default=False, description="a store that cannot be opened, read and written is an error at start-up"
     )

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Self, Unpack, cast
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
 from aiohttp_cache_di.settings.kinds import (
-    MAX_WAIT_S,
-    Duration,
     Flag,
     MongoDBUrl,
     OptionalDuration,
@@ -19,6 +17,7 @@ from aiohttp_cache_di.settings.kinds import (
     OptionalSecret,
     OptionalText,
     RedisUrl,
+    Wait,
 )
 
 if TYPE_CHECKING:
@@ -56,10 +55,8 @@ class SQLiteSettings(Section):
         description="database file, or the directory for it (then it may end in a slash); none: "
         "`<cache name>.sqlite` in the user's cache directory",
     )
-    timeout: Duration = Field(
-        default=0.15,
-        le=MAX_WAIT_S,
-        description="how long to wait for another process's lock; keep it below storage_deadline",
+    timeout: Wait = Field(
+        default=0.15, description="how long to wait for another process's lock; keep it below storage_deadline"
     )
     fast_save: Flag = Field(
         default=False, description="do not wait for the disk; a power cut may lose everything stored"

@@ -33,8 +33,8 @@ class SQLiteSettingsOptions(TypedDict, total=False):
     """Database file, or the directory for it (then it may end in a slash); none: `<cache name>.sqlite` in the user's
     cache directory. It takes a path (~ is your home), or none. Default: none."""
     timeout: float | str | timedelta
-    """How long to wait for another process's lock; keep it below storage_deadline. It takes a number of seconds or a
-    duration such as 250ms, 5m, 1h30m, 2d, up to 1m. Default: 150ms."""
+    """How long to wait for another process's lock; keep it below storage_deadline. It takes a number of seconds, or a
+    duration such as 250ms or 2s, up to 1m. Default: 150ms."""
     fast_save: bool | str
     """Do not wait for the disk; a power cut may lose everything stored. It takes true or false (also 1/0, yes/no,
     on/off). Default: false."""
@@ -188,7 +188,7 @@ class SettingsOptions(TypedDict, total=False):
     250ms, 5m, 1h30m, 2d; always or none. Default: none."""
     heuristic_fraction: float | str
     """Fraction of the time since Last-Modified that is the lifetime of a response without one. It takes a number from 0
-    up to 1. Default: 0.1."""
+    to 1. Default: 0.1."""
     heuristic_with_query: bool | str
     """Apply heuristic_fraction to URLs with a query, too. It takes true or false (also 1/0, yes/no, on/off). Default:
     false."""
@@ -218,8 +218,8 @@ class SettingsOptions(TypedDict, total=False):
     """How long other processes wait for a process that died during a request; 0: do not wait for others. It takes a
     number of seconds or a duration such as 250ms, 5m, 1h30m, 2d. Default: 2s."""
     storage_deadline: float | str | timedelta
-    """Time limit of one operation on the store. It takes a number of seconds or a duration such as 250ms, 5m, 1h30m,
-    2d, more than 0s up to 1m. Default: 250ms."""
+    """Time limit of one operation on the store. It takes a number of seconds, or a duration such as 250ms or 2s, more
+    than 0s up to 1m. Default: 250ms."""
     require_store: bool | str
     """A store that cannot be opened, read and written is an error at start-up. It takes true or false (also 1/0,
     yes/no, on/off). Default: false."""

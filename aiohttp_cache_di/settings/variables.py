@@ -58,7 +58,8 @@ class Variable(NamedTuple):
         bounds = {name: getattr(item, name) for item in self.field.metadata for name in _BOUNDS if hasattr(item, name)}
         if not bounds or self.kind.bounded:
             return self.kind.accepts
-        extent = " ".join(f"{_BOUNDS[name]} {self.kind.show(bound)}" for name, bound in bounds.items())
+        words = {**_BOUNDS, "le": "to"} if "ge" in bounds else _BOUNDS
+        extent = " ".join(f"{words[name]} {self.kind.show(bound)}" for name, bound in bounds.items())
         return f"{self.kind.accepts}{',' if ',' in self.kind.accepts else ''} {extent}"
 
 

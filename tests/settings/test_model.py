@@ -114,10 +114,10 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         (
             "STORAGE_DEADLINE",
             "250",
-            "a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, more than 0s up to 1m",
+            "a number of seconds, or a duration such as 250ms or 2s, more than 0s up to 1m",
         ),
-        ("SQLITE__TIMEOUT", "150", "a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d, up to 1m"),
-        ("HEURISTIC_FRACTION", "2", "a number from 0 up to 1"),
+        ("SQLITE__TIMEOUT", "150", "a number of seconds, or a duration such as 250ms or 2s, up to 1m"),
+        ("HEURISTIC_FRACTION", "2", "a number from 0 to 1"),
         ("PARTITION_COOKIES", "all", "effective or explicit"),
         ("REDIS__URL", "http://localhost", "redis://"),
         ("REDIS__URL", "redis://localhost:0", "redis://"),
