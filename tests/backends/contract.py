@@ -273,7 +273,9 @@ class StorageContract:
     async def test_bytes_that_are_no_entry_are_refused_or_else_a_miss(self, storage: BaseCache, data: bytes) -> None:
         await storage.write_entry(make_entry("k"))
         if refuses_bytes(storage):
-            with pytest.raises(UnreadableEntryError, match=f"the {len(data)} bytes for 'k' are not what serialize"):
+            with pytest.raises(
+                UnreadableEntryError, match=rf"the {len(data)} bytes are not what serialize\(item, 'k'\)"
+            ):
                 await storage.write("k", data)
         else:
             await storage.write("k", data)
@@ -285,7 +287,7 @@ class StorageContract:
     async def test_the_bytes_of_another_key_are_refused_or_else_a_miss(self, storage: BaseCache) -> None:
         frame = storage.codec.encode(make_entry("one"), "one")
         if refuses_bytes(storage):
-            with pytest.raises(UnreadableEntryError, match="for 'other' are not what serialize"):
+            with pytest.raises(UnreadableEntryError, match=r"are not what serialize\(item, 'other'\)"):
                 await storage.write("other", frame)
         else:
             await storage.write("other", frame)

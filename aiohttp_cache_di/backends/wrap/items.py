@@ -63,7 +63,7 @@ class StackCache(BaseCache):
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
 
-        None deletes the item under *key*. Bytes are those of `serialize`, made with the same keys.
+        None deletes the item under *key*. Bytes are what `serialize` makes of an item for this key.
 
         Raises:
             TypeError: *item* is of another kind, and there is no serializer.
@@ -225,7 +225,7 @@ class StackCache(BaseCache):
             try:
                 return self.codec.decode(item, key)
             except UnreadableEntryError as exc:
-                said = f"the {len(item)} bytes for {key!r} are not what serialize() of such a storage makes: {exc}"
+                said = f"the {len(item)} bytes are not what serialize(item, {key!r}) of such a storage makes: {exc}"
                 raise UnreadableEntryError(said) from exc
         if item is None:
             return None

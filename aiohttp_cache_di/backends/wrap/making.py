@@ -39,7 +39,8 @@ def make_stack(
         ConfigurationError: an option has a value that cannot be used.
     """
     refuse_unusable(options)
-    codec = EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
+    signing = {name: options[name] for name in ("secret_key", "salt") if name in options}
+    codec = EntryCodec(**signing, names=names)
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes, by_users=by_users)
     store = make_store(codec, value_bytes)
