@@ -63,9 +63,7 @@ class OlderFile:
             raise ConfigurationError(f"{scheme}://…: only a SQLite file can be imported, not what is on a server")
         self._check_owner()
         with self._connection() as connection:
-            kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())
-            columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
-            if kinds.get("responses") != "table" or columns != ["key", "value"]:
+            if not _has_responses(connection):
                 raise ConfigurationError(f"{name} is not a cache of aiohttp-client-cache: it has no table of responses")
             self.count: int = int(connection.execute("SELECT count(*) FROM responses").fetchone()[0])
             self.is_signed: bool = bool(connection.execute(_SIGNED).fetchone()[0])
@@ -88,10 +86,7 @@ class OlderFile:
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
         try:
-            uri = f"{self.path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
-                connection.execute("PRAGMA trusted_schema = OFF")  # definitions in the file must not call functions
-                connection.execute("PRAGMA cell_size_check = ON")
+            with _opened(self.path, BUSY_TIMEOUT_S) as connection:
                 yield connection
         except sqlite3.NotSupportedError as exc:
             raise StorageError(f"{self.path}: {exc}") from exc
@@ -106,10 +101,31 @@ def is_older(path: Path) -> bool:
     try:
         if not is_believed(os.stat(path).st_uid):
             return False
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
+        with _opened(path, 0) as connection:
+            return _has_responses(connection) and not any(map(_is_ours, _kinds(connection)))
     except (sqlite3.Error, OSError, UnicodeDecodeError):  # what is wrong with the file is told by the command itself
         return False
-    return columns == ["key", "value"] and not any(name.startswith("aiohttp_cache_di") for name in names)
+
+
+@contextmanager
+def _opened(path: Path, timeout_s: float) -> Generator[sqlite3.Connection]:
+    """A connection to read an untrusted file."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")  # definitions in the file must not call functions
+        connection.execute("PRAGMA cell_size_check = ON")
+        yield connection
+
+
+def _kinds(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())
+
+
+def _has_responses(connection: sqlite3.Connection) -> bool:
+    """Whether the file has that library's table of responses."""
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
+    return _kinds(connection).get("responses") == "table" and columns == ["key", "value"]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("aiohttp_cache_di")
