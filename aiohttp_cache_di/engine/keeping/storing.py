@@ -173,9 +173,10 @@ class ResponseStoring(Placing, Tagged):
 
     def _end_with(self, entry: StoredResponse, flight: Flight) -> None:
         """End *flight* with *entry*; or as `end_unshared`, if those who wait could not use it."""
-        if not policy.answers_others(entry, self.rules):
+        if policy.answers_others(entry, self.rules):
+            flight.end(entry)
+        else:
             self.end_unshared(flight)
-        flight.end(entry)  # no effect if the flight has ended already
 
     def _finished(
         self,
