@@ -65,7 +65,8 @@ test: $(VENV)/.dev
 	$(TESTED) tests $(ARGS)
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
-# clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and their files are on the disk.
+# clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and
+# their files are on the disk.
 check: $(VENV)/.dev
 	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
