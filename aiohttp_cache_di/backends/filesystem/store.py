@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.keeping.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.leases import Leases
+from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
@@ -21,7 +22,6 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
-from aiohttp_cache_di.backends.filesystem.records.walk import dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.store import (
     Found,
