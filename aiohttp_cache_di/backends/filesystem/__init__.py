@@ -16,9 +16,9 @@ The layers, from the event loop to the threads; imports point down this list::
     secret     the file of the cache's secret
     leases     leases as locks of the kernel, or as files
     keeping/   counts files, evicts, removes remnants; in small steps beside the writes
-    looking/   iterates over all records
+    looking/   puts items together from their files, and iterates over all records
     bodies/    large bodies, written while they arrive and read in pieces
-    records/   the files of records: their format, how they are read, published and deleted
+    records/   the files of records: their format, how they are written, published and deleted
     places/    names of files, and the directories they are in; symbolic links are not followed
     pool       the threads, which answer in the loop that asked
 

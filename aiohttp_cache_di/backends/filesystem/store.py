@@ -14,28 +14,29 @@ from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.keeping.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.leases import Leases
+from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
-from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
-from aiohttp_cache_di.backends.filesystem.records.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.checked import Checked
+from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, see
+from aiohttp_cache_di.backends.filesystem.records.packing import Head, RecordCodec
+from aiohttp_cache_di.backends.filesystem.records.uses import Uses
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.store import (
     Found,
-    Item,
     Lease,
     Limits,
     Record,
     Row,
     StoreEvents,
-    Unreadable,
     Written,
     is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
@@ -73,15 +74,18 @@ class FileStore:
     ) -> None:
         self.place = place
         self.events: StoreEvents = StoreEvents()
-        self._codec = codec
+        self._codec = RecordCodec(codec)
         self._fsync = fsync
         self._bounds = bounds
+        self._value_bytes = value_bytes or record_bytes()
         self._tree = Tree(place)
-        self._known = Known(value_bytes)
+        self._uses = Uses()
+        checked = Checked()
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
-        self._bodies = Bodies(self._tree, self._known, self.events)
+        self._bodies = Bodies(self._tree, checked, self.events)
+        self._reader = Reader(self._tree, self._codec, self._uses, checked, self._bodies, self._value_bytes)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
@@ -127,11 +131,11 @@ class FileStore:
 
     def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all records, directory by directory."""
-        return self._steps(rows(self._tree, self._codec, self._known, self._bodies.mention, items=items))
+        return self._steps(rows(self._tree, self._reader, items=items))
 
     def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by the files of their entries; bodies in files of their own are not read."""
-        return self._steps(info_rows(self._tree, self._codec, wanted))
+        return self._steps(info_rows(self._tree, self._reader, wanted))
 
     async def usage(self) -> Usage:
         """The number of entries and the size of all files of records, by reading all heads."""
@@ -167,7 +171,7 @@ class FileStore:
     def spool(self, key: str) -> FileSpool:
         """Begin a body; its file is created with the first write."""
         self._tidying.is_closing = False
-        growing = Growing(self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
+        growing = Growing(self._bodies, name_of(key), self._codec.digest_bytes, fsync=self._fsync)
         return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
@@ -234,22 +238,8 @@ class FileStore:
         self._tree.close()
 
     def _look_up(self, keys: Sequence[str]) -> list[Found | None]:
-        found: list[Found | None] = []
-        for key in keys:
-            item = self._read(key, name_of(key))
-            found.append(None if item is None else Found(item))
-        return found
-
-    def _read(self, key: str, name: str) -> Item | Unreadable | None:
-        for _ in range(2):
-            leaf = self._tree.leaf(name)
-            if leaf is None:
-                return None
-            item = read_item(leaf, name, key, self._codec, self._known, self._bodies.find)
-            if item is not None or not leaf.is_deleted:
-                return item
-            self._tree.forget()
-        return None
+        items = map(self._reader.item, keys)
+        return [None if item is None else Found(item) for item in items]
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
         latest = {record.key: n for n, record in enumerate(records)}
@@ -280,8 +270,8 @@ class FileStore:
                 raise StorageError("the body of an entry is in a file of another store")
             body = cast("BodyFile", item.file)
         filed = None if body is None else body.filed
-        packed = pack(item, record.key, record.until, self._codec, filed)
-        if len(packed.body) > self._known.value_bytes():
+        packed = self._codec.pack(item, record.key, record.until, filed)
+        if len(packed.body) > self._value_bytes():
             raise StorageError(f"a body of {len(packed.body)} bytes is larger than this cache stores")
 
         def write(leaf: Directory) -> Seen | None:
@@ -295,7 +285,7 @@ class FileStore:
             if body is not None:
                 body.is_placed = was_placed  # if False, the file is removed with its last reader unless an entry has it
             raise
-        self._known.is_new_use(name)  # the write has set the file's time, so it counts as a use
+        self._uses.note(name)  # the write has set the file's time, so it counts as a use
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
@@ -320,7 +310,7 @@ class FileStore:
             is_granted = self._leases.acquire(name, ttl_s)
         except (OSError, StorageError):  # such as a read-only file system: entries can still be read
             is_granted = None
-        item = self._read(key, name)
+        item = self._reader.item(key)
         if item is None:
             return None if is_granted is None else Lease(is_granted)
         if is_granted:

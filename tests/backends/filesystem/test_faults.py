@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places import tree
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
-from aiohttp_cache_di.backends.filesystem.records import files
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES, HEAD_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Item, Record, Unreadable
@@ -180,14 +180,14 @@ async def test_an_entry_that_is_replaced_between_its_head_and_its_body_is_read_a
     other = make_store(folder)
     new = make_entry("k", LARGE[::-1])
     await keep(store, "k", make_entry("k", LARGE))
-    real = files._whole
+    real = Reader._with_body
 
-    def replaced_before(*arguments: Any) -> Item | Unreadable:
-        monkeypatch.setattr(files, "_whole", real)
+    def replaced_before(*arguments: Any, **options: Any) -> Item | Unreadable:
+        monkeypatch.setattr(Reader, "_with_body", real)
         other._keep_all([Record("k", new, 1e12)])
-        return real(*arguments)
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(files, "_whole", replaced_before)
+    monkeypatch.setattr(Reader, "_with_body", replaced_before)
     assert await look(store, "k") == new
     await other.close()
 

@@ -23,6 +23,7 @@ from aiohttp_cache_di.backends.filesystem.places.directory import READ, Director
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, temporary_name
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
+from aiohttp_cache_di.backends.filesystem.records.checked import Checked, identity
 from aiohttp_cache_di.backends.filesystem.records.files import (
     create,
     drop,
@@ -32,7 +33,6 @@ from aiohttp_cache_di.backends.filesystem.records.files import (
     write_file,
 )
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
-from aiohttp_cache_di.backends.filesystem.records.uses import Known, identity
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.errors import UnreadableEntryError
 
@@ -109,13 +109,11 @@ class BodyFile:
 
     def read_whole(self) -> bytes:
         """Read and check all pieces."""
-        fd, known = self.opened(), self.bodies.known
+        fd = self.opened()
         status = os.fstat(fd)
         data = read_at(fd, self.length, 0)
-        if not (len(data) == self.length and known.is_checked(self.filed, status)):
-            if not self.filed.is_whole(data):
-                raise UnreadableEntryError("a stored body is damaged")
-            known.note_checked(self.filed, status)
+        if not self.bodies.checked.is_whole(self.filed, data, status):
+            raise UnreadableEntryError("a stored body is damaged")
         return data
 
     def opened(self) -> int:
@@ -146,7 +144,7 @@ class BodyFile:
             if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.owns(fd, status):
                 if not lock_shared(fd):
                     raise FileNotFoundError(errno.ENOENT, "it is being dropped")
-                if not self.bodies.known.is_checked(self.filed, status):
+                if not self.bodies.checked.has(self.filed, status):
                     for number in {0, self.filed.pieces - 1}:
                         self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
                 self.fd, is_right = fd, True
@@ -158,8 +156,8 @@ class BodyFile:
         return is_right
 
     def _check(self, number: int, data: bytes, status: os.stat_result) -> None:
-        known = self.bodies.known
-        if len(data) == self.filed.size_of(number) and known.is_checked(self.filed, status):
+        checked = self.bodies.checked
+        if len(data) == self.filed.size_of(number) and checked.has(self.filed, status):
             return
         if not self.filed.is_piece(number, data):
             raise UnreadableEntryError("a stored body is damaged")
@@ -168,7 +166,7 @@ class BodyFile:
             self._checked_identity, self._checked_pieces = present, set()
         self._checked_pieces.add(number)
         if len(self._checked_pieces) == self.filed.pieces:
-            known.note_checked(self.filed, status)
+            checked.note(self.filed, status)
 
 
 class Bodies:
@@ -176,13 +174,13 @@ class Bodies:
 
     Args:
         tree: the cache's directories.
-        known: bodies that need not be checked again.
+        checked: bodies that need not be checked again.
         events: gets the number of unreadable bodies.
     """
 
-    def __init__(self, tree: Tree, known: Known, events: StoreEvents) -> None:
+    def __init__(self, tree: Tree, checked: Checked, events: StoreEvents) -> None:
         self.pool: Pool = Pool(THREADS)
-        self.known: Known = known
+        self.checked: Checked = checked
         self.tree: Tree = tree
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()

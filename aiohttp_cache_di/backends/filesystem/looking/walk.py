@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
+from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, Seen, drop, look_at, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.files import Seen, drop, see
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
-from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import Row
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.backends.store.sizes import item_bytes
-from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -27,24 +26,24 @@ STEP_S: Final = 0.02  # time limit of a step, since other jobs wait for the thre
 STEP_BYTES: Final = 4 * 1024 * 1024  # size limit of a step's items
 
 
-def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, items: bool) -> Iterator[list[Row]]:
+def rows(tree: Tree, reader: Reader, *, items: bool) -> Iterator[list[Row]]:
     """All records; their items, too, if *items* is true."""
 
     def row(leaf: Directory, name: str) -> Row | None:
         head = _head(leaf, name)
         if head is None or not items:
             return None if head is None else Row(head.key, head.leads_on)
-        item = read_item(leaf, name, head.key, codec, known, open_body, is_use=False)
+        item = reader.listed_item(leaf, name, head.key)
         return None if item is None else Row(head.key, head.leads_on, item)
 
     return _in_steps(tree, row, lambda row: item_bytes(row.item))
 
 
-def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[InfoRow]]:
+def info_rows(tree: Tree, reader: Reader, wanted: Wanted) -> Iterator[list[InfoRow]]:
     """Infos of records that are *wanted* or have none; bodies in files of their own are not read."""
 
     def look(leaf: Directory, name: str) -> InfoRow | None:
-        seen = look_at(leaf, name, codec)
+        seen = reader.entry(leaf, name)
         if seen is None or not _is_in_place(seen[0], name):
             return None
         head, item = seen

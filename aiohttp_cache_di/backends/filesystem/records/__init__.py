@@ -1,5 +1,6 @@
-"""Records as files: their format, and how they are read, published and deleted; all in a thread.
+"""Records as files: their format, and how they are written, published and deleted; all in a thread.
 
-`packing` encodes and decodes a record, `files` has the operations on the files of one record, and `uses` is what this
-process remembers of files. May import `places`, the contract of a store and `entries`.
+`packing` encodes and decodes a record, and `files` has the operations on the files of one record. A process remembers
+which `uses` of entries it has recorded, and which bodies it has `checked`. May import `places`, the contract of a store
+and `entries`.
 """

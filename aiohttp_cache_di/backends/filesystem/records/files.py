@@ -1,4 +1,4 @@
-"""Reading, publishing and deleting the files of one record; all in a thread, in an open directory.
+"""Writing, publishing and deleting the files of one record; all in a thread, in an open directory.
 
 An entry's file is written under a temporary name and renamed, so that readers see all of the old entry or all of the
 new one. A body's file has a name of its own and is complete before the entry that refers to it is published. If an
@@ -15,53 +15,33 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.places.directory import CREATE, READ, Directory, lock_alone, read_at
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, temporary_name
-from aiohttp_cache_di.backends.filesystem.records.packing import (
-    NO_TOKEN,
-    Filed,
-    Head,
-    Packed,
-    filed_of,
-    read_head,
-    set_body,
-    unpack,
-)
-from aiohttp_cache_di.backends.filesystem.records.uses import Known
-from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
-from aiohttp_cache_di.entries.codec import EntryCodec
-from aiohttp_cache_di.entries.filed import FiledBody, with_body
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head, Packed, read_head
+from aiohttp_cache_di.backends.filesystem.records.uses import Uses
 
 __all__ = [
-    "OpenBody",
+    "ENTRY_SIZES",
     "Seen",
     "create",
     "disk_bytes",
     "drop",
     "drop_unused",
     "is_dropped",
-    "look_at",
     "publish",
     "read_file",
-    "read_item",
     "see",
     "write_all",
     "write_file",
     "write_pieces",
 ]
 
-OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
-"""Opens the body of the entry *name* in a directory; returns None if the body is damaged."""
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # more than any entry without its body; larger files are not ours
-_ENTRY_SIZES: Final = range(MAX_ENTRY_BYTES + 1)
+ENTRY_SIZES: Final = range(MAX_ENTRY_BYTES + 1)
 HEAD_READ_BYTES: Final = 2048  # the head with most keys
-TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
-_SYSTEM_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
-"""Errors that concern the process or the file system, rather than one file."""
 
 
 class Seen(NamedTuple):
@@ -69,45 +49,6 @@ class Seen(NamedTuple):
 
     head: Head
     disk_bytes: int
-
-
-def read_item(
-    leaf: Directory,
-    name: str,
-    key: str,
-    codec: EntryCodec,
-    known: Known,
-    open_body: OpenBody,
-    *,
-    is_use: bool = True,
-) -> Item | Unreadable | None:
-    """The item under *key*, whose entry is the file *name*; None if there is none.
-
-    Args:
-        known: bodies that need not be checked again, and when uses were recorded.
-        is_use: record that the entry was used.
-
-    Raises:
-        OSError: the file system does not work.
-    """
-    try:
-        for _ in range(TRIES):
-            try:
-                data, _ = read_file(leaf, name, _ENTRY_SIZES, known if is_use else None)
-            except FileNotFoundError:
-                return None
-            head = read_head(data)
-            if head is None or head.key != key:
-                return UNREADABLE
-            item = unpack(data, head, codec)
-            if head.token == NO_TOKEN or isinstance(item, Unreadable):
-                return item
-            with suppress(FileNotFoundError):  # the entry was replaced meanwhile: read it again
-                return _whole(leaf, name, item, head, codec, known, open_body)
-    except OSError as exc:
-        if exc.errno in _SYSTEM_ERRORS:
-            raise
-    return UNREADABLE
 
 
 def disk_bytes(size: int) -> int:
@@ -118,10 +59,10 @@ def disk_bytes(size: int) -> int:
 def see(leaf: Directory, name: str) -> Seen | None:
     """The head of the entry in the file *name*; None if there is none that can be read."""
     try:
-        data, status = read_file(leaf, name, _ENTRY_SIZES, most=HEAD_READ_BYTES)
+        data, status = read_file(leaf, name, ENTRY_SIZES, most=HEAD_READ_BYTES)
         head = read_head(data)
         if head is None and len(data) == HEAD_READ_BYTES:  # the key may be longer
-            data, status = read_file(leaf, name, _ENTRY_SIZES)
+            data, status = read_file(leaf, name, ENTRY_SIZES)
             head = read_head(data)
     except OSError:
         return None
@@ -129,16 +70,6 @@ def see(leaf: Directory, name: str) -> Seen | None:
         return None
     body = disk_bytes(head.body_bytes) if head.token != NO_TOKEN else 0
     return Seen(head, disk_bytes(status.st_size) + body)
-
-
-def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
-    """The entry in the file *name*, without a body that is in a file of its own; None if there is no entry."""
-    try:
-        data, _ = read_file(leaf, name, _ENTRY_SIZES)
-    except OSError:
-        return None
-    head = read_head(data)
-    return None if head is None else (head, unpack(data, head, codec))
 
 
 def publish(
@@ -231,37 +162,14 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         os.close(fd)
 
 
-def _whole(
-    leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
-) -> Item | Unreadable:
-    """*item* with its body from a file of its own. Raises OSError."""
-    filed = filed_of(item, head, codec)
-    if filed is None or isinstance(item, str):
-        return UNREADABLE
-    if head.is_filed:
-        if not isinstance(item, StoredResponse):
-            return UNREADABLE
-        body = open_body(leaf, name, filed)
-        return UNREADABLE if body is None else with_body(item, body)
-    if filed.length > known.value_bytes():
-        return UNREADABLE
-    content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
-    if not (known.is_checked(filed, status) and len(content) == filed.length):
-        if not filed.is_whole(content):
-            return UNREADABLE
-        known.note_checked(filed, status)
-    set_body(item, content)
-    return item
-
-
 def read_file(
-    leaf: Directory, name: str, sizes: range, known: Known | None = None, most: int | None = None
+    leaf: Directory, name: str, sizes: range, uses: Uses | None = None, most: int | None = None
 ) -> tuple[bytes, os.stat_result]:
     """The bytes of a file, and its status before the read; no bytes if the file's owner or size is wrong.
 
     Args:
         sizes: the sizes that the file may have.
-        known: decides whether this use is recorded as the file's modification time; None not to.
+        uses: decides whether this use is recorded, as the file's modification time; None if it is not a use.
         most: read this many bytes at most; None for all.
     """
     fd = leaf.open(name, READ)
@@ -271,7 +179,7 @@ def read_file(
         if size not in sizes or not leaf.owns(fd, status):
             return b"", status
         data = read_at(fd, size if most is None else min(size, most), 0)
-        if known is not None and known.is_new_use(name):
+        if uses is not None and uses.is_new(name):
             with suppress(OSError):
                 leaf.touch(name, fd)
         return data, status

@@ -36,12 +36,9 @@ __all__ = [
     "Filed",
     "Head",
     "Packed",
-    "digest_bytes",
-    "filed_of",
-    "pack",
+    "RecordCodec",
     "read_head",
     "set_body",
-    "unpack",
 ]
 
 APART_FROM_BYTES: Final = 64 * 1024
@@ -150,26 +147,57 @@ class Packed(NamedTuple):
     body_bytes: int
 
 
-def pack(item: Item, key: str, until: float, codec: EntryCodec, filed: Filed | None = None) -> Packed:
-    """Encode a record into the bytes of its files.
+class RecordCodec:
+    """Encodes and decodes records.
 
     Args:
-        filed: the reference to the body, if that is in its file already.
-
-    Raises:
-        StorageError: the item cannot be encoded, or its key is too large.
+        frames: encodes and decodes the frames in them.
     """
-    flags = _LEADS_ON if item_leads_on(item) else 0
-    body, kind = b"", "whole"
-    if filed is not None:
-        kind, flags = "filed", flags | _FILED
-    elif len(data := _body(item)) >= APART_FROM_BYTES:
-        body, kind, filed = data, "apart", Filed.of(data, digest_bytes(codec))
-    if filed is not None:
-        item = _with(item, _BODY.pack(filed.token, filed.length) + filed.digests)
-    token, length = (NO_TOKEN, 0) if filed is None else (filed.token, filed.length)
-    frame = codec.pack(item, _bound(key, kind))
-    return Packed(_entry(key, until, flags, token, length, frame), token, body, length)
+
+    def __init__(self, frames: EntryCodec) -> None:
+        self._frames = frames
+        self.digest_bytes: int = DIGEST_BYTES if frames.is_signing else CRC_BYTES
+        """The size of the digest of each piece of a body."""
+
+    def pack(self, item: Item, key: str, until: float, filed: Filed | None = None) -> Packed:
+        """Encode a record into the bytes of its files.
+
+        Args:
+            filed: the reference to the body, if that is in its file already.
+
+        Raises:
+            StorageError: the item cannot be encoded, or its key is too large.
+        """
+        flags = _LEADS_ON if item_leads_on(item) else 0
+        body, kind = b"", "whole"
+        if filed is not None:
+            kind, flags = "filed", flags | _FILED
+        elif len(data := _body(item)) >= APART_FROM_BYTES:
+            body, kind, filed = data, "apart", Filed.of(data, self.digest_bytes)
+        if filed is not None:
+            item = _with(item, _BODY.pack(filed.token, filed.length) + filed.digests)
+        token, length = (NO_TOKEN, 0) if filed is None else (filed.token, filed.length)
+        frame = self._frames.pack(item, _bound(key, kind))
+        return Packed(_entry(key, until, flags, token, length, frame), token, body, length)
+
+    def unpack(self, data: bytes, head: Head) -> Item | Unreadable:
+        """The item in an entry's file; if its body is in another file, `filed_of` returns the reference to that."""
+        kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
+        bound = _bound(head.key, kind)
+        item = self._frames.unpack(data[head.frame_at :], bound)
+        if bound is not head.key and isinstance(item, StoredResponse | Opaque):
+            force_setattr(item, "key", head.key)  # nothing else refers to the item yet
+        return item
+
+    def filed_of(self, item: Item, head: Head) -> Filed | None:
+        """The reference to the body of *item* in a file of its own; None if it is invalid, or contradicts the head."""
+        data = _body(item)
+        if len(data) <= _BODY.size:
+            return None
+        token, length = _BODY.unpack_from(data)
+        filed = Filed(token, length, data[_BODY.size :])
+        is_possible = filed.token == head.token and filed.length == head.body_bytes
+        return filed if is_possible and len(filed.digests) == filed.pieces * self.digest_bytes else None
 
 
 def read_head(data: bytes) -> Head | None:
@@ -191,34 +219,8 @@ def read_head(data: bytes) -> Head | None:
     )
 
 
-def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
-    """The item in an entry's file; if its body is in another file, `filed_of` returns the reference to that."""
-    kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
-    bound = _bound(head.key, kind)
-    item = codec.unpack(data[head.frame_at :], bound)
-    if bound is not head.key and isinstance(item, StoredResponse | Opaque):
-        force_setattr(item, "key", head.key)  # nothing else refers to the item yet
-    return item
-
-
-def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
-    """The reference to the body of *item* in a file of its own; None if it is not valid, or contradicts the head."""
-    data = b"" if isinstance(item, Unreadable) else _body(item)
-    if len(data) <= _BODY.size:
-        return None
-    token, length = _BODY.unpack_from(data)
-    filed = Filed(token, length, data[_BODY.size :])
-    is_possible = filed.token == head.token and filed.length == head.body_bytes
-    return filed if is_possible and len(filed.digests) == filed.pieces * digest_bytes(codec) else None
-
-
-def digest_bytes(codec: EntryCodec) -> int:
-    """The size of the digest of each piece of a body."""
-    return DIGEST_BYTES if codec.is_signing else CRC_BYTES
-
-
 def set_body(item: StoredResponse | Opaque, body: bytes) -> None:
-    """Put *body* into an item that `unpack` has made, in place."""
+    """Put *body* into an item that `RecordCodec.unpack` has made, in place."""
     force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
 
 

@@ -408,7 +408,7 @@ async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SETTLED_AFTER_S", "SETTLED_SOON_AFTER_S"):
-        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.records.uses.{name}", -1)
+        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.records.checked.{name}", -1)
     await keep_spooled(store)
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)

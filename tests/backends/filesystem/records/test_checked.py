@@ -1,4 +1,4 @@
-"""What a process remembers about files: when a body need not be verified again."""
+"""Which bodies need not be checked again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from aiohttp_cache_di.backends.filesystem.records.checked import Checked
 from aiohttp_cache_di.backends.filesystem.records.packing import Filed
-from aiohttp_cache_di.backends.filesystem.records.uses import Known
 
 BODY = Filed(bytes(8), 10, b"crc1")
 NOW = int(time.time())
@@ -35,16 +35,16 @@ def test_a_check_counts_once_a_later_change_would_bear_another_time(
     monkeypatch: pytest.MonkeyPatch, changed_ns: int, is_believed: bool
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW + 0.5)
-    known = Known()
-    known.note_checked(BODY, status(changed_ns))
-    assert known.is_checked(BODY, status(changed_ns)) is is_believed
+    checked = Checked()
+    checked.note(BODY, status(changed_ns))
+    assert checked.has(BODY, status(changed_ns)) is is_believed
 
 
 def test_a_check_counts_for_one_file_as_it_was() -> None:
-    known = Known()
+    checked = Checked()
     long_ago = (NOW - 100) * 10**9
-    known.note_checked(BODY, status(long_ago))
-    assert known.is_checked(BODY, status(long_ago))
-    assert not known.is_checked(BODY, status(long_ago + 1))
-    assert not known.is_checked(BODY, status(long_ago, inode=2))
-    assert not known.is_checked(BODY._replace(token=b"another1"), status(long_ago))
+    checked.note(BODY, status(long_ago))
+    assert checked.has(BODY, status(long_ago))
+    assert not checked.has(BODY, status(long_ago + 1))
+    assert not checked.has(BODY, status(long_ago, inode=2))
+    assert not checked.has(BODY._replace(token=b"another1"), status(long_ago))
