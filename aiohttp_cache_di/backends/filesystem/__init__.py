@@ -15,7 +15,7 @@ The layers, from the event loop to the threads; imports point down this list::
     store      the contract of a store: each operation is one job in a thread
     secret     the file of the cache's secret
     leases     leases as locks of the kernel, or as files
-    keeping/   counts files, evicts, removes remnants; in small steps beside the writes
+    eviction/  counts files, evicts entries, sweeps remnants; in small steps beside the writes
     looking/   puts items together from their files, and iterates over all records
     bodies/    large bodies, written while they arrive and read in pieces
     records/   the files of records: their format, how they are written, published and deleted

@@ -9,7 +9,7 @@ from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions

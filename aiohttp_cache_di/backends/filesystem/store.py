@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar, cast
 
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
-from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds, Keeper
-from aiohttp_cache_di.backends.filesystem.keeping.tidying import Tidying
+from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds, Evictor
+from aiohttp_cache_di.backends.filesystem.eviction.schedule import Schedule
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, info_rows, rows
@@ -56,7 +56,7 @@ class FileStore:
     Args:
         place: the directory.
         codec: encodes and decodes items.
-        bounds: limits of size and number of entries; kept approximately, see `keeper`.
+        bounds: limits of size and number of entries; kept approximately, see `evictor`.
         fsync: call fsync for each record before it counts as written.
         value_bytes: returns the size of the largest body that is read into memory or written from it.
     """
@@ -81,14 +81,14 @@ class FileStore:
         self._tree = Tree(place)
         self._uses = Uses()
         checked = Checked()
-        self._keeper = Keeper(self._tree, bounds)
+        self._evictor = Evictor(self._tree, bounds)
         self._leases = Leases(self._tree)
         self._readers = Pool(THREADS)
         self._bodies = Bodies(self._tree, checked, self.events)
         self._reader = Reader(self._tree, self._codec, self._uses, checked, self._bodies, self._value_bytes)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
-        self._tidying = Tidying(self._keeper, self._writers, self.events)
+        self._eviction = Schedule(self._evictor, self._writers, self.events)
         self._losses = 0
         _stores.add(self)
 
@@ -117,11 +117,11 @@ class FileStore:
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Store *records*, one after the other in one job of a thread."""
-        self._tidying.is_closing = False
+        self._eviction.is_closing = False
         try:
             written = await self._writers.run(partial(self._keep_all, records))
         finally:  # also after an error: the disk may be full, and eviction makes room
-            self._tidying.go_on()
+            self._eviction.go_on()
         self._report_loss()
         return written
 
@@ -151,7 +151,7 @@ class FileStore:
 
     async def close(self) -> None:
         """Finish the jobs that were begun; release leases and directories unless another loop uses the store."""
-        self._tidying.is_closing = True
+        self._eviction.is_closing = True
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
@@ -170,9 +170,9 @@ class FileStore:
 
     def spool(self, key: str) -> FileSpool:
         """Begin a body; its file is created with the first write."""
-        self._tidying.is_closing = False
+        self._eviction.is_closing = False
         growing = Growing(self._bodies, name_of(key), self._codec.digest_bytes, fsync=self._fsync)
-        return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
+        return FileSpool(self._writers, growing, failed=self._eviction.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a complete body in a file of this store."""
@@ -251,7 +251,7 @@ class FileStore:
             except StorageError as exc:
                 written[record.key] = exc
             except OSError as exc:
-                self._keeper.note_failed(exc)
+                self._evictor.note_failed(exc)
                 error = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
                 error.__cause__ = exc
                 written[record.key] = error
@@ -287,7 +287,7 @@ class FileStore:
             raise
         self._uses.note(name)  # the write has set the file's time, so it counts as a use
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
-        self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
+        self._evictor.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
             self._leases.release(name)
 
@@ -296,7 +296,7 @@ class FileStore:
             leaf = self._tree.leaf(name)
             freed = None if leaf is None else drop(leaf, name)
             if freed is not None:
-                self._keeper.wrote(name, -freed, -1)
+                self._evictor.wrote(name, -freed, -1)
 
     def _lease(self, name: str, ttl_s: float) -> Lease:
         if not self._leases.acquire(name, ttl_s):
@@ -337,9 +337,9 @@ class FileStore:
         self._readers.begin_anew()
         self._writers.begin_anew()
         self._bodies.after_fork()
-        self._keeper.begin_anew()
+        self._evictor.begin_anew()
         self._leases.forget()
-        self._tidying.begin_anew()
+        self._eviction.begin_anew()
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

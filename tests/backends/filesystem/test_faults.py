@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.eviction import evictor
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places import tree
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
@@ -414,7 +414,7 @@ async def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_no_more_keeps_what_it_has_and_no_remnant(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore, code: int, body: bytes
 ) -> None:
-    monkeypatch.setattr(keeper, "_FULL", frozenset[int]())  # evicts nothing to make room
+    monkeypatch.setattr(evictor, "_FULL", frozenset[int]())  # evicts nothing to make room
     await keep(store, "k", old := make_entry("k", LARGE))
     before = files_in(folder)
     real, left = os.write, len(body) // 2

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
-from aiohttp_cache_di.backends.filesystem.keeping import keeper
-from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.eviction import evictor
+from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds
 from aiohttp_cache_di.backends.filesystem.places import directory
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
@@ -111,12 +111,12 @@ def flip(path: Path, at: int) -> None:
 
 async def sweep(folder: Path, *, at: float) -> None:
     """Sweep the directory of "k" as another process would at that time."""
-    await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
+    await asyncio.to_thread(evictor.Evictor(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
 
 
 async def tidied(store: FileStore) -> None:
     """Wait until no count or eviction is running."""
-    while store._tidying._under_way_in is not None:
+    while store._eviction._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
@@ -647,9 +647,9 @@ async def test_what_a_dead_process_has_left_is_swept(
     os.close(fd)
     if not locks:
         monkeypatch.setattr(directory, "FCNTL", None)
-    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S - 10)
+    await sweep(folder, at=at + evictor.ORPHAN_AFTER_S - 10)
     assert path.exists(), "it is not old"
-    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S + 10)
+    await sweep(folder, at=at + evictor.ORPHAN_AFTER_S + 10)
     assert not path.exists()
     await store.close()
 
@@ -661,7 +661,7 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     path = entry.file.path
     assert path is not None
     await other.delete(["k"])
-    later = path.stat().st_mtime + keeper.ORPHAN_AFTER_S + 10
+    later = path.stat().st_mtime + evictor.ORPHAN_AFTER_S + 10
     await sweep(folder, at=later)
     assert path.exists()
     os.close(entry.file.fd)  # as when the reading process ends
@@ -691,8 +691,8 @@ async def test_a_file_system_without_locks_keeps_bodies_too(folder: Path, monkey
 
 
 async def test_the_bound_counts_bodies_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "SHARE", 0)
-    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    monkeypatch.setattr(evictor, "SHARE", 0)
+    monkeypatch.setattr(evictor, "MIN_REST_S", 0)
     store = make_store(tmp_path, bounds=Bounds(2 * len(CONTENT), None))
     for key in ("a", "b", "c"):
         await keep_spooled(store, key)
@@ -708,8 +708,8 @@ async def test_the_bound_counts_bodies_in_files(tmp_path: Path, monkeypatch: pyt
 async def test_a_body_that_is_read_though_its_entry_is_gone_costs_no_other_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(keeper, "SHARE", 0)
-    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    monkeypatch.setattr(evictor, "SHARE", 0)
+    monkeypatch.setattr(evictor, "MIN_REST_S", 0)
     store = make_store(tmp_path / "cache", bounds=Bounds(2 * len(CONTENT), None))
     for number in range(10):
         await keep(store, str(number), make_entry(str(number)))
@@ -732,8 +732,8 @@ async def test_a_body_that_is_read_though_its_entry_is_gone_costs_no_other_entry
 
 
 async def test_one_body_may_be_as_large_as_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "SHARE", 0)
-    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    monkeypatch.setattr(evictor, "SHARE", 0)
+    monkeypatch.setattr(evictor, "MIN_REST_S", 0)
     store = make_store(tmp_path, bounds=Bounds(len(CONTENT), None))
     assert store.largest_body_bytes == len(CONTENT)
     await keep(store, "small", make_entry("small", b"small"))

@@ -13,7 +13,7 @@ import pytest
 
 from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
-from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.eviction import evictor
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.records import files, uses
@@ -31,8 +31,8 @@ from tests.backends.store_contract import keep, walk
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scan all directories without a pause, so that tests need not wait."""
-    monkeypatch.setattr(keeper, "SHARE", 0)
-    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    monkeypatch.setattr(evictor, "SHARE", 0)
+    monkeypatch.setattr(evictor, "MIN_REST_S", 0)
 
 
 def store_of(cache: FileCache) -> FileStore:
@@ -42,7 +42,7 @@ def store_of(cache: FileCache) -> FileStore:
 
 async def settled(cache: FileCache) -> None:
     """Wait until no count or eviction is running."""
-    while store_of(cache)._tidying._under_way_in is not None:
+    while store_of(cache)._eviction._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
@@ -180,17 +180,17 @@ async def test_what_is_written_while_its_leaf_is_counted_counts(
     cache = FileCache(tmp_path)
     await cache.write_entry(make_entry("k"))
     await settled(cache)
-    store, really_list = store_of(cache), keeper._files
+    store, really_list = store_of(cache), evictor._files
 
     def listed(leaf: Directory) -> object:
         found = really_list(leaf)
-        monkeypatch.setattr(keeper, "_files", really_list)
+        monkeypatch.setattr(evictor, "_files", really_list)
         store._keep_all([Record("k", make_entry("k", bytes(50_000)), inf)])
         return found
 
-    monkeypatch.setattr(keeper, "_files", listed)
-    await asyncio.to_thread(store._keeper._count, name_of("k")[:2], time.time())
-    assert store._keeper._total == (weight(tmp_path), 1)
+    monkeypatch.setattr(evictor, "_files", listed)
+    await asyncio.to_thread(store._evictor._count, name_of("k")[:2], time.time())
+    assert store._evictor._total == (weight(tmp_path), 1)
     await cache.close()
 
 
@@ -203,8 +203,8 @@ async def test_what_is_larger_than_the_bound_does_not_stay(tmp_path: Path) -> No
 
 
 async def test_a_gibibyte_is_the_bound_unless_another_is_given(tmp_path: Path) -> None:
-    assert store_of(FileCache(tmp_path))._keeper._bounds == (DEFAULT_MAX_BYTES, None)
-    assert store_of(FileCache(tmp_path, max_bytes=None))._keeper._bounds == (None, None)
+    assert store_of(FileCache(tmp_path))._evictor._bounds == (DEFAULT_MAX_BYTES, None)
+    assert store_of(FileCache(tmp_path, max_bytes=None))._evictor._bounds == (None, None)
 
 
 # ---- remnants
@@ -290,7 +290,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_a_disk_that_is_full_before_a_bound_is_passed_keeps_what_is_used(
     tmp_path: Path, disk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "FULL_EVERY_S", 0)
+    monkeypatch.setattr(evictor, "FULL_EVERY_S", 0)
     cache = FileCache(tmp_path)
     refused = 0
     for n in range(120):
@@ -314,7 +314,7 @@ async def test_a_disk_that_is_full_before_a_bound_is_passed_keeps_what_is_used(
 async def test_what_is_too_large_for_a_full_disk_does_not_cost_all_that_is_kept(
     tmp_path: Path, disk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "FULL_EVERY_S", 1000)
+    monkeypatch.setattr(evictor, "FULL_EVERY_S", 1000)
     cache = FileCache(tmp_path)
     for n in range(30):
         await cache.write_entry(make_entry(f"k{n}", bytes(10_000)))

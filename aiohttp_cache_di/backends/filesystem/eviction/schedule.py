@@ -1,4 +1,4 @@
-"""Scheduling the steps of the keeper, in the background, one at a time, after writes and while more are due."""
+"""Scheduling the steps of the evictor: in the background, one at a time, after writes and while more are due."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 import time
 from functools import partial
 
-from aiohttp_cache_di.backends.filesystem.keeping.keeper import Keeper
+from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.store import StoreEvents
 
-__all__ = ["Tidying"]
+__all__ = ["Schedule"]
 
 
-class Tidying:
-    """Runs the steps of a keeper.
+class Schedule:
+    """Runs the steps of an evictor.
 
     Args:
-        keeper: takes the steps.
+        evictor: takes the steps.
         writers: the threads for them.
         events: gets the number of evicted entries.
     """
 
-    def __init__(self, keeper: Keeper, writers: Pool, events: StoreEvents) -> None:
+    def __init__(self, evictor: Evictor, writers: Pool, events: StoreEvents) -> None:
         self.is_closing: bool = False
         """Whether no further step is begun after the one under way."""
-        self._keeper = keeper
+        self._evictor = evictor
         self._writers = writers
         self._events = events
         self._under_way_in: asyncio.AbstractEventLoop | None = None
@@ -38,17 +38,17 @@ class Tidying:
     def note_failed(self, error: Exception) -> None:
         """React to the *error* of a body that could not be written: make room if the disk is full."""
         if isinstance(error, OSError):
-            self._keeper.note_failed(error)
+            self._evictor.note_failed(error)
             self.go_on()
 
     def go_on(self) -> None:
         """Take a step if it is due; call it after each write, failed ones included."""
         if self._under_way_in is not None and not self._under_way_in.is_closed():
             self._is_asked = True
-        elif self._keeper.is_due:
+        elif self._evictor.is_due:
             self._is_asked = False
             self._under_way_in = asyncio.get_running_loop()
-            step = self._writers.run(partial(self._keeper.step, time.time()))
+            step = self._writers.run(partial(self._evictor.step, time.time()))
             step.add_done_callback(self._end)
 
     def _end(self, step: asyncio.Future[tuple[int, bool]]) -> None:

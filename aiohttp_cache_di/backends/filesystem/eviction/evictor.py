@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVE
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, is_dropped, see
 
-__all__ = ["Bounds", "Keeper"]
+__all__ = ["Bounds", "Evictor"]
 
 LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
 EXACT_BELOW: Final = 100  # entries; a smaller bound is kept exactly
@@ -67,7 +67,7 @@ class _Candidate(NamedTuple):
     size: int
 
 
-class Keeper:
+class Evictor:
     """Counts and evicts, in threads, one step at a time.
 
     Args:
