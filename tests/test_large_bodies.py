@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.filesystem import FileBackend
 from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
 from aiohttp_cache_di.backends.filesystem.bodies.reading import BodyFile
-from aiohttp_cache_di.backends.filesystem.eviction import evictor
+from aiohttp_cache_di.backends.filesystem.eviction import counting
 from aiohttp_cache_di.backends.filesystem.records import files
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -578,7 +578,7 @@ async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_fo
     async with started(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL):
         await until(lambda: any(path.stat().st_size >= SIZE // 4 for path in stored_files(tmp_path)), 30)
     (left,) = stored_files(tmp_path)
-    long_ago = time.time() - evictor.ORPHAN_AFTER_S - 10
+    long_ago = time.time() - counting.ORPHAN_AFTER_S - 10
     os.utime(left, (long_ago, long_ago))
     origin.may_end.set()
     async with caching(tmp_path) as session:

@@ -9,12 +9,11 @@ from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend
-from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, Bounds
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -130,7 +129,7 @@ def _stack(
     fsync = options.get("fsync", False)
     if not isinstance(fsync, bool):
         raise ConfigurationError(f"fsync={fsync!r}: use True or False")
-    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+    bounds = Bounds.of(options)
     place = Place(cache_name, use_temp)
     name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
     return make_stack(

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
-from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds, Evictor
+from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.eviction.schedule import Schedule
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
@@ -36,7 +36,7 @@ from aiohttp_cache_di.backends.store import (
     is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import Bounds, record_bytes
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
@@ -56,7 +56,7 @@ class FileStore:
     Args:
         place: the directory.
         codec: encodes and decodes items.
-        bounds: limits of size and number of entries; kept approximately, see `evictor`.
+        bounds: limits of size and number of entries; kept approximately, see `counting`.
         fsync: call fsync for each record before it counts as written.
         value_bytes: returns the size of the largest body that is read into memory or written from it.
     """
@@ -287,7 +287,7 @@ class FileStore:
             raise
         self._uses.note(name)  # the write has set the file's time, so it counts as a use
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
-        self._evictor.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
+        self._evictor.counts.add(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
             self._leases.release(name)
 
@@ -296,7 +296,7 @@ class FileStore:
             leaf = self._tree.leaf(name)
             freed = None if leaf is None else drop(leaf, name)
             if freed is not None:
-                self._evictor.wrote(name, -freed, -1)
+                self._evictor.counts.add(name, -freed, -1)
 
     def _lease(self, name: str, ttl_s: float) -> Lease:
         if not self._leases.acquire(name, ttl_s):
@@ -337,7 +337,6 @@ class FileStore:
         self._readers.begin_anew()
         self._writers.begin_anew()
         self._bodies.after_fork()
-        self._evictor.begin_anew()
         self._leases.forget()
         self._eviction.begin_anew()
 

@@ -13,12 +13,12 @@ from typing import Any, Final, Unpack, cast
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NearArguments
 from aiohttp_cache_di.backends.sqlite.database import Database
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
-from aiohttp_cache_di.backends.sqlite.options import DEFAULT_MAX_BYTES, DEFAULT_NEAR_BYTES, OWN_OPTIONS, SQLiteOptions
+from aiohttp_cache_di.backends.sqlite.options import DEFAULT_NEAR_BYTES, OWN_OPTIONS, SQLiteOptions
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.storage import ResponseOrKey
+from aiohttp_cache_di.backends.store.sizes import Bounds
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -42,7 +42,7 @@ def sqlite_stack(
 ) -> StoreStack:
     """As `make_stack`, for a table of the file *filename*."""
     file = CacheFile.resolve(filename, use_temp, options)
-    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+    bounds = Bounds.of(options)
     has_copies = options.get("near_tier", True) and not file.is_memory
     near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0
 

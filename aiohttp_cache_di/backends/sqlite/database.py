@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
+from aiohttp_cache_di.backends.sqlite.eviction import Evictor, Uses
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends.sqlite.looking.waits import Waits
 from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.store import StoreEvents
+from aiohttp_cache_di.backends.store.sizes import Bounds
 
 __all__ = ["Database", "Here"]
 

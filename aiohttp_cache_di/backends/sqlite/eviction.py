@@ -19,12 +19,11 @@ from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import Table, now_used, pack_key
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
+from aiohttp_cache_di.backends.store.sizes import Bounds
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Bounds", "Evictor", "Uses", "used_bytes"]
+__all__ = ["Evictor", "Uses", "used_bytes"]
 
-LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
-EXACT_BELOW: Final = 100  # entries; a smaller bound is kept exactly
 RECOUNT_S: Final = 1.0  # interval of counting entries, since other processes write them, too
 CHECK_SHARE: Final = 0.005  # share of max_bytes that may be written between two checks of the file's size
 CHUNK_ROWS: Final = 100
@@ -33,14 +32,6 @@ MAX_TOUCHED: Final = 20_000
 FREE_SHARE: Final = 0.08  # share of a file's pages that may be free before it is vacuumed
 FREE_PAGES: Final = 512
 VACUUM_PAGES: Final = 200  # per step, which takes about ten milliseconds
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of a file: bytes of all tables together, entries of each table; None for no limit."""
-
-    max_bytes: int | None
-    max_entries: int | None
 
 
 class Uses:
@@ -92,7 +83,7 @@ class Evictor:
 
     Args:
         connections: where to write.
-        bounds: the limits.
+        bounds: the limits: bytes of all tables together, entries of each table.
         uses: the keys used lately, to be written down before the least recently used entries are chosen.
         on_evicted: called with the number of evicted entries.
     """
@@ -165,7 +156,8 @@ class Evictor:
         connection, table = transaction.connection, transaction.table
         count = self._count(connection, table)
         excess_bytes = self._excess_bytes(connection, draining)
-        if count <= self._most_entries(draining) and excess_bytes <= 0:
+        most = self.bounds.low_entries if draining else self.bounds.max_entries
+        if (most is None or count <= most) and excess_bytes <= 0:
             return Step(0, count, False, shrink(connection))
         if not draining:
             return Step(0, count, True)
@@ -184,22 +176,16 @@ class Evictor:
             return 0
         return jobs.count(connection, table)
 
-    def _most_entries(self, draining: bool) -> float:
-        bound = self.bounds.max_entries
-        if bound is None:
-            return math.inf
-        return int(bound * LOW_WATER) if draining and bound >= EXACT_BELOW else bound
-
     def _excess_bytes(self, connection: sqlite3.Connection, draining: bool) -> float:
         if self.bounds.max_bytes is None:
             return 0
         used = used_bytes(connection)
         if used <= self.bounds.max_bytes and not draining:
             return 0
-        return used - self.bounds.max_bytes * LOW_WATER
+        return used - self.bounds.low_bytes
 
     def _evict_entries(self, connection: sqlite3.Connection, table: Table, count: int, now: float) -> int:
-        wanted = min(count - self._most_entries(draining=True), CHUNK_ROWS)
+        wanted = min(count - self.bounds.low_entries, CHUNK_ROWS)
         if wanted <= 0:
             return 0
         ids = [row_id for row_id, _ in jobs.expired(connection, table, now, int(wanted))]

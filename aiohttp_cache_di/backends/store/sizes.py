@@ -5,18 +5,46 @@ The size of a record is limited for reads, too, since others may write to the st
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "item_bytes", "record_bytes"]
+__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "Bounds", "item_bytes", "record_bytes"]
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of a SQLite database, or of a directory of files
 VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes directly, whatever the limit of responses
 BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # for headers, names of variants and a signature
 SERIALIZED_GROWTH: Final = 4  # factor by which a user's serializer may enlarge a body
+LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
+EXACT_BELOW: Final = 100  # entries; a smaller bound is kept exactly
+
+
+class Bounds(NamedTuple):
+    """Limits of a store on disk; None for no limit."""
+
+    max_bytes: int | None
+    max_entries: int | None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Bounds:
+        """The limits in the *options* of a backend or a storage."""
+        return cls(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+
+    @property
+    def low_bytes(self) -> float:
+        """The size down to which is evicted, once ``max_bytes`` is exceeded."""
+        return math.inf if self.max_bytes is None else self.max_bytes * LOW_WATER
+
+    @property
+    def low_entries(self) -> float:
+        """The number of entries down to which is evicted, once ``max_entries`` is exceeded."""
+        bound = self.max_entries
+        if bound is None:
+            return math.inf
+        return bound if bound < EXACT_BELOW else int(bound * LOW_WATER)
 
 
 def item_bytes(item: Item | Unreadable | None) -> int:

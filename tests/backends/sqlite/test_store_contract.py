@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.sqlite.database import Database
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import Bounds, record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.backends.store_contract import MakeStore, StoreContract
 

@@ -34,6 +34,7 @@ class Schedule:
     def begin_anew(self) -> None:
         """Forget the step under way in a forked child: it belongs to the parent."""
         self._under_way_in = None
+        self._evictor.begin_anew()
 
     def note_failed(self, error: Exception) -> None:
         """React to the *error* of a body that could not be written: make room if the disk is full."""

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
-from aiohttp_cache_di.backends.filesystem.eviction import evictor
-from aiohttp_cache_di.backends.filesystem.eviction.evictor import Bounds
+from aiohttp_cache_di.backends.filesystem.eviction import counting, evictor
+from aiohttp_cache_di.backends.filesystem.eviction.counting import Counts
 from aiohttp_cache_di.backends.filesystem.places import directory
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
@@ -31,6 +31,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Spooling
+from aiohttp_cache_di.backends.store.sizes import Bounds
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledPart, FiledResponse, in_memory, with_body
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -111,7 +112,7 @@ def flip(path: Path, at: int) -> None:
 
 async def sweep(folder: Path, *, at: float) -> None:
     """Sweep the directory of "k" as another process would at that time."""
-    await asyncio.to_thread(evictor.Evictor(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
+    await asyncio.to_thread(Counts(Tree(Place(folder))).count, name_of("k")[:2], at)
 
 
 async def tidied(store: FileStore) -> None:
@@ -647,9 +648,9 @@ async def test_what_a_dead_process_has_left_is_swept(
     os.close(fd)
     if not locks:
         monkeypatch.setattr(directory, "FCNTL", None)
-    await sweep(folder, at=at + evictor.ORPHAN_AFTER_S - 10)
+    await sweep(folder, at=at + counting.ORPHAN_AFTER_S - 10)
     assert path.exists(), "it is not old"
-    await sweep(folder, at=at + evictor.ORPHAN_AFTER_S + 10)
+    await sweep(folder, at=at + counting.ORPHAN_AFTER_S + 10)
     assert not path.exists()
     await store.close()
 
@@ -661,7 +662,7 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     path = entry.file.path
     assert path is not None
     await other.delete(["k"])
-    later = path.stat().st_mtime + evictor.ORPHAN_AFTER_S + 10
+    later = path.stat().st_mtime + counting.ORPHAN_AFTER_S + 10
     await sweep(folder, at=later)
     assert path.exists()
     os.close(entry.file.fd)  # as when the reading process ends

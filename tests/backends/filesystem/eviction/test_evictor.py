@@ -13,7 +13,7 @@ import pytest
 
 from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
-from aiohttp_cache_di.backends.filesystem.eviction import evictor
+from aiohttp_cache_di.backends.filesystem.eviction import counting, evictor
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.records import files, uses
@@ -180,17 +180,17 @@ async def test_what_is_written_while_its_leaf_is_counted_counts(
     cache = FileCache(tmp_path)
     await cache.write_entry(make_entry("k"))
     await settled(cache)
-    store, really_list = store_of(cache), evictor._files
+    store, really_list = store_of(cache), counting._files
 
     def listed(leaf: Directory) -> object:
         found = really_list(leaf)
-        monkeypatch.setattr(evictor, "_files", really_list)
+        monkeypatch.setattr(counting, "_files", really_list)
         store._keep_all([Record("k", make_entry("k", bytes(50_000)), inf)])
         return found
 
-    monkeypatch.setattr(evictor, "_files", listed)
-    await asyncio.to_thread(store._evictor._count, name_of("k")[:2], time.time())
-    assert store._evictor._total == (weight(tmp_path), 1)
+    monkeypatch.setattr(counting, "_files", listed)
+    await asyncio.to_thread(store._evictor.counts.count, name_of("k")[:2], time.time())
+    assert store._evictor.counts.total == (weight(tmp_path), 1)
     await cache.close()
 
 
