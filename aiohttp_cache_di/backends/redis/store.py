@@ -14,7 +14,7 @@ from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError,
 from aiohttp_cache_di.backends.redis.records.commands import get_upto, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.records.leases import Leases
 from aiohttp_cache_di.backends.redis.records.names import Names
-from aiohttp_cache_di.backends.redis.records.reading import BATCH, Reading, abandon_all, all_of
+from aiohttp_cache_di.backends.redis.records.reading import BATCH, Reading, abandon_all, all_of, settled
 from aiohttp_cache_di.backends.redis.records.tracking import Tracking
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Topology
@@ -120,7 +120,7 @@ class RedisStore:
                 for index in indexes:
                     asked[index] = self._begin_put(connection, names[index], records[index])
         try:
-            outcome = [await _outcome(asked[index]) for index in range(len(records))]
+            replies = [await settled(asked[index]) for index in range(len(records))]
         except BaseException:
             abandon_all(each for each in asked.values() if not isinstance(each, StorageError))
             raise
@@ -129,6 +129,7 @@ class RedisStore:
                 for record in records:
                     if record.leased:
                         await self.release(record.key)
+        outcome: list[Written] = [each if isinstance(each, StorageError) else 0 for each in replies]
         if isinstance(first := outcome[0], StorageError) and all(isinstance(each, StorageError) for each in outcome):
             raise first
         return outcome
@@ -355,13 +356,3 @@ def _is_set(reply: Reply) -> bytes | None:
     """Raise if the server refused; whether SET NX has set the value makes no difference."""
     expect_no_error(reply)
     return None
-
-
-async def _outcome(written: asyncio.Future[Reply] | StorageError) -> Written:
-    if isinstance(written, StorageError):
-        return written
-    try:
-        await written
-    except StorageError as exc:
-        return exc
-    return 0

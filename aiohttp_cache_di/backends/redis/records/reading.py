@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
 from aiohttp_cache_di.backends.tasks import abandon
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of"]
+__all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of", "settled"]
 
 T = TypeVar("T")
 Value: TypeAlias = bytes | Unreadable | StorageError | None
@@ -64,7 +64,7 @@ class Reading:
 
     async def one(self, name: bytes) -> bytes | Unreadable | None:
         """The value of *name*; UNREADABLE for one that is too large."""
-        connection = self._topology.now(name) or await self._topology.connection(name)
+        connection = await self._topology.connection(name)
         if self.is_bounded(connection):
             try:
                 return await connection.submit(get(name), value, max_bytes=self.reply_bytes)
@@ -129,7 +129,7 @@ class Reading:
                     asked[index] = connection.submit(get(names[index]), value, max_bytes=self.reply_bytes)
         try:
             for index, future in asked.items():
-                found[index] = await _settled(future)
+                found[index] = await settled(future)
         finally:
             abandon_all(asked.values())
         failed = [each for each in found if isinstance(each, StorageError)]
@@ -155,9 +155,12 @@ class Reading:
         return found
 
 
-async def _settled(future: asyncio.Future[bytes | None]) -> Value:
+async def settled(asked: asyncio.Future[T] | StorageError) -> T | StorageError:
+    """The result of *asked*, or the error with which it has failed."""
+    if isinstance(asked, StorageError):
+        return asked
     try:
-        return await future
+        return await asked
     except StorageError as exc:
         return exc
 

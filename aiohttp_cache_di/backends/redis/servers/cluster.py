@@ -107,22 +107,24 @@ class Cluster:
 
     # ---- connections
 
-    def now(self, name: bytes) -> Connection | None:
-        """The running loop's connection to the server that has *name*, if it is open."""
+    async def connection(self, name: bytes) -> Connection:
+        """The running loop's connection to the server that has *name*, opened if necessary."""
+        return self._connection_now(name) or await self._opened_connection(name)
+
+    def _connection_now(self, name: bytes) -> Connection | None:
         endpoint = self._slots[self._slot_of(name)]
         return None if endpoint is None else endpoint.connection_now()
 
-    async def connection(self, name: bytes) -> Connection:
-        """The running loop's connection to the server that has *name*, opened if necessary."""
+    async def _opened_connection(self, name: bytes) -> Connection:
+        """A connection that is opened after reading the map: the lost one may have been to a dead server."""
         slot = self._slot_of(name)
+        doubted = self._slots[slot]
+        try:
+            await self._refresh_map(doubted=doubted)
+        except StorageError:
+            if doubted is None:
+                raise
         endpoint = self._slots[slot]
-        if endpoint is None or endpoint.connection_now() is None:
-            try:
-                await self._refresh_map(doubted=endpoint)
-            except StorageError:
-                if endpoint is None:
-                    raise
-            endpoint = self._slots[slot]
         if endpoint is None:
             raise self._uncovered(slot)
         return await endpoint.connection()
@@ -132,14 +134,16 @@ class Cluster:
         places: dict[Connection, list[int]] = {}
         missing: list[int] = []
         for index, name in enumerate(names):
-            connection = self.now(name)
+            connection = self._connection_now(name)
             if connection is None:
                 missing.append(index)
             else:
                 places.setdefault(connection, []).append(index)
         if not missing:
             return [Part(connection, indexes) for connection, indexes in places.items()]
-        opened = await asyncio.gather(*(self.connection(names[index]) for index in missing), return_exceptions=True)
+        opened = await asyncio.gather(
+            *(self._opened_connection(names[index]) for index in missing), return_exceptions=True
+        )
         failed: list[Part] = []
         for index, found in zip(missing, opened, strict=True):
             if isinstance(found, StorageError):

@@ -45,10 +45,6 @@ class Topology(Protocol):
         """The credentials; None if they are not known."""
         ...
 
-    def now(self, name: bytes) -> Connection | None:
-        """The running loop's connection to the server that has *name*, if it is open."""
-        ...
-
     async def connection(self, name: bytes) -> Connection:
         """The running loop's connection to the server that has *name*, opened if necessary.
 
@@ -105,17 +101,13 @@ class SingleServer:
         """The password and other credentials."""
         return self._way.secrets
 
-    def now(self, name: bytes) -> Connection | None:
-        """The running loop's connection if it is open, for any name."""
-        return self._endpoint.connection_now()
-
     async def connection(self, name: bytes) -> Connection:
         """The running loop's connection, opened if necessary, for any name."""
         return await self._endpoint.connection()
 
     async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
         """All *names* as one part."""
-        return (Part(self._endpoint.connection_now() or await self._endpoint.connection(), range(len(names))),)
+        return (Part(await self._endpoint.connection(), range(len(names))),)
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """The server's endpoint."""
