@@ -33,7 +33,7 @@ Imports point down this list::
     disk/        files that other users of the machine cannot touch, and locks on their bytes
     bounded      a table that remembers a limited number of keys
     eviction     which entry of a full table is evicted next
-    loops        one of something per event loop, such as a client of a driver
+    loops        what belongs to one event loop, such as a client of a driver
     tasks        background tasks, and futures whose result nothing awaits
     actions      what applies to one request, for callers that use a backend without a session
 

@@ -1,6 +1,7 @@
-"""One instance of something for each event loop, since a driver's client works only in the loop where it is used.
+"""What belongs to one event loop: values (`LoopLocal`), opened resources (`PerLoop`), shared and detached tasks.
 
-A forked child has event loops of its own, so it never uses the clients of its parent's.
+A driver's client works only in the loop where it is used. A forked child has event loops of its own, so it never uses
+the clients of its parent's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary, ref
 
-from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error, loops_in
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LARGE_BYTES", "DetachedCalls", "PerLoop", "SharedTask", "aside", "conclude", "end", "is_in_a_loop"]
+__all__ = [
+    "LARGE_BYTES",
+    "DetachedCalls",
+    "LoopLocal",
+    "PerLoop",
+    "SharedTask",
+    "aside",
+    "conclude",
+    "end",
+    "is_in_a_loop",
+]
 
 T = TypeVar("T")
 
@@ -23,6 +35,7 @@ INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # verifying as much takes some tenths of a millisecond; a thread costs about one tenth
 
+_NONE_YET: Final[tuple[Callable[[], object], None]] = (lambda: None, None)
 _inherited: list[object] = []  # never freed: a forked child must not close its parent's sockets
 
 
@@ -33,6 +46,51 @@ def is_in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+class LoopLocal(Generic[T]):
+    """A value for each event loop, made when the loop first asks for it, and forgotten with the loop.
+
+    Loops in other threads may use it at any time. The value of the loop that asked last is found without a look-up.
+
+    Args:
+        make: makes a value; it must not refer to the owner of this table, or both would have to be garbage collected.
+    """
+
+    __slots__ = ("_latest", "_made", "_make")
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+        self._latest: tuple[Callable[[], object], T | None] = _NONE_YET
+
+    def here(self, loop: asyncio.AbstractEventLoop | None = None) -> T:
+        """The value of *loop*, or else of the running loop; made if there is none."""
+        if loop is None:
+            loop = asyncio.get_running_loop()
+        of_loop, latest = self._latest
+        if latest is None or of_loop() is not loop:
+            latest = self._made.get(loop)
+            if latest is None:
+                for other in loops_in(self._made):
+                    if other.is_closed():
+                        self._made.pop(other, None)
+                latest = self._made[loop] = self._make()
+            self._latest = (ref(loop), latest)
+        return latest
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> T | None:
+        """The value of *loop*, if it was made."""
+        return self._made.get(loop)
+
+    def pop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget the value of *loop*."""
+        self._latest = _NONE_YET
+        self._made.pop(loop, None)
+
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """The event loops that have a value now, and their values."""
+        return [(loop, made) for loop in loops_in(self._made) if (made := self._made.get(loop)) is not None]
 
 
 class SharedTask(Generic[T]):

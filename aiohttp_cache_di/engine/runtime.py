@@ -58,7 +58,7 @@ class Runtime:
         """Read and write responses through *stack* from now on."""
         loop = self._loop()
         if loop is not None:
-            self.here = stack.part_in(loop)
+            self.here = stack.here(loop)
             self.here.under_way = self
             self.peek = self.here.peek
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from aiohttp_cache_di.backends.tasks import loops_in
+from aiohttp_cache_di.backends.loops import LoopLocal
 
 __all__ = ["Pool"]
 
@@ -68,8 +67,7 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._unfinished: set[_Job] = set()
         self._posted: deque[_Job] = deque()
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, None] = weakref.WeakKeyDictionary()
-        self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
+        self._users = LoopLocal(object)  # the loops that use it
         self._guard = threading.Lock()
 
     def run(self, call: Callable[[], T], undo: Callable[[T], object] | None = None) -> asyncio.Future[T]:
@@ -79,9 +77,7 @@ class Pool:
             RuntimeError: there is no thread, and none can be started.
         """
         loop = asyncio.get_running_loop()
-        if self._latest() is not loop:
-            self._loops[loop] = None
-            self._latest = weakref.ref(loop)
+        self._users.here(loop)
         if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._posted)):
             with self._guard:
                 self._start(self.size)
@@ -129,8 +125,7 @@ class Pool:
             with suppress(RuntimeError):  # there is no thread, and none can be started
                 # Polled in a thread: a test may have frozen the loop's clock.
                 await asyncio.wait([self.run(partial(self._wait_for, jobs, within_s))], timeout=within_s)
-        self._loops.pop(loop, None)
-        self._latest = lambda: None
+        self._users.pop(loop)
 
     def _wait_for(self, jobs: set[_Job], within_s: float) -> None:
         for _ in range(int(within_s / POLL_S)):
@@ -147,7 +142,7 @@ class Pool:
     def is_shared(self) -> bool:
         """Whether another open loop has used the threads."""
         running = asyncio.get_running_loop()
-        return any(not (loop is running or loop.is_closed()) for loop in loops_in(self._loops))
+        return any(not (loop is running or loop.is_closed()) for loop, _ in self._users.items())
 
     def stop(self) -> None:
         """End the threads after the jobs that are queued."""

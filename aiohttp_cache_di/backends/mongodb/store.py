@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
     DOCUMENT_BYTES,
@@ -63,8 +63,7 @@ class MongoDBStore(RowStore[Connection, Document]):
     ) -> None:
         super().__init__(codec, self._connect, DocumentLayout(), DocumentLeases())
         self._server = Server(db_name, collection_name, connection, options or {})
-        self._listeners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]]
-        self._listeners = weakref.WeakKeyDictionary()
+        self._listeners = LoopLocal(list[Listener])
         self._expiry = ExpiryIndex(self._server.where)
         self._cannot_watch = False
 
@@ -124,7 +123,7 @@ class MongoDBStore(RowStore[Connection, Document]):
 
         A server without change streams (a standalone server) reports no changes.
         """
-        self._listeners.setdefault(asyncio.get_running_loop(), []).append(listener)
+        self._listeners.here().append(listener)
         here = self._loops.now()
         if here is not None:
             self._begin_watching(here)

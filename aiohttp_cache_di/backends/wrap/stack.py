@@ -6,15 +6,15 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, cast
-from weakref import WeakKeyDictionary, ref
 
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
-from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -74,8 +74,10 @@ class StoreStack:
         self.tombstones: Tombstones = Tombstones()
         self.purge_count: PurgeCount = PurgeCount()
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopStack] = WeakKeyDictionary()
-        self._latest: tuple[Callable[[], object], LoopStack | None] = (lambda: None, None)
+        parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
+        self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count))
+        self.here = self._loops.here
+        """Returns the part of an event loop, by default of the running one; made on first use."""
         self.count_into(self.guard.stats)
 
     @property
@@ -91,26 +93,6 @@ class StoreStack:
     def count_into(self, counter: Counter) -> None:
         """Add *counter* for evicted and unreadable entries; a store may have several users, each with a counter."""
         self.events.count_into(counter)
-
-    def here(self) -> LoopStack:
-        """The part of the running loop, created on first use."""
-        loop = asyncio.get_running_loop()
-        of_loop, latest = self._latest
-        if latest is None or of_loop() is not loop:
-            latest = self.part_in(loop)
-            self._latest = (ref(loop), latest)
-        return latest
-
-    def part_in(self, loop: asyncio.AbstractEventLoop) -> LoopStack:
-        """The part of *loop*, created on first use."""
-        part = self._loops.get(loop)
-        if part is None:
-            for other in loops_in(self._loops):
-                if other.is_closed():
-                    self._loops.pop(other, None)
-            parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
-            part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s, self.purge_count)
-        return part
 
     def shows(self, key: str) -> bool:
         """Whether the record under *key* is shown to users; records of purges and of the secret are not."""
@@ -249,10 +231,7 @@ class StoreStack:
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Tell every loop that *keys* (None: all) are being deleted: it may not store or use anything older."""
         running = asyncio.get_running_loop()
-        for loop in loops_in(self._loops):
-            part = self._loops.get(loop)
-            if part is None:  # another thread has dropped a closed loop
-                continue
+        for loop, part in self._loops.items():
             if loop is running:
                 part.invalidate(keys)
             else:

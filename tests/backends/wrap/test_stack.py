@@ -353,7 +353,7 @@ class TestThreads:
             for loop in others[-1:]:
                 loop.close()
             others.append(asyncio.new_event_loop())
-            stack.part_in(others[-1])
+            stack.here(others[-1])
 
         with at_each_line(meanwhile):
             stack.invalidate({"k"})

@@ -9,13 +9,13 @@ key may have changed without an invalidation.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TypeAlias
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.redis.records.names import Names
@@ -39,11 +39,11 @@ class Tracking:
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
         self._names = names
-        self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]] = WeakKeyDictionary()
+        self._listeners = LoopLocal(list[Listener])
 
     def listen(self, listener: Listener) -> None:
         """Call *listener* in the running loop with keys that have changed; None: any may have."""
-        listeners = self._listeners.setdefault(asyncio.get_running_loop(), [])
+        listeners = self._listeners.here()
         listeners.append(listener)
         if len(listeners) > 1:
             return
@@ -52,7 +52,7 @@ class Tracking:
 
     def _opened(self, connection: Connection) -> None:
         """Switch tracking on for *connection*."""
-        if connection.loop not in self._listeners or connection.on_push is not None or not connection.can_push:
+        if self._listeners.get(connection.loop) is None or connection.on_push is not None or not connection.can_push:
             return
 
         tracking, loop = ref(self), connection.loop  # a weak reference: a connection must not keep a store alive
@@ -60,7 +60,7 @@ class Tracking:
         def changed(names: Reply) -> None:
             here = tracking()
             if here is not None:
-                _tell(here._listeners.get(loop, ()), here._keys(names))
+                _tell(here._listeners.get(loop) or (), here._keys(names))
 
         def pushed(message: list[Reply]) -> None:
             if message and message[0] == b"invalidate":

@@ -22,18 +22,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
-from aiohttp_cache_di.backends.loops import SharedTask, end
+from aiohttp_cache_di.backends.loops import LoopLocal, SharedTask, end
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, Sent
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
 from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
-from aiohttp_cache_di.backends.tasks import background, loops_in
+from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Cluster", "Known"]
@@ -90,7 +89,7 @@ class Cluster:
         self._reading_map: SharedTask[None] = SharedTask(known.where)
         self._redirecting: set[asyncio.Task[None]] = set()
         self._prepare: Callable[[Connection], None] | None = None
-        self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = WeakKeyDictionary()
+        self._listeners = LoopLocal(list[Callable[[], None]])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
@@ -173,7 +172,7 @@ class Cluster:
 
     def on_shift(self, listener: Callable[[], None]) -> None:
         """Call *listener* in the running loop when slots have changed their server."""
-        self._listeners.setdefault(asyncio.get_running_loop(), []).append(listener)
+        self._listeners.here().append(listener)
 
     async def close(self) -> None:
         """Close the connections of the running loop, and let other loops close theirs."""
@@ -235,8 +234,8 @@ class Cluster:
 
     def _tell_shift(self) -> None:
         self._shift += 1
-        for loop in loops_in(self._listeners):
-            for listener in self._listeners.get(loop, ()):
+        for loop, listeners in self._listeners.items():
+            for listener in listeners:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(listener)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.wrap.guarding.circuit import MAX_BACKOFF_S, Circuit
 from aiohttp_cache_di.backends.wrap.guarding.deadline import Deadline, Deadlines
 from aiohttp_cache_di.backends.wrap.guarding.outages import TIMEOUT, Outages, kind_of
@@ -97,10 +97,7 @@ class StoreGuard:
         self._circuits: dict[str, Circuit] = {}
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
-        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopDeadlines] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._latest: tuple[Callable[[], object], _LoopDeadlines] = (lambda: None, _LoopDeadlines(deadline_s))
+        self._deadlines = LoopLocal(partial(_LoopDeadlines, deadline_s))
         self.outages: Outages = Outages(clock)
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
@@ -108,8 +105,7 @@ class StoreGuard:
         self.stats = stats
         if deadline_s != self.deadline_s:
             self.deadline_s = deadline_s
-            self._deadlines.clear()
-            self._latest = (lambda: None, _LoopDeadlines(deadline_s))
+            self._deadlines = LoopLocal(partial(_LoopDeadlines, deadline_s))
 
     @property
     def is_open(self) -> bool:
@@ -153,7 +149,8 @@ class StoreGuard:
             self.stats.skipped += 1
             return default
         loop = asyncio.get_running_loop()
-        deadlines = self._deadlines_in(loop, patient=patient)
+        both = self._deadlines.here(loop)
+        deadlines = both.patient if patient else both.usual
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
         failed_here = True
         try:
@@ -240,13 +237,3 @@ class StoreGuard:
 
     def _note_circuit(self, operation: str, state: CircuitState) -> None:
         self.stats.set_circuit(operation, state)
-
-    def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
-        of_loop, both = self._latest
-        if of_loop() is not loop:
-            found = self._deadlines.get(loop)
-            if found is None:
-                found = self._deadlines[loop] = _LoopDeadlines(self.deadline_s)
-            both = found
-            self._latest = (weakref.ref(loop), both)
-        return both.patient if patient else both.usual
