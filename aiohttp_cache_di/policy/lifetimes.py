@@ -29,7 +29,7 @@ __all__ = [
 
 DEFAULT_GRACE_S = 86400.0
 """How long a stale response is kept, to be validated, or to be used if the origin cannot be reached."""
-_SUCCESSES = frozenset(status for status in HEURISTIC_STATUSES if status < 400)
+_NO_ERRORS = frozenset(status for status in HEURISTIC_STATUSES if status < 400)
 
 
 class Lifetime(Struct, frozen=True, gc=False):
@@ -90,7 +90,7 @@ def _by_standard(
         states_none = stated_s is None and not is_useful
         # A response that states no lifetime is of use only within a stale window; an error is not even then.
         grace_s = window_s if states_none else max(DEFAULT_GRACE_S, window_s)
-        has_window = window_s > 0 and (stated_s is not None or response.status in _SUCCESSES)
+        has_window = window_s > 0 and (stated_s is not None or response.status in _NO_ERRORS)
         is_useful = is_useful or has_window or (stated_s is not None and stated_s > 0)
     if not is_useful:
         return None
