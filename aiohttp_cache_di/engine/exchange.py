@@ -21,7 +21,7 @@ from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.keeping.posted import Posted
 from aiohttp_cache_di.engine.questions.question import Questions
-from aiohttp_cache_di.engine.sharing import Sharing, leads_back, may_use
+from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -104,12 +104,9 @@ class Exchange(Fetching):
         now = time.time()
         decision = decide(self.question, stored, now, () if storing.primary is None else storing.candidates)
         served = decision.stored if isinstance(decision, Serve) else stored if decision is PlainHit.PLAIN_HIT else None
-        if served is not None and served.status != 200 and not await may_use(served, self.call, storing):
+        if served is not None and served.status != 200 and (why := await why_unusable(served, self.call, storing)):
             decision = policy.hop_anew(served, self.question.rules)
-            back = leads_back(served, self.call, storing.key)
-            storing.found = (
-                "the stored redirect leads back" if back else "the target of the stored redirect is not stored"
-            )
+            storing.found = why
         if storing.store_failed or storing.is_refused:
             decision = self._without_stored(decision)
         match decision:

@@ -17,7 +17,7 @@ from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Sharing", "leads_back", "may_use"]
+__all__ = ["Sharing", "why_unusable"]
 
 MAX_ABANDONED = 1  # abandoned flights that one request waits for before it asks the origin by itself
 _SHAREABLE = frozenset(
@@ -102,7 +102,7 @@ class Sharing(Struct):
             return None
 
     async def _usable(self, entry: StoredResponse, *, comes: bool = False) -> Reuse | None:
-        """How *entry* answers this request, if it does; see `may_use` for redirects.
+        """How *entry* answers this request, if it does; see `why_unusable` for redirects.
 
         An entry that cannot be judged is dropped.
 
@@ -118,8 +118,8 @@ class Sharing(Struct):
             usable = self._answer_of(entry)
             if usable is None:
                 return None
-            may = await may_use(entry, self.call, self.storing) or (comes and await self._is_followed(entry))
-            return usable if may else None
+            why = await why_unusable(entry, self.call, self.storing)
+            return None if why and not (comes and await self._is_followed(entry)) else usable
         except Exception as error:
             await self.storing.discard(error, entry)
             return None
@@ -143,18 +143,17 @@ class Sharing(Struct):
         return await self.storing.is_ahead(hop)
 
 
-async def may_use(entry: StoredResponse, call: Call, storing: ResponseStoring) -> bool:
-    """Whether *entry* may be used now: a redirect, which may lead to a one-time URL, perhaps only with its target."""
-    if entry.status == 200 or not call.follows:
-        return True
-    if leads_back(entry, call, storing.key):
-        return False
-    return policy.may_be_used_alone(entry, storing.rules, now=time.time()) or await storing.is_ahead(entry)
+async def why_unusable(entry: StoredResponse, call: Call, storing: ResponseStoring) -> str:
+    """Why *entry* may not be used now, in words for the caller; "" if it may.
 
-
-def leads_back(entry: StoredResponse, call: Call, key: str) -> bool:
-    """Whether *entry*, stored under *key*, is a redirect that *call* has followed before.
-
-    Two URLs that have exchanged their roles would lead to each other as long as one of the redirects is stored.
+    A redirect may lead to a one-time URL, so it is perhaps used only together with its target. Two URLs that have
+    exchanged their roles would lead to each other as long as one of the redirects is stored, so a call follows each
+    only once.
     """
-    return key in call.keys and call.follows and policy.leads_on(entry.status, entry.headers)
+    if entry.status == 200 or not call.follows:
+        return ""
+    if storing.key in call.keys and policy.leads_on(entry.status, entry.headers):
+        return "the stored redirect leads back"
+    if policy.may_be_used_alone(entry, storing.rules, now=time.time()) or await storing.is_ahead(entry):
+        return ""
+    return "the target of the stored redirect is not stored"
