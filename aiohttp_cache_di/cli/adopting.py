@@ -23,17 +23,17 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.copies.framing import known_size, why_not_kept
 from aiohttp_cache_di.engine.keeping import making
+from aiohttp_cache_di.engine.keeping.locations import history_of, why_not_led
 from aiohttp_cache_di.engine.questions.hooks import Hooks
-from aiohttp_cache_di.engine.questions.question import Questions, key_after_redirect
+from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.entries.build import names_in
-from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
 from aiohttp_cache_di.policy.requests.request import is_off
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Request, Response, StoredResponse
 
 __all__ = ["Adopted", "Adopter", "NotAdopted"]
 
@@ -108,10 +108,12 @@ class Adopter:
         try:
             question, arguments = self._question(old)
             decision = _decide(old, question)
-            entry = self._entry(old, question, decision, self._links(old, question, arguments, links))
+            headers = _fields(old.headers)
+            history = history_of(question.request, old.status, headers, arguments, self._backend, links)
+            entry = self._entry(old, question, decision, history)
         except (ValueError, OverflowError) as exc:  # an invalid URL or number
             raise NotAdopted("impossible") from exc
-        self._check(old, entry)
+        self._check(old, question.request, entry)
         return Adopted(entry, question.rules)
 
     async def put(self, adopted: Adopted) -> StoredResponse:
@@ -150,18 +152,8 @@ class Adopter:
             raise NotAdopted("principal") from exc
         return self._questions.full(asked, _NoWishes(), arguments, url=old.url, place=place), arguments
 
-    def _links(
-        self, old: OlderResponse, question: FullQuestion, arguments: dict[str, Any], links: Sequence[str]
-    ) -> tuple[str, ...]:
-        headers = _fields(old.headers)
-        if not policy.leads_on(old.status, headers):
-            return tuple(links)
-        location = headers[hdrs.LOCATION]
-        following = key_after_redirect(question.request, old.status, location, arguments, self._backend)
-        return () if following is None else (following,)
-
     def _entry(
-        self, old: OlderResponse, question: FullQuestion, decision: Store, links: tuple[str, ...]
+        self, old: OlderResponse, question: FullQuestion, decision: Store, history: tuple[str, ...]
     ) -> StoredResponse:
         backend = self._backend
         reason = None if old.reason is None else old.reason.encode("utf-8", "surrogateescape")
@@ -169,12 +161,12 @@ class Adopter:
         head = making.ReceivedHead(old.status, reason, old.version, old.headers, *times, names_in(old.headers))
         place = {"key": question.key, "partition": question.partition}
         entry = making.entry_by(
-            decision, question.request, head, old.body, backend, **place, history=links, tagging=None
+            decision, question.request, head, old.body, backend, **place, history=history, tagging=None
         )
         entry = replace(entry, fresh_until=min(decision.fresh_until, old.expires))
         return keys.redacted(entry, backend.ignored_params, backend.digest_key)
 
-    def _check(self, old: OlderResponse, entry: StoredResponse) -> None:
+    def _check(self, old: OlderResponse, request: Request, entry: StoredResponse) -> None:
         """Raise NotAdopted unless the engine would have stored *entry*, and can read it back."""
         whole = CachedResponse.from_stored(replace(entry, raw_headers=old.headers))
         largest = self._backend.largest_in_memory_bytes
@@ -191,11 +183,9 @@ class Adopter:
             raise NotAdopted("undecoded")  # stored by a session with auto_decompress=False
         if not is_coded and size is not None and size != len(old.body):
             raise NotAdopted("damaged")
-        location = whole.headers.get(hdrs.LOCATION) or whole.headers.get(hdrs.URI)
-        if location is not None and keys.has_param(location, self._backend.ignored_params):
-            raise NotAdopted("ignored-param")
-        if old.status in REDIRECTS and not leads_on(whole.headers, old.url, old.method):
-            raise NotAdopted("odd-location")
+        not_led = why_not_led(request, old.status, whole.headers, self._backend.ignored_params)
+        if not_led is not None:
+            raise NotAdopted(not_led)
         if entry.store_until <= time.time():
             raise NotAdopted("expired")
         try:

@@ -19,7 +19,7 @@ from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, REDIRECTS, Headers, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
 
-__all__ = ["is_possible", "leads_on"]
+__all__ = ["is_possible", "leads_elsewhere"]
 
 _MAX_REASON_BYTES: Final = 1024
 _MAX_METHOD_CHARS: Final = 64
@@ -52,7 +52,7 @@ def is_possible(entry: StoredResponse) -> bool:
     )
 
 
-def leads_on(headers: Headers, url: str, method: str) -> bool:
+def leads_elsewhere(headers: Headers, url: str, method: str) -> bool:
     """Whether a redirect with *headers* leads from *url* to another valid URL; also true if it has no Location.
 
     A redirect to its own URL, with the same method, would make a client loop until it gives up.
@@ -76,7 +76,7 @@ def leads_on(headers: Headers, url: str, method: str) -> bool:
 
 def _is_status_possible(entry: StoredResponse) -> bool:
     status = entry.status
-    return status != 304 and (status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
+    return status != 304 and (status not in REDIRECTS or leads_elsewhere(entry.headers, entry.url, entry.method))
 
 
 def _is_method(method: str) -> bool:

@@ -13,20 +13,19 @@ from weakref import ref
 from aiohttp import ClientResponse, ClientSession, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.copies.framing import has_known_end
 from aiohttp_cache_di.engine.copies.recording import Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.keeping.locations import history_of, next_keys, why_not_led
 from aiohttp_cache_di.engine.keeping.making import ReceivedHead, entry_by
 from aiohttp_cache_di.engine.keeping.placing import Placing
 from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
-from aiohttp_cache_di.engine.questions.question import key_after_redirect
 from aiohttp_cache_di.entries.build import names_in, reason_of, version_of
-from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
@@ -98,7 +97,9 @@ class ResponseStoring(Placing, Tagged):
         # Read now: the caller may change the response later.
         times = head.requested_at, head.received_at
         received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
-        links = tuple(hops) if head.status not in REDIRECTS else self._links(response, hops)
+        links = tuple(hops)
+        if head.status in REDIRECTS:
+            links = history_of(self.message, head.status, response.headers, self.key_arguments, self.backend, hops)
         finished = partial(self._finished, received, decision, links, flight, report)
         flight.is_handed_over = True
         record(
@@ -158,12 +159,7 @@ class ResponseStoring(Placing, Tagged):
             return unkept.value
         if b"location" not in names and b"uri" not in names:
             return None
-        # A stored redirect would lead later callers to the value of a parameter that must not be stored.
-        location = response.headers.get(hdrs.LOCATION) or response.headers.get(hdrs.URI)
-        if location is not None and keys.has_param(location, self.backend.ignored_params):
-            return "ignored-param"
-        is_odd = response.status in REDIRECTS and not leads_on(response.headers, self.message.url, self.message.method)
-        return "odd-location" if is_odd else None
+        return why_not_led(self.message, response.status, response.headers, self.backend.ignored_params)
 
     def end_unshared(self, flight: Flight) -> None:
         """End *flight*, and remember for a while that requests for the key need not wait for others (hit-for-miss)."""
@@ -293,12 +289,6 @@ class ResponseStoring(Placing, Tagged):
             return self.redacted(entry)
         return self.redacted(entry, received.names)
 
-    def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
-        """The key of the target of a redirect; or *hops*, the keys of those that led here, if it is not followed."""
-        return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
-
     def following(self, response: ClientResponse) -> tuple[str, ...]:
-        """The key of the target of a redirect, as a tuple; empty if its Location is not a URL."""
-        location = response.headers[hdrs.LOCATION]
-        following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
-        return () if following is None else (following,)
+        """As `next_keys`, of a redirect that is the response to the request."""
+        return next_keys(self.message, response.status, response.headers, self.key_arguments, self.backend)
