@@ -47,9 +47,8 @@ def sqlite_stack(
     near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0
 
     def make_store(codec: EntryCodec, value_bytes: Callable[[], int]) -> SQLiteStore:
-        return SQLiteStore(
-            Database(file, Table(table_name), bounds, fast_save=fast_save, value_bytes=value_bytes), codec
-        )
+        table = Table(table_name)
+        return SQLiteStore(Database(file, table, codec, bounds, fast_save=fast_save, value_bytes=value_bytes))
 
     file_name = os.path.basename(filename).removesuffix(".sqlite")  # without the directory: it may be moved
     near = NearArguments(near_bytes=near_bytes, near_lifetime_s=math.inf)

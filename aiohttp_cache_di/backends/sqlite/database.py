@@ -20,11 +20,13 @@ from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
+from aiohttp_cache_di.backends.sqlite.looking.reading import Reading
 from aiohttp_cache_di.backends.sqlite.looking.waits import Waits
 from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.backends.store.sizes import Bounds
+from aiohttp_cache_di.entries.codec import EntryCodec
 
 __all__ = ["Database", "Here"]
 
@@ -43,11 +45,11 @@ class Here:
 
     __slots__ = ("connections", "evictor", "looks", "waits")
 
-    def __init__(self, connections: Connections, evictor: Evictor, waits: Waits) -> None:
+    def __init__(self, connections: Connections, evictor: Evictor, looks: Looks, waits: Waits) -> None:
         self.connections: Connections = connections
         self.evictor: Evictor = evictor
+        self.looks: Looks = looks
         self.waits: Waits = waits
-        self.looks: Looks | None = None
 
 
 class Database:
@@ -56,6 +58,7 @@ class Database:
     Args:
         file: where the file is and how it is opened.
         table: the cache's table.
+        codec: encodes and decodes items, in the threads of the connections.
         bounds: limits of the file's size and the number of entries.
         fast_save: do not wait for the disk.
         value_bytes: returns the size of the largest value that is read or written.
@@ -65,6 +68,7 @@ class Database:
         self,
         file: CacheFile,
         table: Table,
+        codec: EntryCodec,
         bounds: Bounds,
         *,
         fast_save: bool,
@@ -72,9 +76,11 @@ class Database:
     ) -> None:
         self.file: CacheFile = file
         self.table = table
+        self.codec = codec
         self.bounds = bounds
         self.generations: Generations = Generations(file)
         self.leases: Leases = Leases(file, table.name)
+        self._reading = Reading(table, codec, self.generations, self.leases)
         self.uses: Uses = Uses()
         self.events: StoreEvents = StoreEvents()
         """Reports evictions, and that the file was damaged, deleted or replaced."""
@@ -184,7 +190,8 @@ class Database:
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
-        return Here(connections, evictor, Waits(connections, self.generations.version, self.leases))
+        looks = Looks(connections, self._reading.answer, self.leases.release)
+        return Here(connections, evictor, looks, Waits(connections, self.generations.version, self.leases))
 
     def _note_loss(self, what: str) -> None:
         self.events.lost()

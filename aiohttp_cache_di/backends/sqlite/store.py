@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 )
 from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading, Seen, column_or_none
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
@@ -34,7 +34,7 @@ from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transacti
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.tasks import consume_error
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -57,7 +57,6 @@ class SQLiteStore:
 
     Args:
         database: the file and the connections to it.
-        codec: encodes and decodes items, in the threads of the connections.
     """
 
     limits: Limits = Limits(batch=MAX_BATCH, reads=READS, linger_s=LINGER_S)
@@ -67,12 +66,10 @@ class SQLiteStore:
     touch: Callable[[str], None]
     """Records a use of a key, for eviction; see `Touching`."""
 
-    def __init__(self, database: Database, codec: EntryCodec) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
-        self._codec = codec
         self._owner = secrets.token_bytes(8)
         self._marks_due_at = -math.inf
-        self._reading = Reading(database.table, codec, database.generations, database.leases)
         self.version = database.generations.version
         self.touch = database.uses.touch
 
@@ -98,10 +95,10 @@ class SQLiteStore:
         database = self.database
         here = database.here() or await database.connected()
         try:
-            seen = await self._looks(here).get(keys)
+            seen = await here.looks.get(keys)
         except ConnectionsLostError:  # once more on new connections, as in `Database.use`
             here = await database.connected()
-            seen = await self._looks(here).get(keys)
+            seen = await here.looks.get(keys)
         database.uses.touch_all(compress(keys, seen))
         return [None if one is None else one.found() for one in seen]
 
@@ -147,7 +144,7 @@ class SQLiteStore:
         after: Key | None = None
         while True:
             if items:
-                read = partial(items_page, table=self.database.table, after=after, decode=self._codec.unpack)
+                read = partial(items_page, table=self.database.table, after=after, decode=self.database.codec.unpack)
             else:
                 read = partial(keys_page, table=self.database.table, after=after)
             page: Page = await self._query(read)
@@ -294,7 +291,7 @@ class SQLiteStore:
 
     def _encode(self, record: Record) -> tuple[bool, bytes | None, bytes, bytes | None]:
         item = record.item
-        frame, body = self._codec.pack_apart(item, record.key)
+        frame, body = self.database.codec.pack_apart(item, record.key)
         size = len(frame) if body is None else len(frame) + len(body)
         if size > min(self.database.value_bytes(), MAX_FRAME_BYTES):
             raise StorageError(f"an entry of {size} bytes is larger than this cache stores in SQLite")
@@ -309,21 +306,7 @@ class SQLiteStore:
     # ---- helpers
 
     async def _ask(self, request: LeaseRequest) -> Answer:
-        database = self.database
-        here = database.here() or await database.connected()
-        try:
-            return await self._asked(here, request)
-        except ConnectionsLostError:  # once more on new connections, as in `Database.use`
-            return await self._asked(await database.connected(), request)
-
-    def _asked(self, here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
-        looks = self._looks(here)
-        return looks.ask(request) if here.connections.writable else _looked(looks, request)
-
-    def _looks(self, here: Here) -> Looks:
-        if here.looks is None:
-            here.looks = Looks(here.connections, self._reading.answer, self.database.leases.release)
-        return here.looks
+        return await self.database.use(lambda here: _asked(here, request))
 
     async def _query(self, job: Job) -> Any:
         return await self.database.use(lambda here: here.connections.query(job))
@@ -351,6 +334,10 @@ class SQLiteStore:
         here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
+
+
+def _asked(here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
+    return here.looks.ask(request) if here.connections.writable else _looked(here.looks, request)
 
 
 async def _looked(looks: Looks, request: LeaseRequest) -> Seen | None:

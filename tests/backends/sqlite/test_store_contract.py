@@ -18,8 +18,8 @@ from tests.backends.store_contract import MakeStore, StoreContract
 
 def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteStore:
     file = CacheFile.resolve(filename, False, {})
-    database = Database(file, Table("responses"), Bounds(None, None), fast_save=False, value_bytes=record_bytes())
-    return SQLiteStore(database, codec or EntryCodec())
+    parts = Table("responses"), codec or EntryCodec(), Bounds(None, None)
+    return SQLiteStore(Database(file, *parts, fast_save=False, value_bytes=record_bytes()))
 
 
 class TestFile(StoreContract):

@@ -69,6 +69,6 @@ async def test_keys_are_found_whatever_their_columns_are_and_however_often_they_
 async def test_what_takes_long_to_decode_is_decoded_in_the_thread_of_the_reader(writer: SQLiteStore) -> None:
     large = "x" * LARGE_BYTES
     await writer.put([Record(KEYS[1], large, math.inf)])
-    seen, _ = await writer._query(lambda connection: writer._reading.answer(KEYS[:2], (), connection))
+    seen, _ = await writer._query(lambda connection: writer.database._reading.answer(KEYS[:2], (), connection))
     assert [type(one.item) for one in seen] == [Sealed, str]
     assert [one.found().item for one in seen] == [f"first {KEYS[0]}", large]

@@ -277,7 +277,6 @@ async def test_a_look_that_is_cancelled_when_its_answer_has_come_holds_nothing(
     await store.get_or_acquire("opened", HELD_S)
     here = store.database.here()
     assert here is not None
-    assert here.looks is not None
     done = here.looks._done
 
     def done_and_cancel(*arguments: Any) -> None:
