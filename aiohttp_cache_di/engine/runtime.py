@@ -14,8 +14,6 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.watching import tell_start
@@ -76,23 +74,9 @@ class Runtime:
 
     # ---- the store
 
-    @property
-    def tombstones(self) -> Tombstones:
-        """Keys whose deletion failed: entries that are stored under them must not be used any more."""
-        return self.here.tombstones
-
     def pending(self, key: str) -> StoredResponse | None:
         """The pending write under *key*, if there is one."""
         return self.here.pending.entries.get(key)
-
-    def store(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> None:
-        """Write *entry*: at once if that takes no waiting, otherwise in the background.
-
-        Args:
-            outcome: called with True when it is written, and with False when an attempt has failed or it is given up;
-                True may follow.
-        """
-        self.here.store(entry, outcome)
 
     def early_lease_s(self, question: Question, backend: CacheBackend) -> float:
         """How long to lease the key of *question*, in seconds, if the look-up finds nothing; 0 not to lease it.
@@ -108,14 +92,6 @@ class Runtime:
             and not self.flights.is_hit_for_miss(key, now=time.monotonic())
         )
         return backend.lease_s if asks else 0.0
-
-    def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
-        """Give the lease on *key* back, once the pending write under it is visible to other processes.
-
-        Args:
-            written, spare: see `LoopStack.release_lease`.
-        """
-        self.here.release_lease(key, owner=owner, written=written, spare=spare)
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
         """Wait until each pending write under *keys* (None: all) is done, or an attempt has failed."""

@@ -50,14 +50,14 @@ class TestStore:
     async def test_memory_is_written_at_once(self) -> None:
         backend, outcomes = CacheBackend(), list[bool]()
         runtime = Runtime.of(backend)
-        runtime.store(stored := entry(), outcome=outcomes.append)
+        runtime.here.store(stored := entry(), outcome=outcomes.append)
         assert runtime.peek("key") == stored
         assert runtime.pending("key") is None
         assert (outcomes, backend.stats.stored) == ([True], 1)
 
     async def test_what_is_written_is_counted_when_it_is_written(self, backend: CustomBackend) -> None:
         runtime, outcomes = Runtime.of(backend), list[bool]()
-        runtime.store(entry(), outcome=outcomes.append)
+        runtime.here.store(entry(), outcome=outcomes.append)
         assert runtime.pending("key") is runtime.peek("key")
         assert (outcomes, backend.stats.stored) == ([], 0)
         await runtime.settle({"key"})
@@ -67,14 +67,14 @@ class TestStore:
     async def test_another_storage_takes_the_place_of_one_at_once(self, backend: CustomBackend) -> None:
         runtime, other = Runtime.of(backend), CustomStorage()
         backend.responses = other
-        runtime.store(entry())
+        runtime.here.store(entry())
         await runtime.settle()
         assert list(other.items) == ["key"]
 
     def test_one_loop_does_not_wait_for_another(self, backend: CustomBackend) -> None:
         async def begin() -> Runtime:
             runtime = Runtime.of(backend)
-            runtime.store(entry())
+            runtime.here.store(entry())
             return runtime
 
         async def wait(runtime: Runtime) -> None:

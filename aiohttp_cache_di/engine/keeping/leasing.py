@@ -110,4 +110,4 @@ class Leasing(Lookup):
             return
         is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
         is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
-        self.runtime.release_lease(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)
+        self.runtime.here.release_lease(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)

@@ -188,7 +188,7 @@ class Lookup:
             of_any: also return an entry of another partition: the request after a redirect may have other credentials.
         """
         runtime, backend = self.runtime, self.backend
-        if key in runtime.tombstones and runtime.pending(key) is None:
+        if key in runtime.here.tombstones and runtime.pending(key) is None:
             await self.drop({key})
             return None
         asks_user = self.hooks.looks_up
@@ -286,8 +286,8 @@ class Lookup:
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
-            self.runtime.tombstones.add(keys)
+            self.runtime.here.tombstones.add(keys)
             return 0
         for key in keys:
-            self.runtime.tombstones.pop(key, None)
+            self.runtime.here.tombstones.pop(key, None)
         return deleted
