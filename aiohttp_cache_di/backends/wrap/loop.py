@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import Protocol
 
 from aiohttp_cache_di.backends.store import Found, Record, Store
@@ -92,9 +92,9 @@ class LoopStack:
         )
         self.purges: Purges = Purges(self, purge_count)
         """What this loop knows of purges by tag."""
-        is_all = self.tells_all or self.near is not None
-        self._in_memory = _in_memory(abilities, self.near, self.purges)
-        self.peek: Callable[[str], StoredResponse | None] = self._in_memory if is_all else self._peek
+        self.peek: Callable[[str], StoredResponse | None] = _peek_of(
+            abilities, self.near, self.purges, pending=self._pending, doubted=tombstones
+        )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None
@@ -104,12 +104,6 @@ class LoopStack:
         self._patient_reads = BatchedReads(whole)
 
     # ---- reading
-
-    def _peek(self, key: str) -> StoredResponse | None:
-        entry = self._pending.get(key)
-        if entry is None and key not in self.tombstones:
-            entry = self._in_memory(key)
-        return entry if entry is None or entry.tagging is None else None  # checking its tags may take a read
 
     def _withheld(self, key: str) -> StoredResponse | None:
         """The response in memory under *key* that `peek` has withheld since its tags have to be checked."""
@@ -265,20 +259,33 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _in_memory(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
-    """The function that returns a response from memory at once."""
+def _peek_of(
+    abilities: Abilities,
+    near: NearTier | None,
+    purges: Purges,
+    *,
+    pending: Mapping[str, StoredResponse],
+    doubted: Container[str],
+) -> Callable[[str], StoredResponse | None]:
+    """The `peek` of a near tier, of a store in memory, or of a store that has some responses in memory, or none."""
     if near is not None:
         near.is_current = purges.is_current
         return near.peek
     look = _nothing if abilities.peeking is None else abilities.peeking.peek
-    if abilities.immediate is None:
-        return look
-    if abilities.judging is not None:
-        abilities.judging.judge = purges.judge_at_once
-        return look
 
     def peek(key: str) -> StoredResponse | None:
+        entry = pending.get(key)
+        if entry is None and key not in doubted:
+            entry = look(key)
+        return entry if entry is None or entry.tagging is None else None  # checking its tags may take a read
+
+    def peek_in_memory(key: str) -> StoredResponse | None:  # nothing is pending, and purges are at hand
         entry = look(key)
         return entry if entry is None or entry.tagging is None else purges.judge_at_once(entry)
 
-    return peek
+    if abilities.immediate is None:
+        return peek
+    if abilities.judging is None:
+        return peek_in_memory
+    abilities.judging.judge = purges.judge_at_once
+    return look
