@@ -94,7 +94,7 @@ class Exchange(Fetching):
             is_empty: decide as if nothing were stored, without a look-up.
         """
         storing = self.storing
-        asks = self.question.key and not is_empty and not storing.is_absent()
+        asks = self.question.key and not is_empty and not storing.rule_out()
         stored = await storing.find() if asks else None
         foreign: ClientResponse | None = storing.foreign
         if foreign is not None:

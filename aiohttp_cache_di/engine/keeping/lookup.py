@@ -50,7 +50,7 @@ class Lookup:
     foreign: Any = None
     """What a user's method has found, if it is not a response that the policy can judge."""
     is_known_absent: bool = False
-    """Whether it was known without asking the store that nothing is stored; see `is_absent`."""
+    """Whether it was known without asking the store that nothing is stored; see `rule_out`."""
     store_failed: bool = False
     """Whether the store was asked, and has failed or not answered in time."""
     is_refused: bool = False
@@ -103,10 +103,10 @@ class Lookup:
 
     # ---- finding
 
-    def is_absent(self) -> bool:
-        """Whether it is known, without asking the store, that `find` would find nothing.
+    def rule_out(self) -> bool:
+        """Note that nothing is stored, if that is known without asking the store; return whether it is.
 
-        That is so if all that is stored is at hand, or if the fast lane has just found nothing (`early_read`).
+        It is known if all that is stored is at hand, or if the fast lane has just found nothing (`early_read`).
         """
         here, early_read, key = self.runtime.here, self.early_read, self.key
         is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
