@@ -59,7 +59,7 @@ async def test_files_are_looked_at_and_leased_in_one_hop_and_written_in_one(
     monkeypatch.setattr(Pool, "run", noted)
     before, after = await asked_by_a_miss(FileBackend(tmp_path / "cache"), asked, origin)
     assert before == ["_look_or_lease"]
-    assert after == ["_look_or_lease", "_keep_all"]
+    assert after == ["_look_or_lease", "put"]
 
 
 class _Heard(CommandListener):

@@ -13,6 +13,7 @@ The layers, from the event loop to the threads; imports point down this list::
 
     backend    the public classes: a stack (`backends.wrap`) around one store
     store      the contract of a store: each operation is one job in a thread
+    writer     writes and deletes records
     secret     the file of the cache's secret
     leases     leases as locks of the kernel, or as files
     eviction/  counts files, evicts entries, sweeps remnants; in small steps beside the writes

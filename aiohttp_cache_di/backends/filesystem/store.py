@@ -7,24 +7,24 @@ import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
-from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies
 from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.eviction.schedule import Schedule
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, info_rows, rows
-from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.checked import Checked
-from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, see
+from aiohttp_cache_di.backends.filesystem.records.files import see
 from aiohttp_cache_di.backends.filesystem.records.packing import Head, RecordCodec
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
+from aiohttp_cache_di.backends.filesystem.writer import Writer
 from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
@@ -39,7 +39,7 @@ from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.backends.store.sizes import Bounds, record_bytes
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
-from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
+from aiohttp_cache_di.entries.filed import FiledBody
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileStore"]
@@ -77,18 +77,16 @@ class FileStore:
         self._codec = RecordCodec(codec)
         self._fsync = fsync
         self._bounds = bounds
-        self._value_bytes = value_bytes or record_bytes()
         self._tree = Tree(place)
-        self._uses = Uses()
-        checked = Checked()
-        self._evictor = Evictor(self._tree, bounds)
         self._leases = Leases(self._tree)
-        self._readers = Pool(THREADS)
+        checked, uses, largest = Checked(), Uses(), value_bytes or record_bytes()
+        evictor = Evictor(self._tree, bounds)
         self._bodies = Bodies(self._tree, checked, self.events)
-        self._reader = Reader(self._tree, self._codec, self._uses, checked, self._bodies, self._value_bytes)
-        self._writers = Pool(THREADS)
+        self._reader = Reader(self._tree, self._codec, uses, checked, self._bodies, largest)
+        self._writer = Writer(self._tree, self._codec, uses, self._bodies, evictor, self._leases, largest, fsync=fsync)
+        self._readers, self._writers = Pool(THREADS), Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
-        self._eviction = Schedule(self._evictor, self._writers, self.events)
+        self._eviction = Schedule(evictor, self._writers, self.events)
         self._losses = 0
         _stores.add(self)
 
@@ -119,7 +117,7 @@ class FileStore:
         """Store *records*, one after the other in one job of a thread."""
         self._eviction.is_closing = False
         try:
-            written = await self._writers.run(partial(self._keep_all, records))
+            written = await self._writers.run(partial(self._writer.put, records))
         finally:  # also after an error: the disk may be full, and eviction makes room
             self._eviction.go_on()
         self._report_loss()
@@ -127,7 +125,7 @@ class FileStore:
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*."""
-        await self._writers.run(partial(self._drop_all, keys))
+        await self._writers.run(partial(self._writer.delete, keys))
 
     def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all records, directory by directory."""
@@ -176,7 +174,7 @@ class FileStore:
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a complete body in a file of this store."""
-        return isinstance(body, BodyFile) and body.bodies is self._bodies
+        return self._bodies.own(body) is not None
 
     # ---- Keeping, Expiring
 
@@ -241,63 +239,6 @@ class FileStore:
         items = map(self._reader.item, keys)
         return [None if item is None else Found(item) for item in items]
 
-    def _keep_all(self, records: Sequence[Record]) -> list[Written]:
-        latest = {record.key: n for n, record in enumerate(records)}
-        written: dict[str, Written] = {}
-        for n in latest.values():
-            record = records[n]
-            try:
-                self._keep(record)
-            except StorageError as exc:
-                written[record.key] = exc
-            except OSError as exc:
-                self._evictor.note_failed(exc)
-                error = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
-                error.__cause__ = exc
-                written[record.key] = error
-            else:
-                written[record.key] = 0
-        failures = [each for each in written.values() if isinstance(each, StorageError)]
-        if len(failures) == len(written) and all(isinstance(each.__cause__, OSError) for each in failures):
-            raise failures[0]  # the file system fails, so the whole call does and may be repeated
-        return [written[record.key] for record in records]
-
-    def _keep(self, record: Record) -> None:
-        name, item = name_of(record.key), record.item
-        body: BodyFile | None = None
-        if isinstance(item, FiledResponse):
-            if not self.holds(item.file):
-                raise StorageError("the body of an entry is in a file of another store")
-            body = cast("BodyFile", item.file)
-        filed = None if body is None else body.filed
-        packed = self._codec.pack(item, record.key, record.until, filed)
-        if len(packed.body) > self._value_bytes():
-            raise StorageError(f"a body of {len(packed.body)} bytes is larger than this cache stores")
-
-        def write(leaf: Directory) -> Seen | None:
-            place = None if body is None else partial(self._bodies.place, body, leaf, name)
-            return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
-
-        was_placed = body is not None and body.is_placed
-        try:
-            before = self._tree.in_leaf(name, write)
-        except BaseException:
-            if body is not None:
-                body.is_placed = was_placed  # if False, the file is removed with its last reader unless an entry has it
-            raise
-        self._uses.note(name)  # the write has set the file's time, so it counts as a use
-        size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
-        self._evictor.counts.add(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
-        if record.leased:
-            self._leases.release(name)
-
-    def _drop_all(self, keys: Collection[str]) -> None:
-        for name in map(name_of, keys):
-            leaf = self._tree.leaf(name)
-            freed = None if leaf is None else drop(leaf, name)
-            if freed is not None:
-                self._evictor.counts.add(name, -freed, -1)
-
     def _lease(self, name: str, ttl_s: float) -> Lease:
         if not self._leases.acquire(name, ttl_s):
             return Lease.REFUSED
@@ -334,11 +275,11 @@ class FileStore:
 
     def after_fork(self) -> None:
         """Forget threads, locks and leases in a forked child: they belong to the parent."""
-        self._readers.begin_anew()
-        self._writers.begin_anew()
+        for pool in self._pools:
+            pool.begin_anew()
         self._bodies.after_fork()
         self._leases.forget()
-        self._eviction.begin_anew()
+        self._eviction.after_fork()
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

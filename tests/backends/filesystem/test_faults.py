@@ -184,7 +184,7 @@ async def test_an_entry_that_is_replaced_between_its_head_and_its_body_is_read_a
 
     def replaced_before(*arguments: Any, **options: Any) -> Item | Unreadable:
         monkeypatch.setattr(Reader, "_with_body", real)
-        other._keep_all([Record("k", new, 1e12)])
+        other._writer.put([Record("k", new, 1e12)])
         return real(*arguments, **options)
 
     monkeypatch.setattr(Reader, "_with_body", replaced_before)

@@ -57,7 +57,7 @@ async def test_a_look_finds_what_was_stored_before_it_had_the_lease(
     acquire = one._leases.acquire
 
     def dawdle(key: str, ttl_s: float) -> bool:
-        two._keep_all([record("k", leased=True)])  # the holder stores and releases
+        two._writer.put([record("k", leased=True)])  # the holder stores and releases
         return acquire(key, ttl_s)
 
     monkeypatch.setattr(one._leases, "acquire", dawdle)

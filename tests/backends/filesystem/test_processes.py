@@ -503,7 +503,7 @@ async def test_a_disk_that_is_busy_with_writes_holds_up_no_hit(tmp_path: Path, m
         go_on.wait(10)
         return [0] * len(records)
 
-    monkeypatch.setattr(store, "_keep_all", slowly)
+    monkeypatch.setattr(store._writer, "put", slowly)
     puts = [asyncio.ensure_future(keep(store, f"k{n}")) for n in range(10)]
     await asyncio.sleep(0)
     assert await asyncio.wait_for(look(store, "k"), 5) is not None
@@ -517,14 +517,14 @@ async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_cl
 ) -> None:
     store = make_store(tmp_path)
     begun = threading.Event()
-    real = store._keep_all
+    real = store._writer.put
 
     def slowly(records: Any) -> Any:
         begun.set()
         time.sleep(0.1)
         return real(records)
 
-    monkeypatch.setattr(store, "_keep_all", slowly)
+    monkeypatch.setattr(store._writer, "put", slowly)
     putting = asyncio.ensure_future(keep(store, "k"))
     await asyncio.to_thread(begun.wait, 10)
     putting.cancel()

@@ -34,6 +34,7 @@ from aiohttp_cache_di.backends.filesystem.records.files import (
 )
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.store import StoreEvents
+from aiohttp_cache_di.entries.filed import FiledBody
 from aiohttp_cache_di.errors import UnreadableEntryError
 
 __all__ = ["Bodies", "BodyFile"]
@@ -187,9 +188,12 @@ class Bodies:
         self._placing = threading.Lock()
 
     def after_fork(self) -> None:
-        """Forget threads in a forked child: they belong to the parent."""
-        self.pool.begin_anew()
+        """Make a new lock in a forked child, where a thread of the parent may hold the old one."""
         self._placing = threading.Lock()
+
+    def own(self, body: FiledBody) -> BodyFile | None:
+        """*body*, if it is a complete body in a file of this store."""
+        return body if isinstance(body, BodyFile) and body.bodies is self else None
 
     async def run(self, body: BodyFile, read: Callable[[], bytes]) -> bytes:
         """Run *read* for *body* in a thread; if the body is damaged, delete its entry."""

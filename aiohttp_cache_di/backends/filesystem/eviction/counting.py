@@ -58,10 +58,10 @@ class Counts:
         self._counts: dict[str, Count] = {}
         self._written: set[str] = set()  # leaves that were written to since they were last counted
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together count different leaves
-        self.begin_anew()
+        self._adding = threading.Lock()
 
-    def begin_anew(self) -> None:
-        """Make a new lock: at first, and in a forked child, where a thread of the parent may hold the old one."""
+    def after_fork(self) -> None:
+        """Make a new lock in a forked child, where a thread of the parent may hold the old one."""
         self._adding = threading.Lock()
 
     @property

@@ -57,9 +57,9 @@ class Evictor:
         self._full_again_at = 0.0
         self._stepping = threading.Lock()
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Make new locks in a forked child, where threads of the parent may hold the old ones."""
-        self.counts.begin_anew()
+        self.counts.after_fork()
         self._stepping = threading.Lock()
 
     def note_failed(self, error: OSError) -> None:

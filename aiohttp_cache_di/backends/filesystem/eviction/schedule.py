@@ -31,10 +31,10 @@ class Schedule:
         self._under_way_in: asyncio.AbstractEventLoop | None = None
         self._is_asked = False  # again since the step under way was begun, which may have missed the latest writes
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Forget the step under way in a forked child: it belongs to the parent."""
         self._under_way_in = None
-        self._evictor.begin_anew()
+        self._evictor.after_fork()
 
     def note_failed(self, error: Exception) -> None:
         """React to the *error* of a body that could not be written: make room if the disk is full."""

@@ -195,12 +195,12 @@ async def test_what_is_written_while_its_leaf_is_counted_counts(
     def listed(leaf: Directory) -> object:
         found = really_list(leaf)
         monkeypatch.setattr(counting, "_files", really_list)
-        store._keep_all([Record("k", make_entry("k", bytes(50_000)), inf)])
+        store._writer.put([Record("k", make_entry("k", bytes(50_000)), inf)])
         return found
 
     monkeypatch.setattr(counting, "_files", listed)
-    await asyncio.to_thread(store._evictor.counts.count, name_of("k")[:2], time.time())
-    assert store._evictor.counts.total == (weight(tmp_path), 1)
+    await asyncio.to_thread(store._eviction._evictor.counts.count, name_of("k")[:2], time.time())
+    assert store._eviction._evictor.counts.total == (weight(tmp_path), 1)
     await cache.close()
 
 
@@ -213,8 +213,8 @@ async def test_what_is_larger_than_the_bound_does_not_stay(tmp_path: Path) -> No
 
 
 async def test_a_gibibyte_is_the_bound_unless_another_is_given(tmp_path: Path) -> None:
-    assert store_of(FileCache(tmp_path))._evictor._bounds == (DEFAULT_MAX_BYTES, None)
-    assert store_of(FileCache(tmp_path, max_bytes=None))._evictor._bounds == (None, None)
+    assert store_of(FileCache(tmp_path))._eviction._evictor._bounds == (DEFAULT_MAX_BYTES, None)
+    assert store_of(FileCache(tmp_path, max_bytes=None))._eviction._evictor._bounds == (None, None)
 
 
 # ---- remnants
