@@ -70,7 +70,7 @@ class RedisStore:
         self.collection = collection
         self.codec = codec
         self._names = Names(namespace, collection, tagged=topology.by_slot)
-        self._leases = Leases(self._names.lease)
+        self._leases = Leases(topology, self._names)
         self._tracking = Tracking(topology, self._names)
         self._reading = Reading(topology, value_bytes)
 
@@ -199,14 +199,11 @@ class RedisStore:
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
-        name = self._names.record(key)
-        return await self._leases.acquire(await self.topology.connection(name), key, ttl_s, name)
+        return await self._leases.acquire(key, ttl_s)
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Extend a lease to *ttl_s* seconds from now; False if it is no longer held."""
-        return self._leases.is_held(key) and await self._leases.renew(
-            await self.topology.connection(self._names.record(key)), key, ttl_s
-        )
+        return await self._leases.renew(key, ttl_s)
 
     async def kept_secret(self) -> bytes | None:
         """The secret, under a name that no record has; None if there is none, or a value of another size."""
@@ -226,20 +223,16 @@ class RedisStore:
 
     async def release(self, key: str) -> None:
         """Release a lease before it expires, unless it has passed to another process."""
-        if self._leases.is_held(key):
-            connection = await self.topology.connection(self._names.record(key))
-            await self._leases.release(connection, key)
+        await self._leases.release(key)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and take its lease if nothing is found, by one script.
 
         Without a lease where scripts are forbidden or the slot is being moved; a replica grants no lease.
         """
-        name = self._names.record(key)
-        connection = await self.topology.connection(name)
         if self._leases.has_scripts:  # the script returns no value that is too large
             try:
-                found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes)
+                found = await self._leases.get_or_acquire(key, ttl_s, self._reading.reply_bytes)
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)

@@ -15,6 +15,8 @@ from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
+from aiohttp_cache_di.backends.redis.records.names import Names
+from aiohttp_cache_di.backends.redis.servers.topology import Topology
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.tasks import abandon, background
 from aiohttp_cache_di.errors import StorageError
@@ -51,25 +53,25 @@ class Leases:
     """The leases that this process holds.
 
     Args:
-        name: returns the name of the lease on a key.
+        topology: the servers.
+        names: the names of records and of the leases on them, which are on one server.
     """
 
-    __slots__ = ("_name", "_tokens", "has_scripts")
+    __slots__ = ("_names", "_tokens", "_topology", "has_scripts")
 
-    def __init__(self, name: Callable[[str], bytes]) -> None:
-        self._name = name
+    def __init__(self, topology: Topology, names: Names) -> None:
+        self._topology = topology
+        self._names = names
         self._tokens: dict[str, bytes] = {}
         self.has_scripts: bool = True
         """Whether scripts may be used: True until the server has refused one."""
 
-    def is_held(self, key: str) -> bool:
-        """Whether the lease on *key* was granted here and not released yet."""
-        return key in self._tokens
-
-    async def acquire(self, connection: Connection, key: str, ttl_s: float, stored: bytes) -> Lease:
-        """Ask for the lease on *key*, and whether there is a record under the name *stored*."""
+    async def acquire(self, key: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*, and whether there is a record."""
+        stored = self._names.record(key)
+        connection = await self._topology.connection(stored)
         token = secrets.token_bytes(16)
-        ask = command(b"SET", self._name(key), token, b"NX", b"PX", _as_ms(ttl_s))
+        ask = command(b"SET", self._names.lease(key), token, b"NX", b"PX", _as_ms(ttl_s))
         with connection.together():
             granted: asyncio.Future[Reply] = connection.submit(ask)
             there: asyncio.Future[Reply] = connection.submit(command(b"EXISTS", stored))
@@ -85,9 +87,9 @@ class Leases:
             abandon(there)
 
     async def get_or_acquire(
-        self, connection: Connection, key: str, ttl_s: float, stored: bytes, max_bytes: Callable[[], int]
+        self, key: str, ttl_s: float, max_bytes: Callable[[], int]
     ) -> bytes | Lease | ServerError | None:
-        """Look up the record under the name *stored*, and take the lease on *key* if there is none, by one script.
+        """Look up the record under *key*, and take the lease if there is none, by one script.
 
         Returns:
             The record, or whether the lease was granted; None if there is no record and the server cannot grant leases,
@@ -96,9 +98,11 @@ class Leases:
         Raises:
             ReplyTooLargeError: the record has more than *max_bytes*.
         """
+        stored = self._names.record(key)
+        connection = await self._topology.connection(stored)
         token = secrets.token_bytes(16)
         most = b"%d" % max_bytes()
-        ask = _GET_OR_ACQUIRE + rest(stored, self._name(key), token, _as_ms(ttl_s), most)
+        ask = _GET_OR_ACQUIRE + rest(stored, self._names.lease(key), token, _as_ms(ttl_s), most)
         asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged, max_bytes=max_bytes)
         try:
             found = await asked
@@ -117,24 +121,30 @@ class Leases:
             return found
         return Lease.REFUSED if found == REFUSED else None
 
-    async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it has passed to another process."""
-        token = self._tokens.get(key)
-        if token is None:  # released meanwhile
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is not held, or has passed on."""
+        if key not in self._tokens:
             return False
-        return await self._if_ours(connection, self._name(key), token, b"PEXPIRE", _as_ms(ttl_s))
+        connection = await self._topology.connection(self._names.record(key))
+        token = self._tokens.get(key)  # None if it was released meanwhile
+        if token is None:
+            return False
+        return await self._if_ours(connection, self._names.lease(key), token, b"PEXPIRE", _as_ms(ttl_s))
 
-    async def release(self, connection: Connection, key: str) -> None:
-        """Release the lease on *key*, if it is held."""
+    async def release(self, key: str) -> None:
+        """Release the lease on *key*, if it is held here and has not passed to another process."""
+        if key not in self._tokens:
+            return
+        connection = await self._topology.connection(self._names.record(key))
         token = self._tokens.pop(key, None)
         if token is not None:
-            await self._if_ours(connection, self._name(key), token, b"UNLINK")
+            await self._if_ours(connection, self._names.lease(key), token, b"UNLINK")
 
     def begin_release(self, connection: Connection, key: str) -> None:
         """As `release`, after the commands sent before, without waiting: a lease that is not released expires."""
         token = self._tokens.pop(key, None)
         if token is not None:
-            self._begin_release(connection, self._name(key), token)
+            self._begin_release(connection, self._names.lease(key), token)
 
     def _begin_release(self, connection: Connection, name: bytes, token: bytes) -> None:
         if not self.has_scripts:
@@ -169,7 +179,7 @@ class Leases:
     def _cancelled(self, connection: Connection, key: str, token: bytes) -> None:
         """Release a lease whose request was cancelled, since the server may still grant it."""
         self._tokens.pop(key, None)
-        self._begin_release(connection, self._name(key), token)
+        self._begin_release(connection, self._names.lease(key), token)
 
     def _script_failed(self, connection: Connection, error: ServerError) -> None:
         """Note that a script has ended in *error*; stop using scripts if they are forbidden."""
