@@ -19,7 +19,6 @@ from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, in
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records.checked import Checked
 from aiohttp_cache_di.backends.filesystem.records.files import see
 from aiohttp_cache_di.backends.filesystem.records.packing import Head, RecordCodec
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
@@ -79,11 +78,11 @@ class FileStore:
         self._bounds = bounds
         self._tree = Tree(place)
         self._leases = Leases(self._tree)
-        checked, uses, largest = Checked(), Uses(), value_bytes or record_bytes()
+        uses, largest = Uses(), value_bytes or record_bytes()
         evictor = Evictor(self._tree, bounds)
-        self._bodies = Bodies(self._tree, checked, self.events)
-        self._reader = Reader(self._tree, self._codec, uses, checked, self._bodies, largest)
-        self._writer = Writer(self._tree, self._codec, uses, self._bodies, evictor, self._leases, largest, fsync=fsync)
+        self._bodies = Bodies(self._tree, self.events)
+        self._reader = Reader(self._codec, uses, self._bodies, largest)
+        self._writer = Writer(self._codec, uses, self._bodies, evictor, self._leases, largest, fsync=fsync)
         self._readers, self._writers = Pool(THREADS), Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._eviction = Schedule(evictor, self._writers, self.events)

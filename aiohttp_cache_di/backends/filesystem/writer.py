@@ -10,7 +10,6 @@ from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish
 from aiohttp_cache_di.backends.filesystem.records.packing import RecordCodec
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
@@ -25,10 +24,9 @@ class Writer:
     """Writes and deletes the records of one cache, in threads.
 
     Args:
-        tree: the cache's directories.
         codec: encodes records.
         uses: when uses of entries were recorded: a write is one.
-        bodies: the bodies that are read in pieces.
+        bodies: the bodies that are read in pieces; in the same directories.
         evictor: is told what is written and deleted, and when the disk is full.
         leases: those of leased records are released.
         value_bytes: returns the size of the largest body that is written from memory.
@@ -37,7 +35,6 @@ class Writer:
 
     def __init__(
         self,
-        tree: Tree,
         codec: RecordCodec,
         uses: Uses,
         bodies: Bodies,
@@ -47,7 +44,7 @@ class Writer:
         *,
         fsync: bool,
     ) -> None:
-        self._tree = tree
+        self._tree = bodies.tree
         self._codec = codec
         self._uses = uses
         self._bodies = bodies

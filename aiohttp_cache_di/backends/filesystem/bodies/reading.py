@@ -175,13 +175,13 @@ class Bodies:
 
     Args:
         tree: the cache's directories.
-        checked: bodies that need not be checked again.
         events: gets the number of unreadable bodies.
     """
 
-    def __init__(self, tree: Tree, checked: Checked, events: StoreEvents) -> None:
+    def __init__(self, tree: Tree, events: StoreEvents) -> None:
         self.pool: Pool = Pool(THREADS)
-        self.checked: Checked = checked
+        self.checked: Checked = Checked()
+        """Bodies that need not be checked again."""
         self.tree: Tree = tree
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()

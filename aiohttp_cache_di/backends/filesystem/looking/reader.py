@@ -10,8 +10,6 @@ from typing import Final
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Tree
-from aiohttp_cache_di.backends.filesystem.records.checked import Checked
 from aiohttp_cache_di.backends.filesystem.records.files import ENTRY_SIZES, read_file
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head, RecordCodec, read_head, set_body
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
@@ -30,27 +28,16 @@ class Reader:
     """Reads the records of one cache, in threads.
 
     Args:
-        tree: the cache's directories.
         codec: decodes records.
         uses: when uses of entries were recorded.
-        checked: bodies that need not be checked again.
-        bodies: the bodies that are read in pieces.
+        bodies: the bodies that are read in pieces; in the same directories, and checked as all bodies.
         value_bytes: returns the size of the largest body that is read into memory.
     """
 
-    def __init__(
-        self,
-        tree: Tree,
-        codec: RecordCodec,
-        uses: Uses,
-        checked: Checked,
-        bodies: Bodies,
-        value_bytes: Callable[[], int],
-    ) -> None:
-        self._tree = tree
+    def __init__(self, codec: RecordCodec, uses: Uses, bodies: Bodies, value_bytes: Callable[[], int]) -> None:
+        self._tree = bodies.tree
         self._codec = codec
         self._uses = uses
-        self._checked = checked
         self._bodies = bodies
         self._value_bytes = value_bytes
 
@@ -121,7 +108,7 @@ class Reader:
         if filed.length > self._value_bytes():
             return UNREADABLE
         content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
-        if not self._checked.is_whole(filed, content, status):
+        if not self._bodies.checked.is_whole(filed, content, status):
             return UNREADABLE
         set_body(item, content)
         return item
