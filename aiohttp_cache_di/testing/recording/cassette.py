@@ -112,6 +112,11 @@ class Cassette:
             files.save(self.path, written)
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether the file is made by this, or replaced without keeping anything of it."""
+        return self.mode == "rewrite" or (self.mode == "once" and self._is_new)
+
+    @property
     def is_without_requests(self) -> bool:
         """Whether this would have recorded a new file, but no request was sent to an upstream."""
         return self._writes and self._is_new and not self._new
