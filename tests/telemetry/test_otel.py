@@ -181,6 +181,7 @@ def test_a_cache_that_is_exported_twice_is_counted_once_until_both_exports_have_
 
 
 def test_the_export_of_a_cache_ends_with_it(metered: Metered) -> None:
+    found: dict[tuple[Any, ...], Any] = {}
     for _ in range(2):
         cache = CacheBackend("forgotten")
         cache.stats.hits = 1
