@@ -515,6 +515,15 @@ async def test_a_container_without_a_session_is_refused_with_the_way_out() -> No
             pytest.fail("it must not open")
 
 
+async def test_what_belongs_into_a_container_is_refused_with_the_way_out() -> None:
+    settings = await asyncio.to_thread(CacheSettings, backend="memory")
+    for given, way_out in ((settings, "settings=…"), ("RATES_", "prefix=…")):
+        with pytest.raises(ConfigurationError, match=rf"CacheContainer\({way_out}\)") as caught:
+            async with open_container(given):  # type: ignore[arg-type]  # which type checkers refuse, too
+                pytest.fail("it must not open")
+        assert len(str(caught.value)) < 300
+
+
 def test_a_container_is_made_without_a_loop_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "wrong")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, patch
 
@@ -179,6 +180,17 @@ class TestStandInsForTheNetwork:
                 for _ in range(3):
                     await session.get("http://origin.test/")
             assert network.call_count == 3
+            assert await session.cache.responses.size() == 0
+
+    @pytest.mark.parametrize(
+        "response",
+        ["a text", SimpleNamespace(status=200, headers={}), MagicMock(status=200), AsyncMock(status=200)],
+        ids=lambda response: type(response).__name__,
+    )
+    async def test_what_is_no_response_is_handed_on(self, response: object) -> None:
+        async with CachedSession() as session:
+            with patch.object(ClientSession, "_request", AsyncMock(return_value=response)):
+                assert await session.request("GET", "http://origin.test/") is response
             assert await session.cache.responses.size() == 0
 
     async def test_principals_do_not_share(self) -> None:

@@ -133,7 +133,7 @@ async def ls(given: argparse.Namespace, cache: Cache) -> int:
         more = [f"… and {count - len(found)} more; --limit 0 shows all"] if count > len(found) else []
         return columns(table, right=(2, 3, 4)) + more
 
-    cache.tell([info.as_dict() for info in found], lines)
+    cache.tell((info.as_dict() for info in found), lines)
     if not count:
         await tell_ports(given, cache)
     return DONE

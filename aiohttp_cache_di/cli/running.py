@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,15 +75,27 @@ class Cache:
         where: str = getattr(self.backend.stack.store, "where", "")
         return f"{self.settings.backend} at {where}" if where else self.settings.backend
 
-    def tell(self, told: Any, lines: Callable[[], list[str]]) -> None:
+    def tell(self, told: Mapping[str, Any] | Iterable[Any], lines: Callable[[], list[str]]) -> None:
         """Print *told* as JSON, or *lines* for people."""
-        said = json.dumps(told, indent=2) if self.as_json else "\n".join(lines())
         try:
-            print(said)
+            for line in _json_lines(told) if self.as_json else lines():
+                print(line)
         except BrokenPipeError:
             raise
         except OSError as exc:
             raise OutputError(*exc.args) from exc
+
+
+def _json_lines(told: Mapping[str, Any] | Iterable[Any]) -> Iterator[str]:
+    """*told* as JSON, a list with a line for each of its items: there may be a hundred thousand of them."""
+    if isinstance(told, Mapping):
+        yield json.dumps(told, indent=2)
+        return
+    before = "["
+    for one in told:
+        yield f"{before}{json.dumps(one)}"
+        before = ","
+    yield "[]" if before == "[" else "]"
 
 
 Command: TypeAlias = Callable[[Cache], Awaitable[int]]

@@ -15,6 +15,7 @@ from dependency_injector import containers, providers
 from aiohttp_cache_di.containers.parts import CacheContainer, load_settings, resolve
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["AnyContainer", "container_of", "open_container", "session_already_open", "session_not_open"]
 
@@ -160,8 +161,10 @@ def container_of(container: AnyContainer | None) -> Any:
     else:
         found = container() if isinstance(container, type) else container
     if "session" not in getattr(found, "providers", {}):
+        what = f"a {type(container).__name__}" if isinstance(container, CacheSettings) else repr(container)
         raise ConfigurationError(
-            f"{container!r} has no provider 'session'; give a CacheContainer, or the one embedded in yours: app.cache"
+            f"{what} has no provider 'session'; give a CacheContainer, or the one embedded in yours: app.cache. "
+            "A prefix is given as CacheContainer(prefix=…), settings as CacheContainer(settings=…)"
         )
     return found
 

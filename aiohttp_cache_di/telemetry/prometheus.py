@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
+from weakref import ref
 
 from aiohttp_cache_di.errors import MissingDependencyError
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S, Histogram
@@ -69,17 +70,22 @@ class MetricsPage:
 
     def __init__(self, registry: Collector | None = None) -> None:
         self._registry = registry
-        self._caches: Sequence[Cache] = ()
-        self._collector = CacheCollector()
+        self._collectors: dict[tuple[ref[Cache], ...], CacheCollector] = {}  # several apps may have one route
 
     async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
         """The metrics of *caches* in the format that *accept* prefers, and their content type."""
-        if len(caches) != len(self._caches) or any(
-            one is not other for one, other in zip(caches, self._caches, strict=True)
-        ):
-            self._caches, self._collector = tuple(caches), CacheCollector(*caches)
-        await self._collector.refresh()
-        return self._collector.exposition(accept, self._registry)
+        collector = self._collector(caches)
+        await collector.refresh()
+        return collector.exposition(accept, self._registry)
+
+    def _collector(self, caches: Sequence[Cache]) -> CacheCollector:
+        key = tuple(map(ref, caches))
+        if key not in self._collectors:
+            self._collectors = {
+                of: one for of, one in self._collectors.items() if None not in [cache() for cache in of]
+            }
+            self._collectors[key] = CacheCollector(*caches)
+        return self._collectors[key]
 
 
 class _Both:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+from weakref import ref
 
 from aiohttp_cache_di.telemetry.counters import CacheStats
 
@@ -33,7 +34,7 @@ class Sizes:
         """The number of entries; None if unknown."""
         self.size_bytes: int | None = None
         """The bytes that they take; None if unknown."""
-        self._cache = cache
+        self._cache = ref(cache)  # an exporter outlives caches that nobody uses any more
         self._stats = stats
         self._clock = clock
         self._ask_at = -1.0
@@ -44,17 +45,20 @@ class Sizes:
             self._loop = None
 
     async def refresh(self) -> None:
-        """Ask the store, unless that was done lately. Raises nothing; after a failure the sizes are unknown."""
-        usage: Any = getattr(self._cache, "usage", None)
+        """Ask the store, unless that was done lately. Raises nothing; after a failure the sizes are unknown.
+
+        Until the store answers, the sizes are those of before: an exporter may read them at any moment.
+        """
+        usage: Any = getattr(self._cache(), "usage", None)
         if usage is None or self._clock() < self._ask_at:
             return
         self._ask_at = self._clock() + ASK_AFTER_S
-        self.entries = self.size_bytes = None
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 used = await usage()
             self.entries, self.size_bytes = used.entries, used.bytes_in_use
         except Exception as error:
+            self.entries = self.size_bytes = None
             logger.info("The store does not tell its size: %s", type(error).__name__)
 
     def refresh_soon(self) -> None:

@@ -12,6 +12,7 @@ with unittest and outside of tests:
 - ``clock``: `CacheClock`, which lets entries age without waiting.
 - ``stores``: `in_memory` and `store_per_worker`, which choose the store that the app's containers open.
 - ``network``: `blocked_network`, which refuses connections to other machines.
+- ``together``: replacements that several of these share, if they overlap.
 - ``calls``: the requests that tests see, and the errors about them.
 - ``fixtures``: the fixtures of pytest, for a ``conftest.py`` that imports them itself.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -18,6 +18,7 @@ from math import isfinite
 from types import ModuleType
 from typing import Any, Final, Self
 
+from aiohttp_cache_di.testing.together import Together
 from aiohttp_cache_di.units import parse_duration
 
 __all__ = ["CacheClock"]
@@ -54,7 +55,7 @@ def _seconds(by: float | str | timedelta) -> float:
 class CacheClock:
     """Advances the clock of the cache, so that lifetimes, stale windows and everything kept for a while expire.
 
-    A context manager; at its end the cache uses the real time again::
+    A context manager; at its end the cache uses the real time again. Several that are active advance the same clock::
 
         with CacheClock() as clock:
             clock.advance("2h")
@@ -63,22 +64,14 @@ class CacheClock:
     def __init__(self) -> None:
         self.offset_s: float = 0.0
         """How many seconds this clock is ahead of the real time."""
-        self._moved: list[ModuleType] = []
-        self._finder = _Finder(self)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        for name, module in list(sys.modules.items()):
-            if name.startswith(f"{_PACKAGE}."):
-                self.move(module)
-        sys.meta_path.insert(0, self._finder)
+        self._stack.enter_context(_CLOCKS.entered(self))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with suppress(ValueError):
-            sys.meta_path.remove(self._finder)
-        for module in self._moved:
-            setattr(module, "time", time)  # noqa: B010  # to type checkers a module has no attribute of this name
-        self._moved.clear()
+        self._stack.close()
         self.offset_s = 0.0
 
     def advance(self, by: float | str | timedelta) -> None:
@@ -100,41 +93,68 @@ class CacheClock:
 
     def now(self) -> datetime:
         """The current time of the cache, in UTC."""
-        return datetime.fromtimestamp(time.time() + self.offset_s, UTC)
+        return datetime.fromtimestamp(time.time() + _offset_s(), UTC)
 
     def move(self, module: ModuleType) -> None:
         """Make *module* use this clock, if it has imported ``time``."""
-        if vars(module).get("time") is time and module.__name__ not in _REAL:
-            moved = _AgeingTime(self) if module.__name__ in _AGEING else _MovedTime(self)
-            setattr(module, "time", moved)  # noqa: B010  # see above
-            self._moved.append(module)
+        _move(module)
+
+
+def _offset_s() -> float:
+    """How many seconds the clock of the cache is ahead of the real time."""
+    return sum(clock.offset_s for clock in _CLOCKS.active)
+
+
+_moved: Final[list[ModuleType]] = []
+
+
+def _move(module: ModuleType) -> None:
+    """Make *module* use the clock of the cache, if it has imported ``time``."""
+    if vars(module).get("time") is time and module.__name__ not in _REAL:
+        moved = _AgeingTime() if module.__name__ in _AGEING else _MovedTime()
+        setattr(module, "time", moved)  # noqa: B010  # to type checkers a module has no attribute of this name
+        _moved.append(module)
+
+
+def _install() -> Callable[[], None]:
+    finder = _Finder()
+
+    def undo() -> None:
+        with suppress(ValueError):
+            sys.meta_path.remove(finder)
+        for module in _moved:
+            setattr(module, "time", time)  # noqa: B010  # as above
+        _moved.clear()
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{_PACKAGE}."):
+            _move(module)
+    sys.meta_path.insert(0, finder)
+    return undo
+
+
+_CLOCKS: Final[Together[CacheClock]] = Together(_install)
 
 
 class _MovedTime:
     """Replaces the module ``time`` in another module, and adds the offset to `time`."""
 
-    def __init__(self, clock: CacheClock) -> None:
-        self._clock = clock
-
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
 
     def time(self) -> float:
-        return time.time() + self._clock.offset_s
+        return time.time() + _offset_s()
 
 
 class _AgeingTime(_MovedTime):
     """Adds the offset to `monotonic` as well."""
 
     def monotonic(self) -> float:
-        return time.monotonic() + self._clock.offset_s
+        return time.monotonic() + _offset_s()
 
 
 class _Finder(MetaPathFinder):
     """Makes modules that are imported later use the clock, too."""
-
-    def __init__(self, clock: CacheClock) -> None:
-        self._clock = clock
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if not name.startswith(f"{_PACKAGE}."):
@@ -143,15 +163,14 @@ class _Finder(MetaPathFinder):
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader, self._clock)
+                    spec.loader = _Loader(spec.loader)
                 return spec
         return None
 
 
 class _Loader(Loader):
-    def __init__(self, loader: Loader, clock: CacheClock) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self._clock = clock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -161,4 +180,4 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        self._clock.move(module)
+        _move(module)

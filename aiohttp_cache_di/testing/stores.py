@@ -11,11 +11,13 @@ import tempfile
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from aiohttp_cache_di.settings.build import plan_backend
 from aiohttp_cache_di.settings.model import CacheSettings
+from aiohttp_cache_di.testing.together import Together
 
 __all__ = ["StoreOfWorker", "in_memory", "store_per_worker"]
 
@@ -127,15 +129,24 @@ async def _empty(stores: list[CacheSettings]) -> None:
 
 @contextmanager
 def _loading(loaded: Callable[[Callable[[], CacheSettings]], CacheSettings]) -> Generator[None]:
+    with _LOADERS.entered(loaded):
+        yield
+
+
+def _install() -> Callable[[], None]:
     # All containers call CacheSettings.load; overriding a provider of the class would not affect existing containers.
     genuine = vars(CacheSettings)["load"]
     original = CacheSettings.load
 
     def load(*args: Any, **kwargs: Any) -> CacheSettings:
-        return loaded(lambda: original(*args, **kwargs))
+        call: Callable[[], CacheSettings] = partial(original, *args, **kwargs)
+        for loaded in _LOADERS.active:
+            call = partial(loaded, call)
+        return call()
 
     setattr(CacheSettings, "load", staticmethod(load))  # noqa: B010  # type checkers refuse to assign a method
-    try:
-        yield
-    finally:
-        setattr(CacheSettings, "load", genuine)  # noqa: B010  # as above
+    return partial(setattr, CacheSettings, "load", genuine)
+
+
+_Loaded: TypeAlias = Callable[[Callable[[], CacheSettings]], CacheSettings]
+_LOADERS: Final[Together[_Loaded]] = Together(_install)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import Any, Final, Self, TypeAlias, Unpack
+from typing import Any, Final, Self, Unpack
 from weakref import WeakKeyDictionary, WeakSet
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
@@ -25,6 +25,7 @@ from aiohttp_cache_di.session import CacheMixin
 from aiohttp_cache_di.testing.app_loop import InLoop, Verdict, is_asynchronous, result_of
 from aiohttp_cache_di.testing.delivery import Canned, Delivery
 from aiohttp_cache_di.testing.manners import MANNERS, Manner
+from aiohttp_cache_di.testing.together import Together
 from aiohttp_cache_di.testing.upstream import ReplyOptions, reply
 
 __all__ = ["CacheUnderTest", "assert_hit"]
@@ -88,10 +89,7 @@ class CacheUnderTest:
 
     def __enter__(self) -> Self:
         self._stack.callback(self._delivery.close)
-        self._stack.callback(setattr, CacheMixin, "_request", CacheMixin._request)
-        self._stack.callback(setattr, CacheMiddleware, "__call__", CacheMiddleware.__call__)
-        setattr(CacheMixin, "_request", _before_request(CacheMixin._request, self._prepare, self._note))  # noqa: B010
-        setattr(CacheMiddleware, "__call__", _before_call(CacheMiddleware.__call__, self._prepare, self._note))  # noqa: B010
+        self._stack.enter_context(_UNDER_TEST.entered(self))
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
@@ -240,29 +238,50 @@ class CacheUnderTest:
         return await self._delivery.answer(request, handler, seed.canned)
 
 
-Prepare: TypeAlias = Callable[[ClientSession, CacheBackend, Manner | None], Awaitable[None]]
-Note: TypeAlias = Callable[[ClientResponse], None]
+async def _prepare_all(session: ClientSession, backend: CacheBackend, manner: Manner) -> None:
+    for one in _UNDER_TEST.active:
+        await one._prepare(session, backend, manner)
 
 
-def _before_request(request: Any, prepare: Prepare, note: Note) -> Any:
+def _note_all(response: ClientResponse) -> None:
+    for one in _UNDER_TEST.active:
+        one._note(response)
+
+
+def _install() -> Callable[[], None]:
+    stack = ExitStack()
+    for owner, name, before in (
+        (CacheMixin, "_request", _before_request),
+        (CacheMiddleware, "__call__", _before_call),
+    ):
+        genuine = getattr(owner, name)
+        stack.callback(setattr, owner, name, genuine)
+        setattr(owner, name, before(genuine))
+    return stack.close
+
+
+_UNDER_TEST: Final[Together[CacheUnderTest]] = Together(_install)
+
+
+def _before_request(request: Any) -> Any:
     @wraps(request)
     async def prepared(self: CacheMixin, method: str, str_or_url: Any, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None:
-            await prepare(self, self.cache, Manner.of_arguments(self, method, str_or_url, kwargs))
+            await _prepare_all(self, self.cache, Manner.of_arguments(self, method, str_or_url, kwargs))
         response: ClientResponse = await request(self, method, str_or_url, *args, **kwargs)
-        note(response)
+        _note_all(response)
         return response
 
     return prepared
 
 
-def _before_call(call: Any, prepare: Prepare, note: Note) -> Any:
+def _before_call(call: Any) -> Any:
     @wraps(call)
     async def prepared(self: CacheMiddleware, request: ClientRequest, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None and not isinstance(request.session, CacheMixin):
-            await prepare(request.session, self.backend, Manner.of_request(request))
+            await _prepare_all(request.session, self.backend, Manner.of_request(request))
         response: ClientResponse = await call(self, request, *args, **kwargs)
-        note(response)
+        _note_all(response)
         return response
 
     return prepared

@@ -23,6 +23,8 @@ _UNASKED = pytest.StashKey[bool]()
 _NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
 _LONGEST = 150  # characters of a file name; file systems allow 255 bytes
 _READ = (".yml", ".json", ".har", ".zip")
+_GOES_ON = {"once": "new_episodes", "rewrite": "all"}
+"""The modes for tests that share a file which an earlier test of the run has begun, so that they add to it."""
 
 
 class RecordedTests:
@@ -30,6 +32,7 @@ class RecordedTests:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._begun: set[Path] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -40,6 +43,8 @@ class RecordedTests:
                 cassette.open()
             except (ConfigurationError, TypeError, pytest.UsageError) as error:
                 raise pytest.fail.Exception(str(error), pytrace=False) from None
+            if cassette.begins_anew:
+                self._begun.add(cassette.path)
             item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # counts as failed until it has passed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -96,8 +101,9 @@ class RecordedTests:
                     more = [given[name]] if callable(given[name]) else given[name]
                     given[name] = [*options.get(name, ()), *more]
             options |= given
-        asked = self._config.getoption("--record-mode", None)
-        return recorded(self._path(item, path), asked or mode or "none", **options)
+        file = self._path(item, path)
+        mode = self._config.getoption("--record-mode", None) or mode or "none"
+        return recorded(file, _GOES_ON.get(mode, mode) if file in self._begun else mode, **options)
 
     def _path(self, item: pytest.Item, named: Any) -> Path:
         if not isinstance(named, str | Path | None):

@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import aiohttp_cache_di_command
+from aiohttp_cache_di import CacheBackend, CacheSettings
 from aiohttp_cache_di.cli.main import main
+from aiohttp_cache_di.cli.running import Cache
 from aiohttp_cache_di.settings.report import variables_table
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -75,6 +78,23 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     os.close(write_end)
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_list_as_json_is_printed_entry_by_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    printed: list[str] = []
+
+    def entries(count: int) -> Iterator[dict[str, int]]:
+        for number in range(count):
+            printed.append(capsys.readouterr().out)
+            yield {"number": number}
+
+    backend = CacheBackend()
+    for count in (0, 1, 3):
+        printed.clear()
+        Cache(backend, CacheSettings(backend="memory"), as_json=True).tell(entries(count), list)
+        printed.append(capsys.readouterr().out)
+        assert json.loads("".join(printed)) == [{"number": number} for number in range(count)]
+    assert all(printed[1:])  # each before the next is asked for
 
 
 def test_settings_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,95 @@ def test_nothing_is_exported_after_the_end(metered: Metered) -> None:
     end()
     cache.stats.watch.decided(decision())
     assert metered.collect() == {}
+
+
+def test_a_cache_goes_on_with_the_counts_of_one_of_its_name_that_has_ended(metered: Metered) -> None:
+    for hits in (2, 3):  # an app that is started twice
+        cache: Any = FakeCache()
+        end = instrument(cache, meter_provider=metered.provider)
+        cache.stats.hits = hits
+        cache.stats.count_error("read", f"kind-{hits}")
+        cache.stats.watch.decided(decision())
+        found = metered.collect()
+        end()
+    assert found["http.client.cache.requests", "rates", "hit"].value == 5
+    assert found["http.client.cache.request.duration", "rates", "hit"].count == 2
+    assert found["http.client.cache.store.errors", "rates", "kind-2"].value == 1
+    assert found["http.client.cache.store.errors", "rates", "kind-3"].value == 1
+
+
+def test_the_counts_of_a_cache_that_is_exported_again_are_not_doubled(metered: Metered) -> None:
+    cache, other = FakeCache(), FakeCache()
+    for hits, each in ((2, cache), (1, other), (5, cache)):
+        end = instrument(each, meter_provider=metered.provider)
+        each.stats.hits = hits
+        found = metered.collect()
+        end()
+    assert found["http.client.cache.requests", "rates", "hit"].value == 6
+
+
+def test_caches_of_one_name_that_are_exported_one_by_one_are_told_apart(metered: Metered) -> None:
+    one, other = FakeCache(), FakeCache()
+    one.stats.hits, other.stats.hits = 1, 2
+    ends = [instrument(cache, meter_provider=metered.provider) for cache in (one, other)]
+    found = metered.collect()
+    hits = {name: found["http.client.cache.requests", name, "hit"].value for name in ("rates", "rates-2")}
+    assert hits == {"rates": 1, "rates-2": 2}
+    for end in ends:
+        end()
+
+
+def test_a_cache_that_is_exported_twice_is_counted_once_until_both_exports_have_ended(metered: Metered) -> None:
+    cache: Any = FakeCache()
+    ends = [instrument(cache, meter_provider=metered.provider) for _ in range(2)]
+    cache.stats.watch.decided(decision())
+    ends[0]()
+    ends[0]()
+    found = metered.collect()
+    assert found["http.client.cache.request.duration", "rates", "hit"].count == 1
+    assert {name for _, name, *_ in found} == {"rates"}
+    ends[1]()
+    assert not any(name == "http.client.cache.requests" for name, *_ in metered.collect())
+
+
+def test_the_export_of_a_cache_ends_with_it(metered: Metered) -> None:
+    found: dict[tuple[Any, ...], Any] = {}
+    for _ in range(2):
+        cache = CacheBackend("forgotten")
+        cache.stats.hits = 1
+        instrument(cache, meter_provider=metered.provider)
+        found = metered.collect()
+        del cache
+        gc.collect()
+    assert found["http.client.cache.requests", "forgotten", "hit"].value == 2
+
+
+ANEW = """
+from aiohttp_cache_di import CacheBackend
+from aiohttp_cache_di.telemetry.otel import instrument
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+one, other = CacheBackend("rates"), CacheBackend("rates")
+instrument(one)()
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+other.stats.hits = 3
+end = instrument(other)
+points = [
+    point
+    for resource in reader.get_metrics_data().resource_metrics
+    for scope in resource.scope_metrics
+    for metric in scope.metrics if metric.name == "http.client.cache.requests"
+    for point in metric.data.data_points
+]
+assert [point.value for point in points if point.attributes["cache.result"] == "hit"] == [3], points
+"""
+
+
+def test_the_global_provider_may_be_set_between_two_exports() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", ANEW], check=True)
 
 
 def test_without_a_provider_nothing_is_kept_beyond_a_bound() -> None:

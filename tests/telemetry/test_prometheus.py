@@ -49,6 +49,21 @@ class FakeCache:
         return self._used
 
 
+class SlowCache(FakeCache):
+    """A backend whose store does not answer before the event is set."""
+
+    def __init__(self, name: str = "rates") -> None:
+        super().__init__(name)
+        self.was_asked = asyncio.Event()
+        self.answered = asyncio.Event()
+
+    async def usage(self) -> Used:
+        used = await super().usage()
+        self.was_asked.set()
+        await self.answered.wait()
+        return used
+
+
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
     """Each sample by its name and the values of its labels."""
     return {
@@ -171,6 +186,37 @@ async def test_sizes_are_asked_for_anew_after_a_while() -> None:
     now += 2
     await sizes.refresh()
     assert cache.asked == 2
+
+
+async def test_sizes_are_those_of_before_until_the_store_answers() -> None:
+    now, cache = 100.0, SlowCache()
+    sizes = Sizes(cache, cache.stats, lambda: now)
+    cache.answered.set()
+    await sizes.refresh()
+    now += ASK_AFTER_S + 1
+    cache.answered.clear()
+    cache.was_asked.clear()
+    asking = asyncio.create_task(sizes.refresh())
+    await cache.was_asked.wait()
+    assert (sizes.entries, sizes.size_bytes) == (3, 4096)
+    cache.answered.set()
+    await asking
+    assert (sizes.entries, sizes.size_bytes) == (3, 4096)
+
+
+async def test_apps_that_share_a_route_are_each_shown_their_own_caches() -> None:
+    one, other, page = SlowCache("one"), SlowCache("other"), MetricsPage()
+    showing = [asyncio.create_task(page.show([cache], "")) for cache in (one, other)]
+    for cache in (one, other):
+        await cache.was_asked.wait()
+    for cache in (one, other):
+        cache.answered.set()
+    shown_to_each = [samples(text) for text, _ in await asyncio.gather(*showing)]
+    labels = [{label for name, label, *_ in found if name == "aiohttp_cache_degraded"} for found in shown_to_each]
+    assert labels == [{"one"}, {"other"}]
+    for cache in (one, other):
+        await page.show([cache], "")
+    assert (one.asked, other.asked) == (1, 1)
 
 
 def test_without_a_loop_no_store_is_asked() -> None:

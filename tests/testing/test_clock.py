@@ -143,6 +143,26 @@ async def test_after_it_the_cache_goes_by_the_real_time(session: CachedSession, 
     assert await ask(session) == ("1", True)
 
 
+async def test_clocks_that_overlap_advance_the_same_clock(upstream: FakeUpstream) -> None:
+    upstream.get(URL, text="1", headers={"Cache-Control": "max-age=60"})
+    one, other = CacheClock(), CacheClock()
+    async with CachedSession(cache_control=True) as session:
+        await ask(session)
+        with one, other:  # nested, as in a test with the fixture and a clock of its own
+            other.advance("61s")
+            assert await ask(session) == ("1", False)
+            assert one.now() - datetime.now(UTC) > timedelta(seconds=60)
+        assert time is sys.modules["aiohttp_cache_di.engine.runtime"].time
+
+        one.__enter__()  # and as of tests that run concurrently
+        other.__enter__()
+        one.__exit__()
+        other.advance("1h")
+        assert await ask(session) == ("1", False)
+        other.__exit__()
+        assert time is sys.modules["aiohttp_cache_di.engine.runtime"].time
+
+
 def test_a_module_that_is_imported_later_goes_by_it_as_well() -> None:
     code = """
 import sys, time

@@ -166,6 +166,42 @@ def test_recorded_tests_from_the_first_run_to_the_next(tmp_path: Path, upstream:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml")} == files
 
 
+SHARED = """
+import asyncio
+import os
+
+import pytest
+from aiohttp_cache_di import CachedSession
+
+pytestmark = pytest.mark.recorded("shared.yaml")
+
+
+@pytest.mark.parametrize("path", os.environ["PATHS"].split())
+def test_it(path):
+    async def asking():
+        async with CachedSession() as session, session.get("UPSTREAM" + path) as response:
+            assert (await response.text()).startswith(path)
+
+    asyncio.run(asking())
+    assert path != os.environ.get("FAILS")
+"""
+
+
+def test_tests_of_one_run_that_share_a_recording_add_to_it(tmp_path: Path, upstream: str) -> None:
+    project = Project(tmp_path, {"test_a.py": SHARED.replace("UPSTREAM", upstream), "pytest.ini": INI})
+
+    project.run("--record-mode=once", PATHS="/a /b /a").passed(3)
+    assert Upstream.counts == {"/a": 1, "/b": 1}
+    project.run(PATHS="/a /b").passed(2)
+
+    project.run("--record-mode=rewrite", PATHS="/b /c").passed(2)
+    project.run(PATHS="/b /c").passed(2)
+    assert "/a" not in project.read("shared.yaml")
+
+    project.run("--record-mode=rewrite", PATHS="/b /c", FAILS="/b").failed("1 failed, 1 passed")
+    project.run(PATHS="/b /c").passed(2)
+
+
 WITH_A_STORE = """
 import asyncio
 import os

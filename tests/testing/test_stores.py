@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di import CacheContainer, CachedSession, CacheSettings, open_container
-from aiohttp_cache_di.testing import FakeUpstream, store_per_worker
+from aiohttp_cache_di.testing import FakeUpstream, in_memory, store_per_worker
 from aiohttp_cache_di.testing.stores import StoreOfWorker
 from tests.valkey import ValkeyServer
 
@@ -24,6 +24,23 @@ async def ask(session: CachedSession) -> tuple[str, bool]:
 async def opened() -> tuple[str, bool]:
     async with open_container(CacheContainer()) as session:
         return await ask(session)
+
+
+def test_stores_that_overlap_do_not_end_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_CACHE_NAME", "real")
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "memory")
+    with in_memory():
+        with in_memory() as inner:
+            assert CacheSettings.load() is inner
+        assert CacheSettings.load().cache_name == "testing"
+    one, other = in_memory(), store_per_worker("w1")
+    one.__enter__()
+    other.__enter__()
+    assert CacheSettings.load().cache_name == "testing-w1"
+    one.__exit__(None, None, None)
+    assert CacheSettings.load().cache_name == "real-w1"
+    other.__exit__(None, None, None)
+    assert CacheSettings.load().cache_name == "real"
 
 
 WHERE: list[tuple[str, dict[str, str]]] = [

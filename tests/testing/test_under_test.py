@@ -286,6 +286,20 @@ async def test_after_it_sessions_are_as_before(upstream: FakeUpstream, session: 
     assert CacheMiddleware.__call__ is call
 
 
+async def test_those_that_overlap_do_not_end_each_other(session: CachedSession) -> None:
+    request, call = CachedSession._request, CacheMiddleware.__call__
+    one, other = CacheUnderTest(), CacheUnderTest()
+    await one.__aenter__()
+    await other.__aenter__()
+    await one.__aexit__(None)
+    other.seed(URL, text="seeded")
+    async with session.get(URL) as response:
+        assert (await response.text(), response.from_cache) == ("seeded", True)
+    await other.__aexit__(None)
+    assert CachedSession._request is request
+    assert CacheMiddleware.__call__ is call
+
+
 async def test_assert_hit_distinguishes_a_hit_from_a_miss(upstream: FakeUpstream, session: CachedSession) -> None:
     upstream.get(URL, text="real", headers=MINUTE)
     async with session.get(URL) as response:

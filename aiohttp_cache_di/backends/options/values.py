@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, SupportsIndex, TypeAlias, TypedDict, cast
 
@@ -124,7 +126,10 @@ def _one_of(*words: str) -> Check:
 
 
 def _is_principal(value: Any) -> bool:
-    return value is None or callable(value) or (isinstance(value, str) and value != "")
+    # A coroutine function would give a coroutine instead of a name, and every request would bypass the cache.
+    if callable(value):
+        return not inspect.iscoroutinefunction(value)
+    return value is None or (isinstance(value, str) and value != "")
 
 
 def _is_mapping(value: Any) -> bool:
@@ -146,7 +151,7 @@ def _is_switch(value: Any) -> bool:
 
 def _is_cache_name(value: Any) -> bool:
     if not isinstance(value, str):
-        return True
+        return isinstance(value, bytes | os.PathLike)
     scheme, is_address, _ = value.partition("://")
     return value != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
 
@@ -171,7 +176,9 @@ _RULES: Mapping[str, _Rule] = {
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for the default of the mode"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
-    "principal": _Rule(_is_principal, "a name of at least one character, a function of a request, or None"),
+    "principal": _Rule(
+        _is_principal, "a name of at least one character, a function of a request (not a coroutine), or None"
+    ),
     "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),
     "shared_credentials": _Rule(_are_names, "a collection of URL patterns"),
     "partition_cookies": _Rule(_one_of("effective", "explicit"), "'effective' or 'explicit'"),

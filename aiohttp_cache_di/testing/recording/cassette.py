@@ -112,6 +112,11 @@ class Cassette:
             files.save(self.path, written)
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether the file is made by this, or replaced without keeping anything of it."""
+        return self.mode == "rewrite" or (self.mode == "once" and self._is_new)
+
+    @property
     def is_without_requests(self) -> bool:
         """Whether this would have recorded a new file, but no request was sent to an upstream."""
         return self._writes and self._is_new and not self._new
@@ -137,15 +142,15 @@ class Cassette:
             return await handler(request)
         call = await asked_for(request)
         asked = self.rules.filters.asked(_asked(call))
+        if hdrs.UPGRADE in request.headers:
+            raise self._missed(f"{asked.url} is a web socket, which cannot be recorded; replace it in the test")
         key = self._key(asked)
         key = key if key in self._recorded else self._also.get(key, key)
         exchange = None if self.mode in ("all", "rewrite") else self._next(key)
         if exchange is not None:
             return await self._delivery.answer(request, handler, replayed(exchange, now=time.time()))
         if not self._writes:
-            message = self._unrecorded(asked, key)
-            self.misses.append(message)
-            raise UnrecordedRequestError(message)
+            raise self._missed(self._unrecorded(asked, key))
         place = len(self._new)  # recordings are in the order of requests, not of responses
         self._new.append(None)
         asked_at = time.time()
@@ -158,7 +163,7 @@ class Cassette:
     async def _received(self, response: ClientResponse) -> Answered:
         """Read *response* to its end."""
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
-        if response.status == 101 or content_type.lower().startswith(_ENDLESS):
+        if content_type.lower().startswith(_ENDLESS):
             response.close()
             raise ConfigurationError(
                 f"{response.url} sends a response without an end ({content_type}), which cannot be recorded"
@@ -193,6 +198,11 @@ class Cassette:
 
     def _key_of(self, exchange: Exchange) -> Key:
         return self._key(exchange.asked)
+
+    def _missed(self, message: str) -> UnrecordedRequestError:
+        """Note that a request cannot be answered, which fails the test even if the app handles the error."""
+        self.misses.append(message)
+        return UnrecordedRequestError(message)
 
     def _unrecorded(self, asked: Asked, key: Key) -> str:
         said = f"{asked.method} {asked.url} is not recorded in {self.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import timedelta
 from http import HTTPStatus
@@ -52,6 +53,10 @@ from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
         ("cache_name", ""),
         ("cache_name", "redis://localhost:6379/0"),
         ("cache_name", "mongodb+srv://cluster.example.net"),
+        ("cache_name", 5),
+        ("cache_name", None),
+        ("principal", 5),
+        ("principal", asyncio.sleep),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:

@@ -38,6 +38,14 @@ async def test_what_is_recorded_once_is_answered_without_the_upstream(path: Path
     assert [one.answered.body for one in kept(path)] == [b"hello"]
 
 
+@pytest.mark.parametrize("mode", ["none", "once"])
+async def test_a_web_socket_is_refused_as_one(path: Path, mode: Any) -> None:
+    async with recorded(path, mode) as cassette, CachedSession() as session:
+        with pytest.raises(UnrecordedRequestError, match=r"http://127\.0\.0\.1:1/ws\?key=REDACTED is a web socket"):
+            await session.ws_connect("http://127.0.0.1:1/ws?key=hunter2")
+    assert len(cassette.misses) == 1
+
+
 async def test_each_mode_does_as_its_table_says(path: Path, origin: Origin) -> None:
     old, new = origin.on("/old", counting), origin.on("/new", counting)
     unasked = origin.on("/unasked", counting)
