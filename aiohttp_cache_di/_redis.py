@@ -14,7 +14,7 @@ import contextlib
 import copy
 import importlib
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp_cache_di.errors import MissingDependencyError
@@ -146,15 +146,16 @@ async def open_node(host: str, port: int, settings: Mapping[str, Any]) -> Any:
     return await _opened(await _made(lambda: kind(**arguments), kind, arguments))
 
 
-async def open_by_sentinels(pool: Any) -> Any:
+async def open_by_sentinels(pool: Any, hosts: Collection[str]) -> Any:
     """As `open_server`, to the primary of a service, after asking sentinels for it.
 
     The clients that ask the sentinels are made for each connection, since redis-py's own belong to one event loop.
 
     Args:
         pool: the pool of a client that ``Sentinel.master_for`` has made.
+        hosts: the hosts of sentinels that are asked; others are not.
     """
-    fresh = await asyncio.to_thread(_copy_of_pool, pool)  # in a thread, since redis-py reads files for it
+    fresh = await asyncio.to_thread(_copy_of_pool, pool, hosts)  # in a thread, since redis-py reads files for it
     connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
     connection.kept_pool = fresh  # kept alive: the connection itself has only a weak reference
 
@@ -278,10 +279,15 @@ async def _closed(manager: Any) -> None:
             await manager.aclose(nodes)
 
 
-def _copy_of_pool(pool: Any) -> Any:
-    """A copy of *pool* with new clients to ask sentinels."""
+def _copy_of_pool(pool: Any, hosts: Collection[str]) -> Any:
+    """A copy of *pool* with new clients to ask the sentinels on *hosts*."""
     manager = copy.copy(pool.sentinel_manager)
-    manager.sentinels = [_copy_of_client(each) for each in manager.sentinels]
+    settings_of = sentinel_settings(pool)
+    manager.sentinels = [
+        _copy_of_client(each)
+        for each, its in zip(manager.sentinels, settings_of, strict=True)
+        if its.get("host", "localhost") in hosts
+    ]
     settings = {**pool.connection_kwargs, "retry": no_retry()}
     settings.pop("connection_pool", None)
     return type(pool)(

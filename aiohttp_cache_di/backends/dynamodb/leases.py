@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
-CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas usually agree within a second
+CONSISTENT_FOR_S: Final = 5.0  # after a lease, a write or a deletion; replicas usually agree within a second
 MAX_NOTED: Final = 4096  # keys that are remembered before outdated ones are removed
 
 Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]

@@ -27,10 +27,10 @@ DOUBTS: Final = 16  # a look-up with a lease that finds something costs as many 
 class DynamoDBStore(RowStore[Connection, Attributes]):
     """Records in one table, for any number of processes and machines.
 
-    Reads are eventually consistent, and cost half, unless this process has deleted the key or asked for a lease on it
-    in the last seconds. Leases are timed by the clocks of the processes, since DynamoDB has none to ask. Writing a
-    record ends any lease on its key, since batches cannot have conditions. A look-up with a lease costs as much as
-    writing what it finds.
+    Reads are eventually consistent, and cost half, unless this process has written or deleted the key, or asked for a
+    lease on it, in the last seconds. Leases are timed by the clocks of the processes, since DynamoDB has none to ask.
+    Writing a record ends any lease on its key, since batches cannot have conditions. A look-up with a lease costs as
+    much as writing what it finds.
 
     Args:
         layout: the table, its attributes, and the namespace in it.
@@ -167,7 +167,9 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         requests = {key: {"PutRequest": {"Item": self.layout.item_of(*each)}} for key, each in frames.items()}
         weights = {key: len(frame) for key, (_, frame) in frames.items()}
         writing = partial(write_items, here.client, self.layout.table, requests, weights)
-        return await self._with_table(here, writing)
+        failed = await self._with_table(here, writing)
+        self._consistency.note(map(self.layout.name_of, frames.keys() - failed.keys()))
+        return failed
 
     async def _drop(self, here: Connection, names: Iterable[str]) -> None:
         deletions = {name: {"DeleteRequest": {"Key": self.layout.at(name)}} for name in names}

@@ -59,7 +59,7 @@ class RedisDriverOptions(TypedDict, total=False):
     socket_read_size: int
     """Size in bytes of one read of a socket. With newer drivers. Default: the driver's."""
     health_check_interval: float
-    """Seconds after which an idle connection is checked before it is used; 0 for never. Default: 0."""
+    """Seconds; of no effect: a connection that is silent for ``socket_timeout`` is given up. Default: 0."""
     retry: Retry | None
     """How the driver repeats a command. Default: never; the cache's circuit breaker decides when to try again."""
     retry_on_error: list[type[Exception]] | None

@@ -39,6 +39,8 @@ class Relay:
         """Operations that we may not ask for."""
         self.tells = True
         """Whether what was there comes with the answer, and with the error where it has failed a condition."""
+        self.lags = False
+        """Whether a read of one item that is not consistent is from a replica that has not heard of it yet."""
         self.url = ""
         self._target = target
         self._client: aiohttp.ClientSession | None = None
@@ -85,6 +87,8 @@ class Relay:
             del each[done:]
         elif operation == "GetItem":
             self.asked.append(Call(operation, [str(asked["Key"]["k"]["S"])], asked["ConsistentRead"]))
+            if self.lags and not asked["ConsistentRead"]:
+                return web.json_response({})
         else:
             self.asked.append(Call(operation, [], False))
         if not self.tells:

@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.dynamodb import client
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
+from tests.backends.dynamodb.relay import Relay
 from tests.backends.entries import make_entry
 from tests.blocking import allowed_to_block
 from tests.ministack import CREDENTIALS, MinistackServer, create_client
@@ -66,6 +67,17 @@ async def test_what_is_wrong_with_a_table_is_told_by_the_servers_name_for_it_or_
     assert causes[0] == "ClientError: ValidationException"
     assert "has to be 'other' alone" in causes[1]
     await backend.close()
+
+
+async def test_a_ping_of_a_table_whose_replicas_lag_behind_finds_the_record_that_it_has_written(
+    ministack: MinistackServer, make_backend: MakeBackend
+) -> None:
+    async with Relay(ministack.url) as relay:
+        relay.lags = True
+        backend = make_backend(endpoint_url=relay.url)
+        health = await backend.ping()
+        await backend.close()
+    assert health.is_ok, health.reason
 
 
 async def test_a_copy_in_memory_is_believed_for_its_lifetime(make_backend: MakeBackend) -> None:

@@ -31,7 +31,7 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection, S
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
-from aiohttp_cache_di.backends.redis.servers.ways import secrets_in, way_to_node
+from aiohttp_cache_di.backends.redis.servers.ways import named_in_time, secrets_in, way_to_node
 from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
@@ -209,7 +209,9 @@ class Cluster:
         for servers in (healthy, list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))):
             if servers:
                 try:
-                    self._use_map(await read_cluster(servers, self.known.arguments))
+                    hosts = await named_in_time((host for host, _ in servers), self.known.arguments)
+                    named = [address for address in servers if address[0] in hosts]
+                    self._use_map(await read_cluster(named, self.known.arguments))
                 except Exception as exc:
                     failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
                 else:

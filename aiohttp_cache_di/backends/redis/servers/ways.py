@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
 from aiohttp_cache_di._redis import is_tls, open_by_sentinels, open_node, open_server, sentinel_settings
+from aiohttp_cache_di.backends.redis.servers.lookups import looked_up
 
-__all__ = ["Way", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
+__all__ = ["Way", "named_in_time", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
 
 _SECRET: Final = ("password", "ssl_password")
 
@@ -45,7 +46,7 @@ def way_to_server(pool: Any) -> Way:
     else:
         place = f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
         where = f"{_scheme(pool.connection_class)}://{place}"
-    return Way(where, [settings], partial(open_server, pool))
+    return Way(where, [settings], partial(_open_named, settings, partial(open_server, pool)))
 
 
 def way_to_node(host: str, port: int, settings: Mapping[str, Any]) -> Way:
@@ -57,7 +58,8 @@ def way_to_node(host: str, port: int, settings: Mapping[str, Any]) -> Way:
         settings: arguments of connections to any server of the cluster.
     """
     where = f"{_scheme(settings['connection_class'])}://{host}:{port}"
-    return Way(where, [settings], partial(open_node, host, port, settings))
+    opening = partial(open_node, host, port, settings)
+    return Way(where, [settings], partial(_open_named, {**settings, "host": host}, opening))
 
 
 def way_by_sentinels(pool: Any) -> Way:
@@ -69,7 +71,35 @@ def way_by_sentinels(pool: Any) -> Way:
     sentinels = sentinel_settings(pool)
     hosts = ",".join(f"{each.get('host', 'localhost')}:{each.get('port', 26379)}" for each in sentinels)
     where = f"{_scheme(pool.connection_class)}+sentinel://{hosts}/{pool.service_name}"
-    return Way(where, [pool.connection_kwargs, *sentinels], partial(open_by_sentinels, pool))
+
+    async def opening() -> Any:
+        return await open_by_sentinels(pool, await named_in_time(map(_host_of, sentinels), pool.connection_kwargs))
+
+    return Way(where, [pool.connection_kwargs, *sentinels], opening)
+
+
+async def named_in_time(hosts: Iterable[str], settings: Mapping[str, Any]) -> set[str]:
+    """Those of *hosts* whose names are looked up in the time that connecting may take.
+
+    Raises:
+        TimeoutError: none is.
+    """
+    wanted = set(hosts)
+    found = await looked_up(wanted, settings.get("socket_connect_timeout"))
+    if not found:
+        raise TimeoutError(f"no name server has answered for {', '.join(sorted(wanted))}")
+    return found
+
+
+async def _open_named(settings: Mapping[str, Any], opening: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """The result of *opening*, once the name of the host in *settings*, if there is one, is looked up."""
+    if "path" not in settings:
+        await named_in_time([_host_of(settings)], settings)
+    return await opening()
+
+
+def _host_of(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("host") or "localhost")
 
 
 def secrets_in(*settings: Mapping[str, Any]) -> Collection[str] | None:
