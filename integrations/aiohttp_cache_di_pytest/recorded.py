@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ import pytest
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import Cassette, UnrecordedRequestError, recorded
+from aiohttp_cache_di.testing.recording import Mode
 from aiohttp_cache_di.testing.recording.options import rules_of
 from aiohttp_cache_di_pytest import MODES, NAMES, UNASKED
 
@@ -23,7 +24,7 @@ _UNASKED = pytest.StashKey[bool]()
 _NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
 _LONGEST = 150  # characters of a file name; file systems allow 255 bytes
 _READ = (".yml", ".json", ".har", ".zip")
-_GOES_ON = {"once": "new_episodes", "rewrite": "all"}
+_GOES_ON: Mapping[Mode, Mode] = {"once": "new_episodes", "rewrite": "all"}
 """The modes for tests that share a file which an earlier test of the run has begun, so that they add to it."""
 
 
@@ -102,8 +103,8 @@ class RecordedTests:
                     given[name] = [*options.get(name, ()), *more]
             options |= given
         file = self._path(item, path)
-        mode = self._config.getoption("--record-mode", None) or mode or "none"
-        return recorded(file, _GOES_ON.get(mode, mode) if file in self._begun else mode, **options)
+        asked: Mode = self._config.getoption("--record-mode", None) or mode or "none"
+        return recorded(file, _GOES_ON.get(asked, asked) if file in self._begun else asked, **options)
 
     def _path(self, item: pytest.Item, named: Any) -> Path:
         if not isinstance(named, str | Path | None):
