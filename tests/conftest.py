@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import wraps
@@ -94,6 +95,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("shortcuts") is not None:
                 item.add_marker(pytest.mark.skip(reason="about what --without-shortcuts turns off"))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was collected from garbage collection, which some tests ask for: thousands of tests hold it up."""
+    gc.collect()
+    gc.freeze()
 
 
 def turn_off(made: type[CacheBackend], **options: bool) -> None:
