@@ -24,7 +24,7 @@ LOWEST ?= tests
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
 	tests/test_containers.py tests/typing/test_options.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
-.PHONY: help docs-site demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
+.PHONY: help docs-site demo test test-all test-lowest check faults programs others covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
 
 help:
 	@echo 'make demo [BACKEND=…]      run two example services against a real origin and show what the cache does'
@@ -66,23 +66,33 @@ test: $(VENV)/.dev
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and
-# their files are on the disk.
+# their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority.
 check: $(VENV)/.dev
-	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
-		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
-	$(TESTED) faults tests/faults $(ARGS)
+	$(MAKE) -j3 faults programs others
 	$(MAKE) -j2 covered-stores covered-rest
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report
 
+UNHURRIED := nice -n 19
+faults:
+	$(TESTED) faults tests/faults $(ARGS)
+# Coverage would see nothing of these, since what they test are processes.
+PROGRAMS := tests/e2e tests/packaging tests/examples/test_demo.py tests/examples/test_script.py tests/test_deployment.py
+programs:
+	$(UNHURRIED) $(TESTED) programs --in-memory $(PROGRAMS) $(ARGS)
+others:
+	+$(UNHURRIED) $(MAKE) --output-sync=target types lint imports secrets workflows licences audit docs-site \
+		test-lowest neighbours ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
+
 COVERAGE := $(BIN)/coverage
 COVERED := --cov --cov-report= --cov-fail-under=0
 # What takes about half of the time.
-FIRST_HALF := tests/backends tests/e2e tests/cli tests/settings
+FIRST_HALF := tests/backends tests/settings
+ELSEWHERE := tests/faults $(PROGRAMS) $(FIRST_HALF)
 covered-stores:
 	COVERAGE_FILE=.coverage.stores $(TESTED) stores --in-memory $(COVERED) $(FIRST_HALF) $(ARGS)
 covered-rest:
-	COVERAGE_FILE=.coverage.rest $(TESTED) rest --in-memory $(COVERED) --ignore=tests/faults $(FIRST_HALF:%=--ignore=%) $(ARGS)
+	COVERAGE_FILE=.coverage.rest $(TESTED) rest --in-memory $(COVERED) $(ELSEWHERE:%=--ignore=%) $(ARGS)
 
 lint imports types secrets workflows licences: $(VENV)/.dev
 lint:

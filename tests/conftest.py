@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import wraps
@@ -22,6 +23,7 @@ from aiohttp_cache_di.backends.wrap.looking import first_looks
 from aiohttp_cache_di.engine import notes
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
+from tests.covering import Measured
 from tests.ministack import MinistackServer, RunningDynamoDB
 from tests.origin import Origin
 from tests.secantus import RunningMongoDB, SecantusServer
@@ -71,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     These are defaults: a test may override each.
     """
     forbid_blocking()
+    config.pluginmanager.register(Measured())
     setattr(configured, "DEFAULT_DEADLINE_S", PATIENT_S)  # noqa: B010  # it is final for the package
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
@@ -92,6 +95,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("shortcuts") is not None:
                 item.add_marker(pytest.mark.skip(reason="about what --without-shortcuts turns off"))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was collected from garbage collection, which some tests ask for: thousands of tests hold it up."""
+    gc.collect()
+    gc.freeze()
 
 
 def turn_off(made: type[CacheBackend], **options: bool) -> None:

@@ -62,9 +62,10 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         source = Path(self.path).read_text()
-        if not self.renaming.modules or fullname in self.renaming.modules:
-            source = self.renaming.pattern.sub(self.renaming.name, source)
-        return compile(source, self.path, "exec")
+        if self.renaming.modules and fullname not in self.renaming.modules:
+            return super().get_code(fullname)
+        renamed, times = self.renaming.pattern.subn(self.renaming.name, source)
+        return compile(renamed, self.path, "exec") if times else super().get_code(fullname)  # compiled already
 
 
 class Logged(logging.Handler):

@@ -50,7 +50,10 @@ class Variable(NamedTuple):
     @property
     def kind(self) -> Kind:
         """How the value is shown, and what is accepted apart from bounds."""
-        return next((item for item in self.field.metadata if isinstance(item, Kind)), _kind_of(self.field.annotation))
+        for item in self.field.metadata:
+            if isinstance(item, Kind):
+                return item
+        return _kind_of(self.field.annotation)
 
     @property
     def accepts(self) -> str:
