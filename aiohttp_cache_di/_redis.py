@@ -286,7 +286,7 @@ def _copy_of_pool(pool: Any, hosts: Collection[str]) -> Any:
     manager.sentinels = [
         _copy_of_client(each)
         for each, its in zip(manager.sentinels, settings_of, strict=True)
-        if its.get("host", "localhost") in hosts
+        if (its.get("host") or "localhost") in hosts
     ]
     settings = {**pool.connection_kwargs, "retry": no_retry()}
     settings.pop("connection_pool", None)

@@ -9,12 +9,13 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.backends.redis.clients import topology_at
-from aiohttp_cache_di.backends.redis.servers.lookups import looked_up
+from aiohttp_cache_di.backends.redis.servers.lookups import attempt, looked_up
 from aiohttp_cache_di.errors import StorageError
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
@@ -47,6 +48,12 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     made.ended.set()
 
 
+def fail_at(*hosts: str) -> None:
+    """Let an attempt to connect to *hosts* fail."""
+    with suppress(OSError), attempt(hosts):
+        raise OSError
+
+
 @pytest.mark.parametrize("address", ["redis://{}", "rediss://{}", "redis+cluster://{}", "redis+sentinel://{}/service"])
 async def test_attempts_at_a_name_that_is_not_answered_leave_the_threads_to_other_look_ups(
     silence: Silence, address: str
@@ -54,12 +61,23 @@ async def test_attempts_at_a_name_that_is_not_answered_leave_the_threads_to_othe
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(4))  # as few as on a small machine
     topology = topology_at(address.format(silence.name), {"socket_connect_timeout": 0.02})
+    causes: list[BaseException | None] = []
     for _ in range(8):
         with pytest.raises(StorageError) as caught:
             await topology.connection(b"name")
-        assert isinstance(caught.value.__cause__, TimeoutError)
+        causes.append(caught.value.__cause__)
+    assert all(isinstance(cause, TimeoutError) for cause in causes[1:]), "of the first, the driver has its own"
     async with asyncio.timeout(5):
         await asyncio.to_thread(int)
+    assert silence.asked[silence.name] <= 2, "one of the first attempt, and one for all others"
+    silence.ended.set()
+    await topology.close()
+
+
+async def test_a_name_that_is_answered_is_looked_up_by_the_driver_alone(silence: Silence, valkey: ValkeyServer) -> None:
+    silence.ended.set()
+    topology = topology_at(f"redis://{silence.name}:{valkey.port}", {})
+    assert not (await topology.connection(b"name")).closed
     assert silence.asked[silence.name] == 1
     await topology.close()
 
@@ -71,6 +89,7 @@ async def test_a_server_is_used_once_its_name_is_answered(silence: Silence, valk
     silence.ended.set()
     async with asyncio.timeout(10):
         assert not (await topology.connection(b"name")).closed
+    silence.ended.set()
     await topology.close()
 
 
@@ -81,6 +100,7 @@ async def test_a_cluster_is_used_although_one_name_is_not_answered(silence: Sile
     )
     async with asyncio.timeout(10):
         assert not (await topology.connection(b"name")).closed
+    silence.ended.set()
     await topology.close()
 
 
@@ -90,10 +110,12 @@ async def test_sentinels_are_asked_although_one_name_is_not_answered(silence: Si
     topology = topology_at(address, {"socket_connect_timeout": 0.2})
     async with asyncio.timeout(10):
         assert not (await topology.connection(b"name")).closed
+    silence.ended.set()
     await topology.close()
 
 
 async def test_who_leaves_does_not_end_the_look_up_of_others(silence: Silence) -> None:
+    fail_at(silence.name)
     first, second = (asyncio.ensure_future(looked_up([silence.name], 10)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -103,6 +125,7 @@ async def test_who_leaves_does_not_end_the_look_up_of_others(silence: Silence) -
 
 
 async def test_a_name_that_does_not_exist_and_an_address_are_done() -> None:
+    fail_at("no.such.host.invalid", "127.0.0.1", "::1")
     assert await looked_up(["no.such.host.invalid", "127.0.0.1", "::1"], 30) == {
         "no.such.host.invalid",
         "127.0.0.1",
@@ -117,4 +140,5 @@ async def test_a_thread_that_cannot_be_started_leaves_the_look_up_to_the_driver(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
+    fail_at(silence.name)
     assert await looked_up([silence.name], 10) == {silence.name}

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import re
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -31,7 +31,7 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection, S
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.servers.topology import Part
-from aiohttp_cache_di.backends.redis.servers.ways import named_in_time, secrets_in, way_to_node
+from aiohttp_cache_di.backends.redis.servers.ways import once_named, secrets_in, way_to_node
 from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
@@ -209,14 +209,20 @@ class Cluster:
         for servers in (healthy, list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))):
             if servers:
                 try:
-                    hosts = await named_in_time((host for host, _ in servers), self.known.arguments)
-                    named = [address for address in servers if address[0] in hosts]
-                    self._use_map(await read_cluster(named, self.known.arguments))
+                    self._use_map(await self._map_from(servers))
                 except Exception as exc:
                     failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
                 else:
                     return
         raise StorageError(f"{self.where} cannot be used: {type(failure).__name__}") from failure
+
+    async def _map_from(self, servers: Sequence[Address]) -> ClusterMap:
+        arguments = self.known.arguments
+
+        def read(hosts: Collection[str]) -> Coroutine[Any, Any, ClusterMap]:
+            return read_cluster([address for address in servers if address[0] in hosts], arguments)
+
+        return await once_named([host for host, _ in servers], arguments, read)
 
     def _use_map(self, found: ClusterMap) -> None:
         self._fresh_until = monotonic() + FRESH_S

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
 from aiohttp_cache_di._redis import is_tls, open_by_sentinels, open_node, open_server, sentinel_settings
-from aiohttp_cache_di.backends.redis.servers.lookups import looked_up
+from aiohttp_cache_di.backends.redis.servers.lookups import attempt, looked_up
 
-__all__ = ["Way", "named_in_time", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
+__all__ = ["Way", "once_named", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
+
+T = TypeVar("T")
 
 _SECRET: Final = ("password", "ssl_password")
 
@@ -72,30 +74,32 @@ def way_by_sentinels(pool: Any) -> Way:
     hosts = ",".join(f"{each.get('host', 'localhost')}:{each.get('port', 26379)}" for each in sentinels)
     where = f"{_scheme(pool.connection_class)}+sentinel://{hosts}/{pool.service_name}"
 
-    async def opening() -> Any:
-        return await open_by_sentinels(pool, await named_in_time(map(_host_of, sentinels), pool.connection_kwargs))
+    opening = partial(open_by_sentinels, pool)
+    names = list(map(_host_of, sentinels))
+    return Way(where, [pool.connection_kwargs, *sentinels], partial(once_named, names, pool.connection_kwargs, opening))
 
-    return Way(where, [pool.connection_kwargs, *sentinels], opening)
 
-
-async def named_in_time(hosts: Iterable[str], settings: Mapping[str, Any]) -> set[str]:
-    """Those of *hosts* whose names are looked up in the time that connecting may take.
+async def once_named(
+    hosts: Iterable[str], settings: Mapping[str, Any], opening: Callable[[Collection[str]], Coroutine[Any, Any, T]]
+) -> T:
+    """The result of *opening* to those of *hosts* whose names can be looked up in the time that connecting may take.
 
     Raises:
-        TimeoutError: none is.
+        TimeoutError: no name can.
     """
     wanted = set(hosts)
     found = await looked_up(wanted, settings.get("socket_connect_timeout"))
-    if not found:
+    if wanted and not found:
         raise TimeoutError(f"no name server has answered for {', '.join(sorted(wanted))}")
-    return found
+    with attempt(found):
+        return await opening(found)
 
 
 async def _open_named(settings: Mapping[str, Any], opening: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """The result of *opening*, once the name of the host in *settings*, if there is one, is looked up."""
-    if "path" not in settings:
-        await named_in_time([_host_of(settings)], settings)
-    return await opening()
+    """As `once_named`, for the host in *settings*, if there is one."""
+    if "path" in settings:
+        return await opening()
+    return await once_named([_host_of(settings)], settings, lambda _: opening())
 
 
 def _host_of(settings: Mapping[str, Any]) -> str:
