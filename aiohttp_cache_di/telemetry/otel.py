@@ -10,9 +10,9 @@ the same process has a new cache of the same name.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, finalize, ref
 
 from aiohttp_cache_di.errors import MissingDependencyError
@@ -58,30 +58,14 @@ def instrument(*caches: Cache, meter_provider: MeterProvider | None = None) -> C
     Returns:
         A function that ends the export. It ends by itself when a cache is garbage-collected.
     """
-    if meter_provider is None or meter_provider is metrics.get_meter_provider():
-        named = _GLOBAL
-    else:
-        named = _OTHERS.setdefault(meter_provider, {})
-    ends = [_export(cache, named, meter_provider) for cache in caches]
+    exports = _exports_to(meter_provider or metrics.get_meter_provider())
+    ends = [exports.begin(cache, meter_provider) for cache in caches]
 
     def end() -> None:
         for each in ends:
             each()
 
     return end
-
-
-def _export(cache: Cache, named: dict[str, _Instruments], provider: MeterProvider | None) -> Callable[[], object]:
-    """Export one cache; return the function that ends that."""
-    in_use = {label: each for label, each in named.items() if each.exporter is not None}
-    found = next((each for each in in_use.values() if each.exports(cache)), None)
-    if found is None:
-        label = distinct(cache.name, in_use)
-        found = named.get(label)
-        if found is None:
-            meter = metrics.get_meter(SCOPE, meter_provider=provider, attributes={"cache.name": label})
-            found = named[label] = _Instruments(meter, label)
-    return found.export(cache)
 
 
 class _Sample:
@@ -154,16 +138,19 @@ Counts: TypeAlias = Mapping[tuple[Metric, tuple[str, ...]], float]
 """Readings of counters, by metric and the values of its labels."""
 
 
+class _State(NamedTuple):
+    """The cache that is exported by a set of instruments, and what those before it have counted."""
+
+    exporter: _Exporter | None
+    past: Counts
+
+
 class _Instruments:
     """The instruments for all caches of one name, of which one at a time is exported."""
 
     def __init__(self, meter: Meter, label: str) -> None:
-        self.exporter: _Exporter | None = None
+        self.state: _State = _State(None, {})  # replaced as a whole, since readers collect in threads of their own
         self._label = label
-        self._users = 0
-        # The counts of the caches whose export has ended: together, and of each that may be exported again.
-        self._past: defaultdict[tuple[Metric, tuple[str, ...]], float] = defaultdict(float)
-        self._counted: WeakKeyDictionary[Cache, Counts] = WeakKeyDictionary()
         self._histograms: dict[str, Histogram] = {}
         self._make: dict[str, Callable[..., Any]] = {
             "counter": meter.create_observable_counter,
@@ -177,28 +164,16 @@ class _Instruments:
             else:
                 self._observe(metric)
 
-    def exports(self, cache: Cache) -> bool:
-        """Whether *cache* is the one that is exported."""
-        return self.exporter is not None and self.exporter.of.stats is cache.stats
+    def begin(self, cache: Cache, counted: Counts) -> None:
+        """Export *cache*, of whose counts those *counted* have been exported already."""
+        past = _sum(self.state.past, {name: -number for name, number in counted.items()})
+        self.state = _State(_Exporter(Exported(cache, self._label)), past)
 
-    def export(self, cache: Cache) -> Callable[[], object]:
-        """Export *cache*, if it is not the one that is exported already; the returned function ends that."""
-        if self.exporter is None:
-            for name, number in self._counted.pop(cache, {}).items():  # it counts on from there
-                self._past[name] -= number
-            self.exporter = _Exporter(Exported(cache, self._label))
-        self._users += 1
-        end = finalize(cache, self._leave, ref(cache))
-        end.atexit = False
-        return end
-
-    def _leave(self, cache: ref[Cache]) -> None:
-        """End the export if no other call of `instrument` has asked for it."""
-        self._users -= 1
-        exporter = self.exporter
-        if self._users or exporter is None:
-            return
-        self.exporter = None
+    def end(self) -> Counts:
+        """Export the cache no longer, and return its counts, which are kept."""
+        exporter, past = self.state
+        if exporter is None:
+            return {}
         exporter.end()
         counts: Counts = {
             (metric, values): number
@@ -206,19 +181,17 @@ class _Instruments:
             if metric.kind == "counter"
             for values, number in readings_of(metric, exporter.of)
         }
-        for name, number in counts.items():
-            self._past[name] += number
-        if (left := cache()) is not None:
-            self._counted[left] = counts
+        self.state = _State(None, _sum(past, counts))
+        return counts
 
     def _observe(self, metric: Metric) -> None:
         def callback(options: CallbackOptions) -> Iterator[Observation]:
-            exporter = self.exporter
+            exporter, counted = self.state
             if exporter is None:
                 return
             self._record(exporter)
             exporter.of.sizes.refresh_soon()
-            past = {values: number for (of, values), number in list(self._past.items()) if of is metric}
+            past = {values: number for (of, values), number in counted.items() if of is metric}
             now = dict(readings_of(metric, exporter.of))
             for values in past | now:
                 number = past.get(values, 0) + now.get(values, 0)
@@ -241,5 +214,58 @@ class _Instruments:
                     histogram.record(one, attributes)
 
 
-_GLOBAL: Final[dict[str, _Instruments]] = {}  # of the global provider, also before it is set
-_OTHERS: Final[WeakKeyDictionary[MeterProvider, dict[str, _Instruments]]] = WeakKeyDictionary()
+class _Exports:
+    """What is exported to one provider."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, _Instruments] = {}
+        self._users: Counter[str] = Counter()  # calls of `instrument` that have not ended, by the label of the cache
+        self._counted: dict[int, Counts] = {}  # what has been exported of caches that may be exported again, by `id`
+
+    def begin(self, cache: Cache, provider: MeterProvider | None) -> Callable[[], object]:
+        """Export one cache, unless it is exported already; return the function that ends that."""
+        in_use = {label: each.state.exporter for label, each in self._named.items() if each.state.exporter is not None}
+        label = next((label for label, exporter in in_use.items() if exporter.of.stats is cache.stats), None)
+        if label is None:
+            label = distinct(cache.name, in_use)
+            if label not in self._named:
+                meter = metrics.get_meter(SCOPE, meter_provider=provider, attributes={"cache.name": label})
+                self._named[label] = _Instruments(meter, label)
+            self._named[label].begin(cache, self._counted.pop(id(cache), {}))
+        self._users[label] += 1
+        return _when_gone(cache, self._end, label, ref(cache))
+
+    def _end(self, label: str, cache: ref[Cache]) -> None:
+        """End the export of one call of `instrument`; the last one of a cache ends that of the cache."""
+        self._users[label] -= 1
+        if self._users[label]:
+            return
+        counts = self._named[label].end()
+        if (left := cache()) is not None:
+            self._counted[id(left)] = counts
+            _when_gone(left, self._counted.pop, id(left), None)
+
+
+def _when_gone(cache: Cache, function: Callable[..., object], *arguments: object) -> Callable[[], object]:
+    """Call *function* when *cache* is garbage-collected, or at once when the result is called; only the first time."""
+    call = finalize(cache, function, *arguments)
+    call.atexit = False
+    return call
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
+
+
+_EXPORTS: Final[WeakKeyDictionary[MeterProvider, _Exports]] = WeakKeyDictionary()
+
+
+def _exports_to(provider: MeterProvider) -> _Exports:
+    found = _EXPORTS.get(provider)
+    if found is None:
+        # Before a global provider is set, a proxy stands for it, whose instruments become those of the provider.
+        early = next((each for each in _EXPORTS if type(each).__name__ == "_ProxyMeterProvider"), None)
+        is_global = provider is metrics.get_meter_provider()
+        found = _EXPORTS.pop(early) if early is not None and is_global else _Exports()
+        _EXPORTS[provider] = found
+    return found

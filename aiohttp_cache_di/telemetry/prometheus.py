@@ -70,7 +70,7 @@ class MetricsPage:
 
     def __init__(self, registry: Collector | None = None) -> None:
         self._registry = registry
-        self._collectors: dict[tuple[ref[Cache], ...], CacheCollector] = {}  # several apps may have one route
+        self._collectors: list[tuple[tuple[ref[Cache], ...], CacheCollector]] = []  # several apps may have one route
 
     async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
         """The metrics of *caches* in the format that *accept* prefers, and their content type."""
@@ -79,13 +79,13 @@ class MetricsPage:
         return collector.exposition(accept, self._registry)
 
     def _collector(self, caches: Sequence[Cache]) -> CacheCollector:
-        key = tuple(map(ref, caches))
-        if key not in self._collectors:
-            self._collectors = {
-                of: one for of, one in self._collectors.items() if None not in [cache() for cache in of]
-            }
-            self._collectors[key] = CacheCollector(*caches)
-        return self._collectors[key]
+        present = [(of, one) for of, one in self._collectors if not any(cache() is None for cache in of)]
+        for of, one in present:
+            if len(of) == len(caches) and all(cache() is other for cache, other in zip(of, caches, strict=True)):
+                return one
+        made = CacheCollector(*caches)
+        self._collectors = [*present, (tuple(map(ref, caches)), made)]
+        return made
 
 
 class _Both:

@@ -156,6 +156,18 @@ def test_the_counts_of_a_cache_that_is_exported_again_are_not_doubled(metered: M
     assert found["http.client.cache.requests", "rates", "hit"].value == 6
 
 
+def test_counts_are_not_doubled_by_a_cache_that_takes_the_label_of_another(metered: Metered) -> None:
+    one, other = FakeCache(), FakeCache()
+    one.stats.hits, other.stats.hits = 10, 100
+    ends = [instrument(cache, meter_provider=metered.provider) for cache in (one, other)]
+    for end in ends:
+        end()
+    for cache in (other, one):
+        instrument(cache, meter_provider=metered.provider)
+    found = metered.collect()
+    assert sum(found["http.client.cache.requests", name, "hit"].value for name in ("rates", "rates-2")) == 110
+
+
 def test_caches_of_one_name_that_are_exported_one_by_one_are_told_apart(metered: Metered) -> None:
     one, other = FakeCache(), FakeCache()
     one.stats.hits, other.stats.hits = 1, 2
@@ -190,6 +202,31 @@ def test_the_export_of_a_cache_ends_with_it(metered: Metered) -> None:
         del cache
         gc.collect()
     assert found["http.client.cache.requests", "forgotten", "hit"].value == 2
+
+
+REPLACED = """
+from aiohttp_cache_di import CacheBackend
+from aiohttp_cache_di.telemetry.otel import instrument
+from opentelemetry import metrics
+from opentelemetry.metrics import _internal
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.util._once import Once
+
+for hits in (1, 2):
+    cache, reader = CacheBackend("rates"), InMemoryMetricReader()
+    _internal._METER_PROVIDER, _internal._METER_PROVIDER_SET_ONCE = None, Once()  # as tests do
+    metrics.set_meter_provider(MeterProvider([reader]))
+    cache.stats.hits = hits
+    end = instrument(cache)
+    text = reader.get_metrics_data().to_json()
+    assert '"http.client.cache.requests"' in text
+    end()
+"""
+
+
+def test_each_global_provider_of_a_run_of_tests_gets_the_metrics() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", REPLACED], check=True)
 
 
 ANEW = """
