@@ -182,6 +182,19 @@ class TestStandInsForTheNetwork:
             assert network.call_count == 3
             assert await session.cache.responses.size() == 0
 
+    async def test_a_double_whose_header_fields_are_a_plain_dictionary_is_stored(self) -> None:
+        double = MagicMock(spec=ClientResponse)
+        double.configure_mock(
+            status=200, reason="OK", method="GET", headers={}, raw_headers=(), url=URL("http://origin.test/")
+        )
+        double.configure_mock(real_url=double.url, version=(1, 1), history=(), cookies={}, _body=b"hi")
+        double.read = AsyncMock(return_value=b"hi")
+        async with CachedSession(cache=CacheBackend(expire_after=60)) as session:
+            with patch.object(ClientSession, "_request", AsyncMock(return_value=double)) as network:
+                for _ in range(2):
+                    await session.request("GET", "http://origin.test/")
+            assert network.call_count == 1
+
     @pytest.mark.parametrize(
         "response",
         ["a text", SimpleNamespace(status=200, headers={}), MagicMock(status=200), AsyncMock(status=200)],

@@ -82,11 +82,14 @@ class Doubles:
         return response
 
     async def _keep(self, response: Any, backend: CacheBackend, key: str, actions: CacheActions) -> None:
-        fresh_until = _fresh_until(response, actions) if is_backend(backend) else None
-        if fresh_until == 0.0 or (fresh_until is None and is_backend(backend)):  # a test may answer with any object
+        is_ours = is_backend(backend)
+        if is_ours and not _is_response(response):  # a test may answer with any object
+            return
+        fresh_until = _fresh_until(response, actions) if is_ours else None
+        if fresh_until == 0.0:
             return
         report = None
-        if isinstance(response, ClientResponse) and is_backend(backend):
+        if isinstance(response, ClientResponse) and is_ours:
             report = Report(response, forwarded("uri-miss"), received_at=time.time())
         if not await backend.is_cacheable(response, actions):
             if report is not None:
@@ -112,20 +115,24 @@ def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any])
     return {**options, "headers": headers, "cookies": cookies or None, "auth": auth}
 
 
+def _is_response(response: Any) -> bool:
+    return isinstance(getattr(response, "status", None), int) and isinstance(getattr(response, "method", None), str)
+
+
 def _fresh_until(response: Any, actions: CacheActions) -> float | None:
     """Until when the rules let *response* be used, as POSIX time; 0.0 not to store it, None if that cannot be told."""
     headers: Any = getattr(response, "headers", None)
-    status, method = getattr(response, "status", None), getattr(response, "method", None)
-    if (
-        not isinstance(headers, CIMultiDict | CIMultiDictProxy)
-        or not isinstance(status, int)
-        or not isinstance(method, str)
-    ):
+    if not isinstance(headers, CIMultiDict | CIMultiDictProxy):
         return None
     now = time.time()
     own: CIMultiDict[str] = CIMultiDict(actions.request.get("headers") or {})
-    head = Response(status, cast("CIMultiDict[str]", headers), now, now)
+    head = Response(response.status, cast("CIMultiDict[str]", headers), now, now)
     decision = policy.on_response(
-        Request(method.upper(), actions.url, own), head, Fetch("uri-miss"), actions.rules, now=now, candidates=()
+        Request(response.method.upper(), actions.url, own),
+        head,
+        Fetch("uri-miss"),
+        actions.rules,
+        now=now,
+        candidates=(),
     )
     return decision.fresh_until if isinstance(decision, Store) else 0.0
