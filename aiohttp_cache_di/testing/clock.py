@@ -29,6 +29,7 @@ _REAL: Final = frozenset(
     {
         __name__,
         f"{_PACKAGE}.backends.filesystem.leases",
+        f"{_PACKAGE}.backends.filesystem.records.checked",
         f"{_PACKAGE}.backends.filesystem.records.uses",
     }
 )
@@ -102,7 +103,7 @@ class CacheClock:
 
 def _offset_s() -> float:
     """How many seconds the clock of the cache is ahead of the real time."""
-    return sum(clock.offset_s for clock in _CLOCKS.active)
+    return sum(clock.offset_s for clock in set(_CLOCKS.active))
 
 
 _moved: Final[list[ModuleType]] = []

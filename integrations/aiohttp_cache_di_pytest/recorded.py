@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ class RecordedTests:
                 cassette.open()
             except (ConfigurationError, TypeError, pytest.UsageError) as error:
                 raise pytest.fail.Exception(str(error), pytrace=False) from None
-            if cassette.begins_anew:
+            if cassette.begins_anew:  # even if the test fails, which leaves its old recordings to be used
                 self._begun.add(cassette.path)
             item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # counts as failed until it has passed
 
@@ -110,7 +111,7 @@ class RecordedTests:
         if not isinstance(named, str | Path | None):
             raise pytest.UsageError(f"recorded: {named!r} is not the path of a file")
         if named is not None:
-            return item.path.parent / named
+            return Path(os.path.abspath(item.path.parent / named))  # one path for all tests that share the file
         folder = item.path.parent / cast("str", self._config.getini("recorded_dir")) / item.path.stem
         outer = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
         name = _NOT_IN_NAMES.sub("-", ".".join([*outer, item.name]))

@@ -143,6 +143,13 @@ async def test_after_it_the_cache_goes_by_the_real_time(session: CachedSession, 
     assert await ask(session) == ("1", True)
 
 
+def test_a_clock_that_is_entered_again_advances_as_far_as_before() -> None:
+    with CacheClock() as clock:
+        clock.advance(100)
+        with clock:
+            assert clock.now() - datetime.now(UTC) < timedelta(seconds=110)
+
+
 async def test_clocks_that_overlap_advance_the_same_clock(upstream: FakeUpstream) -> None:
     upstream.get(URL, text="1", headers={"Cache-Control": "max-age=60"})
     one, other = CacheClock(), CacheClock()

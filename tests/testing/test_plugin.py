@@ -202,6 +202,15 @@ def test_tests_of_one_run_that_share_a_recording_add_to_it(tmp_path: Path, upstr
     project.run(PATHS="/b /c").passed(2)
 
 
+def test_tests_in_several_folders_may_share_a_recording(tmp_path: Path, upstream: str) -> None:
+    shared = SHARED.replace("UPSTREAM", upstream).replace('"shared.yaml"', '"../shared.yaml"')
+    files = {f"{folder}/test_{folder}.py": shared.replace("PATHS", f"PATHS_{folder}") for folder in ("a", "b")}
+    project = Project(tmp_path, {**files, "pytest.ini": INI})
+
+    project.run("--record-mode=once", PATHS_a="/a", PATHS_b="/b").passed(2)
+    project.run(PATHS_a="/a", PATHS_b="/b").passed(2)
+
+
 WITH_A_STORE = """
 import asyncio
 import os
