@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -14,7 +15,6 @@ from aiohttp_cache_di.backends.store import Lease
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
 CONSISTENT_FOR_S: Final = 5.0  # after a lease, a write or a deletion; replicas usually agree within a second
-MAX_NOTED: Final = 4096  # keys that are remembered before outdated ones are removed
 
 Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]
 """Returns the items of keys, in any order."""
@@ -29,7 +29,7 @@ class Consistency:
 
     def __init__(self, *, always: bool) -> None:
         self._always = always
-        self._until: dict[str, float] = {}
+        self._until: OrderedDict[str, float] = OrderedDict()  # in the order in which they end
         self._all_until = 0.0
 
     def is_due(self, name: str) -> bool:
@@ -40,9 +40,11 @@ class Consistency:
     def note(self, names: Iterable[str]) -> None:
         """Read *names* consistently for `CONSISTENT_FOR_S`."""
         now = time.monotonic()
-        if len(self._until) >= MAX_NOTED:
-            self._until = {name: until for name, until in self._until.items() if until > now}
-        self._until.update(dict.fromkeys(names, now + CONSISTENT_FOR_S))
+        for name in names:
+            self._until[name] = now + CONSISTENT_FOR_S
+            self._until.move_to_end(name)
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
 
     @contextmanager
     def of_all(self) -> Generator[None]:
