@@ -151,7 +151,7 @@ def _is_switch(value: Any) -> bool:
 
 def _is_cache_name(value: Any) -> bool:
     if not isinstance(value, str):
-        return isinstance(value, bytes | os.PathLike)
+        return isinstance(value, os.PathLike)
     scheme, is_address, _ = value.partition("://")
     return value != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
 

@@ -76,7 +76,7 @@ class StoreStack:
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
         parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
         self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count))
-        self.here = self._loops.here
+        self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
         self.count_into(self.guard.stats)
 
