@@ -23,7 +23,6 @@ from aiohttp_cache_di.backends.wrap.looking import first_looks
 from aiohttp_cache_di.engine import notes
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
-from tests.covering import Measured
 from tests.ministack import MinistackServer, RunningDynamoDB
 from tests.origin import Origin
 from tests.secantus import RunningMongoDB, SecantusServer
@@ -73,7 +72,6 @@ def pytest_configure(config: pytest.Config) -> None:
     These are defaults: a test may override each.
     """
     forbid_blocking()
-    config.pluginmanager.register(Measured())
     setattr(configured, "DEFAULT_DEADLINE_S", PATIENT_S)  # noqa: B010  # it is final for the package
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
