@@ -25,6 +25,7 @@ __all__ = [
     "ClusterMap",
     "driver",
     "error_named",
+    "host_of",
     "introduction",
     "is_tls",
     "new_reader",
@@ -165,6 +166,11 @@ async def open_by_sentinels(pool: Any, hosts: Collection[str]) -> Any:
     return await _opened(connection, close)
 
 
+def host_of(settings: Mapping[str, Any]) -> str:
+    """The host that a connection with *settings* is made to."""
+    return str(settings.get("host") or "localhost")
+
+
 def sentinel_settings(pool: Any) -> list[Mapping[str, Any]]:
     """The settings of connections to each sentinel that *pool* asks; see `open_by_sentinels`."""
     return [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
@@ -284,9 +290,7 @@ def _copy_of_pool(pool: Any, hosts: Collection[str]) -> Any:
     manager = copy.copy(pool.sentinel_manager)
     settings_of = sentinel_settings(pool)
     manager.sentinels = [
-        _copy_of_client(each)
-        for each, its in zip(manager.sentinels, settings_of, strict=True)
-        if (its.get("host") or "localhost") in hosts
+        _copy_of_client(each) for each, its in zip(manager.sentinels, settings_of, strict=True) if host_of(its) in hosts
     ]
     settings = {**pool.connection_kwargs, "retry": no_retry()}
     settings.pop("connection_pool", None)

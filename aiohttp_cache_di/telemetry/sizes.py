@@ -34,7 +34,7 @@ class Sizes:
         """The number of entries; None if unknown."""
         self.size_bytes: int | None = None
         """The bytes that they take; None if unknown."""
-        self._cache = ref(cache)  # an exporter outlives caches that nobody uses any more
+        self._cache = ref(cache)  # an exporter outlives caches that are no longer used
         self._stats = stats
         self._clock = clock
         self._ask_at = -1.0

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di._redis import is_tls, open_by_sentinels, open_node, open_server, sentinel_settings
+from aiohttp_cache_di._redis import host_of, is_tls, open_by_sentinels, open_node, open_server, sentinel_settings
 from aiohttp_cache_di.backends.redis.servers.lookups import attempt, looked_up
 
 __all__ = ["Way", "once_named", "secrets_in", "way_by_sentinels", "way_to_node", "way_to_server"]
@@ -75,7 +75,7 @@ def way_by_sentinels(pool: Any) -> Way:
     where = f"{_scheme(pool.connection_class)}+sentinel://{hosts}/{pool.service_name}"
 
     opening = partial(open_by_sentinels, pool)
-    names = list(map(_host_of, sentinels))
+    names = list(map(host_of, sentinels))
     return Way(where, [pool.connection_kwargs, *sentinels], partial(once_named, names, pool.connection_kwargs, opening))
 
 
@@ -99,11 +99,7 @@ async def _open_named(settings: Mapping[str, Any], opening: Callable[[], Corouti
     """As `once_named`, for the host in *settings*, if there is one."""
     if "path" in settings:
         return await opening()
-    return await once_named([_host_of(settings)], settings, lambda _: opening())
-
-
-def _host_of(settings: Mapping[str, Any]) -> str:
-    return str(settings.get("host") or "localhost")
+    return await once_named([host_of(settings)], settings, lambda _: opening())
 
 
 def secrets_in(*settings: Mapping[str, Any]) -> Collection[str] | None:
