@@ -33,7 +33,6 @@ from aiohttp_cache_di.policy import (
     Load,
     Pass,
     Refetch,
-    ResponseDecision,
     ServeStale,
     Store,
     Validate,
@@ -197,41 +196,29 @@ class Fetching(OriginRequest):
             return Pass("status", forwarded(plan.reason, detail="status"))
         candidates = () if self.storing.primary is None else self.storing.candidates
         try:
-            head, question = reply.head, self.question
-            decision = policy.on_response(
-                question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
-            )
-            return await self._loaded(decision, reply, plan, candidates) if isinstance(decision, Load) else decision
+            return await self._on_response(reply, plan, candidates)
         except Exception as error:
             if plan.stored is not None or self.storing.primary is not None:  # the stored entry may be the cause
                 await self.storing.discard(error, plan.stored)
                 if isinstance(plan, Validate) and reply.head.status == 304:
                     return Refetch(plan.reason)
         try:
-            anew = Fetch(plan.reason)
-            decision = self._on_response(reply, anew, ())
-            return await self._loaded(decision, reply, anew, ()) if isinstance(decision, Load) else decision
+            return await self._on_response(reply, Fetch(plan.reason), ())
         except Exception:
             logger.exception("The policy has failed on a response, which is not stored")
             return None
 
-    async def _loaded(
-        self, decision: ResponseDecision, reply: Reply, plan: Fetch | Validate, candidates: Candidates
-    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale:
-        """The decision after reading all entries that *decision* asks for."""
-        while isinstance(decision, Load):
+    async def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> Decided:
+        """What the policy decides about a reply, after reading all entries that it asks for."""
+        request, rules, head = self.question.request, self.question.rules, reply.head
+        while True:
+            decision = policy.on_response(request, head, plan, rules, now=head.received_at, candidates=candidates)
+            if not isinstance(decision, Load):
+                return decision
             wanted = decision.key
             entry = await self.storing.read(wanted)
             others = tuple(candidate for candidate in candidates if candidate.key != wanted)
             candidates = others if entry is None else (*others, entry)
-            decision = self._on_response(reply, plan, candidates)
-        return decision
-
-    def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:
-        head, question = reply.head, self.question
-        return policy.on_response(
-            question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
-        )
 
     async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
         """Put a stored part before the rest of the body, and hand both on as one response; None if that fails."""
