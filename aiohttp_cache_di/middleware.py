@@ -201,7 +201,7 @@ class CacheMiddleware:
         question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
         storing = ResponseStoring(question, backend, runtime, arguments)
         storing.request_tags = call.tags
-        exchange = Exchange(request, handler, call, question, storing)
+        exchange = Exchange(request, handler, call, storing)
         if trail is not None:
             trail.key = question.key
         else:

@@ -171,7 +171,7 @@ class Exchange(Fetching):
 
     def _validate_later(self, stored: StoredResponse) -> None:
         """Validate *stored* in the background."""
-        Validation(stored, self.request, self.handler, self.call, self.question, self.storing).start()
+        Validation(stored, self.request, self.handler, self.call, self.storing).start()
 
     # ---- bypassing the store
 

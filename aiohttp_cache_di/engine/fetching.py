@@ -92,13 +92,12 @@ class Fetching(OriginRequest):
         request: ClientRequest,
         handler: ClientHandlerType,
         call: Call,
-        question: FullQuestion,
         storing: ResponseStoring,
     ) -> None:
         self.request = request
         self.handler = handler
         self.call = call
-        self.question = question
+        self.question: FullQuestion = storing.question
         self.storing = storing
         self.backend: CacheBackend = storing.backend
         self.runtime: Runtime = storing.runtime

@@ -152,8 +152,8 @@ async def why_unusable(entry: StoredResponse, call: Call, storing: ResponseStori
     """
     if entry.status == 200 or not call.follows:
         return ""
-    if storing.key in call.keys and policy.leads_on(entry.status, entry.headers):
+    if storing.question.key in call.keys and policy.leads_on(entry.status, entry.headers):
         return "the stored redirect leads back"
-    if policy.may_be_used_alone(entry, storing.rules, now=time.time()) or await storing.is_ahead(entry):
+    if policy.may_be_used_alone(entry, storing.question.rules, now=time.time()) or await storing.is_ahead(entry):
         return ""
     return "the target of the stored redirect is not stored"

@@ -37,7 +37,7 @@ class Leasing(Lookup):
             return True
         if not waits and self.is_known_absent:
             return False
-        at_hand = here.peek(self.key)
+        at_hand = here.peek(self.question.key)
         return at_hand is not None and at_hand is not self.primary
 
     def place_of_own(self) -> str:
@@ -48,9 +48,9 @@ class Leasing(Lookup):
         """
         fields = () if self.primary is None else self.primary.vary_fields
         if not fields:
-            return self.key
-        digest = policy.vary_digest(fields, self.message.selecting_headers, self.rules.digest_key)
-        return policy.variant_key(self.key, fields, digest)
+            return self.question.key
+        digest = policy.vary_digest(fields, self.question.request.selecting_headers, self.question.rules.digest_key)
+        return policy.variant_key(self.question.key, fields, digest)
 
     async def lease(
         self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
@@ -64,7 +64,7 @@ class Leasing(Lookup):
             place: see `place_of_own`.
             patience_s: how long to wait for the lease, in seconds; None for as long as it is held.
         """
-        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
+        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.question.key
         at_hand = here.peek(key)
         if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
             answer = await self.look_again(usable)
@@ -88,7 +88,7 @@ class Leasing(Lookup):
         if self.store_failed:  # a request waits for one deadline of the store at most
             return None
         try:
-            entry = await self._select(self.key)
+            entry = await self._select(self.question.key)
         except Exception as error:
             await self.discard(error)
             return None
@@ -96,7 +96,7 @@ class Leasing(Lookup):
 
     def drop_early_lease(self) -> None:
         """Give back the lease that came with the look-up, if it was not used."""
-        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
+        self.runtime.here.drop_early_lease(self.question.key, owner=self.backend)
 
     def release_lease(self, flight: Flight | None = None) -> None:
         """Give the lease back, once the response that this process has stored is visible to others.
@@ -110,4 +110,6 @@ class Leasing(Lookup):
             return
         is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
         is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
-        self.runtime.here.release_lease(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)
+        self.runtime.here.release_lease(
+            place, owner=self.backend, written=self.question.key, spare=is_of_one and is_slow
+        )

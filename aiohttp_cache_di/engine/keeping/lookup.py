@@ -20,9 +20,9 @@ from aiohttp_cache_di.engine.notes import note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
-from aiohttp_cache_di.policy import FullQuestion, Rules
+from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
 
@@ -67,15 +67,10 @@ class Lookup:
         runtime: Runtime,
         key_arguments: dict[str, Any],
     ) -> None:
-        self.message: Request = question.request
+        self.question = question
         self.backend = backend
         self.hooks: Hooks = Hooks.of(backend)
         self.runtime = runtime
-        self.rules: Rules = question.rules
-        self.key: str = question.key
-        self.partition: str = question.partition
-        self.is_named: bool = question.is_named
-        """Whether the partition is not told by the request's credentials; see `Place`."""
         self.key_arguments = key_arguments
 
     @property
@@ -86,17 +81,19 @@ class Lookup:
     @property
     def told(self) -> str:
         """The request's method and URL for logs, without secrets."""
-        return f"{self.message.method} {keys.redact_url(self.message.url, self.backend.ignored_params)}"
+        request = self.question.request
+        return f"{request.method} {keys.redact_url(request.url, self.backend.ignored_params)}"
 
     @property
     def actions(self) -> CacheActions:
         """The description of the request that user's methods are given."""
-        return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
+        question = self.question
+        return CacheActions(question.key, question.request.url, question.rules, self.key_arguments)
 
-    def for_another(self, message: Request) -> Self:
-        """A copy for *message*, another request for the same response, with what the look-up has found."""
+    def for_another(self, question: FullQuestion) -> Self:
+        """A copy for *question*, that of another request for the same response, with what the look-up has found."""
         other = copy.copy(self)
-        other.message = message
+        other.question = question
         other.early_read, other.lease_s = None, 0.0
         other.store_failed = other.is_refused = other.is_known_absent = False
         return other
@@ -108,12 +105,12 @@ class Lookup:
 
         It is known if all that is stored is at hand, or if the fast lane has just found nothing (`early_read`).
         """
-        here, early_read, key = self.runtime.here, self.early_read, self.key
+        here, early_read, key = self.runtime.here, self.early_read, self.question.key
         is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
         if (
             not is_known
             or self.hooks.looks_up
-            or self.message.method == hdrs.METH_HEAD
+            or self.question.request.method == hdrs.METH_HEAD
             or here.peek(key) is not None
             or key in here.tombstones
         ):
@@ -126,12 +123,14 @@ class Lookup:
 
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or stale; for HEAD, also one to GET."""
-        if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
-            get_key = self.backend.create_key(hdrs.METH_GET, URL(self.message.url, encoded=True), **self.key_arguments)
+        if self.question.request.method == hdrs.METH_HEAD and self.backend.cache_control:
+            get_key = self.backend.create_key(
+                hdrs.METH_GET, URL(self.question.request.url, encoded=True), **self.key_arguments
+            )
             self.head_of = await self._select(get_key)
             if self.head_of is not None:
                 return self.head_of
-        return await self._select(self.key)
+        return await self._select(self.question.key)
 
     async def _select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
@@ -140,7 +139,7 @@ class Lookup:
             return None
         entry: StoredResponse | None = primary
         if primary.vary_fields or primary.variants:
-            chosen = policy.select_variant(self.message, primary, self.rules.digest_key)
+            chosen = policy.select_variant(self.question.request, primary, self.question.rules.digest_key)
             if chosen is None:
                 return None
             if chosen != primary.key:
@@ -174,7 +173,7 @@ class Lookup:
                 now = time.time()
                 if entry is None or now >= entry.fresh_until:
                     return False
-                if policy.may_be_used_alone(entry, self.rules, now=now):
+                if policy.may_be_used_alone(entry, self.question.rules, now=now):
                     return True
                 hop = entry
             return False
@@ -205,7 +204,7 @@ class Lookup:
             self.purged = softened_by(entry)
         if entry is None or entry.key != key or time.time() >= entry.store_until:
             return None
-        if entry.partition != self.partition and not of_any:
+        if entry.partition != self.question.partition and not of_any:
             return None
         if entry.status == 200:
             return entry
@@ -252,7 +251,7 @@ class Lookup:
     async def _call_user(self, key: str) -> CachedResponse | None:
         """Call the user's ``request``, if it is overridden, or else ``get_response``."""
         backend = self.backend
-        if self.hooks.answers and key == self.key:
+        if self.hooks.answers and key == self.question.key:
             return await backend.request(self.actions)
         return await backend.get_response(key)
 
@@ -263,7 +262,9 @@ class Lookup:
         """
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse):
-            return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
+            return replace(
+                stored, key=key, partition=self.question.partition, vary_fields=(), vary_digest=b"", variants=()
+            )
         self.foreign = response
         return None
 

@@ -7,8 +7,8 @@ from msgspec import Struct
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
-from aiohttp_cache_di.policy import Store
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, Request, StoredResponse, Tagging
+from aiohttp_cache_di.policy import FullQuestion, Store
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
 
 __all__ = ["ReceivedHead", "entry_by"]
 
@@ -32,27 +32,24 @@ class ReceivedHead(Struct, frozen=True, gc=False):
 
 def entry_by(
     decision: Store,
-    request: Request,
+    question: FullQuestion,
     head: ReceivedHead,
     body: bytes,
     backend: CacheBackend,
     *,
-    key: str,
-    partition: str,
     history: tuple[str, ...],
     tagging: Tagging | None,
 ) -> StoredResponse:
     """The entry to store as *decision* says, with the settings of *backend*; its header fields still contain secrets.
 
     Args:
-        request: the request; secrets in its URL are not stored.
-        key: the key of the entry.
-        partition: the digest of the credentials, or "".
+        question: that of the request, whose key is that of the entry; secrets in its URL are not stored.
         history: keys of the redirects that led to the response; for a redirect, the key of its target.
     """
+    request = question.request
     drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
     return StoredResponse(
-        key=key,
+        key=question.key,
         method=request.method,
         url=keys.redact_url(request.url, backend.ignored_params),
         status=head.status,
@@ -64,7 +61,7 @@ def entry_by(
         created_at=head.received_at,
         fresh_until=decision.fresh_until,
         store_until=decision.store_until,
-        partition=partition,
+        partition=question.partition,
         vary_fields=decision.vary_fields,
         vary_digest=decision.vary_digest,
         history=history,

@@ -51,7 +51,7 @@ class Placing(Leasing):
         if primary is None:  # the only variant of its URL, the common case
             self.runtime.here.store(entry, outcome, counts=outcome is not None)
             return entry
-        bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
+        bounds: dict[str, Any] = {"max_variants": self.question.rules.max_variants, "now": time.time()}
         try:
             placement = policy.place_variant(primary, entry, **bounds)
         except Exception:  # caused by a bad primary entry, which this one replaces
@@ -96,7 +96,7 @@ class Placing(Leasing):
 
     async def forget(self) -> None:
         """Delete the stored response to the request."""
-        await self.drop({self.key if self.head_of is None else self.head_of.key})
+        await self.drop({self.question.key if self.head_of is None else self.head_of.key})
 
     async def invalidate(self, urls: Iterable[str]) -> None:
         """Delete stored responses for *urls*, those for this request's credentials and for none (RFC 9111 §4.4)."""
@@ -104,7 +104,9 @@ class Placing(Leasing):
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
         if "principal" in self.key_arguments:
             own["principal"] = self.key_arguments["principal"]
-        plain: dict[str, Any] = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
+        plain: dict[str, Any] = {
+            "headers": [(hdrs.HOST, host) for host in self.question.request.headers.getall(hdrs.HOST, ())]
+        }
         if "tls" in way:
             plain["tls"] = keys.without_client(way["tls"])
         outdated = {

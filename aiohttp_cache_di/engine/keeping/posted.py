@@ -58,7 +58,7 @@ class Posted:
 
     def __enter__(self) -> None:
         if self._storing is not None:
-            self._flight = self._runtime.flights.start(self._storing.key, joinable=False)
+            self._flight = self._runtime.flights.start(self._storing.question.key, joinable=False)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -76,9 +76,9 @@ class Posted:
             return
         head = Response(response.status, response.headers, self._requested_at, time.time())
         try:
-            found = policy.on_post_response(request, head, storing.rules)
+            found = policy.on_post_response(request, head, storing.question.rules)
             if found is not None:
-                flight = self._runtime.flights.start(storing.key, joinable=False)
+                flight = self._runtime.flights.start(storing.question.key, joinable=False)
                 reply = Reply(response, head, self._watch, self._asked, self._by_proxy)
                 storing.store_when_whole(reply, found[1], flight, (), self._call.session)
         except Exception:

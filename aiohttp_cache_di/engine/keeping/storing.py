@@ -99,7 +99,9 @@ class ResponseStoring(Placing, Tagged):
         received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
         links = tuple(hops)
         if head.status in REDIRECTS:
-            links = history_of(self.message, head.status, response.headers, self.key_arguments, self.backend, hops)
+            links = history_of(
+                self.question.request, head.status, response.headers, self.key_arguments, self.backend, hops
+            )
         finished = partial(self._finished, received, decision, links, flight, report)
         flight.is_handed_over = True
         record(
@@ -118,7 +120,7 @@ class ResponseStoring(Placing, Tagged):
         """How a large body is written to the store while it arrives."""
         is_part = decision.combine_with is not None
         finish = partial(self._finish_later, flight, owner)
-        return spools_of(self.runtime, self.backend, self.key, joined=is_part, spawn=finish)
+        return spools_of(self.runtime, self.backend, self.question.key, joined=is_part, spawn=finish)
 
     def _expect_body(self, response: ClientResponse, flight: Flight, owner: ref[ClientSession]) -> None:
         """Let the flight watch the body, of which a part is still to arrive, or which a user's method judges."""
@@ -145,7 +147,7 @@ class ResponseStoring(Placing, Tagged):
             names: the `names_in` them.
         """
         response, session = reply.response, owner()
-        if not reply.is_as_asked(self.backend.names_of_credentials, is_named=self.is_named):
+        if not reply.is_as_asked(self.backend.names_of_credentials, is_named=self.question.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
@@ -159,17 +161,17 @@ class ResponseStoring(Placing, Tagged):
             return unkept.value
         if b"location" not in names and b"uri" not in names:
             return None
-        return why_not_led(self.message, response.status, response.headers, self.backend.ignored_params)
+        return why_not_led(self.question.request, response.status, response.headers, self.backend.ignored_params)
 
     def end_unshared(self, flight: Flight) -> None:
         """End *flight*, and remember for a while that requests for the key need not wait for others (hit-for-miss)."""
         if flight.outcome is None:
-            self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
+            self.runtime.flights.remember_hit_for_miss(self.question.key, now=time.monotonic())
             flight.end(Outcome.UNSHARED)
 
     def _end_with(self, entry: StoredResponse, flight: Flight) -> None:
         """End *flight* with *entry*; or as `end_unshared`, if those who wait could not use it."""
-        if policy.answers_others(entry, self.rules):
+        if policy.answers_others(entry, self.question.rules):
             flight.end(entry)
         else:
             self.end_unshared(flight)
@@ -271,12 +273,10 @@ class ResponseStoring(Placing, Tagged):
     ) -> StoredResponse:
         entry = entry_by(
             decision,
-            self.message,
+            self.question,
             received,
             body if isinstance(body, bytes) else b"",
             self.backend,
-            key=self.key,
-            partition=self.partition,
             history=history,
             tagging=self.tagging,
         )
@@ -291,4 +291,4 @@ class ResponseStoring(Placing, Tagged):
 
     def following(self, response: ClientResponse) -> tuple[str, ...]:
         """As `next_keys`, of a redirect that is the response to the request."""
-        return next_keys(self.message, response.status, response.headers, self.key_arguments, self.backend)
+        return next_keys(self.question.request, response.status, response.headers, self.key_arguments, self.backend)

@@ -30,10 +30,10 @@ class Tagged(Lookup):
 
     def tagging_of(self, lines: RawHeaders, names: frozenset[bytes]) -> Tagging | None:
         """The tags of a response to this request with the header *lines*, whose lower-case names are *names*."""
-        wanted = self.request_tags + self.rules.tags
+        wanted = self.request_tags + self.question.rules.tags
         if not wanted and tags.TAG_FIELDS.isdisjoint(names):
             return None
-        return tags.tagging_of(lines, wanted, origin=policy.origin_of(self.message), purges=self.purges)
+        return tags.tagging_of(lines, wanted, origin=policy.origin_of(self.question.request), purges=self.purges)
 
     def confirmed(self, entry: StoredResponse) -> StoredResponse:
         """*entry*, which the origin has just confirmed, so that purges begun before do not apply to it any more.
