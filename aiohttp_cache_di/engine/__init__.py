@@ -56,7 +56,7 @@ The modules; imports point down this list::
     background  validating a response in the background
     fetching    one request to the origin, and acting on its response
     sharing     using the response to another request, of this process or of another one
-    keeping/    finding the response to a request in the store, leasing its key, writing its entry
+    keeping/    finding the response to a request in the store, writing its entry
     copies/     copying a body while its reader reads it
     origin      sending one request to the origin, and noticing how it ends
     hits        the fast lane: plain hits before aiohttp makes a request

@@ -234,19 +234,17 @@ class Exchange(Fetching):
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
-        flights, storing = self.runtime.flights, self.storing
-        place = self.question.key if storing.primary is None else storing.place_of_own()
-        sharing = Sharing(self.question, storing, self.call, flights, place)
+        sharing = Sharing.of(self.storing, self.call)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        waits = flights.current(sharing.place) is not None
+        waits = sharing.flight is not None
         found = await sharing.follow() if waits else None
         if isinstance(found, Flight):
             return await self._race(plan, found, sharing)
         if found is not None:
             return await self._collapsed(found, plan)
-        with flights.lead(self.question.key, sharing.place) as flight:
-            found = await sharing.lease(flight) if storing.may_have_company(waits=waits) else None
+        with self.runtime.flights.lead(self.question.key, sharing.place) as flight:
+            found = await sharing.lead(flight) if sharing.may_be_late(waited=waits) else None
             if found is not None:
                 return await self._collapsed(found, plan)
             if flight.outcome is None:

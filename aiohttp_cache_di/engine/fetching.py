@@ -310,7 +310,7 @@ class Fetching(OriginRequest):
         if reply.response.status in CHALLENGES and is_challenge(self.question, self.backend):
             flight.end(Outcome.UNSHARED)  # no hit-for-miss: responses to other credentials can be shared
         elif reply.response.status < 500:
-            self.storing.end_unshared(flight)
+            self.runtime.flights.end_unshared(flight)
         hidden = self.backend.ignored_params
         describe_miss(reply.response, decision.cache_status, values=self.storing.found, hidden=hidden)
         return reply.response

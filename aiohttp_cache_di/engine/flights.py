@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Collection
 
 from aiohttp_cache_di.backends.bounded import Bounded
@@ -112,6 +113,12 @@ class Flights:
     def remember_hit_for_miss(self, key: str, *, now: float) -> None:
         """Remember for a while that the response to *key* could not be shared."""
         self.hits_for_miss.note(key, now + self._hit_for_miss_s)
+
+    def end_unshared(self, flight: Flight) -> None:
+        """End *flight*, and remember for a while that requests for its key need not wait for others (hit-for-miss)."""
+        if flight.outcome is None:
+            self.remember_hit_for_miss(flight.key, now=time.monotonic())
+            flight.end(Outcome.UNSHARED)
 
     def is_hit_for_miss(self, key: str, *, now: float) -> bool:
         """Whether the latest response to *key* could not be shared, and that is still remembered."""

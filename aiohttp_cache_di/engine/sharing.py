@@ -1,4 +1,9 @@
-"""Request coalescing: whether the response to a request under way, here or in another process, answers this one."""
+"""Request coalescing: whether the response to a request under way, here or in another process, answers this one.
+
+In this process, a request finds a flight of the same place and waits for it (`Sharing.follow`), or starts one. Before
+that asks the origin, it obtains the lease on the place from the store (`Sharing.lead`), so that one process at a time
+asks; while another process holds it, the request looks its response up.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,17 @@ from aiohttp import hdrs
 from msgspec import Struct
 
 from aiohttp_cache_di import policy
+from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.flights import Flights
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
-from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate, decide
+from aiohttp_cache_di.engine.keeping.lookup import Lookup
+from aiohttp_cache_di.policy import Fetch, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Sharing", "why_unusable"]
 
 MAX_ABANDONED = 1  # abandoned flights that one request waits for before it asks the origin by itself
+SLOW_S = 0.25  # only for slower responses are other processes told that waiting for them is of no use
 _SHAREABLE = frozenset(
     {"uri-miss", "vary-miss", "miss", "stale", "partial"}
 )  # reasons to ask the origin for which the response to another request may do as well
@@ -29,26 +35,40 @@ class Sharing(Struct):
     """How one request can use the response to another.
 
     Args:
-        place: the name of its flight, the same for all requests that it can share a response with; see `Flight.place`.
+        lookup: the look-up of the request, which has found nothing that answers it.
+        place: the name of its flight and of its lease, the same for all requests that it can share a response with:
+            the key of the variant that it is likely to get, so that it does not wait for one in another language.
     """
 
-    question: FullQuestion
-    storing: ResponseStoring
+    lookup: Lookup
     call: Call
-    flights: Flights
     place: str
+
+    @classmethod
+    def of(cls, lookup: Lookup, call: Call) -> Sharing:
+        """How the request of *lookup* can use the response to another."""
+        question, primary = lookup.question, lookup.primary
+        if primary is None:
+            return cls(lookup, call, question.key)
+        return cls(lookup, call, policy.wanted_variant(question.request, primary, question.rules.digest_key))
+
+    @property
+    def flight(self) -> Flight | None:
+        """The flight under way at this request's place."""
+        return self.lookup.runtime.flights.current(self.place)
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether this request may wait for others, and others for this one."""
+        question, flights = self.lookup.question, self.lookup.runtime.flights
         return (
-            self.storing.backend.coalesce
+            self.lookup.backend.coalesce
             and not self.call.failures
             and plan.reason in _SHAREABLE
-            and hdrs.RANGE not in self.question.request.headers
-            and not (
-                self.flights.hits_for_miss and self.flights.is_hit_for_miss(self.question.key, now=time.monotonic())
-            )
+            and hdrs.RANGE not in question.request.headers
+            and not (flights.hits_for_miss and flights.is_hit_for_miss(question.key, now=time.monotonic()))
         )
+
+    # ---- requests of this process
 
     async def follow(self) -> Reuse | Flight | None:
         """Wait for the flight under way at this request's place.
@@ -57,46 +77,91 @@ class Sharing(Struct):
         wait for.
         """
         abandoned = 0
-        while (flight := self.flights.current(self.place)) is not None:
+        while (flight := self.flight) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
-            self.storing.drop_early_lease()  # the flight's leader may be waiting for this lease
+            self.lookup.drop_early_lease()  # the flight's leader may be waiting for this lease
             outcome = await flight.join(self.call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
             usable = await self._usable(outcome, comes=True) if isinstance(outcome, StoredResponse) else None
             if usable is None:  # an entry may have been stored meanwhile, by this flight or another
-                usable = await self.storing.look_again(self._usable)
+                usable = await self._look_again()
             return flight if usable is None else usable
         return None
 
-    async def lease(self, flight: Flight) -> Reuse | None:
-        """Obtain the lease on the key; or return how the response of another process answers this request.
+    # ---- other processes
 
-        If another process found that its response cannot be shared, *flight* ends here. The lease is released when
+    def may_be_late(self, *, waited: bool) -> bool:
+        """Whether another process may be asking the origin, or an entry may have been stored since the look-up.
+
+        Args:
+            waited: whether the request has waited for another one since.
+        """
+        return waited or not self.lookup.is_known_absent or self.lookup.runtime.here.leases is not None
+
+    async def lead(self, flight: Flight) -> Reuse | None:
+        """Obtain the lease on the place; or return how the response of another process answers this request.
+
+        None to ask the origin: with the lease, or without it if leases are not possible or the call's time is over. If
+        another process found that its response cannot be shared, *flight* ends here. The lease is released when
         requests stop waiting for *flight*.
         """
-        storing, patience_s = self.storing, self.call.read_timeout_s
-        try:
-            found = await storing.lease(self.place, patience_s, self._usable)
-        finally:
-            flight.when_free(partial(storing.release_lease, flight))
-        if isinstance(found, Reuse):
-            flight.end(found.stored)
-            return found
+        lookup, place = self.lookup, self.place
+        here, lease_s, key = lookup.runtime.here, lookup.backend.lease_s, lookup.question.key
+        found: Reuse | Spared | None = None
+        at_hand = here.peek(key)
+        if at_hand is not None and at_hand is not lookup.primary:  # it came after the store was asked
+            found = await self._look_again()
+        if found is None and here.leases is not None and lease_s > 0 and not lookup.store_failed:
+            loop, patience_s = asyncio.get_running_loop(), self.call.read_timeout_s
+            until = None if patience_s is None else loop.time() + patience_s
+            is_held, found = await here.leases.obtain(place, lease_s, until=until, look=self._look_again)
+            if is_held and found is None:
+                flight.when_free(partial(self._release, flight, loop.time()))
+                if place != key:  # obtaining the lease has looked at *place* only
+                    found = await self._look_again()
+            elif is_held:
+                here.release_lease(place, owner=lookup.backend, written=key)
+        if found is SPARED:
+            lookup.runtime.flights.end_unshared(flight)
+            return None
         if found is not None:
-            storing.end_unshared(flight)
-        return None
+            flight.end(found.stored)
+        return found
+
+    def _release(self, flight: Flight, leased_at: float) -> None:
+        """Give the lease back, once the response that this process has stored is visible to others.
+
+        If *flight* was slow and its response cannot be shared, all waiting processes are told to go on at once.
+        """
+        lookup = self.lookup
+        is_of_one = flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
+        is_slow = asyncio.get_running_loop().time() - leased_at >= SLOW_S
+        here, owner, key = lookup.runtime.here, lookup.backend, lookup.question.key
+        here.release_lease(self.place, owner=owner, written=key, spare=is_of_one and is_slow)
 
     # ---- the response to another request
+
+    async def _look_again(self) -> Reuse | None:
+        """How the entry that is stored now answers this request, if it does."""
+        lookup = self.lookup
+        if lookup.store_failed:  # a request waits for one deadline of the store at most
+            return None
+        try:
+            entry = await lookup.select(lookup.question.key)
+        except Exception as error:
+            await lookup.discard(error)
+            return None
+        return None if entry is None else await self._usable(entry)
 
     def usable_at_once(self, entry: StoredResponse) -> Reuse | None:
         """As `_usable`, but without waiting; None if that would take waiting."""
         try:
-            if entry.tagging is not None and not self.storing.runtime.here.purges.is_current(entry):
+            if entry.tagging is not None and not self.lookup.runtime.here.purges.is_current(entry):
                 return None
-            may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
+            may = not self.call.follows or policy.may_be_used_alone(entry, self.lookup.question.rules, now=time.time())
             return self._answer_of(entry) if may else None
         except Exception:  # the next request that finds it discards it
             return None
@@ -111,39 +176,39 @@ class Sharing(Struct):
         """
         try:
             if entry.tagging is not None:
-                judged = await self.storing.runtime.here.purges.judge(entry)
+                judged = await self.lookup.runtime.here.purges.judge(entry)
                 if judged is None:
                     return None
                 entry = judged
             usable = self._answer_of(entry)
             if usable is None:
                 return None
-            why = await why_unusable(entry, self.call, self.storing)
+            why = await why_unusable(entry, self.call, self.lookup)
             return None if why and not (comes and await self._is_followed(entry)) else usable
         except Exception as error:
-            await self.storing.discard(error, entry)
+            await self.lookup.discard(error, entry)
             return None
 
     def _answer_of(self, entry: StoredResponse) -> Reuse | None:
         """How the policy answers this request with *entry*, if it does, and not stale."""
-        now, opened = time.time(), self.storing.opened(entry)
+        now, opened = time.time(), self.lookup.opened(entry)
         if opened is None:
             return None
-        decision = decide(self.question, opened, now)
+        decision = decide(self.lookup.question, opened, now)
         if decision is policy.PLAIN_HIT:
             return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def _is_followed(self, hop: StoredResponse) -> bool:
         """Wait for a flight to the target of the redirect *hop*; return whether the target is stored then."""
-        flight = self.flights.current(hop.history[0]) if hop.history else None
+        flight = self.lookup.runtime.flights.current(hop.history[0]) if hop.history else None
         if flight is None or flight.leader is asyncio.current_task():
             return False
         await flight.join(self.call.read_timeout_s)
-        return await self.storing.is_ahead(hop)
+        return await self.lookup.is_ahead(hop)
 
 
-async def why_unusable(entry: StoredResponse, call: Call, storing: ResponseStoring) -> str:
+async def why_unusable(entry: StoredResponse, call: Call, lookup: Lookup) -> str:
     """Why *entry* may not be used now, in words for the caller; "" if it may.
 
     A redirect may lead to a one-time URL, so it is perhaps used only together with its target. Two URLs that have
@@ -152,8 +217,8 @@ async def why_unusable(entry: StoredResponse, call: Call, storing: ResponseStori
     """
     if entry.status == 200 or not call.follows:
         return ""
-    if storing.question.key in call.keys and policy.leads_on(entry.status, entry.headers):
+    if lookup.question.key in call.keys and policy.leads_on(entry.status, entry.headers):
         return "the stored redirect leads back"
-    if policy.may_be_used_alone(entry, storing.question.rules, now=time.time()) or await storing.is_ahead(entry):
+    if policy.may_be_used_alone(entry, lookup.question.rules, now=time.time()) or await lookup.is_ahead(entry):
         return ""
     return "the target of the stored redirect is not stored"

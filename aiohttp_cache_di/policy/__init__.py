@@ -11,6 +11,7 @@
 `on_head_response`     update a stored GET response after a HEAD request
 `background_plan`      how to validate a response that was served stale
 `select_variant`       which of a URL's stored responses a request selects
+`wanted_variant`       which of them a request is likely to get from the origin
 `place_variant`        where a new response is stored among them
 `invalidated_urls`     the URLs whose stored responses an unsafe request invalidates
 `invalidated_groups`   the groups of responses that an unsafe request invalidates
@@ -81,7 +82,7 @@ from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
 from aiohttp_cache_di.rfc9111.groups import invalidated_groups, origin_of
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
-from aiohttp_cache_di.rfc9111.vary import select_variant, variant_key, vary_digest
+from aiohttp_cache_di.rfc9111.vary import select_variant, vary_digest, wanted_variant
 
 __all__ = [
     "NEEDING_POLICY",
@@ -139,6 +140,6 @@ __all__ = [
     "select_variant",
     "serve",
     "tags_of",
-    "variant_key",
     "vary_digest",
+    "wanted_variant",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "variant_key",
     "vary_digest",
     "vary_fields",
+    "wanted_variant",
 ]
 
 _VARY: Final = istr("Vary")
@@ -170,6 +171,19 @@ def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str
     """The key of the variant of *primary_key* with these values; it differs from all primary keys."""
     name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
     return f"{primary_key}.{name}"
+
+
+def wanted_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str:
+    """The key of the variant that the response to *request* is, if it varies as *primary* does.
+
+    Args:
+        primary: the entry under the URL's own key.
+        key: the key of the digests; see `vary_digest`.
+    """
+    fields = primary.vary_fields
+    return (
+        variant_key(primary.key, fields, vary_digest(fields, request.selecting_headers, key)) if fields else primary.key
+    )
 
 
 def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str | None:

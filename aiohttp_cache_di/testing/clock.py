@@ -37,9 +37,9 @@ _REAL: Final = frozenset(
 _AGEING: Final = frozenset(
     {
         f"{_PACKAGE}.backends.wrap.near",
+        f"{_PACKAGE}.engine.flights",
         f"{_PACKAGE}.engine.runtime",
         f"{_PACKAGE}.engine.sharing",
-        f"{_PACKAGE}.engine.keeping.storing",
     }
 )
 

@@ -127,12 +127,12 @@ class Lookup:
             get_key = self.backend.create_key(
                 hdrs.METH_GET, URL(self.question.request.url, encoded=True), **self.key_arguments
             )
-            self.head_of = await self._select(get_key)
+            self.head_of = await self.select(get_key)
             if self.head_of is not None:
                 return self.head_of
-        return await self._select(self.question.key)
+        return await self.select(self.question.key)
 
-    async def _select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
+    async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
@@ -167,7 +167,7 @@ class Lookup:
                 if not hop.history:
                     return False
                 self.foreign = None
-                entry = await self._select(hop.history[0], of_any=True)
+                entry = await self.select(hop.history[0], of_any=True)
                 if self.foreign is not None:  # a user's method has it, and decides by itself whether it is usable
                     return True
                 now = time.time()
@@ -267,6 +267,10 @@ class Lookup:
             )
         self.foreign = response
         return None
+
+    def drop_early_lease(self) -> None:
+        """Give back the lease that came with the look-up, if it was not used."""
+        self.runtime.here.drop_early_lease(self.question.key, owner=self.backend)
 
     async def discard(self, error: Exception, entry: StoredResponse | None = None) -> None:
         """Delete the stored entries of the request, and *entry*, because using one has raised *error*."""

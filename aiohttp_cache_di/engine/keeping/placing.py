@@ -11,7 +11,7 @@ from aiohttp import hdrs
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.answering.describe import Report
-from aiohttp_cache_di.engine.keeping.leasing import Leasing
+from aiohttp_cache_di.engine.keeping.lookup import Lookup
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Placing"]
@@ -20,7 +20,7 @@ _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principa
 """Arguments of `create_key` that belong to one request, rather than to how the origin is reached."""
 
 
-class Placing(Leasing):
+class Placing(Lookup):
     """A look-up that can also write and delete the entries of its request."""
 
     # ---- writing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -92,7 +91,7 @@ class ResponseStoring(Placing, Tagged):
         why_not = self._why_not(reply, lines, names, owner, max_bytes)
         if why_not is not None:
             report.not_stored(why_not)
-            self.end_unshared(flight)
+            self.runtime.flights.end_unshared(flight)
             return
         # Read now: the caller may change the response later.
         times = head.requested_at, head.received_at
@@ -163,18 +162,12 @@ class ResponseStoring(Placing, Tagged):
             return None
         return why_not_led(self.question.request, response.status, response.headers, self.backend.ignored_params)
 
-    def end_unshared(self, flight: Flight) -> None:
-        """End *flight*, and remember for a while that requests for the key need not wait for others (hit-for-miss)."""
-        if flight.outcome is None:
-            self.runtime.flights.remember_hit_for_miss(self.question.key, now=time.monotonic())
-            flight.end(Outcome.UNSHARED)
-
     def _end_with(self, entry: StoredResponse, flight: Flight) -> None:
-        """End *flight* with *entry*; or as `end_unshared`, if those who wait could not use it."""
+        """End *flight* with *entry*; or as unshared, if those who wait could not use it."""
         if policy.answers_others(entry, self.question.rules):
             flight.end(entry)
         else:
-            self.end_unshared(flight)
+            self.runtime.flights.end_unshared(flight)
 
     def _finished(
         self,
@@ -191,7 +184,7 @@ class ResponseStoring(Placing, Tagged):
             if isinstance(body, Unkept):
                 report.not_stored(body.value)
                 if body.is_lasting:
-                    self.end_unshared(flight)
+                    self.runtime.flights.end_unshared(flight)
                 flight.end(Outcome.ABANDONED if body is Unkept.CUT else Outcome.UNSHARED)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
@@ -220,7 +213,7 @@ class ResponseStoring(Placing, Tagged):
             if isinstance(judged, str):
                 report.not_stored(judged)
                 if judged == "filtered":
-                    self.end_unshared(flight)
+                    self.runtime.flights.end_unshared(flight)
                 return
             entry, response = judged
             if self.hooks.saves:
