@@ -26,12 +26,12 @@ from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse

@@ -22,10 +22,10 @@ from yarl import URL
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.copies.framing import known_size, why_not_kept
-from aiohttp_cache_di.engine.keeping import making
-from aiohttp_cache_di.engine.keeping.locations import history_of, why_not_led
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
+from aiohttp_cache_di.engine.storing import making
+from aiohttp_cache_di.engine.storing.locations import history_of, why_not_led
 from aiohttp_cache_di.entries.build import names_in
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse

@@ -56,7 +56,8 @@ The modules; imports point down this list::
     background  validating a response in the background
     fetching    one request to the origin, and acting on its response
     sharing     using the response to another request, of this process or of another one
-    keeping/    finding the response to a request in the store, writing its entry
+    storing/    making the entry of a response when its body has arrived, and writing it
+    lookup      finding the response to a request in the store
     copies/     copying a body while its reader reads it
     origin      sending one request to the origin, and noticing how it ends
     hits        the fast lane: plain hits before aiohttp makes a request
@@ -77,6 +78,6 @@ exception too. Only for `Store` does it outlive that ``with``: then the recordin
 with an entry, or with the reason why there is none (`Outcome`); its end wakes all requests that wait, and gives the
 lease back. A flight whose body stalls is *late*: it goes on, but nothing waits for it or its lease any longer.
 
-`keeping`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`), which holds
-pending writes and copies in memory.
+`lookup`, `storing`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`), which
+holds pending writes and copies in memory.
 """

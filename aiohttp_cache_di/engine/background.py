@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, ServeStale
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

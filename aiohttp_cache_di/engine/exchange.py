@@ -19,9 +19,9 @@ from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
-from aiohttp_cache_di.engine.keeping.posted import Posted
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
+from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,

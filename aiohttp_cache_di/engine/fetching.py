@@ -21,9 +21,9 @@ from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
 from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.entries.tags import TooManyTagsError
 from aiohttp_cache_di.policy import (
     Complete,

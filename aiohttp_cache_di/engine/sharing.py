@@ -18,7 +18,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.keeping.lookup import Lookup
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.policy import Fetch, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

@@ -13,8 +13,8 @@ import pytest
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import decoding
 from aiohttp_cache_di.engine.copies import budget, recorder, recording
-from aiohttp_cache_di.engine.keeping import storing
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
+from aiohttp_cache_di.engine.storing import arriving
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
 from tests.programs import started
@@ -57,7 +57,7 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
         (ResponseStoring, "_entry"),
         (ResponseStoring, "_put"),
         (ResponseStoring, "place"),
-        (storing, "history_of"),
+        (arriving, "history_of"),
         (decoding, "_begins_uncoded"),
         (decoding, "_has_ended"),
         (decoding.DecodingWatch, "_look"),

@@ -17,8 +17,8 @@ from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, R
 from aiohttp_cache_di.backends.wrap.writing import pending
 from aiohttp_cache_di.engine.answering.describe import DETAILS
 from aiohttp_cache_di.engine.copies import recording
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked

@@ -22,7 +22,7 @@ MAX_HOPS = 10  # aiohttp's default
 
 
 class Search:
-    """Looks a request up in the same way as `engine.keeping.lookup.Lookup`, and records the reasons.
+    """Looks a request up in the same way as `engine.lookup.Lookup`, and records the reasons.
 
     Args:
         trace: records each step and its reason.

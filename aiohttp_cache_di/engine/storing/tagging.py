@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di.engine.keeping.lookup import Lookup
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.entries import tags
 from aiohttp_cache_di.entries.build import names_in
 from aiohttp_cache_di.response import CachedResponse

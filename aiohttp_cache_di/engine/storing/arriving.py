@@ -18,12 +18,12 @@ from aiohttp_cache_di.engine.copies.framing import has_known_end
 from aiohttp_cache_di.engine.copies.recording import Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
 from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.keeping.locations import history_of, next_keys, why_not_led
-from aiohttp_cache_di.engine.keeping.making import ReceivedHead, entry_by
-from aiohttp_cache_di.engine.keeping.placing import Placing
-from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.storing.locations import history_of, next_keys, why_not_led
+from aiohttp_cache_di.engine.storing.making import ReceivedHead, entry_by
+from aiohttp_cache_di.engine.storing.placing import Placing
+from aiohttp_cache_di.engine.storing.tagging import Tagged
 from aiohttp_cache_di.entries.build import names_in, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body

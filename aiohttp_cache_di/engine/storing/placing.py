@@ -11,7 +11,7 @@ from aiohttp import hdrs
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.answering.describe import Report
-from aiohttp_cache_di.engine.keeping.lookup import Lookup
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Placing"]

@@ -16,10 +16,10 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight
-from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
