@@ -26,12 +26,12 @@ from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
@@ -199,9 +199,7 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
-        storing = ResponseStoring(question, backend, runtime, arguments)
-        storing.request_tags = call.tags
-        exchange = Exchange(request, handler, call, storing)
+        exchange = Exchange(request, handler, call, Lookup(question, backend, runtime, arguments))
         if trail is not None:
             trail.key = question.key
         else:

@@ -65,6 +65,7 @@ class _NoWishes(NamedTuple):
     refresh: bool = False
     only_if_cached: bool = False
     stale_if_error: None = None
+    tags: tuple[str, ...] = ()
 
 
 class Adopted(NamedTuple):

@@ -78,6 +78,6 @@ exception too. Only for `Store` does it outlive that ``with``: then the recordin
 with an entry, or with the reason why there is none (`Outcome`); its end wakes all requests that wait, and gives the
 lease back. A flight whose body stalls is *late*: it goes on, but nothing waits for it or its lease any longer.
 
-`lookup`, `storing`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`), which
-holds pending writes and copies in memory.
+`lookup`, `storing`, `copies` and `runtime` use the stack of the backend in this event loop (`backends.wrap.loop`),
+which holds pending writes and copies in memory.
 """

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, ServeStale
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -34,7 +34,7 @@ class Validation:
 
     Args:
         stored: the stale response.
-        request, handler, call, storing: those of the request that was answered.
+        request, handler, call, lookup: those of the request that was answered.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Validation:
         request: ClientRequest,
         handler: ClientHandlerType,
         call: Call,
-        storing: ResponseStoring,
+        lookup: Lookup,
     ) -> None:
         own = _own_request(request)
-        message = replace(storing.question.request, headers=own.headers)
-        question = replace(storing.question, request=message)
+        message = replace(lookup.question.request, headers=own.headers)
+        question = replace(lookup.question, request=message)
         # Without the caller's options, which were for the response that they got; with the hops before this one.
         quiet = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
         self._stored = stored
-        self._runtime = storing.runtime
+        self._runtime = lookup.runtime
         self._session = request.session
         self._plan = policy.background_plan(message, stored, question.rules, now=time.time())
-        self._fetching = Fetching(own, handler, quiet, storing.for_another(question))
+        self._fetching = Fetching(own, handler, quiet, lookup.for_another(question))
 
     def start(self) -> None:
         """Start the validation in a background task, unless one of the same response is running."""

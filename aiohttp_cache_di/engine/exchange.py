@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from functools import partial
 from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientResponse, hdrs
+from aiohttp import ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
@@ -21,6 +20,7 @@ from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
+from aiohttp_cache_di.engine.storing.invalidating import forget_changed, purge_groups
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -42,10 +42,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
 
-logger: logging.Logger = logging.getLogger(__name__)
-
 Decision = TypeVar("Decision")
-GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
 class Exchange(Fetching):
@@ -56,16 +53,16 @@ class Exchange(Fetching):
 
     async def run(self) -> ClientResponse:
         """Answer from the store if that is allowed, otherwise by the origin."""
-        call, storing = self.call, self.storing
-        storing.early_read, call.early_read = call.early_read, None
+        call, lookup = self.call, self.lookup
+        lookup.early_read, call.early_read = call.early_read, None
         first_looks = self.runtime.here.first_looks
-        if storing.early_read is None and first_looks is not None and first_looks.is_due(self.question.key):
+        if lookup.early_read is None and first_looks is not None and first_looks.is_due(self.question.key):
             self._ask_for_lease()
         try:
             try:
                 plan = await self._from_store()
             except Exception as error:  # a bad entry in the store costs no more than a miss
-                await self.storing.discard(error)
+                await self.lookup.discard(error)
                 plan = await self._from_store(is_empty=True)
             if isinstance(plan, ClientResponse):
                 return plan
@@ -80,12 +77,12 @@ class Exchange(Fetching):
                     assert_never(plan)
         finally:
             if first_looks is not None:
-                storing.drop_early_lease()
+                lookup.drop_early_lease()
 
     def _ask_for_lease(self) -> None:
         """Have the store lease the key in the same operation as the look-up, if the origin may be asked on a miss."""
         if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
-            self.storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
+            self.lookup.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
         """The response from the store; or, if there is none, what to do instead.
@@ -93,21 +90,21 @@ class Exchange(Fetching):
         Args:
             is_empty: decide as if nothing were stored, without a look-up.
         """
-        storing = self.storing
-        asks = self.question.key and not is_empty and not storing.rule_out()
-        stored = await storing.find() if asks else None
-        foreign: ClientResponse | None = storing.foreign
+        lookup = self.lookup
+        asks = self.question.key and not is_empty and not lookup.rule_out()
+        stored = await lookup.find() if asks else None
+        foreign: ClientResponse | None = lookup.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
             self.call.result = "hit"
             return foreign
         now = time.time()
-        decision = decide(self.question, stored, now, () if storing.primary is None else storing.candidates)
+        decision = decide(self.question, stored, now, () if lookup.primary is None else lookup.candidates)
         served = decision.stored if isinstance(decision, Serve) else stored if decision is PlainHit.PLAIN_HIT else None
-        if served is not None and served.status != 200 and (why := await why_unusable(served, self.call, storing)):
+        if served is not None and served.status != 200 and (why := await why_unusable(served, self.call, lookup)):
             decision = policy.hop_anew(served, self.question.rules)
-            storing.found = why
-        if storing.store_failed or storing.is_refused:
+            lookup.found = why
+        if lookup.store_failed or lookup.is_refused:
             decision = self._without_stored(decision)
         match decision:
             case Fetch() | Validate() | Bypass():
@@ -125,11 +122,11 @@ class Exchange(Fetching):
 
     def _without_stored(self, decision: Decision) -> Decision:
         """*decision*, with the reason that the stored response could not be used."""
-        if self.storing.store_failed:
+        if self.lookup.store_failed:
             cause = self.backend.guard.outages.causes.get("read", "")
-            self.storing.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
+            self.lookup.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
         else:
-            self.storing.found = "filter_fn refuses what is stored"
+            self.lookup.found = "filter_fn refuses what is stored"
         return policy.not_at_hand(decision)
 
     # ---- without the origin
@@ -155,14 +152,14 @@ class Exchange(Fetching):
         """Answer with 504, because the origin may not be asked."""
         self.backend.stats.misses += 1
         self.call.result = "miss"
-        if self.storing.purged:
-            decision = replace(decision, cache_status=purged(decision.cache_status, self.storing.purged))
+        if self.lookup.purged:
+            decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
         self._note_hop()
-        if self.storing.purged and "; purged=" not in cache_status:
-            cache_status = purged(cache_status or decision.cache_status, self.storing.purged)
+        if self.lookup.purged and "; purged=" not in cache_status:
+            cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
         return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
 
     def _note_hop(self) -> None:
@@ -171,7 +168,7 @@ class Exchange(Fetching):
 
     def _validate_later(self, stored: StoredResponse) -> None:
         """Validate *stored* in the background."""
-        Validation(stored, self.request, self.handler, self.call, self.storing).start()
+        Validation(stored, self.request, self.handler, self.call, self.lookup).start()
 
     # ---- bypassing the store
 
@@ -184,57 +181,25 @@ class Exchange(Fetching):
         self.call.result = "bypass"
         posted = None
         if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
-            arguments, url = self.storing.key_arguments, self.question.request.url
+            arguments, url = self.lookup.key_arguments, self.question.request.url
             as_get = partial(self.questions.as_get, self.request, self.call, arguments, url=url)
             posted = Posted(self.request, self.call, self.runtime, self.backend, as_get)
         with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
-            await self._purge_groups(response)
+            await purge_groups(self.lookup, response)
         if self.backend.cache_control and isinstance(response, ClientResponse):
-            await self._forget_changed(response)
+            await forget_changed(self.lookup, response)
             if posted is not None:
                 posted.store(self.question.request, response)
         return response
-
-    async def _forget_changed(self, response: ClientResponse) -> None:
-        """Delete the stored responses that the request, with this *response*, invalidates (RFC 9111 §4.4)."""
-        if self._is_query():
-            return
-        try:
-            urls = policy.invalidated_urls(self.question.request, response.status, response.headers)
-            if urls:
-                await self.storing.invalidate(urls)
-        except Exception:
-            logger.exception("The stored responses that a request invalidates could not be found")
-        except BaseException:
-            response.close()  # the caller will not get it
-            raise
-
-    async def _purge_groups(self, response: ClientResponse) -> None:
-        """Purge the groups that *response* declares invalid (RFC 9875 §3), with ``cache_control`` or without."""
-        if GROUP_INVALIDATION not in response.headers or self._is_query():
-            return
-        request = self.question.request
-        try:
-            groups = policy.invalidated_groups(request, response.headers)
-            if groups:
-                await self.storing.purge_groups(groups, policy.origin_of(request))
-        except Exception:
-            logger.exception("The groups that a response declares invalid could not be purged")
-        except BaseException:
-            response.close()  # the caller will not get it
-            raise
-
-    def _is_query(self) -> bool:
-        return self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST
 
     # ---- one request to the origin per key
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
-        sharing = Sharing.of(self.storing, self.call)
+        sharing = Sharing.of(self.lookup, self.call)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
         waits = sharing.flight is not None
@@ -267,7 +232,7 @@ class Exchange(Fetching):
         try:
             answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
         except Exception as error:
-            await self.storing.discard(error, decision.stored)
+            await self.lookup.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
         self.backend.stats.coalesced += 1
         self.call.result = "coalesced"
@@ -283,7 +248,7 @@ class Exchange(Fetching):
         try:
             answer = self._answer(outcome.answer, cache_status=outcome.cache_status)
         except Exception as error:
-            await self.storing.discard(error, outcome.answer.stored)
+            await self.lookup.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
         count_stale_hit(self.backend.stats)
         self.call.result = "stale"

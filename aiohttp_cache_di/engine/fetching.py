@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
@@ -21,9 +21,13 @@ from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
 from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
+from aiohttp_cache_di.engine.storing.arriving import store_when_whole
+from aiohttp_cache_di.engine.storing.locations import next_keys
+from aiohttp_cache_di.engine.storing.placing import place, place_and_tell, redacted
+from aiohttp_cache_di.engine.storing.tagging import confirmed
 from aiohttp_cache_di.entries.tags import TooManyTagsError
 from aiohttp_cache_di.policy import (
     Complete,
@@ -41,9 +45,6 @@ from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
-
-if TYPE_CHECKING:
-    from aiohttp_cache_di.engine.runtime import Runtime
 
 __all__ = ["Fetching"]
 
@@ -84,7 +85,7 @@ class Fetching(OriginRequest):
     this class knows whether there is a caller to get that, and how to count it.
 
     Args:
-        storing: looks the response up, and stores it.
+        lookup: the look-up of the response to the request.
     """
 
     def __init__(
@@ -92,15 +93,15 @@ class Fetching(OriginRequest):
         request: ClientRequest,
         handler: ClientHandlerType,
         call: Call,
-        storing: ResponseStoring,
+        lookup: Lookup,
     ) -> None:
         self.request = request
         self.handler = handler
         self.call = call
-        self.question: FullQuestion = storing.question
-        self.storing = storing
-        self.backend: CacheBackend = storing.backend
-        self.runtime: Runtime = storing.runtime
+        self.question: FullQuestion = lookup.question
+        self.lookup = lookup
+        self.backend: CacheBackend = lookup.backend
+        self.runtime = lookup.runtime
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
         """Ask the origin, in a flight that others cannot join."""
@@ -109,10 +110,8 @@ class Fetching(OriginRequest):
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do what the policy decides about its response."""
-        if plan.stored is not None and not self.storing.found:
-            self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
-        purges = self.runtime.here.purges
-        self.storing.purges = await purges.observe() if purges.is_open else purges.latest
+        if plan.stored is not None and not self.lookup.found:
+            self.lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
             refuse_when_closed(self.request.session)
             try:
@@ -125,8 +124,8 @@ class Fetching(OriginRequest):
                 return reply
             try:
                 decision = await self._decide(reply, plan)
-                if self.storing.purged:
-                    decision = told_of_purge(decision, self.storing.purged)
+                if self.lookup.purged:
+                    decision = told_of_purge(decision, self.lookup.purged)
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
@@ -193,12 +192,12 @@ class Fetching(OriginRequest):
         """What to do with a reply; None if the policy fails on it: then it is handed on, and not stored."""
         if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
-        candidates = () if self.storing.primary is None else self.storing.candidates
+        candidates = () if self.lookup.primary is None else self.lookup.candidates
         try:
             return await self._on_response(reply, plan, candidates)
         except Exception as error:
-            if plan.stored is not None or self.storing.primary is not None:  # the stored entry may be the cause
-                await self.storing.discard(error, plan.stored)
+            if plan.stored is not None or self.lookup.primary is not None:  # the stored entry may be the cause
+                await self.lookup.discard(error, plan.stored)
                 if isinstance(plan, Validate) and reply.head.status == 304:
                     return Refetch(plan.reason)
         try:
@@ -215,7 +214,7 @@ class Fetching(OriginRequest):
             if not isinstance(decision, Load):
                 return decision
             wanted = decision.key
-            entry = await self.storing.read(wanted)
+            entry = await self.lookup.read(wanted)
             others = tuple(candidate for candidate in candidates if candidate.key != wanted)
             candidates = others if entry is None else (*others, entry)
 
@@ -243,14 +242,14 @@ class Fetching(OriginRequest):
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self.call.result = "miss"
-        if self.storing.head_of is not None:
+        if self.lookup.head_of is not None:
             self._update_get(reply, flight)
         is_hop = response.status in REDIRECTS
         if is_hop:
             self._announce_next(reply)
-        self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
-        self.call.keys.append(self.question.key)
-        if self.storing.is_asking_user:  # let a user's method, which commonly returns at once, finish first
+        is_asking_user = store_when_whole(self.lookup, reply, decision, flight, call.keys, call.session)
+        call.keys.append(self.question.key)
+        if is_asking_user:  # let a user's method, which commonly returns at once, finish first
             await asyncio.sleep(0)
         if is_hop and hdrs.LOCATION in response.headers:
             await wait_for_end(response)  # aiohttp follows the redirect without reading its body
@@ -263,7 +262,8 @@ class Fetching(OriginRequest):
         """
         response = reply.response
         if policy.leads_on(response.status, response.headers) and self.call.follows:
-            for key in self.storing.following(response):
+            request, arguments = self.question.request, self.lookup.key_arguments
+            for key in next_keys(request, response.status, response.headers, arguments, self.backend):
                 self.runtime.flights.announce(key)
 
     async def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse | None:
@@ -277,22 +277,22 @@ class Fetching(OriginRequest):
         try:
             answer = answer_from(decision.answer, self.request, standard=standard, cache_status=cache_status)
         except Exception as error:
-            await self.storing.discard(error, decision.stored)
+            await self.lookup.discard(error, decision.stored)
             return None
         self.backend.stats.revalidated += 1
         self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
-            stored = self.storing.redacted(self.storing.confirmed(decision.stored))
+            stored = redacted(self.backend, confirmed(self.question, decision.stored, reply.purges))
             if not flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:
-                flight.end(self.storing.place_and_tell(stored, report))
+                flight.end(place_and_tell(self.lookup, stored, report))
             else:
-                flight.end(self.storing.place(stored))
+                flight.end(place(self.lookup, stored))
         except TooManyTagsError as error:
-            note_too_many_tags(error, self.storing.told)
+            note_too_many_tags(error, self.lookup.told)
             report.not_stored("too-many-tags")
         except Exception:
             logger.exception("A response that a 304 has confirmed could not be stored")
@@ -306,23 +306,23 @@ class Fetching(OriginRequest):
         self.call.result = "miss"
         self._update_get(reply, flight)
         if decision.forget:
-            await self.storing.forget()
+            await self.lookup.forget()
         if reply.response.status in CHALLENGES and is_challenge(self.question, self.backend):
             flight.end(Outcome.UNSHARED)  # no hit-for-miss: responses to other credentials can be shared
         elif reply.response.status < 500:
             self.runtime.flights.end_unshared(flight)
         hidden = self.backend.ignored_params
-        describe_miss(reply.response, decision.cache_status, values=self.storing.found, hidden=hidden)
+        describe_miss(reply.response, decision.cache_status, values=self.lookup.found, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, flight: Flight) -> None:
         """Update the stored response to GET from the response to HEAD (RFC 9111 §4.3.5)."""
-        question, head_of = self.question, self.storing.head_of
+        question, head_of = self.question, self.lookup.head_of
         if head_of is not None and flight.store_allowed:
             now = reply.head.received_at
             try:
                 updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
                 if updated is not None:
-                    self.storing.place(self.storing.redacted(updated))
+                    place(self.lookup, redacted(self.backend, updated))
             except Exception:
                 logger.exception("A stored response could not be updated from a response to HEAD")

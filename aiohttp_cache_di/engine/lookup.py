@@ -283,6 +283,10 @@ class Lookup:
             self.backend.stack.events.unreadable()
             await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
 
+    async def forget(self) -> None:
+        """Delete the stored response to the request."""
+        await self.drop({self.question.key if self.head_of is None else self.head_of.key})
+
     async def drop(self, keys: set[str]) -> int:
         """Delete the entries under *keys*, and return how many there were.
 

@@ -13,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.engine.calls.call import Call
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Fetch, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
@@ -26,6 +27,7 @@ class Reply(Struct, frozen=True):
     Args:
         watch: tells whether the content coding was complete; None if nothing is decoded.
         asked: the header fields of the request when the cache was asked.
+        purges: the number of the latest purge by tag that was known before it was sent.
         by_proxy: the request went through a proxy, for which aiohttp has added credentials that the cache knew.
     """
 
@@ -33,6 +35,7 @@ class Reply(Struct, frozen=True):
     head: Response
     watch: DecodingWatch | None
     asked: CIMultiDict[str]
+    purges: int
     by_proxy: bool = False
 
     def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
@@ -63,22 +66,25 @@ def _credentials(fields: Mapping[str, str], names: CredentialNames, is_named: bo
 
 
 class OriginRequest:
-    """Sends one request to the origin; a subclass sets `request`, `handler` and `call`."""
+    """Sends one request to the origin; a subclass sets `request`, `handler`, `call` and `runtime`."""
 
     request: ClientRequest
     handler: ClientHandlerType
     call: Call
+    runtime: Runtime
     _watch: DecodingWatch | None = None
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
+        known = self.runtime.here.purges
+        purges = await known.observe() if known.is_open else known.latest
         requested_at, asked = time.time(), CIMultiDict(self.request.headers)
         self._watch = watch_decoding(self.request) if self.call.decoded else None
         response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch, asked, self.request.proxy is not None)
+        return Reply(response, head, self._watch, asked, purges, self.request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request with the conditions of *plan* instead of the caller's."""

@@ -14,7 +14,6 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import decoding
 from aiohttp_cache_di.engine.copies import budget, recorder, recording
 from aiohttp_cache_di.engine.storing import arriving
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
 from tests.programs import started
@@ -54,9 +53,9 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
         (recording, "whole"),
         (recorder, "whole"),
         (recording.Recorder, "_take"),
-        (ResponseStoring, "_entry"),
-        (ResponseStoring, "_put"),
-        (ResponseStoring, "place"),
+        (arriving.ArrivingResponse, "_entry"),
+        (arriving.ArrivingResponse, "_put"),
+        (arriving, "place_and_tell"),
         (arriving, "history_of"),
         (decoding, "_begins_uncoded"),
         (decoding, "_has_ended"),

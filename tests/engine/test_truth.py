@@ -15,10 +15,10 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap.writing import pending
+from aiohttp_cache_di.engine import fetching
 from aiohttp_cache_di.engine.answering.describe import DETAILS
 from aiohttp_cache_di.engine.copies import recording
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
@@ -494,7 +494,7 @@ async def test_an_error_of_the_cache_beside_a_304_reaches_no_caller(
     async with CachedSession(cache_control=True) as session:
         async with session.get(url) as response:
             await response.read()
-        monkeypatch.setattr(ResponseStoring, "place", broken)
+        monkeypatch.setattr(fetching, "place_and_tell", broken)
         async with session.get(url) as response:
             said: Any = response
             assert await response.text() == "text"

@@ -66,6 +66,11 @@ class Wishes(Protocol):
         """How long past its lifetime a stored response may be used instead of an error."""
         ...
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags of what is stored, besides those of the responses and of the settings."""
+        ...
+
 
 def wish_for_nothing(options: Mapping[str, Any]) -> bool:
     """Whether the options for the cache among *options* all have their defaults."""

@@ -187,6 +187,8 @@ class Questions:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
+        if call.tags:
+            rules = replace(rules, tags=call.tags + rules.tags)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(

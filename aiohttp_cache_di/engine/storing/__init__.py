@@ -1,8 +1,8 @@
 """Storing the response to one request, from the arrival of its head to its entry among the variants of its URL.
 
-`placing` derives from `lookup` and writes an entry among the variants of its URL. `tagging` adds the tags by which
-entries are purged. `arriving` combines them: the exchange has one of it per request, and it makes the entry (`making`)
-when the last byte of the body has arrived. `locations` are what redirects say: whether they may be stored, and where
-they lead. `posted` stores a response to POST that answers GET, too. May import `copies`, `questions`, `flight`,
-`lookup` and `runtime`.
+`arriving` makes one object per response that is stored: it copies the body, and when the last byte has arrived, makes
+the entry (`making`) and writes it (`placing`). The other modules are functions of the request's `lookup`: `tagging`
+finds the tags by which the response is purged, `locations` are what redirects say (whether they may be stored, and
+where they lead), and `invalidating` deletes what an unsafe request makes invalid. `posted` stores a response to POST
+that answers GET, too. May import `copies`, `questions`, `origin`, `flight`, `lookup` and `runtime`.
 """

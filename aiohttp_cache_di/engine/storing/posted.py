@@ -16,10 +16,11 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.storing.arriving import ResponseStoring
+from aiohttp_cache_di.engine.storing.arriving import store_when_whole
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
@@ -45,20 +46,21 @@ class Posted:
         self._runtime = runtime
         self._backend = backend
         self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
+        self._purges = runtime.here.purges.latest
         self._by_proxy = request.proxy is not None
         self._watch: DecodingWatch | None = None
-        self._storing: ResponseStoring | None = None
+        self._lookup: Lookup | None = None
         self._flight: Flight | None = None
         try:
             question, arguments = as_get()
-            self._storing = ResponseStoring(question, backend, runtime, arguments)
+            self._lookup = Lookup(question, backend, runtime, arguments)
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception as error:
             note_key_failure(error)
 
     def __enter__(self) -> None:
-        if self._storing is not None:
-            self._flight = self._runtime.flights.start(self._storing.question.key, joinable=False)
+        if self._lookup is not None:
+            self._flight = self._runtime.flights.start(self._lookup.question.key, joinable=False)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -71,15 +73,15 @@ class Posted:
 
         Call it after the entries that the POST request invalidates have been deleted.
         """
-        storing, flight = self._storing, self._flight
-        if storing is None or flight is None or not flight.store_allowed:
+        lookup, flight = self._lookup, self._flight
+        if lookup is None or flight is None or not flight.store_allowed:
             return
         head = Response(response.status, response.headers, self._requested_at, time.time())
         try:
-            found = policy.on_post_response(request, head, storing.question.rules)
+            found = policy.on_post_response(request, head, lookup.question.rules)
             if found is not None:
-                flight = self._runtime.flights.start(storing.question.key, joinable=False)
-                reply = Reply(response, head, self._watch, self._asked, self._by_proxy)
-                storing.store_when_whole(reply, found[1], flight, (), self._call.session)
+                flight = self._runtime.flights.start(lookup.question.key, joinable=False)
+                reply = Reply(response, head, self._watch, self._asked, self._purges, self._by_proxy)
+                store_when_whole(lookup, reply, found[1], flight, (), self._call.session)
         except Exception:
             logger.exception("A response to POST could not be stored for GET")

@@ -1,0 +1,79 @@
+"""Deleting what the response to an unsafe request makes invalid: responses (RFC 9111 §4.4), groups (RFC 9875)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import ClientResponse, hdrs
+
+from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di.engine.lookup import Lookup
+
+__all__ = ["forget_changed", "purge_groups"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_GROUP_INVALIDATION = "Cache-Group-Invalidation"
+_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
+"""Arguments of `create_key` that belong to one request, rather than to how the origin is reached."""
+
+
+async def forget_changed(lookup: Lookup, response: ClientResponse) -> None:
+    """Delete the stored responses that the request of *lookup*, with this *response*, invalidates (RFC 9111 §4.4)."""
+    if _is_query(lookup):
+        return
+    try:
+        urls = policy.invalidated_urls(lookup.question.request, response.status, response.headers)
+        if urls:
+            await _invalidate(lookup, urls)
+    except Exception:
+        logger.exception("The stored responses that a request invalidates could not be found")
+    except BaseException:
+        response.close()  # the caller will not get it
+        raise
+
+
+async def purge_groups(lookup: Lookup, response: ClientResponse) -> None:
+    """Purge the groups that *response* declares invalid (RFC 9875 §3), with ``cache_control`` or without."""
+    if _GROUP_INVALIDATION not in response.headers or _is_query(lookup):
+        return
+    request, runtime = lookup.question.request, lookup.runtime
+    try:
+        groups = policy.invalidated_groups(request, response.headers)
+        if groups:
+            for written in await runtime.here.purges.purge_groups(groups, policy.origin_of(request)):
+                await runtime.settle(written, lookup.backend.guard.deadline_s)
+    except Exception:
+        logger.exception("The groups that a response declares invalid could not be purged")
+    except BaseException:
+        response.close()  # the caller will not get it
+        raise
+
+
+def _is_query(lookup: Lookup) -> bool:
+    return lookup.question.rules.post_as_query and lookup.question.request.method == hdrs.METH_POST
+
+
+async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
+    """Delete stored responses for *urls*, those for this request's credentials and for none."""
+    arguments, backend = lookup.key_arguments, lookup.backend
+    way = {name: value for name, value in arguments.items() if name not in _OF_THIS_REQUEST}
+    own = {name: arguments.get(name) for name in ("headers", "cookies")}
+    if "principal" in arguments:
+        own["principal"] = arguments["principal"]
+    hosts = lookup.question.request.headers.getall(hdrs.HOST, ())
+    plain: dict[str, Any] = {"headers": [(hdrs.HOST, host) for host in hosts]}
+    if "tls" in way:
+        plain["tls"] = keys.without_client(way["tls"])
+    outdated = {
+        backend.create_key(method, spelling, decoded=decoded, **{**way, **fields})
+        for url in urls
+        for spelling in keys.spellings(url)
+        for method in (hdrs.METH_GET, hdrs.METH_HEAD)
+        for fields in (own, plain)
+        for decoded in (True, False)
+    }
+    count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
+    backend.stats.invalidated += count
