@@ -160,7 +160,7 @@ class Adopter:
         reason = None if old.reason is None else old.reason.encode("utf-8", "surrogateescape")
         times = old.created_at, old.created_at
         head = making.ReceivedHead(old.status, reason, old.version, old.headers, *times, names_in(old.headers))
-        entry = making.entry_by(decision, question, head, old.body, backend, history=history, tagging=None)
+        entry = making.entry_by(decision, question, head, backend, history=history, tagging=None, body=old.body)
         entry = replace(entry, fresh_until=min(decision.fresh_until, old.expires))
         return keys.redacted(entry, backend.ignored_params, backend.digest_key)
 

@@ -192,31 +192,27 @@ class Fetching(OriginRequest):
         """What to do with a reply; None if the policy fails on it: then it is handed on, and not stored."""
         if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
-        candidates = () if self.lookup.primary is None else self.lookup.candidates
-        try:
-            return await self._on_response(reply, plan, candidates)
-        except Exception as error:
-            if plan.stored is not None or self.lookup.primary is not None:  # the stored entry may be the cause
-                await self.lookup.discard(error, plan.stored)
-                if isinstance(plan, Validate) and reply.head.status == 304:
-                    return Refetch(plan.reason)
-        try:
-            return await self._on_response(reply, Fetch(plan.reason), ())
-        except Exception:
-            logger.exception("The policy has failed on a response, which is not stored")
-            return None
-
-    async def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> Decided:
-        """What the policy decides about a reply, after reading all entries that it asks for."""
-        request, rules, head = self.question.request, self.question.rules, reply.head
+        request, rules, lookup, head = self.question.request, self.question.rules, self.lookup, reply.head
+        candidates: Candidates = () if lookup.primary is None else lookup.candidates
+        has_failed = False
         while True:
-            decision = policy.on_response(request, head, plan, rules, now=head.received_at, candidates=candidates)
-            if not isinstance(decision, Load):
-                return decision
-            wanted = decision.key
-            entry = await self.lookup.read(wanted)
-            others = tuple(candidate for candidate in candidates if candidate.key != wanted)
-            candidates = others if entry is None else (*others, entry)
+            try:
+                decision = policy.on_response(request, head, plan, rules, now=head.received_at, candidates=candidates)
+                if not isinstance(decision, Load):
+                    return decision
+                wanted = decision.key
+                entry = await lookup.read(wanted)
+                others = tuple(candidate for candidate in candidates if candidate.key != wanted)
+                candidates = others if entry is None else (*others, entry)
+            except Exception as error:
+                if has_failed:
+                    logger.exception("The policy has failed on a response, which is not stored")
+                    return None
+                if plan.stored is not None or lookup.primary is not None:  # the stored entry may be the cause
+                    await lookup.discard(error, plan.stored)
+                    if isinstance(plan, Validate) and head.status == 304:
+                        return Refetch(plan.reason)
+                plan, candidates, has_failed = Fetch(plan.reason), (), True
 
     async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
         """Put a stored part before the rest of the body, and hand both on as one response; None if that fails."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any, Self
 
 from aiohttp import hdrs
@@ -121,16 +122,17 @@ class Lookup:
             self.purged = here.purges.reasons.get(key, "")
         return True
 
-    async def find(self) -> StoredResponse | None:
+    def find(self) -> Coroutine[Any, Any, StoredResponse | None]:
         """The stored response that the request selects, fresh or stale; for HEAD, also one to GET."""
-        if self.question.request.method == hdrs.METH_HEAD and self.backend.cache_control:
-            get_key = self.backend.create_key(
-                hdrs.METH_GET, URL(self.question.request.url, encoded=True), **self.key_arguments
-            )
-            self.head_of = await self.select(get_key)
-            if self.head_of is not None:
-                return self.head_of
-        return await self.select(self.question.key)
+        question = self.question
+        is_head = question.request.method == hdrs.METH_HEAD and self.backend.cache_control
+        return self._find_for_head() if is_head else self.select(question.key)
+
+    async def _find_for_head(self) -> StoredResponse | None:
+        question = self.question
+        url = URL(question.request.url, encoded=True)
+        self.head_of = await self.select(self.backend.create_key(hdrs.METH_GET, url, **self.key_arguments))
+        return await self.select(question.key) if self.head_of is None else self.head_of
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
@@ -195,9 +197,17 @@ class Lookup:
             await runtime.settle({key}, backend.guard.deadline_s)
             if runtime.pending(key) is not None:  # writes fail at present
                 return None
-        entry = await self._read_by_user(key) if asks_user else await self._read(key)
-        if asks_user and entry is not None:
-            entry = await runtime.here.purges.judge(entry)
+        if asks_user:
+            entry = await self._read_by_user(key)
+            entry = None if entry is None else await runtime.here.purges.judge(entry)
+        else:
+            early_read, self.early_read = self.early_read, None
+            lease_s, self.lease_s = self.lease_s, 0.0
+            entry = runtime.peek(key)
+            if entry is None and early_read is not None and early_read.key == key:
+                entry = self._unless_failed(early_read.found)
+            elif entry is None and not runtime.here.tells_all:
+                entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:
             self.purged = runtime.here.purges.reasons.get(key) or self.purged
         elif entry.tagging is not None:
@@ -217,18 +227,8 @@ class Lookup:
         """*entry* with its Location decrypted; None if that is not possible any more."""
         return keys.unsealed(entry, self.backend.digest_key)
 
-    async def _read(self, key: str) -> StoredResponse | None:
-        """The entry under *key* that is at hand, or else in the store."""
-        here = self.runtime.here
-        early_read, self.early_read = self.early_read, None
-        lease_s, self.lease_s = self.lease_s, 0.0
-        entry = here.peek(key)
-        if entry is not None or here.tells_all:
-            return entry
-        if early_read is not None and early_read.key == key:
-            found = early_read.found
-        else:
-            found = await here.fetch(key, lease_s=lease_s)
+    def _unless_failed(self, found: StoredResponse | Failed | None) -> StoredResponse | None:
+        """*found* in the store; None if that has failed, which `store_failed` notes."""
         if isinstance(found, Failed):  # a request waits for one deadline of the store at most
             self.store_failed = True
             return None
@@ -240,10 +240,7 @@ class Lookup:
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse) and stored.key == key:
             return stored
-        found = await self.runtime.here.fetch(key)
-        if isinstance(found, Failed):
-            self.store_failed = True
-            return None
+        found = self._unless_failed(await self.runtime.here.fetch(key))
         if found is not None and found.key == key and item_leads_on(found):
             return found
         return None if response is None else self._adopted(response, key)

@@ -78,9 +78,8 @@ class ArrivingResponse:
         purges: the number of the latest purge by tag that was known before it was asked for.
     """
 
-    received: ReceivedHead
-    history: tuple[str, ...]
-    """See `StoredResponse`."""
+    entry: StoredResponse
+    """Its entry, without the body."""
     tagging: Tagging | None = None
     is_asking_user: bool = False
     """Whether a user's method is deciding whether it is stored."""
@@ -115,22 +114,24 @@ class ArrivingResponse:
             hops: keys of the redirects that led to the response.
         """
         lookup, flight, response, head = self.lookup, self.flight, reply.response, reply.head
-        backend, here = lookup.backend, lookup.runtime.here
-        lines = response.raw_headers  # read now: the caller may change the response later
-        times, names = (head.requested_at, head.received_at), names_in(lines)
-        self.received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
-        spools_up_to = here.largest_spooled_bytes
+        backend, question, names = lookup.backend, lookup.question, names_in(response.raw_headers)
+        spools_up_to = lookup.runtime.here.largest_spooled_bytes
         in_memory = backend.largest_in_memory_bytes
         max_bytes = in_memory if spools_up_to is None else largest_spooled(spools_up_to, backend)
-        why_not = self._why_not(reply, max_bytes)
+        why_not = self._why_not(reply, names, max_bytes)
         if why_not is not None:
             self.report.not_stored(why_not)
             lookup.runtime.flights.end_unshared(flight)
             return
-        self.history = tuple(hops)
+        history = tuple(hops)
         if head.status in REDIRECTS:
-            request, arguments = lookup.question.request, lookup.key_arguments
-            self.history = history_of(request, head.status, response.headers, arguments, backend, hops)
+            arguments = lookup.key_arguments
+            history = history_of(question.request, head.status, response.headers, arguments, backend, hops)
+        # Made now: the caller may change the response later.
+        times, lines = (head.requested_at, head.received_at), response.raw_headers
+        received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
+        entry = entry_by(self.decision, question, received, backend, history=history, tagging=self.tagging)
+        self.entry = redacted(backend, entry, names)
         flight.is_handed_over = True
         record(
             response,
@@ -144,17 +145,21 @@ class ArrivingResponse:
         if flight.outcome is None:
             self._expect_body(response)
 
-    def _why_not(self, reply: Reply, max_bytes: float) -> Detail | None:
-        """Why the body is not even copied, as a detail of Cache-Status; None to copy it."""
-        lookup, response, received = self.lookup, reply.response, self.received
-        question, names = lookup.question, received.names
+    def _why_not(self, reply: Reply, names: frozenset[bytes], max_bytes: float) -> Detail | None:
+        """Why the body is not even copied, as a detail of Cache-Status; None to copy it.
+
+        Args:
+            names: the lower-case names of the header fields.
+        """
+        lookup, response = self.lookup, reply.response
+        question = lookup.question
         if not reply.is_as_asked(lookup.backend.names_of_credentials, is_named=question.is_named):
             session = self.owner()
             if session is not None:
                 lookup.runtime.has_changed(session)
             return "changed"
         try:
-            self.tagging = tagging_of(question, received.lines, names, self.purges)
+            self.tagging = tagging_of(question, response.raw_headers, names, self.purges)
         except TooManyTagsError as error:
             note_too_many_tags(error, lookup.told)
             return "too-many-tags"
@@ -215,24 +220,12 @@ class ArrivingResponse:
     # ---- its entry
 
     def _entry(self, body: bytes | FiledBody) -> StoredResponse:
-        backend, decision, received = self.lookup.backend, self.decision, self.received
-        entry = entry_by(
-            decision,
-            self.lookup.question,
-            received,
-            body if isinstance(body, bytes) else b"",
-            backend,
-            history=self.history,
-            tagging=self.tagging,
-        )
-        if not isinstance(body, bytes):
-            entry = with_body(entry, body)
-        first = decision.combine_with
-        if first is not None and first.body_bytes <= MAX_JOINED_BYTES:
-            entry = policy.combine(first, entry)
-            entry = replace(entry, tagging=joined(first.tagging, self.tagging))
-            return redacted(backend, entry)
-        return redacted(backend, entry, received.names)
+        """The entry with its *body*, and with the stored part before it if it continues one."""
+        entry, first = with_body(self.entry, body), self.decision.combine_with
+        if first is None or first.body_bytes > MAX_JOINED_BYTES:
+            return entry
+        tagging = joined(first.tagging, self.tagging)
+        return redacted(self.lookup.backend, replace(policy.combine(first, entry), tagging=tagging))
 
     def _put(self, entry: StoredResponse) -> None:
         """Write *entry*, after the user's methods have judged it if there are any."""

@@ -34,11 +34,11 @@ def entry_by(
     decision: Store,
     question: FullQuestion,
     head: ReceivedHead,
-    body: bytes,
     backend: CacheBackend,
     *,
     history: tuple[str, ...],
     tagging: Tagging | None,
+    body: bytes = b"",
 ) -> StoredResponse:
     """The entry to store as *decision* says, with the settings of *backend*; its header fields still contain secrets.
 
