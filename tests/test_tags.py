@@ -85,6 +85,29 @@ async def test_a_request_gives_tags_to_all_that_is_stored_of_it(origin: Origin, 
     assert origin.hits == 4
 
 
+async def test_tags_of_a_post_request_are_those_of_its_response_that_answers_get(
+    origin: Origin, clients: Clients
+) -> None:
+    if clients.way.plain:
+        pytest.skip("a plain session takes no tags")
+    client = clients(cache_control=True)
+    url = origin.on("/", numbered({"Content-Location": "/", "Cache-Tag": "told"}))
+    await client.fetch(url, "POST", data=b"change", tags="own")
+    assert await tags_of(client) == [("told", "own")]
+    await client.backend.purge(tags="own")
+    assert await client.fetch(url) == (False, "2")
+
+
+async def test_a_purge_before_a_post_request_does_not_concern_its_response(origin: Origin, clients: Clients) -> None:
+    client = clients(cache_control=True)
+    url = origin.on("/", numbered({"Content-Location": "/", "Cache-Tag": "told"}))
+    await client.fetch(url)
+    await client.backend.purge(tags="told")
+    await client.fetch(url, "POST", data=b"change")
+    await client.backend.settle()
+    assert await client.fetch(url) == (True, "2")
+
+
 NO_TAGS: list[Any] = [7, [""], ["a", None], b"a"]
 
 

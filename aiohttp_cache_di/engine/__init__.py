@@ -73,6 +73,11 @@ The modules; imports point down this list::
     notes       logging errors that cost a hit or a copy and do not concern the caller
     door        where tests see requests to the origin, and answer them
 
+On a miss, `lookup` asks the store, `sharing` decides who asks the origin, in this process (a flight) and among
+processes (a lease), and `storing` writes the response. Of a URL whose responses vary, `policy.select_variant` says
+which variant a request reads, `policy.wanted_variant` by which variant's key requests share a flight and a lease, and
+`policy.place_variant` under which key a response is written.
+
 The life of a flight: `flights` starts it, and the ``with`` statement of the exchange ends it at the latest, after an
 exception too. Only for `Store` does it outlive that ``with``: then the recording of the body ends it. A flight ends
 with an entry, or with the reason why there is none (`Outcome`); its end wakes all requests that wait, and gives the

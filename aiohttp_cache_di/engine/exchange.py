@@ -199,17 +199,18 @@ class Exchange(Fetching):
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
-        sharing = Sharing.of(self.lookup, self.call)
+        sharing = Sharing(self.lookup, self.call)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        waits = sharing.flight is not None
+        flights, place = self.runtime.flights, sharing.place
+        waits = flights.current(place) is not None
         found = await sharing.follow() if waits else None
         if isinstance(found, Flight):
             return await self._race(plan, found, sharing)
         if found is not None:
             return await self._collapsed(found, plan)
-        with self.runtime.flights.lead(self.question.key, sharing.place) as flight:
-            found = await sharing.lead(flight) if sharing.may_be_late(waited=waits) else None
+        with flights.lead(self.question.key, place) as flight:
+            found = await sharing.lease(flight) if sharing.may_have_company(waited=waits) else None
             if found is not None:
                 return await self._collapsed(found, plan)
             if flight.outcome is None:

@@ -1,7 +1,7 @@
 """Request coalescing: whether the response to a request under way, here or in another process, answers this one.
 
 In this process, a request finds a flight of the same place and waits for it (`Sharing.follow`), or starts one. Before
-that asks the origin, it obtains the lease on the place from the store (`Sharing.lead`), so that one process at a time
+that asks the origin, it obtains the lease on the place from the store (`Sharing.lease`), so that one process at a time
 asks; while another process holds it, the request looks its response up.
 """
 
@@ -12,7 +12,6 @@ import time
 from functools import partial
 
 from aiohttp import hdrs
-from msgspec import Struct
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
@@ -31,31 +30,27 @@ _SHAREABLE = frozenset(
 )  # reasons to ask the origin for which the response to another request may do as well
 
 
-class Sharing(Struct):
+class Sharing:
     """How one request can use the response to another.
 
     Args:
         lookup: the look-up of the request, which has found nothing that answers it.
-        place: the name of its flight and of its lease, the same for all requests that it can share a response with:
-            the key of the variant that it is likely to get, so that it does not wait for one in another language.
     """
 
-    lookup: Lookup
-    call: Call
     place: str
+    """The name of its flight and of its lease, the same for all requests that it can share a response with.
 
-    @classmethod
-    def of(cls, lookup: Lookup, call: Call) -> Sharing:
-        """How the request of *lookup* can use the response to another."""
+    It is the key of the variant that the request is likely to get: it does not wait for one in another language.
+    """
+
+    def __init__(self, lookup: Lookup, call: Call) -> None:
+        self.lookup = lookup
+        self.call = call
         question, primary = lookup.question, lookup.primary
         if primary is None:
-            return cls(lookup, call, question.key)
-        return cls(lookup, call, policy.wanted_variant(question.request, primary, question.rules.digest_key))
-
-    @property
-    def flight(self) -> Flight | None:
-        """The flight under way at this request's place."""
-        return self.lookup.runtime.flights.current(self.place)
+            self.place = question.key
+        else:
+            self.place = policy.wanted_variant(question.request, primary, question.rules.digest_key)
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether this request may wait for others, and others for this one."""
@@ -76,8 +71,8 @@ class Sharing(Struct):
         Returns how its entry answers this request; the flight, if it has no entry that does; None without a flight to
         wait for.
         """
-        abandoned = 0
-        while (flight := self.flight) is not None:
+        current, abandoned = self.lookup.runtime.flights.current, 0
+        while (flight := current(self.place)) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
             self.lookup.drop_early_lease()  # the flight's leader may be waiting for this lease
@@ -93,7 +88,7 @@ class Sharing(Struct):
 
     # ---- other processes
 
-    def may_be_late(self, *, waited: bool) -> bool:
+    def may_have_company(self, *, waited: bool) -> bool:
         """Whether another process may be asking the origin, or an entry may have been stored since the look-up.
 
         Args:
@@ -101,7 +96,7 @@ class Sharing(Struct):
         """
         return waited or not self.lookup.is_known_absent or self.lookup.runtime.here.leases is not None
 
-    async def lead(self, flight: Flight) -> Reuse | None:
+    async def lease(self, flight: Flight) -> Reuse | None:
         """Obtain the lease on the place; or return how the response of another process answers this request.
 
         None to ask the origin: with the lease, or without it if leases are not possible or the call's time is over. If

@@ -128,8 +128,15 @@ class ArrivingResponse:
             arguments = lookup.key_arguments
             history = history_of(question.request, head.status, response.headers, arguments, backend, hops)
         # Made now: the caller may change the response later.
-        times, lines = (head.requested_at, head.received_at), response.raw_headers
-        received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times, names)
+        received = ReceivedHead(
+            head.status,
+            reason_of(response),
+            version_of(response),
+            response.raw_headers,
+            head.requested_at,
+            head.received_at,
+            names,
+        )
         entry = entry_by(self.decision, question, received, backend, history=history, tagging=self.tagging)
         self.entry = redacted(backend, entry, names)
         flight.is_handed_over = True
@@ -221,7 +228,8 @@ class ArrivingResponse:
 
     def _entry(self, body: bytes | FiledBody) -> StoredResponse:
         """The entry with its *body*, and with the stored part before it if it continues one."""
-        entry, first = with_body(self.entry, body), self.decision.combine_with
+        first = self.decision.combine_with
+        entry = replace(self.entry, body=body) if isinstance(body, bytes) else with_body(self.entry, body)
         if first is None or first.body_bytes > MAX_JOINED_BYTES:
             return entry
         tagging = joined(first.tagging, self.tagging)
