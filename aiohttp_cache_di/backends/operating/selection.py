@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.backends.operating.terms import expect_pattern, expect_scheme, named_host
+from aiohttp_cache_di.backends.operating.terms import expect_scheme, named_host
 from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
@@ -166,9 +166,6 @@ def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordere
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:
-    patterns = list(patterns)
-    for pattern in patterns:
-        expect_pattern(pattern)
     matchers = [compiled(pattern, option="match") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
