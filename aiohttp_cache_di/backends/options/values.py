@@ -128,7 +128,7 @@ def _one_of(*words: str) -> Check:
 def _is_principal(value: Any) -> bool:
     # A coroutine function would give a coroutine instead of a name, and every request would bypass the cache.
     if callable(value):
-        return not inspect.iscoroutinefunction(value)
+        return not any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004
     return value is None or (isinstance(value, str) and value != "")
 
 

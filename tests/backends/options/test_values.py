@@ -15,6 +15,13 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
 
 
+class Asking:
+    """A coroutine function with a state."""
+
+    async def __call__(self, request: object) -> str:
+        return "tenant-7"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -57,6 +64,7 @@ from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
         ("cache_name", None),
         ("principal", 5),
         ("principal", asyncio.sleep),
+        ("principal", Asking()),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
