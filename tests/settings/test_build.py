@@ -9,7 +9,7 @@ import pytest
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
@@ -91,7 +91,7 @@ def test_metrics_name_a_cache_as_its_variables_do_wherever_its_entries_are(
 
     assert [each.label for each in exported([backend])] == [label]
     if "SQLITE" in "".join(variables):
-        assert isinstance(backend, SQLiteBackend)
+        assert isinstance(backend.responses, SQLiteCache)
         assert backend.responses.filename.endswith(variables[f"{prefix}SQLITE__PATH"])
 
 
