@@ -21,7 +21,7 @@ from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
-__all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
+__all__ = ["Age", "Selectors", "Size", "expect_flag", "of_urls", "selection", "tags_in"]
 
 Age: TypeAlias = float | str | timedelta
 """Seconds, a string such as ``"1h30m"``, or a timedelta."""
@@ -86,7 +86,9 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         of_url = _of_url(url, ignored_params, ordered)
         tests.append(of_url)
         clues += of_url.clues
-    if selectors.get("expired"):
+    if (expired := selectors.get("expired")) is not None:
+        expect_flag("expired", expired)
+    if expired:
         tests.append(lambda info: info.fresh_until <= now)
     if (age := selectors.get("older_than")) is not None:
         stored_before = now - _seconds(age)
@@ -197,8 +199,14 @@ def _string(name: str, value: object) -> str:
     return value
 
 
+def expect_flag(name: str, value: object) -> None:
+    """Raise ConfigurationError unless *value* is a bool, or 0 or 1: a text such as "false" would be true."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ConfigurationError(f"{name}={value!r}: use True or False")
+
+
 def _strings(name: str, value: object) -> list[str]:
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return [_string(name, value)]
     found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
     if not found:
