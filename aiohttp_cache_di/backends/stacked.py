@@ -37,9 +37,10 @@ class _Storage:
         self._name = name
 
     def __set__(self, backend: Stacked, storage: BaseCache) -> None:
+        if not isinstance(storage, BaseCache):
+            raise TypeError(f"{self._name} takes a storage (a BaseCache), not {storage!r}")
         both = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
-        if isinstance(storage, BaseCache):
-            storage.count_into(backend.stats)
+        storage.count_into(backend.stats)
         kept = both["responses"]
         near = near_arguments({name: getattr(kept, name) for name in NEAR_OPTIONS if hasattr(kept, name)})
         stack = StoreStack(pair_of(**both), guard=backend.guard, **near)
