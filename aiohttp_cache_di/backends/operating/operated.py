@@ -11,10 +11,10 @@ from typing import Any, Final, Unpack
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import expect_flag, refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
 from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
-from aiohttp_cache_di.backends.operating.selection import Selectors, expect_flag, of_urls, selection
+from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
 from aiohttp_cache_di.backends.storage import BaseCache, item_of
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.backends.wrap import upkeep

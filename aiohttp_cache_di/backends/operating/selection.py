@@ -12,16 +12,17 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
+from aiohttp_cache_di.arguments import expect_flag
 from aiohttp_cache_di.backends.operating.terms import expect_scheme, named_host
 from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import as_read, compiled, why_matchless
 from aiohttp_cache_di.units import parse_duration, parse_size
 
-__all__ = ["Age", "Selectors", "Size", "expect_flag", "of_urls", "selection", "tags_in"]
+__all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
 
 Age: TypeAlias = float | str | timedelta
 """Seconds, a string such as ``"1h30m"``, or a timedelta."""
@@ -168,6 +169,10 @@ def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordere
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:
+    patterns = list(patterns)
+    for pattern in patterns:
+        if why := why_matchless(pattern):
+            raise ConfigurationError(f"match={pattern!r} would match no URL: {why}")
     matchers = [compiled(pattern, option="match") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
@@ -197,12 +202,6 @@ def _string(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name}={value!r}: use text that is not blank")
     return value
-
-
-def expect_flag(name: str, value: object) -> None:
-    """Raise ConfigurationError unless *value* is a bool, or 0 or 1: a text such as "false" would be true."""
-    if not isinstance(value, int) or value not in (0, 1):
-        raise ConfigurationError(f"{name}={value!r}: use True or False")
 
 
 def _strings(name: str, value: object) -> list[str]:
