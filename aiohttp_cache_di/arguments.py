@@ -8,17 +8,23 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from aiohttp_cache_di.errors import ConfigurationError
+
 __all__ = [
     "Parameters",
+    "expect_flag",
+    "expect_keys",
     "named_parameters",
     "parameters_below",
     "refuse_unknown",
     "warn_at_the_caller",
 ]
+
+T = TypeVar("T")
 
 _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -130,3 +136,20 @@ def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], Non
     except Warning:
         undo()
         raise
+
+
+def expect_flag(name: str, value: object) -> None:
+    """Raise ConfigurationError unless *value* is a bool, or 0 or 1: a text such as "false" would be true."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ConfigurationError(f"{name}={value!r}: use True or False")
+
+
+def expect_keys(keys: Iterable[T]) -> tuple[T, ...]:
+    """*keys*, the keys of several sessions.
+
+    Raises:
+        ConfigurationError: it is one key, whose characters would be taken for keys, or not iterable.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise ConfigurationError(f"keys={keys!r}: use a list of the keys of sessions, also for one")
+    return tuple(keys)

@@ -653,6 +653,7 @@ OF_ANOTHER_KIND: list[tuple[str, Any, str]] = [
         "memory",
         "backend of a CacheContainer is of the type str; give a CacheBackend, or a provider that",
     ),
+    ("session_options", 5, "session_options of a CacheContainer are a mapping, not int"),
     ("backend", CacheBackend, "backend of a CacheContainer is the class CacheBackend; give a CacheBackend, or a"),
 ]
 

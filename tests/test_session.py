@@ -516,3 +516,10 @@ class TestMiddlewares:
             await fetch(session, url)
             assert await middleware.backend.has_url(url, headers={hdrs.ACCEPT: "*/*"})
         await middleware.close()
+
+
+@pytest.mark.parametrize("option", [{"refresh": "no"}, {"only_if_cached": "false"}, {"refresh": 2}], ids=str)
+async def test_a_flag_of_a_request_that_is_neither_true_nor_false_is_refused(option: dict[str, Any]) -> None:
+    async with CachedSession() as session:
+        with pytest.raises(ConfigurationError, match=f"^{next(iter(option))}=.*: use True or False"):
+            await session.get("http://127.0.0.1:1/", **option)

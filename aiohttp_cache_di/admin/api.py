@@ -19,6 +19,7 @@ from aiohttp_cache_di.admin.questions import QUESTIONS, CacheRequest, Session, W
 from aiohttp_cache_di.admin.reading import parameters
 from aiohttp_cache_di.admin.recent import KEPT_S, STEP_S
 from aiohttp_cache_di.admin.shapes import Bounds, CacheInfo, CachesAnswer, Worker
+from aiohttp_cache_di.arguments import expect_flag
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S
@@ -93,6 +94,8 @@ class Admin:
     """
 
     def __init__(self, *, is_local: bool, read_only: bool = False, previews: bool = True) -> None:
+        expect_flag("read_only", read_only)
+        expect_flag("previews", previews)
         self._access = AccessControl(is_local=is_local)
         self._read_only = read_only
         self._previews = previews

@@ -87,6 +87,10 @@ def _names(value: Iterable[str] | None) -> frozenset[str]:
     return frozenset(value or ())
 
 
+def _collected(value: Iterable[str]) -> Collection[str]:
+    return value if isinstance(value, Collection) else tuple(value)  # what is derived from it is derived again
+
+
 class Configured(Stacked, RuleBook):
     """Base of backends: the settings, which `CacheBackend` explains."""
 
@@ -104,12 +108,12 @@ class Configured(Stacked, RuleBook):
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting(keys.credential_names)
     digest_key: bytes = setting()
-    post_as_query: Collection[str] = setting()
+    post_as_query: Collection[str] = setting(_collected)
     partition_cookies: str = setting()
     partition_tls: str = setting()
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
-    shared_credentials: Collection[str] = setting()
+    shared_credentials: Collection[str] = setting(_collected)
     stale_if_error_s: float | None = setting()
     stale_while_revalidate_s: float | None = setting()
     heuristic_fraction: float = setting()

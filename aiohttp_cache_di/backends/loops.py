@@ -19,6 +19,7 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
     "LARGE_BYTES",
+    "ByLoop",
     "DetachedCalls",
     "LoopLocal",
     "PerLoop",
@@ -48,20 +49,52 @@ def is_in_a_loop() -> bool:
     return True
 
 
-class LoopLocal(Generic[T]):
-    """A value for each event loop, made when the loop first asks for it, and forgotten with the loop.
+class ByLoop(Generic[T]):
+    """A value for each event loop, forgotten with the loop. Loops in other threads may use it at any time."""
 
-    Loops in other threads may use it at any time. The value of the loop that asked last is found without a look-up.
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> T | None:
+        """The value of *loop*, if it has one."""
+        return self._made.get(loop)
+
+    def put(self, loop: asyncio.AbstractEventLoop, value: T) -> None:
+        """Let *value* be that of *loop*, and forget those of closed loops."""
+        for other in loops_in(self._made):
+            if other.is_closed():
+                self._made.pop(other, None)
+        self._made[loop] = value
+
+    def pop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget the value of *loop*."""
+        self._made.pop(loop, None)
+
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """The event loops that have a value now, and their values."""
+        return [(loop, made) for loop in loops_in(self._made) if (made := self._made.get(loop)) is not None]
+
+    def values(self) -> list[T]:
+        """The values of all event loops that have one now."""
+        return [value for _, value in self.items()]
+
+
+class LoopLocal(ByLoop[T]):
+    """As `ByLoop`, with values that are made when a loop first asks for one.
+
+    The value of the loop that asked last is found without a look-up.
 
     Args:
         make: makes a value; it must not refer to the owner of this table, or both would have to be garbage collected.
     """
 
-    __slots__ = ("_latest", "_made", "_make")
+    __slots__ = ("__weakref__", "_latest", "_make")
 
     def __init__(self, make: Callable[[], T]) -> None:
+        super().__init__()
         self._make = make
-        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], T | None] = _NONE_YET
 
     def here(self, loop: asyncio.AbstractEventLoop | None = None) -> T:
@@ -70,27 +103,24 @@ class LoopLocal(Generic[T]):
             loop = asyncio.get_running_loop()
         of_loop, latest = self._latest
         if latest is None or of_loop() is not loop:
-            latest = self._made.get(loop)
+            latest = self.get(loop)
             if latest is None:
-                for other in loops_in(self._made):
-                    if other.is_closed():
-                        self._made.pop(other, None)
-                latest = self._made[loop] = self._make()
-            self._latest = (ref(loop), latest)
+                latest = self._make()
+                self.put(loop, latest)
+            self._latest = (ref(loop, partial(_forget_latest, ref(self))), latest)
         return latest
-
-    def get(self, loop: asyncio.AbstractEventLoop) -> T | None:
-        """The value of *loop*, if it was made."""
-        return self._made.get(loop)
 
     def pop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget the value of *loop*."""
         self._latest = _NONE_YET
-        self._made.pop(loop, None)
+        super().pop(loop)
 
-    def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-        """The event loops that have a value now, and their values."""
-        return [(loop, made) for loop in loops_in(self._made) if (made := self._made.get(loop)) is not None]
+
+def _forget_latest(table: Callable[[], LoopLocal[Any] | None], of_loop: object) -> None:
+    """Let *table* forget the value of the loop that asked last and is freed now, to which *of_loop* referred."""
+    its = table()
+    if its is not None and its._latest[0] is of_loop:
+        its._latest = _NONE_YET
 
 
 class SharedTask(Generic[T]):

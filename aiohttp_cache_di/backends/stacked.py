@@ -5,12 +5,12 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Collection
 from typing import Any, NoReturn, Protocol, Self
-from weakref import WeakKeyDictionary, WeakMethod
+from weakref import WeakMethod
 
+from aiohttp_cache_di.backends.loops import ByLoop
 from aiohttp_cache_di.backends.options.revision import Revised
 from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
-from aiohttp_cache_di.backends.tasks import loops_in
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -37,9 +37,10 @@ class _Storage:
         self._name = name
 
     def __set__(self, backend: Stacked, storage: BaseCache) -> None:
+        if not isinstance(storage, BaseCache):
+            raise TypeError(f"{self._name} takes a storage (a BaseCache), not {storage!r}")
         both = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
-        if isinstance(storage, BaseCache):
-            storage.count_into(backend.stats)
+        storage.count_into(backend.stats)
         kept = both["responses"]
         near = near_arguments({name: getattr(kept, name) for name in NEAR_OPTIONS if hasattr(kept, name)})
         stack = StoreStack(pair_of(**both), guard=backend.guard, **near)
@@ -64,7 +65,7 @@ class Stacked(Revised):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stack_users: WeakKeyDictionary[AbstractEventLoop, StackUser] = WeakKeyDictionary()
+        self._stack_users: ByLoop[StackUser] = ByLoop()
         self._has_secret_key = False
         self._digest_secret: StoreSecret | None = None
 
@@ -106,17 +107,15 @@ class Stacked(Revised):
         It is passed now, and whenever it is replaced. The backend itself keeps it: a table of all backends would keep
         each of them for ever, since a user leads back to its backend.
         """
-        self._stack_users[get_running_loop()] = user
+        self._stack_users.put(get_running_loop(), user)
         user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
         self._digest_secret = None if self._has_secret_key else self._digest_secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for loop in loops_in(self._stack_users):
-            user = self._stack_users.get(loop)
-            if user is not None:  # None: another thread has dropped an ended loop
-                user.use(stack)
+        for user in self._stack_users.values():
+            user.use(stack)
         self.revise()
 
     # ---- the secret of the digests

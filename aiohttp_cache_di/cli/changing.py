@@ -59,6 +59,7 @@ async def purge(given: argparse.Namespace, cache: Cache) -> int:
     verb = "made stale" if given.soft else "dropped"
     told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
     what = f"{entries_of(purged.entries)}, {size_of(purged.bytes)}"
+    what += "" if purged.is_whole else ", and those that cannot be counted"
     cache.tell(told, lambda: [f"{what}: would be {verb}" if given.dry_run else f"{what}: {verb}"])
     if not purged.entries:
         await tell_ports(given, cache)

@@ -114,6 +114,8 @@ def session_resource(
     async def make() -> CachedSession:
         found = await _in_thread(settings)
         _expect_kind("backend", backend, CacheBackend)
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f"session_options of a CacheContainer are a mapping, not {type(options).__name__}")
         await check_store(backend, found)
         return build_session(backend, found, options)
 

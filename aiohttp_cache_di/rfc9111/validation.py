@@ -24,10 +24,13 @@ __all__ = [
     "listed_entity_tags",
     "matches_strongly",
     "matches_weakly",
+    "tag_before_coding",
     "updated_headers",
 ]
 
 _ETAG: Final = istr("ETag")
+
+_APPENDED: Final = {"gzip": "-gzip", "x-gzip": "-gzip", "br": "-br"}
 
 MAX_OFFERED_TAGS = 16
 MAX_OFFERED_CHARS = 2048
@@ -56,6 +59,19 @@ def candidate_tag(candidate: StoredResponse | VariantRef) -> str | None:
 def listed_entity_tags(value: str) -> tuple[str, ...]:
     """The entity tags in the value of If-None-Match; empty if *value* is not a list of tags."""
     return tuple(_TAG.findall(value)) if _LIST_OF_TAGS.fullmatch(value) else ()
+
+
+def tag_before_coding(headers: Headers) -> str | None:
+    """The tag that a response with *headers* had before Apache's mod_deflate or mod_brotli encoded it, else None.
+
+    They append ``-gzip`` or ``-br`` to the tag of a response that they encode, but compare If-None-Match with the tag
+    without it, and send that in a 304 (httpd's bug 45023). Both tags change together with the content.
+    """
+    tag, coding = entity_tag(headers), single(headers, "Content-Encoding")
+    suffix = None if coding is None else _APPENDED.get(coding.lower())
+    if tag is None or suffix is None or not tag.endswith(f'{suffix}"') or len(tag) <= len(f'"{suffix}"'):
+        return None
+    return tag.removesuffix(f'{suffix}"') + '"'
 
 
 def is_strong(tag: str) -> bool:
@@ -91,6 +107,8 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
         tag = entity_tag(stored.headers)
         if tag is not None:
             tags[tag] = None
+        if (before := tag_before_coding(stored.headers)) is not None:
+            tags[before] = None
         if last_modified_at(stored.headers, now=stored.received_at) is not None:
             fields.append(("If-Modified-Since", stored.headers["Last-Modified"].strip()))
     tags.update(dict.fromkeys(other_tags))

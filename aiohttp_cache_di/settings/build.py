@@ -60,6 +60,8 @@ class BackendPlan:
             message = without_secrets(str(exc), self.settings)
             # Tracebacks print the cause, whose message may contain the secret.
             raise ConfigurationError(f"{what}: {message}") from (exc if message == str(exc) else None)
+        if self.settings.is_named:
+            backend.name = self.settings.name  # not that of its file, table or database
         if self.stand_in:
             backend.stats.stand_in = self.stand_in
         return backend

@@ -203,7 +203,9 @@ def patterns(value: object) -> object:
 def tokens(value: object) -> object:
     """Names of header fields or methods, as a JSON list or separated by commas."""
     found = items_of(value)
-    if isinstance(value, str) and not all(is_token(part) for part in cast("Collection[str]", found)):
+    if isinstance(found, Collection) and not all(
+        is_token(part) for part in cast("Collection[object]", found) if isinstance(part, str)
+    ):
         raise FormError("a name that has other characters than HTTP allows")
     return found
 

@@ -274,6 +274,11 @@ class CacheSettings(BaseSettings):
         return self.cache_name or self._prefix.strip("_").lower().replace("_", "-")
 
     @property
+    def is_named(self) -> bool:
+        """Whether `name` has been chosen, by ``cache_name`` or by a prefix of the cache's own."""
+        return bool(self.cache_name) or self._prefix != DEFAULT_PREFIX
+
+    @property
     def sqlite_place(self) -> Place:
         """The database file of ``backend=sqlite``, and a warning if it cannot be written; reads the file system."""
         path, variable = self.sqlite.path, f"{self._prefix}SQLITE__PATH"

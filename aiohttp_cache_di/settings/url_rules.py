@@ -14,7 +14,7 @@ import msgspec
 from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.keys.names import is_secret_param
 from aiohttp_cache_di.policy.rules.expiration import RULE_FIELDS, UrlExpiration, UrlRules
-from aiohttp_cache_di.policy.rules.patterns import compiled
+from aiohttp_cache_di.policy.rules.patterns import compiled, why_matchless
 from aiohttp_cache_di.policy.rules.principals import PrincipalPatterns
 from aiohttp_cache_di.policy.rules.tags import tags_of
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
@@ -50,7 +50,6 @@ RULE_NAMES: Final = tuple(RULE_FIELDS)
 """The fields of the object for a pattern."""
 
 _SWITCHES: Final = frozenset(("true", "false", "yes", "no", "on", "off"))  # where a flag is expected by mistake
-_REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
 
 
 def read_url_rules(value: object) -> object:
@@ -98,14 +97,12 @@ def _refuse_pattern(pattern: object) -> None:
         raise FormError("a pattern is empty")
     if _has_user(pattern):
         raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
-    if pattern.lstrip().startswith("/"):
-        raise FormError("a pattern begins with a slash, and would match no URL; write a host before it, or * for any")
-    if not _REQUESTED.match(pattern):
-        raise FormError("a pattern is of URLs that are not requested: use http:// or https://, or leave it out")
     for pair in re.split("[?&]", pattern)[1:]:
         name, _, value = pair.partition("=")
         if value.strip("*") and is_secret_param(unquote_plus(name)):
             raise FormError("a pattern has the value of a parameter that is a secret; write * in its place")
+    if why := why_matchless(pattern):
+        raise FormError(f"a pattern would match no URL: {why}")
     try:
         compiled(pattern, option="")
     except ValueError:

@@ -76,7 +76,7 @@ def expect_prefix(prefix: str) -> None:
     """Raise ConfigurationError unless *prefix* can be the prefix of variables and the name of a cache."""
     if not prefix:
         raise ConfigurationError("prefix='': variables without a prefix are never read; give one such as 'API_CACHE_'")
-    if not _PREFIX.fullmatch(prefix):
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         raise ConfigurationError(f"prefix={prefix!r}: no variable begins so; give one such as 'API_CACHE_'")
 
 
@@ -101,6 +101,8 @@ class Variables(NamedTuple):
         )
         if env_files is None or isinstance(env_files, (str, Path)):
             env_files = () if env_files is None else (env_files,)
+        if isinstance(env_files, bytes) or not isinstance(env_files, Iterable):
+            raise ConfigurationError(f"env_file={env_files!r}: use the path of a file, or None")
         directory = given.get("secrets_dir")
         layers.read_all(env_files, None if directory is None else str(directory))
         found = cls(prefix, items, layers.found, given, layers.problems)

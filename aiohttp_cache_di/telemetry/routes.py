@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
+from aiohttp_cache_di.arguments import expect_flag
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry.health import Health
 from aiohttp_cache_di.telemetry.metrics import Cache
 from aiohttp_cache_di.telemetry.names import distinct
@@ -39,6 +41,11 @@ class Probe(Struct, frozen=True):
 
     degraded_status: int = 200
     ping: bool = False
+
+    def __post_init__(self) -> None:
+        expect_flag("ping", self.ping)
+        if not isinstance(self.degraded_status, int) or not 200 <= self.degraded_status <= 599:
+            raise ConfigurationError(f"degraded_status={self.degraded_status!r}: use an HTTP status, such as 503")
 
     async def answer(self, caches: Iterable[Probed | None]) -> tuple[int, dict[str, Any]]:
         """The HTTP status and the JSON of the answer.

@@ -32,6 +32,8 @@ class Watch:
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Add *observer*; the returned function removes it."""
+        if isinstance(observer, type) or not callable(getattr(observer, "decided", None)):
+            raise TypeError(f"observe() takes an Observer, not {observer!r}")
         self._observers = (*self._observers, observer)
         self.is_on = True
 

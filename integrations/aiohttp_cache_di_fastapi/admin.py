@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
+from aiohttp_cache_di.arguments import expect_keys
 from aiohttp_cache_di_fastapi.routes import Route
 from aiohttp_cache_di_fastapi.state import CACHED_SESSION, session_of
 
@@ -45,6 +46,7 @@ def admin_router(
     path = mount_path(prefix, option="prefix")
     if not isinstance(authorize, params.Depends):
         expect_callable(authorize, what="a dependency")
+    keys = expect_keys(keys)
     admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
 
     @asynccontextmanager

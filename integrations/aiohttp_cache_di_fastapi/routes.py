@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aiohttp_cache_di.arguments import expect_keys
 from aiohttp_cache_di.telemetry.routes import Exposition, Probe
 from aiohttp_cache_di_fastapi.state import CACHED_SESSION, cache_of
 
@@ -32,7 +33,7 @@ def make_cache_health(
         degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: test the stores each time, instead of reporting how the latest requests fared.
     """
-    probe = Probe(degraded_status, ping)
+    keys, probe = expect_keys(keys), Probe(degraded_status, ping)
 
     async def health(request: Request) -> Response:
         """Report whether the caches of the app are open, and whether their stores work."""
@@ -56,7 +57,7 @@ def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any
     Raises:
         MissingDependencyError: at the first request, if prometheus_client is not installed.
     """
-    exposition = Exposition(registry)
+    keys, exposition = expect_keys(keys), Exposition(registry)
 
     async def metrics(request: Request) -> Response:
         """The metrics of the caches, for Prometheus."""

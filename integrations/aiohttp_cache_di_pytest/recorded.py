@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ import pytest
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import Cassette, UnrecordedRequestError, recorded
 from aiohttp_cache_di.testing.recording import Mode
+from aiohttp_cache_di.testing.recording.comparing.matching import Key
 from aiohttp_cache_di.testing.recording.options import rules_of
 from aiohttp_cache_di_pytest import MODES, NAMES, UNASKED
 
@@ -34,7 +36,7 @@ class RecordedTests:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._begun: set[Path] = set()
+        self._begun: dict[Path, Counter[Key]] = {}  # files that are made anew, and what has been recorded in them
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -46,7 +48,7 @@ class RecordedTests:
             except (ConfigurationError, TypeError, pytest.UsageError) as error:
                 raise pytest.fail.Exception(str(error), pytrace=False) from None
             if cassette.begins_anew:  # even if the test fails, which leaves its old recordings to be used
-                self._begun.add(cassette.path)
+                self._begun.setdefault(cassette.path, cassette.of_this_run)
             item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # counts as failed until it has passed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -105,7 +107,11 @@ class RecordedTests:
             options |= given
         file = self._path(item, path)
         asked: Mode = self._config.getoption("--record-mode", None) or mode or "none"
-        return recorded(file, _GOES_ON.get(asked, asked) if file in self._begun else asked, **options)
+        if file not in self._begun:
+            return recorded(file, asked, **options)
+        cassette = recorded(file, _GOES_ON.get(asked, asked), **options)
+        cassette.of_this_run = self._begun[file]
+        return cassette
 
     def _path(self, item: pytest.Item, named: Any) -> Path:
         if not isinstance(named, str | Path | None):

@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 from aiohttp import web
 
 from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
+from aiohttp_cache_di.arguments import expect_keys
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di_web.routes import Handler
 from aiohttp_cache_di_web.state import CACHED_SESSION
@@ -47,6 +48,7 @@ def add_admin(
     """
     base = mount_path(path, option="path")
     expect_callable(authorize, what="a handler")
+    keys = expect_keys(keys)
     admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
 
     async def watch(app: web.Application) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
+from aiohttp_cache_di.arguments import expect_keys
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.telemetry.routes import Exposition, Probe
 from aiohttp_cache_di_web.state import CACHED_SESSION, cache_of
@@ -32,7 +33,7 @@ def make_cache_health(
         degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: test the stores each time, instead of reporting how the latest requests fared.
     """
-    probe = Probe(degraded_status, ping)
+    keys, probe = expect_keys(keys), Probe(degraded_status, ping)
 
     async def health(request: web.Request) -> web.Response:
         """Report whether the caches of the app are open, and whether their stores work."""
@@ -58,7 +59,7 @@ def make_cache_metrics(
     Raises:
         MissingDependencyError: at the first request, if prometheus_client is not installed.
     """
-    exposition = Exposition(registry)
+    keys, exposition = expect_keys(keys), Exposition(registry)
 
     async def metrics(request: web.Request) -> web.Response:
         """The metrics of the caches, for Prometheus."""

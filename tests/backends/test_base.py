@@ -279,3 +279,27 @@ class TestLookingAfter:
             await (await fetching).read()
             await backend.settle()
             assert not await backend.has_url(url)
+
+
+@pytest.mark.parametrize("storage", [None, {}, DictCache])
+def test_what_is_no_storage_is_refused_by_the_name_of_its_attribute(storage: Any) -> None:
+    backend = CacheBackend()
+    with pytest.raises(TypeError, match=r"responses takes a storage \(a BaseCache\), not "):
+        backend.responses = storage
+
+
+async def test_the_characters_of_one_key_are_not_taken_for_keys(make: Make) -> None:
+    backend = make()
+    await kept(backend, key="a")
+    wrong: Any = "abc"
+    with pytest.raises(TypeError, match=r"bulk_delete\('abc'\): use a set of keys"):
+        await backend.bulk_delete(wrong)
+    assert await backend.get_response("a") is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "option"), [(None, {}), (b"http://a.test/", {}), ("http://a.test/", {"refresh": "no"})], ids=str
+)
+async def test_what_cannot_be_explained_is_refused_by_name(url: Any, option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(option), "url")):
+        await CacheBackend().explain("GET", url, **option)

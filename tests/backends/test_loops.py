@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from functools import partial
 
 import pytest
 
 from aiohttp_cache_di.backends import loops
-from aiohttp_cache_di.backends.loops import LARGE_BYTES, DetachedCalls, PerLoop, SharedTask, aside, conclude, end
+from aiohttp_cache_di.backends.loops import (
+    LARGE_BYTES,
+    DetachedCalls,
+    LoopLocal,
+    PerLoop,
+    SharedTask,
+    aside,
+    conclude,
+    end,
+)
 from tests.interleaving import at_each_line, in_loop_that_ends
 
 
@@ -138,3 +149,33 @@ async def test_tasks_of_other_loops_may_begin_and_end_at_any_step() -> None:
     assert shared.here() is task
     await task
     assert len(ended) > 3
+
+
+class Value:
+    """A value that can be seen to be freed."""
+
+
+def test_the_value_of_the_latest_loop_is_freed_with_the_loop() -> None:
+    values = LoopLocal(Value)
+
+    async def use() -> weakref.ref[Value]:
+        assert values.here() is values.here()
+        return weakref.ref(values.here())
+
+    value = asyncio.run(use())
+    gc.collect()  # a loop refers to itself
+    assert value() is None
+
+
+def test_a_freed_loop_leaves_the_value_of_a_later_one_alone() -> None:
+    values = LoopLocal(Value)
+    first = asyncio.new_event_loop()
+    values.here(first)
+    second = asyncio.new_event_loop()
+    kept = values.here(second)
+    first.close()
+    del first
+    gc.collect()
+    assert values.here(second) is kept
+    assert values.items() == [(second, kept)]
+    second.close()

@@ -515,3 +515,22 @@ def test_a_session_is_let_go_when_its_app_ends() -> None:
             session: CachedSession = app.state.cached_session
             assert len(session.cache.stats.watch._observers) == 2  # what is saved, and what the page counts
         assert len(session.cache.stats.watch._observers) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"read_only": "no"}, r"^read_only='no': use True or False"),
+        ({"previews": "no"}, r"^previews='no': use True or False"),
+        ({"keys": "cached_session"}, r"^keys='cached_session': use a list"),
+        ({"keys": 5}, r"^keys=5: use a list"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_the_page_that_would_be_taken_for_something_else_is_refused(
+    wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        for_fastapi.admin_router(authorize=None, **wrong)
+    with pytest.raises(ConfigurationError, match=why):
+        for_web.add_admin(web.Application(), authorize=None, **wrong)

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 import aiohttp_cache_di_fastapi as for_fastapi
 import aiohttp_cache_di_web as for_web
 from aiohttp_cache_di.containers import CacheContainer
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.telemetry import Health
 from tests.integrations.origin import Origin
@@ -147,3 +148,19 @@ async def test_the_metrics_are_those_of_the_apps_caches(app: App, origin: Origin
     assert found["aiohttp_cache_request_duration_seconds_count", NAMES[1], "hit"] == 3
     assert found["aiohttp_cache_saved_requests_total", NAMES[1]] == 3
     assert {labels[1] for labels in samples((await app.get("/metrics"))[2])} == {NAMES[0]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"degraded_status": "503"}, r"^degraded_status='503': use an HTTP status"),
+        ({"degraded_status": 5}, r"^degraded_status=5: use an HTTP status"),
+        ({"ping": "no"}, r"^ping='no': use True or False"),
+        ({"keys": "cached_session"}, r"^keys='cached_session': use a list"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_a_probe_that_cannot_be_used_is_refused(wrong: dict[str, Any], why: str) -> None:
+    for adapter in (for_fastapi, for_web):
+        with pytest.raises(ConfigurationError, match=why):
+            adapter.make_cache_health(**wrong)

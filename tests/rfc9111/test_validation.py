@@ -16,6 +16,7 @@ from aiohttp_cache_di.rfc9111.validation import (
     listed_entity_tags,
     matches_strongly,
     matches_weakly,
+    tag_before_coding,
     updated_headers,
 )
 from tests.messages import Fields, a_stored, date, fields_of
@@ -86,6 +87,27 @@ def test_both_validators_are_sent() -> None:
 def test_tags_of_other_variants_are_offered_once_each() -> None:
     assert conditions(a_stored({"ETag": '"a"'}), ['"b"', '"a"']) == (("If-None-Match", '"a", "b"'),)
     assert conditions(None, ['"b"']) == (("If-None-Match", '"b"'),)
+
+
+@pytest.mark.parametrize(
+    ("tag", "coding", "before"),
+    [
+        ('"a-gzip"', "gzip", '"a"'),
+        ('W/"a-gzip"', "GZIP", 'W/"a"'),
+        ('"a-br"', "br", '"a"'),
+        ('"a-gzip"', "br", None),
+        ('"a-gzip"', None, None),
+        ('"-gzip"', "gzip", None),
+        ('"a"', "gzip", None),
+        ("a-gzip", "gzip", None),
+    ],
+)
+def test_the_tag_to_which_apache_has_appended_the_coding_is_offered_as_well(
+    tag: str, coding: str | None, before: str | None
+) -> None:
+    stored = a_stored({"ETag": tag} if coding is None else {"ETag": tag, "Content-Encoding": coding})
+    assert tag_before_coding(stored.headers) == before
+    assert conditions(stored) == (("If-None-Match", tag if before is None else f"{tag}, {before}"),)
 
 
 def test_no_more_tags_are_offered_than_a_head_has_room_for() -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend
+from aiohttp_cache_di.telemetry.metrics import exported
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +69,30 @@ def test_every_setting_reaches_the_backend() -> None:
     assert backend.stale_if_error_s == 30
     assert backend.max_body_bytes == 1000
     assert backend.coalesce is False
+
+
+@pytest.mark.parametrize(
+    ("variables", "prefix", "label"),
+    [
+        ({"X_SQLITE__PATH": "a/cache.sqlite", "X_CACHE_NAME": "orders"}, "X_", "orders"),
+        ({"X_SQLITE__PATH": "a/cache.sqlite"}, "X_", "x"),
+        ({"AIOHTTP_CACHE_SQLITE__PATH": "a/orders.sqlite"}, "AIOHTTP_CACHE_", "orders"),
+        ({"X_BACKEND": "filesystem", "X_FILESYSTEM__PATH": "a/responses"}, "X_", "x"),
+        ({"X_BACKEND": "mongodb", "X_MONGODB__DATABASE": "shared", "X_CACHE_NAME": "orders"}, "X_", "orders"),
+        ({"X_BACKEND": "dynamodb", "X_DYNAMODB__TABLE": "shared"}, "X_", "x"),
+    ],
+)
+def test_metrics_name_a_cache_as_its_variables_do_wherever_its_entries_are(
+    variables: dict[str, str], prefix: str, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    backend = build_backend(CacheSettings.load(prefix))
+
+    assert [each.label for each in exported([backend])] == [label]
+    if "SQLITE" in "".join(variables):
+        assert isinstance(backend.responses, SQLiteCache)
+        assert backend.responses.filename.endswith(variables[f"{prefix}SQLITE__PATH"])
 
 
 def test_a_class_is_named_by_module_and_name_and_gets_its_own_options() -> None:

@@ -373,3 +373,18 @@ def test_every_shown_value_is_read_back_as_the_same(monkeypatch: pytest.MonkeyPa
     assert (
         list(zip(*effective_settings(after), strict=True))[1] == list(zip(*effective_settings(before), strict=True))[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("prefix", 5), ("prefix", b"X_"), ("env_file", 5), ("env_file", b".env")], ids=str
+)
+def test_an_argument_of_load_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigurationError, match=f"^{name}="):
+        CacheSettings.load(**wrong)
+
+
+@pytest.mark.parametrize("names", [["X-Tenant:"], ("X Tenant",), {""}], ids=str)
+def test_a_name_that_no_header_field_has_is_refused_in_code_too(names: Any) -> None:
+    with pytest.raises(ConfigurationError, match="credential_headers"):
+        CacheSettings(credential_headers=names)

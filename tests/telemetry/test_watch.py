@@ -156,3 +156,9 @@ def test_one_cache_measures_nothing_of_another() -> None:
     other.watch.decided(decision())
     assert one.measure().requests["hit"].cumulative[-1] == 1
     assert other.measure().requests == {}
+
+
+@pytest.mark.parametrize("observer", [None, FakeObserver, "observer"])
+def test_what_is_no_observer_is_refused_when_it_is_given(observer: Any) -> None:
+    with pytest.raises(TypeError, match=r"observe\(\) takes an Observer, not "):
+        CacheStats().observe(observer)

@@ -198,6 +198,11 @@ def test_tests_of_one_run_that_share_a_recording_add_to_it(tmp_path: Path, upstr
     project.run(PATHS="/b /c").passed(2)
     assert "/a" not in project.read("shared.yaml")
 
+    Upstream.counts.clear()
+    project.run("--record-mode=rewrite", PATHS="/b /c /b").passed(3)
+    assert Upstream.counts == {"/b": 1, "/c": 1}, "each test replays what the first has recorded"
+    project.run(PATHS="/b /c /b").passed(3)
+
     project.run("--record-mode=rewrite", PATHS="/b /c", FAILS="/b").failed("1 failed, 1 passed")
     project.run(PATHS="/b /c").passed(2)
 

@@ -10,7 +10,13 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NEAR_OPTIONS, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import (
+    BACKEND_OPTIONS,
+    NEAR_OPTIONS,
+    of_backend,
+    of_driver,
+    refuse_unusable,
+)
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -119,6 +125,7 @@ def _stack(
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
     """As `make_stack`."""
+    refuse_unusable({"create_if_not_exists": create})
     return make_stack(
         lambda codec, _: DynamoDBStore(
             layout,

@@ -12,12 +12,11 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend, refuse_unusable
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, Bounds
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileBackendOptions", "FileCache", "FileOptions"]
@@ -126,9 +125,8 @@ def _stack(
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
     """As `make_stack`."""
+    refuse_unusable({"use_temp": use_temp})
     fsync = options.get("fsync", False)
-    if not isinstance(fsync, bool):
-        raise ConfigurationError(f"fsync={fsync!r}: use True or False")
     bounds = Bounds.of(options)
     place = Place(cache_name, use_temp)
     name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved

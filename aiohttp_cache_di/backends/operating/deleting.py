@@ -31,6 +31,8 @@ class Deleting(Configured):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with related entries; missing ones are no error."""
+        if isinstance(keys, str | bytes):  # whose characters would be taken for keys
+            raise TypeError(f"bulk_delete({keys!r}): use a set of keys, or delete() for one")
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
         if _FOLLOWS_ONWARD.get():
             await self.stack.delete(await related(self, keys))

@@ -18,7 +18,9 @@ from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
 from aiohttp_cache_di.backends.operating.searching import Search
 from aiohttp_cache_di.backends.operating.store_view import StoreView
+from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Validate
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
@@ -56,6 +58,9 @@ class Explained(Operated):
         Args:
             kwargs: the other arguments of the request.
         """
+        if not isinstance(url, str | URL):
+            raise ConfigurationError(f"url={url!r}: use a URL")
+        refuse_unusable({"refresh": refresh, "only_if_cached": only_if_cached})
         await self.learn_secret()
         wishes: dict[str, Any] = {"expire_after": expire_after, "stale_if_error": stale_if_error}
         wishes |= {"refresh": refresh, "only_if_cached": only_if_cached}

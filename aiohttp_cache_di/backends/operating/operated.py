@@ -11,7 +11,7 @@ from typing import Any, Final, Unpack
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import expect_flag, refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
 from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
 from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
@@ -138,8 +138,12 @@ class Operated(Deleting):
             The number of entries, and the total size of their bodies.
 
         Raises:
-            ConfigurationError: there is no selector, there is one besides *all*, or one has an invalid value.
+            ConfigurationError: there is no selector, there is one besides *all*, or an argument has an invalid value.
         """
+        for name, flag in (("all", all), ("soft", soft), ("dry_run", dry_run)):
+            expect_flag(name, flag)
+        if not isinstance(count_within_s, int | float) or math.isnan(count_within_s):
+            raise ConfigurationError(f"count_within_s={count_within_s!r}: use a number of seconds, or inf")
         if not all and not _names(selectors):
             raise ConfigurationError("purge(): select what is to go (url=, host=, match= …), or say all=True")
         if all and (parts := _names(selectors) & Selectors.__annotations__.keys()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
@@ -16,9 +17,12 @@ from aiohttp_cache_di.backends.operating.selection import Selectors, selection, 
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["PurgeTotals", "TagPurge", "batched", "drop_all", "soften"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 PURGED_AT_A_TIME: Final = 256
 SOFTENED_AT_A_TIME: Final = 32  # fewer, since their bodies are read
@@ -58,10 +62,15 @@ class TagPurge:
         self._wanted = selection(selectors)
         self._totals = PurgeTotals(backend.stats)
         self._done = asyncio.Event()
+        self._is_counted = False
         self._error: Exception | None = None
 
     async def run(self, *, soft: bool, within_s: float) -> Purged:
-        """Purge; return what was counted within *within_s* seconds."""
+        """Purge; return what was counted within *within_s* seconds, and before the store failed.
+
+        The count needs a walk over all entries, which some proxies and users of a server may not do; the purge itself
+        does not.
+        """
         stack = self._backend.stack
         if soft:  # counted first, since later they look like all other stale entries
             await self._in_time(self._count(), within_s)
@@ -69,7 +78,7 @@ class TagPurge:
         else:
             number = await upkeep.purge_tags(stack, self._tags)
             await self._in_time(self._sweep(number), within_s)
-        return Purged(self._totals.entries, self._totals.bytes, self._done.is_set())
+        return Purged(self._totals.entries, self._totals.bytes, self._is_counted)
 
     async def _in_time(self, counting: Coroutine[Any, Any, None], within_s: float) -> None:
         """Wait *within_s* seconds for *counting*, which continues in the background after that."""
@@ -85,6 +94,9 @@ class TagPurge:
     async def _noted(self, counting: Coroutine[Any, Any, None]) -> None:
         try:
             await counting
+            self._is_counted = True
+        except StorageError as error:
+            logger.warning("Purge by tags: not all of the entries can be counted and deleted: %s", error)
         except Exception as error:
             self._error = error
         self._done.set()

@@ -12,13 +12,14 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.backends.operating.terms import expect_pattern, expect_scheme, named_host
+from aiohttp_cache_di.arguments import expect_flag
+from aiohttp_cache_di.backends.operating.terms import expect_scheme, named_host
 from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import as_read, compiled, why_matchless
 from aiohttp_cache_di.units import parse_duration, parse_size
 
 __all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
@@ -86,7 +87,9 @@ def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ord
         of_url = _of_url(url, ignored_params, ordered)
         tests.append(of_url)
         clues += of_url.clues
-    if selectors.get("expired"):
+    if (expired := selectors.get("expired")) is not None:
+        expect_flag("expired", expired)
+    if expired:
         tests.append(lambda info: info.fresh_until <= now)
     if (age := selectors.get("older_than")) is not None:
         stored_before = now - _seconds(age)
@@ -168,7 +171,8 @@ def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordere
 def _matching(patterns: Iterable[str]) -> Wanted:
     patterns = list(patterns)
     for pattern in patterns:
-        expect_pattern(pattern)
+        if why := why_matchless(pattern):
+            raise ConfigurationError(f"match={pattern!r} would match no URL: {why}")
     matchers = [compiled(pattern, option="match") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
@@ -201,7 +205,7 @@ def _string(name: str, value: object) -> str:
 
 
 def _strings(name: str, value: object) -> list[str]:
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return [_string(name, value)]
     found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
     if not found:

@@ -1,4 +1,4 @@
-"""Checks the hosts, patterns and URLs by which people select entries.
+"""Checks the hosts and URLs by which people select entries.
 
 An invalid one would select nothing, as if nothing were stored. So it is an error, which names the value and says what
 is accepted; the rules are the same for calls, the command and the admin page.
@@ -14,10 +14,10 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
+from aiohttp_cache_di.policy.rules.patterns import SCHEMES
 
-__all__ = ["Host", "expect_pattern", "expect_scheme", "is_key_beginning", "named_host"]
+__all__ = ["Host", "expect_scheme", "is_key_beginning", "named_host"]
 
-SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})  # to which aiohttp sends requests
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _KEY_BEGINNING: Final = compiled_later("[0-9a-f]{1,40}", re.ASCII)
 _NO_HOST: Final = compiled_later(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
@@ -88,25 +88,6 @@ def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
     if not url.is_absolute() or not url.raw_host or url.scheme not in SCHEMES:
         raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
-
-
-def expect_pattern(pattern: str) -> None:
-    """Raise ConfigurationError for a *pattern* that matches no URL."""
-    scheme, separator, rest = pattern.strip().partition("://")
-    if not separator or "/" in scheme:
-        scheme, rest = "", pattern.strip()
-    if scheme and not set("*?[") & set(scheme) and scheme.lower() not in SCHEMES:
-        raise ConfigurationError(f"match={pattern!r}: no URL of the cache begins with {scheme}://; use http or https")
-    is_query = rest.startswith("?") and "=" in rest.partition("/")[0]
-    if is_query or rest.startswith(("/", "#")) or not rest:
-        raise ConfigurationError(f"match={pattern!r}: a pattern begins with a host; for any host use {'*' + rest!r}")
-    host = rest.partition("/")[0].partition("?")[0]
-    if "#" in rest:
-        raise ConfigurationError(f"match={pattern!r}: stored URLs have no fragment; leave out what follows the #")
-    if re.search(r"[\s\\]", host):
-        raise ConfigurationError(f"match={pattern!r}: a host has no spaces; use a pattern such as '*.example.org/v1/*'")
-    if host.rfind("[") > host.rfind("]"):
-        raise ConfigurationError(f"match={pattern!r}: the set that begins with [ has no ]; for a [ itself use [[]")
 
 
 def is_key_beginning(text: str) -> bool:

@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from operator import index
 from typing import Any, Final, SupportsIndex, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from msgspec import Struct
 from aiohttp_cache_di.backends.options.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.rfc9111.fields import is_token
 
 __all__ = [
     "BACKEND_OPTIONS",
@@ -81,9 +83,9 @@ def near_arguments(options: Mapping[str, Any]) -> NearArguments:
     """
     seconds: float | None = options.get("near_tier_s")
     size: int = options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
-    if seconds is not None and not seconds > 0:
+    if seconds is not None and not _is_above_0(seconds):
         raise ConfigurationError(f"near_tier_s={seconds!r}: give seconds above 0, or None for no near tier")
-    if not size > 0:
+    if not _is_above_0(size):
         raise ConfigurationError(f"near_tier_bytes={size!r}: give a number of bytes above 0")
     return NearArguments(near_bytes=0 if seconds is None else size, near_lifetime_s=seconds or 0.0)
 
@@ -103,18 +105,36 @@ def _for_message(value: object) -> str:
 
 
 def _are_codes(value: Any) -> bool:
-    if not isinstance(value, Collection):
-        return False
-    return all(isinstance(code, SupportsIndex) for code in cast("Collection[object]", value))
+    return isinstance(value, Collection) and all(map(_is_code, cast("Collection[object]", value)))
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and 100 <= index(value) <= 999
 
 
 def _are_names(value: Any) -> bool:
-    # A string is iterable too, but a string of one name is a mistake.
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    # A string is iterable too, but a string of one name is a mistake. An iterator can be read only once.
+    if not isinstance(value, Collection):
+        return isinstance(value, Iterable)
+    names = cast("Collection[object]", value)
+    return not isinstance(value, str | bytes) and all(isinstance(name, str) for name in names)
+
+
+def _are_tokens(value: Any) -> bool:
+    # A method or a header field of another name is never sent.
+    return _are_names(value) and (not isinstance(value, Collection) or all(map(is_token, cast("Any", value))))
 
 
 def _are_credential_names(value: Any) -> bool:
-    return isinstance(value, CredentialNames) or _are_names(value)
+    return isinstance(value, CredentialNames) or _are_tokens(value)
+
+
+def _are_patterns(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _is_above_0(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _at_least(low: float, high: float = math.inf) -> Check:
@@ -128,7 +148,7 @@ def _one_of(*words: str) -> Check:
 def _is_principal(value: Any) -> bool:
     # A coroutine function would give a coroutine instead of a name, and every request would bypass the cache.
     if callable(value):
-        return not inspect.iscoroutinefunction(value)
+        return not any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004
     return value is None or (isinstance(value, str) and value != "")
 
 
@@ -152,6 +172,8 @@ def _is_switch(value: Any) -> bool:
 def _is_cache_name(value: Any) -> bool:
     if not isinstance(value, str):
         return isinstance(value, os.PathLike)
+    if "\0" in value:
+        return False
     scheme, is_address, _ = value.partition("://")
     return value != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
 
@@ -169,18 +191,18 @@ _RULES: Mapping[str, _Rule] = {
     "cache_name": _Rule(_is_cache_name, _NAME_ACCEPTED),
     "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
     "allowed_codes": _Rule(_are_codes, "a collection of status codes, such as (200, 404)"),
-    "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
+    "allowed_methods": _Rule(_are_tokens, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
     "tag_fn": _Rule(_or_none(callable), "a function or coroutine function of a response, or None"),
-    "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
+    "post_as_query": _Rule(_are_patterns, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for the default of the mode"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "principal": _Rule(
         _is_principal, "a name of at least one character, a function of a request (not a coroutine), or None"
     ),
     "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),
-    "shared_credentials": _Rule(_are_names, "a collection of URL patterns"),
+    "shared_credentials": _Rule(_are_patterns, "a collection of URL patterns"),
     "partition_cookies": _Rule(_one_of("effective", "explicit"), "'effective' or 'explicit'"),
     "partition_tls": _Rule(_one_of("authorities", "context"), "'authorities' or 'context'"),
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
@@ -191,11 +213,15 @@ _RULES: Mapping[str, _Rule] = {
     "coalesce_timeout": _SECONDS,
     "lease": _SECONDS,
     "storage_deadline": _SECONDS,
+    "timeout": _SECONDS,
+    "salt": _Rule(lambda value: isinstance(value, str | bytes), "text or bytes"),
     "serializer": _Rule(_or_none(_is_serializer), "an object with dumps and loads, or None"),
     **dict.fromkeys(
         ("autoclose", "cache_control", "coalesce", "fast_lane", "heuristic_with_query", "include_headers", "shared"),
         _SWITCH,
     ),
-    "store_cookies": _SWITCH,
-    "write_behind": _SWITCH,
+    **dict.fromkeys(("store_cookies", "write_behind", "refresh", "only_if_cached"), _SWITCH),
+    **dict.fromkeys(
+        ("consistent_reads", "create_if_not_exists", "fast_save", "fsync", "near_tier", "use_temp"), _SWITCH
+    ),
 }

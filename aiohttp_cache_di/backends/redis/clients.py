@@ -159,6 +159,8 @@ def _of_sentinels(read: _Address, arguments: dict[str, Any]) -> Topology:
 
 def _read(address: str) -> _Address:
     """Parse *address*; no error message repeats its password."""
+    if not isinstance(address, str):
+        raise ConfigurationError(f"address= takes the URL of a Redis server as text, not {type(address).__name__}")
     shown = mask_redis_address(address)
     try:
         refuse_odd_redis_address(address)

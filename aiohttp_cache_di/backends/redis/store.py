@@ -124,11 +124,10 @@ class RedisStore:
         except BaseException:
             abandon_all(each for each in asked.values() if not isinstance(each, StorageError))
             raise
-        if not self._leases.has_scripts:
-            with suppress(StorageError):  # a lease that is not released expires
-                for record in records:
-                    if record.leased:
-                        await self.release(record.key)
+        with suppress(StorageError):  # a lease that is not released expires
+            for record, reply in zip(records, replies, strict=True):
+                if record.leased and not isinstance(reply, StorageError):
+                    await self.release(record.key)  # unless a script has released it with the write
         outcome: list[Written] = [each if isinstance(each, StorageError) else 0 for each in replies]
         if isinstance(first := outcome[0], StorageError) and all(isinstance(each, StorageError) for each in outcome):
             raise first
@@ -140,7 +139,7 @@ class RedisStore:
         except StorageError as exc:
             return exc
         finally:
-            if record.leased and self._leases.has_scripts:
+            if record.leased and connection.no_scripts is None:
                 self._leases.begin_release(connection, record.key)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
@@ -230,16 +229,15 @@ class RedisStore:
 
         Without a lease where scripts are forbidden or the slot is being moved; a replica grants no lease.
         """
-        if self._leases.has_scripts:  # the script returns no value that is too large
-            try:
-                found = await self._leases.get_or_acquire(key, ttl_s, self._reading.reply_bytes)
-            except ReplyTooLargeError:
-                self._reading.beware()
-                return Found(UNREADABLE)
-            if isinstance(found, bytes):
-                return Found(self.codec.unpack(found, key))
-            if not isinstance(found, ServerError):
-                return found
+        try:
+            found = await self._leases.get_or_acquire(key, ttl_s, self._reading.reply_bytes)
+        except ReplyTooLargeError:
+            self._reading.beware()
+            return Found(UNREADABLE)
+        if isinstance(found, bytes):
+            return Found(self.codec.unpack(found, key))
+        if not isinstance(found, ServerError):
+            return found
         (there,) = await self.get((key,))
         return there
 

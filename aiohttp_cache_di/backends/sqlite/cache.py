@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NearArguments
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NearArguments, refuse_unusable
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
@@ -41,6 +41,7 @@ def sqlite_stack(
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
     """As `make_stack`, for a table of the file *filename*."""
+    refuse_unusable({"use_temp": use_temp, "fast_save": fast_save})
     file = CacheFile.resolve(filename, use_temp, options)
     bounds = Bounds.of(options)
     has_copies = options.get("near_tier", True) and not file.is_memory

@@ -87,7 +87,7 @@ class Purged(Struct, frozen=True):
         entries: number of entries.
         bytes: total size of their bodies.
         is_whole: whether all entries have been counted. Purges by tag make entries unusable at once, then count and
-            delete them for a limited time, and delete the rest in the background.
+            delete them for a limited time, and delete the rest in the background, if the store can list them.
     """
 
     entries: int = 0

@@ -90,6 +90,8 @@ class Call(Struct):
         tags: Tags = (),
     ) -> None:
         """Set the caller's options for this call; see `CacheRequestOptions`."""
+        if refresh or only_if_cached:
+            refuse_unusable({"refresh": refresh or False, "only_if_cached": only_if_cached or False})
         self.expire_after, self.refresh, self.only_if_cached = expire_after, refresh, only_if_cached
         self.stale_if_error = stale_if_error
         if principal is not None:

@@ -32,6 +32,7 @@ from aiohttp_cache_di.rfc9111.validation import (
     entity_tag,
     listed_entity_tags,
     matches_weakly,
+    tag_before_coding,
     updated_headers,
 )
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
@@ -78,6 +79,8 @@ def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Ca
     confirmed = None if tag is None else _with_tag(tag, candidates)
     if confirmed is not None:
         return confirmed
+    if stored is not None and tag is not None and tag == tag_before_coding(stored.headers):
+        return stored
     modified = single(response.headers, "Last-Modified")
     if stored is not None and entity_tag(stored.headers) is None and modified is not None:
         # Validated by its date only, so only the same date confirms it: a restored file has an older one.
@@ -119,6 +122,8 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
     # The stored Cache-Control applies unless the response has one.
     directives = response_directives(response.headers if "Cache-Control" in response.headers else stored.headers)
     drop = unstorable_fields(response.headers, directives, shared=rules.shared)
+    if (tag := entity_tag(response.headers)) is not None and tag == tag_before_coding(stored.headers):
+        drop |= {"etag"}  # that of the bytes before they were encoded
     lines = updated_headers(stored.raw_headers, response.headers, drop)
     if "Date" not in response.headers:
         lines += ((b"Date", format_http_date(response.received_at).encode()),)

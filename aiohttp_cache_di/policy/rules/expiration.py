@@ -149,7 +149,8 @@ class UrlRules:
     ``bücher.example/my files`` matches ``http://xn--bcher-kva.example/my%20files``.
 
     Raises:
-        ConfigurationError: a pattern is not text or has an invalid set (``[z-a]``), or its rule is invalid.
+        ConfigurationError: a pattern is not text, would match no URL or has an invalid set (``[z-a]``), or its rule is
+            invalid.
     """
 
     __slots__ = ("_match", "_rules", "methods")

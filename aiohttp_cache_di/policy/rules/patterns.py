@@ -18,7 +18,7 @@ from yarl import URL
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
 
-__all__ = ["MEMOISED_URL_CHARS", "Matcher", "UrlPatterns", "as_read", "compiled"]
+__all__ = ["MEMOISED_URL_CHARS", "SCHEMES", "Matcher", "UrlPatterns", "as_read", "compiled", "why_matchless"]
 
 Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 """Matches a URL, in the form that `as_read` returns, against a pattern."""
@@ -26,12 +26,18 @@ Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 MEMOISED_URL_CHARS: Final = 1024
 """The longest URL whose matches are memoised."""
 
+SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})
+"""The schemes of URLs to which aiohttp sends requests."""
+
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
+_NOT_IN_HOSTS: Final = compiled_later(r"[\s\\^$(){}|+<>\"'`]")
+_NO_PORT_NUMBER: Final = compiled_later(r":[^\d*?\[]")
+_USER: Final = compiled_later(r"[^/*?\[@]*@")
 # What is read as it is, but for what is percent-encoded: no port, no userinfo, a host in the one form it has.
 _PLAIN: Final = compiled_later(
     r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]*[a-z][a-z0-9-]*/[!$-~]*(?<!\?)", re.ASCII
@@ -99,14 +105,13 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
             a query, which others may control.
 
     Raises:
-        ConfigurationError: *pattern* is not text or has an invalid set (``[z-a]``).
+        ConfigurationError: *pattern* is not text, can match no URL, or has an invalid set (``[z-a]``).
     """
     if not isinstance(pattern, str):
         raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern; use text with shell globs")
-    scheme, separator, rest = pattern.strip().partition("://")
-    if not separator or "/" in scheme:
-        scheme, separator, rest = "", "", pattern.strip()
-    scheme = scheme.lower()
+    if why := why_matchless(pattern):
+        raise ConfigurationError(f"{option}: {pattern!r} would match no URL: {why}")
+    scheme, rest = _parts(pattern)
     host, tail = _split(rest)
     ways = [_expression(scheme, host, tail, by_host=by_host)]
     for own, port in _OWN_PORTS.items():
@@ -116,6 +121,39 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
         return re.compile("|".join(ways), re.DOTALL).match
     except re.error as exc:
         raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern: {exc.msg}") from exc
+
+
+def why_matchless(pattern: str) -> str:
+    """Why no URL can match *pattern*, and the way out, without quoting it: it may have a secret; "" if one can."""
+    scheme, rest = _parts(pattern)
+    if not rest:
+        return "it is empty; for any URL write *"
+    if scheme and not any(fnmatchcase(each, scheme) for each in SCHEMES):
+        return "its scheme is not requested; use http:// or https://, or leave it out"
+    is_query = rest.startswith("?") and "=" in rest.partition("/")[0]
+    if is_query or rest.startswith(("/", "#")):
+        what = "a query" if is_query else "a slash" if rest[0] == "/" else "a #"
+        return f"it begins with {what}; write a host before it, or * for any"
+    if "#" in rest:
+        return "URLs are compared without the fragment; leave out what follows the #"
+    host = _split(rest)[0]
+    before = host[: min((host.find(each) for each in "*?[" if each in host), default=len(host))]
+    if host.startswith(".") or "\\" in host or _NOT_IN_HOSTS.search(before):
+        return "no host is spelt so; patterns are shell globs, not regular expressions: such as *.example.org/v1/*"
+    if host.rfind("[") > host.rfind("]"):
+        return "the set that begins with [ has no ]; for a [ itself use [[]"
+    if _NO_PORT_NUMBER.search(before):
+        return "its port is not a number"
+    return ""
+
+
+def _parts(pattern: str) -> tuple[str, str]:
+    """The scheme of *pattern* in lower case, "" if it has none, and the rest without a user and a password."""
+    scheme, separator, rest = pattern.strip().partition("://")
+    if not separator or "/" in scheme:
+        scheme, rest = "", pattern.strip()
+    user = _USER.match(rest)
+    return scheme.lower(), rest[user.end() :] if user else rest
 
 
 def _split(rest: str) -> tuple[str, str]:

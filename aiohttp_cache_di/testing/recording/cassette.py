@@ -62,9 +62,13 @@ class Cassette:
         self.misses: list[str] = []
         """The messages of the errors about requests that are not recorded."""
         self._old: list[Exchange] = []
+        self.of_this_run: Counter[Key] = Counter()
+        """How many recordings of each request other tests of this run have made here: these are replayed."""
         self._is_new = True
         self._form = ""
         self._writes = False
+        self._makes_anew = False
+        self._replayed: Counter[Key] = Counter()
         self._new: list[Exchange | None] = []
         self._left: defaultdict[Key, deque[Exchange]] = defaultdict(deque)
         self._recorded: Counter[Key] = Counter()
@@ -82,6 +86,7 @@ class Cassette:
             self._old = [self.rules.filters.exchange(one) for one in found]
             self._is_new = False
         anew = self.mode in ("all", "rewrite")
+        self._makes_anew = anew
         self._writes = anew or (
             self.mode != "none" and (self._is_new or (self.mode == "new_episodes" and not self._form))
         )
@@ -103,7 +108,8 @@ class Cassette:
         new = [exchange for exchange in self._new if exchange is not None]
         if not is_kept or not (new or self.mode == "rewrite"):
             return
-        if self.mode in ("all", "rewrite"):
+        self.of_this_run |= Counter(map(self._key_of, new))
+        if self._makes_anew:
             keeps, volatile = self.mode == "all", self.rules.volatile
             written = merged(self._old, new, self._key_of, volatile=volatile, keeps_unasked=keeps)
         else:
@@ -146,8 +152,11 @@ class Cassette:
             raise self._missed(f"{asked.url} is a web socket, which cannot be recorded; replace it in the test")
         key = self._key(asked)
         key = key if key in self._recorded else self._also.get(key, key)
-        exchange = None if self.mode in ("all", "rewrite") else self._next(key)
+        exchange = self._next(key) if not self._makes_anew or self._replayed[key] < self.of_this_run[key] else None
         if exchange is not None:
+            if self._makes_anew:
+                self._replayed[key] += 1
+                self._new.append(exchange)  # asked for: it keeps its place
             return await self._delivery.answer(request, handler, replayed(exchange, now=time.time()))
         if not self._writes:
             raise self._missed(self._unrecorded(asked, key))

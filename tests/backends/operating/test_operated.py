@@ -310,6 +310,13 @@ WRONG: list[dict[str, Any]] = [
     {"older_than": "soon"},
     {"older_than": -1},
     {"larger_than": "big"},
+    {"all": "false"},
+    {"all": True, "soft": "no"},
+    {"all": True, "dry_run": None},
+    {"expired": "yes"},
+    {"match": b"a.test/*"},
+    {"tags": "t", "count_within_s": "5s"},
+    {"tags": "t", "count_within_s": math.nan},
 ]
 
 

@@ -6,13 +6,28 @@ import asyncio
 import math
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, MongoDBBackend, RedisBackend, SQLiteBackend
+from aiohttp_cache_di import (
+    ConfigurationError,
+    DynamoDBBackend,
+    FileBackend,
+    MongoDBBackend,
+    RedisBackend,
+    SQLiteBackend,
+)
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
+
+
+class Asking:
+    """A coroutine function with a state."""
+
+    async def __call__(self, request: object) -> str:
+        return "tenant-7"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,19 @@ from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
         ("cache_name", None),
         ("principal", 5),
         ("principal", asyncio.sleep),
+        ("principal", Asking()),
+        ("cache_name", "a\0b"),
+        ("allowed_codes", [True]),
+        ("allowed_codes", [20]),
+        ("allowed_methods", [None]),
+        ("allowed_methods", ["GET POST"]),
+        ("ignored_params", ["token", None]),
+        ("ignored_params", [b"token"]),
+        ("credential_headers", ["X-Tenant:"]),
+        ("credential_headers", ["X Tenant"]),
+        ("credential_headers", [1]),
+        ("salt", 5),
+        ("salt", None),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
@@ -162,3 +190,40 @@ def test_a_name_that_other_libraries_have_for_an_option_leads_to_ours(kind: Any,
 def test_a_value_of_another_kind_is_refused_with_the_way_out(kind: Any, name: str, value: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (SQLiteBackend, {"timeout": "5s"}),
+        (SQLiteBackend, {"timeout": math.nan}),
+        (SQLiteBackend, {"fast_save": "no"}),
+        (SQLiteBackend, {"use_temp": "no"}),
+        (SQLiteBackend, {"near_tier": "off"}),
+        (FileBackend, {"use_temp": "no"}),
+        (FileBackend, {"fsync": "no"}),
+        (RedisBackend, {"near_tier_s": "5s"}),
+        (RedisBackend, {"near_tier_s": True}),
+        (RedisBackend, {"near_tier_bytes": "1MiB"}),
+        (RedisBackend, {"address": None}),
+        (RedisBackend, {"address": b"redis://localhost"}),
+        (DynamoDBBackend, {"create_if_not_exists": "no"}),
+        (DynamoDBBackend, {"consistent_reads": "no"}),
+    ],
+)
+def test_an_option_of_one_store_with_a_value_that_cannot_be_used_is_refused_by_name(
+    make: Any, option: dict[str, Any], tmp_path: Path
+) -> None:
+    own: dict[str, Any] = {} if make in (RedisBackend, DynamoDBBackend) else {"cache_name": tmp_path / "c"}
+    with pytest.raises(ConfigurationError, match=next(iter(option))):
+        make(**own, **option)
+
+
+def test_patterns_may_come_from_a_generator() -> None:
+    options: dict[str, Any] = {
+        "shared_credentials": (pattern for pattern in ["a.test"]),
+        "post_as_query": (pattern for pattern in ["b.test"]),
+    }
+    backend = CacheBackend(cache_control=True, **options)
+    assert backend.shared_patterns.match("http://a.test/")
+    assert backend.query_patterns.match("http://b.test/")

@@ -9,15 +9,19 @@ import shutil
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from redis.credentials import CredentialProvider
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.records import leases
+from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from aiohttp_cache_di.rfc9111.messages import Tagging
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
 
@@ -190,4 +194,22 @@ async def test_no_repr_shows_user_or_password(caplog: pytest.LogCaptureFixture) 
     assert "redis://127.0.0.1:1/3" in shown
     assert "somebody" not in shown
     assert "gehe" not in shown
+    await backend.close()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_purge_by_tags_takes_effect_for_a_user_who_may_not_list_keys(
+    own_valkey: ValkeyServer, soft: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-scan")
+    backend = RedisBackend("app", f"redis://web:pw@127.0.0.1:{own_valkey.port}")
+    await backend.write(replace(make_entry("k"), tagging=Tagging(("news",))))
+    await backend.settle()
+    assert await backend.purge(tags="news", soft=soft) == Purged(0, 0, is_whole=False)
+    assert "not all of the entries can be counted" in caplog.text
+    other = RedisBackend("app", own_valkey.url)
+    found = [info async for info in other.entries()]
+    await other.close()
+    assert [info.key for info in found if info.fresh_until <= time.time()] == (["k"] if soft else [])
+    assert await backend.get_response("k") is None
     await backend.close()

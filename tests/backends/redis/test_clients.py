@@ -59,6 +59,12 @@ def test_an_address_says_where_the_servers_are(address: str, where: str) -> None
     assert f"at {where}" in repr(RedisBackend("app", address))
 
 
+async def test_a_client_without_a_host_is_of_this_machine() -> None:
+    client: Any = redis.asyncio.Redis(host=None)  # type: ignore[arg-type]  # redis-py itself takes it
+    assert RedisCache("app", "r", connection=client).where == "redis://localhost:6379/0"
+    await client.aclose()
+
+
 def test_credentials_options_and_tls_are_for_all_servers_of_a_cluster() -> None:
     arguments = arguments_of("rediss+cluster://user:p%40ss@a,b?socket_timeout=3", ssl_ca_certs="/ca.pem")
     told = {name: arguments[name] for name in ("username", "password", "socket_timeout", "ssl", "ssl_ca_certs")}

@@ -205,6 +205,33 @@ async def test_without_scripts_plain_commands_do_the_same(own_valkey: ValkeyServ
     await store.close()
 
 
+async def test_a_write_whose_script_is_the_first_to_be_refused_gives_its_lease_back_all_the_same(
+    own_valkey: ValkeyServer,
+) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-eval")
+    store = make_store(own_valkey, "app", user="web:pw@")
+    assert await store.acquire("k", 30) is Lease.GRANTED
+    await store.put([record("k", leased=True)])
+    async with asyncio.timeout(TOLD_WITHIN_S):
+        while own_valkey.command("EXISTS", "app:responses-lease:k"):  # noqa: ASYNC110  # the server gives no event
+            await asyncio.sleep(0.01)
+    await store.close()
+
+
+@pytest.mark.shortcuts
+async def test_a_connection_whose_user_may_run_scripts_runs_them_after_one_that_might_not(
+    own_valkey: ValkeyServer,
+) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-eval")
+    store = make_store(own_valkey, "app", user="web:pw@")
+    assert await store.get_or_acquire("k", 30) is None
+    own_valkey.command("ACL", "SETUSER", "web", "+eval")
+    assert await store.get_or_acquire("k", 30) is None, "the same connection is not asked again"
+    await store.close()
+    assert await store.get_or_acquire("k", 30) is Lease.GRANTED
+    await store.close()
+
+
 async def test_a_replica_answers_a_look_up_and_grants_no_lease(own_valkey: ValkeyServer, store: RedisStore) -> None:
     await store.put([record("k")])
     own_valkey.command("REPLICAOF", "127.0.0.1", "1")

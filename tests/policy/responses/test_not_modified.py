@@ -134,6 +134,34 @@ def test_a_304_for_a_variant_that_is_not_at_hand_asks_for_it() -> None:
     assert on_response(a_request(), response, validation(OLD), PRIVATE, now=NOW, candidates=(OLD, REF)) == Load("k.2")
 
 
+GZIPPED = a_stored({"ETag": '"x-gzip"', "Content-Encoding": "gzip", "Cache-Control": "max-age=5"}, key="k")
+
+
+@pytest.mark.parametrize("tag", ['"x-gzip"', '"x"'])
+def test_a_304_of_apache_confirms_a_gzipped_response_with_and_without_the_suffix(tag: str) -> None:
+    new = freshened({"ETag": tag, "Cache-Control": "max-age=50"}, stored=GZIPPED)
+    assert (new.fresh_until, new.headers["ETag"]) == (NOW + 50, '"x-gzip"')
+
+
+@pytest.mark.parametrize("tag", ['"y"', '"y-gzip"', '"x-br"', '"x-gzip-gzip"'])
+def test_a_304_with_the_tag_of_other_content_confirms_no_gzipped_response(tag: str) -> None:
+    response = a_response({"ETag": tag}, status=304)
+    assert on_response(a_request(), response, validation(GZIPPED), PRIVATE, now=NOW) == Refetch("stale")
+
+
+def test_a_304_without_the_suffix_is_about_the_response_that_was_not_encoded_if_that_is_stored_too() -> None:
+    plain = VariantRef(("accept-encoding",), b"2", "k.2", '"x"')
+    response = a_response({"ETag": '"x"'}, status=304)
+    both = (GZIPPED, plain)
+    assert on_response(a_request(), response, validation(GZIPPED), PRIVATE, now=NOW, candidates=both) == Load("k.2")
+
+
+def test_a_304_with_the_suffix_confirms_no_response_that_was_not_encoded() -> None:
+    plain = a_stored({"ETag": '"x"', "Cache-Control": "max-age=5"})
+    response = a_response({"ETag": '"x-gzip"'}, status=304)
+    assert on_response(a_request(), response, validation(plain), PRIVATE, now=NOW) == Refetch("stale")
+
+
 def test_of_variants_that_share_a_tag_the_selected_one_is_confirmed() -> None:
     selected = a_stored({"ETag": 'W/"a"'}, key="k.2", fresh_for_s=-1)
     candidates = (a_stored({"ETag": 'W/"a"'}), VariantRef(("foo",), b"2", "k.2", 'W/"a"'))

@@ -4,6 +4,7 @@ import math
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -292,7 +293,8 @@ def test_any_text_is_a_pattern_that_can_be_matched_or_is_refused(pattern: str, u
     try:
         rules = UrlRules({pattern: 1})
     except ConfigurationError:
-        assert "[" in pattern
+        # Without sets, which have other rules here, nothing is refused that could match.
+        assert "[" in pattern or not pattern.strip() or not fnmatchcase(f"a/{url}", f"{pattern.strip()}*")
         return
     rules.match(f"http://a/{url}")
 

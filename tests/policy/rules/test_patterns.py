@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.rules import patterns
+from aiohttp_cache_di.policy.rules.expiration import UrlRules
 from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
 from aiohttp_cache_di.policy.rules.principals import PrincipalPatterns
 
@@ -159,3 +161,56 @@ def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
         scheme, host = rng.choice(["http", "https", "HTTP", "ftp"]), rng.choice(HOSTS)
         url = f"{scheme}://{host}{''.join(rng.choices(PIECES, k=rng.randrange(6)))}"
         assert patterns.as_read(url) == patterns._parsed(url)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("", "it is empty"),
+        ("https://", "it is empty"),
+        ("^https?://api.example.org/.*", "scheme is not requested"),
+        ("https?://api.example.org", "scheme is not requested"),
+        ("ftp://e.test/*", "scheme is not requested"),
+        ("/api/*", "begins with a slash"),
+        ("https:///api/*", "begins with a slash"),
+        ("?page=*", "begins with a query"),
+        ("e.test/a#b", "the fragment"),
+        ("^api.example.org/v1", "not regular expressions"),
+        (r"api\.example\.org/v1", "not regular expressions"),
+        (r"(www\.)?example.org/", "not regular expressions"),
+        (r".*\.example\.org/.*", "not regular expressions"),
+        (".*", "not regular expressions"),
+        (".example.org", "no host is spelt so"),
+        ("my host.test/*", "no host is spelt so"),
+        ("e.test:http/*", "port is not a number"),
+    ],
+)
+def test_a_pattern_that_would_match_no_url_is_refused_with_the_way_out(pattern: str, why: str) -> None:
+    for by_host in (False, True):
+        with pytest.raises(ConfigurationError) as caught:
+            UrlPatterns([pattern], option="post_as_query", by_host=by_host)
+        assert str(caught.value).startswith(f"post_as_query: {pattern!r} would match no URL: ")
+        assert why in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^principals: "):
+        PrincipalPatterns({pattern: "it"})
+    with pytest.raises(ConfigurationError, match=r"^urls_expire_after: "):
+        UrlRules({pattern: 60})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("http*://e.test", "https://e.test/"),
+        ("*/$metadata", "https://e.test/odata/$metadata"),
+        ("*(1)", "https://e.test/items(1)"),
+        ("e.test/.well-known/*", "https://e.test/.well-known/x"),
+        ("[::1]:8080/x", "http://[::1]:8080/x"),
+        ("e.test:*/x", "https://e.test:8443/x"),
+        ("e.test:80?0/x", "https://e.test:8080/x"),
+        ("user:pw@e.test/x", "https://e.test/x"),
+        ("https://user:pw@e.test/x", "https://e.test/x"),
+        ("*?mail=a@b.test", "https://e.test/x?mail=a@b.test"),
+    ],
+)
+def test_a_pattern_that_may_match_a_url_is_not_refused(pattern: str, url: str) -> None:
+    assert UrlPatterns([pattern], option="o").match(url)

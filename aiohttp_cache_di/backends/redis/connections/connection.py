@@ -116,6 +116,8 @@ class Connection(asyncio.Protocol):
         """Called when the connection is given up, for any reason."""
         self.on_refused: Callable[[Sent, ServerError], bool] | None = None
         """Called with a command that ended in an error; returns whether it is sent to another server instead."""
+        self.no_scripts: ServerError | None = None
+        """Why its user may run no scripts on this server; None while that is not known."""
         self.where = where
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.closed: bool = False

@@ -46,7 +46,7 @@ GRANTED: Final = 1
 TOO_LARGE: Final = 2
 
 FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
-"""Errors of a server that forbids scripts; it is not sent another one."""
+"""Errors of a server that forbids scripts."""
 
 
 class Leases:
@@ -57,14 +57,13 @@ class Leases:
         names: the names of records and of the leases on them, which are on one server.
     """
 
-    __slots__ = ("_names", "_tokens", "_topology", "has_scripts")
+    __slots__ = ("_is_told", "_names", "_tokens", "_topology")
 
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
         self._names = names
         self._tokens: dict[str, bytes] = {}
-        self.has_scripts: bool = True
-        """Whether scripts may be used: True until the server has refused one."""
+        self._is_told = False
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key*, and whether there is a record."""
@@ -100,6 +99,8 @@ class Leases:
         """
         stored = self._names.record(key)
         connection = await self._topology.connection(stored)
+        if connection.no_scripts is not None:
+            return connection.no_scripts
         token = secrets.token_bytes(16)
         most = b"%d" % max_bytes()
         ask = _GET_OR_ACQUIRE + rest(stored, self._names.lease(key), token, _as_ms(ttl_s), most)
@@ -147,13 +148,13 @@ class Leases:
             self._begin_release(connection, self._names.lease(key), token)
 
     def _begin_release(self, connection: Connection, name: bytes, token: bytes) -> None:
-        if not self.has_scripts:
+        if connection.no_scripts is not None:
             background(self._released(connection, name, token))
             return
 
         def answered(reply: Reply) -> None:
-            if type(reply) is ServerError:
-                self._script_failed(connection, reply)
+            if type(reply) is ServerError and self._script_failed(connection, reply):
+                background(self._released(connection, name, token))
 
         connection.tell(_UNLINK_IF_OURS + rest(name, token, b"UNLINK"), answered)
 
@@ -163,7 +164,7 @@ class Leases:
 
     async def _if_ours(self, connection: Connection, name: bytes, token: bytes, verb: bytes, *more: bytes) -> bool:
         """Run the command *verb* on the lease *name*; False if it has passed to another process."""
-        if self.has_scripts:
+        if connection.no_scripts is None:
             ask = command(b"EVAL", IF_OURS, b"1", name, token, verb, *more)
             asked: asyncio.Future[Reply] = connection.submit(ask, _unchanged)
             answer = await asked
@@ -181,11 +182,15 @@ class Leases:
         self._tokens.pop(key, None)
         self._begin_release(connection, self._names.lease(key), token)
 
-    def _script_failed(self, connection: Connection, error: ServerError) -> None:
-        """Note that a script has ended in *error*; stop using scripts if they are forbidden."""
-        if self.has_scripts and error.code in FORBIDDEN:
-            self.has_scripts = False
+    def _script_failed(self, connection: Connection, error: ServerError) -> bool:
+        """Note that a script has ended in *error*; whether scripts are forbidden, and none is sent there again."""
+        if error.code not in FORBIDDEN:
+            return False
+        connection.no_scripts = error
+        if not self._is_told:
+            self._is_told = True
             logger.info("%s runs no scripts for us (%s): a miss takes a round trip more", connection.where, error.code)
+        return True
 
 
 def _as_ms(ttl_s: float) -> bytes:

@@ -46,7 +46,7 @@ def way_to_server(pool: Any) -> Way:
     if "path" in settings:
         where = f"unix://{settings['path']}"
     else:
-        place = f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+        place = f"{host_of(settings)}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
         where = f"{_scheme(pool.connection_class)}://{place}"
     return Way(where, [settings], partial(_open_named, settings, partial(open_server, pool)))
 
@@ -71,7 +71,7 @@ def way_by_sentinels(pool: Any) -> Way:
         pool: the pool of a client that the driver's ``master_for`` has made.
     """
     sentinels = sentinel_settings(pool)
-    hosts = ",".join(f"{each.get('host', 'localhost')}:{each.get('port', 26379)}" for each in sentinels)
+    hosts = ",".join(f"{host_of(each)}:{each.get('port', 26379)}" for each in sentinels)
     where = f"{_scheme(pool.connection_class)}+sentinel://{hosts}/{pool.service_name}"
 
     opening = partial(open_by_sentinels, pool)
