@@ -35,7 +35,7 @@ from aiohttp_cache_di.backends.store import (
     is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
-from aiohttp_cache_di.backends.store.sizes import Bounds, record_bytes
+from aiohttp_cache_di.backends.store.sizes import Bounds, RecordLimit
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody
@@ -78,7 +78,7 @@ class FileStore:
         self._bounds = bounds
         self._tree = Tree(place)
         self._leases = Leases(self._tree)
-        uses, largest = Uses(), value_bytes or record_bytes()
+        uses, largest = Uses(), value_bytes or RecordLimit()
         evictor = Evictor(self._tree, bounds)
         self._bodies = Bodies(self._tree, self.events)
         self._reader = Reader(self._codec, uses, self._bodies, largest)

@@ -33,7 +33,7 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.backends.store.sizes import item_bytes, record_bytes
+from aiohttp_cache_di.backends.store.sizes import RecordLimit, item_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 
@@ -71,7 +71,7 @@ class ChunkedStore:
         self._store = store
         self._looking = store if isinstance(store, LookingOrLeasing) else None
         self._codec = codec
-        self._value_bytes = value_bytes or record_bytes()
+        self._value_bytes = value_bytes or RecordLimit()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
         self._counts: Bounded[str, int] = Bounded(MAX_REMEMBERED)  # chunks, by keys that were read or written lately
         self.limits: Limits = msgspec.structs.replace(store.limits, value_bytes=None)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
+from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -45,7 +46,7 @@ class StoreStack:
         serializer: an object with ``dumps`` and ``loads``, used instead of the built-in format.
         near_bytes: size of the near tier of each loop; 0 for none.
         near_lifetime_s: most seconds for which a copy in the near tier is used.
-        value_bytes: returns the size of the largest record that is written or read.
+        limit: the size of the largest record that is written or read.
         guard: limits the time of operations, and counts failures.
     """
 
@@ -57,7 +58,7 @@ class StoreStack:
         *,
         near_bytes: int = 0,
         near_lifetime_s: float = math.inf,
-        value_bytes: Callable[[], int] | None = None,
+        limit: RecordLimit | None = None,
         guard: StoreGuard | None = None,
     ) -> None:
         self.store = store
@@ -68,7 +69,8 @@ class StoreStack:
         self.packing: Packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
-        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, value_bytes)
+        self.limit: RecordLimit = limit or RecordLimit()
+        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, self.limit)
         """The store, which takes items of any size: it is wrapped if its own items have a limit."""
         self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones: Tombstones = Tombstones()
