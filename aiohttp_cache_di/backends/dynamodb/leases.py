@@ -10,14 +10,14 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, error_code
 from aiohttp_cache_di.backends.dynamodb.items import NO_RECORD, Attributes, Layout
+from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
 CONSISTENT_FOR_S: Final = 5.0  # after a lease, a write or a deletion; replicas usually agree within a second
 
-Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]
-"""Returns the items of keys, in any order."""
+Finding: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[RowRecord]]]
 
 
 class Consistency:
@@ -62,52 +62,47 @@ class ItemLeases:
     Args:
         layout: the layout of the items.
         consistency: notes each key for which a lease is asked.
-        read: reads items.
+        find: finds the records of keys, in any order.
     """
 
-    def __init__(self, layout: Layout, consistency: Consistency, read: Reading) -> None:
+    def __init__(self, layout: Layout, consistency: Consistency, find: Finding) -> None:
         self._layout = layout
         self._consistency = consistency
-        self._read = read
+        self._find = find
 
-    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*."""
-        name = self._layout.name_of(key)
+    async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
+        """Ask for a lease."""
         try:
-            answer = await here.client.update_item(**self._layout.taking(name, token, time.time(), ttl_s))
+            answer = await here.client.update_item(**self._layout.taking(terms))
         except Exception as exc:
             if error_code(exc) != CONDITION_FAILED:
                 raise
             return Lease.REFUSED
         finally:
-            self._consistency.note((name,))
+            self._consistency.note((self._layout.name_of(terms.key),))
         kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # before the update
         return Lease.GRANTED if kind == NO_RECORD else Lease.GRANTED_LATE
 
-    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Attributes | Lease | None:
-        """The item of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
-        name, now = self._layout.name_of(key), time.time()
+    async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease:
+        """The record of the key if there is one; else whether the lease was granted."""
         try:
-            await here.client.update_item(**self._layout.looking(name, token, now, ttl_s))
+            await here.client.update_item(**self._layout.looking(terms))
         except Exception as exc:
-            if error_code(exc) == CONDITION_FAILED:
-                self._consistency.note((name,))
-                there: Attributes | None = getattr(exc, "response", {}).get("Item")
-                found = await self._read(here, (key,)) if there is None else (there,)  # some servers do not return it
-                return found[0] if found and self._layout.has_record(found[0], now) else Lease.REFUSED
-            if not error_code(exc):
+            if error_code(exc) != CONDITION_FAILED:
                 raise
-            # Writes are denied or throttled, or there is no table: a look-up does not depend on that.
-            here.look_alone()
-            found = await self._read(here, (key,))
-            return found[0] if found else None
-        self._consistency.note((name,))
+            self._consistency.note((self._layout.name_of(terms.key),))
+            item: Attributes | None = getattr(exc, "response", {}).get("Item")
+            if item is not None:
+                there = self._layout.record_in(item)
+            else:  # some servers do not return it
+                there = next(iter(await self._find(here, (terms.key,))), None)
+            return there if there is not None and there.until * 1000 > terms.now_ms else Lease.REFUSED
+        self._consistency.note((self._layout.name_of(terms.key),))
         return Lease.GRANTED
 
-    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
-        renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
-        return await is_met(here.client.update_item(**renewing))
+    async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
+        """Let a lease end at the time of *terms*; False if it is no longer held."""
+        return await is_met(here.client.update_item(**self._layout.renewing(terms)))
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, and delete the item if it has no record."""

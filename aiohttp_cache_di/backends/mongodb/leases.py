@@ -10,7 +10,6 @@ from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
     NetworkTimeout,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
@@ -18,17 +17,18 @@ from pymongo.errors import (
 from aiohttp_cache_di.backends.mongodb.client import Connection
 from aiohttp_cache_di.backends.mongodb.documents import (
     Document,
-    LeaseTerms,
     emptying,
     giving_back,
-    has_record,
     if_free,
+    live_record,
     making,
     name_of,
+    record_in,
     renewing,
     taking,
     unchanged,
 )
+from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["DocumentLeases"]
@@ -41,12 +41,11 @@ NO_LEASES: Final = "%s: this server's findAndModify does not upsert: without lea
 class DocumentLeases:
     """Takes, renews and releases leases; see `RowLeases`."""
 
-    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*."""
-        terms, now_ms = await _terms(here, token, ttl_s)
+    async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
+        """Ask for a lease."""
         try:
             before: Document | None = await here.leasing.find_one_and_update(
-                if_free(key, now_ms),
+                if_free(terms),
                 taking(terms),
                 upsert=True,
                 projection={"f": 1, "until": 1},
@@ -55,44 +54,43 @@ class DocumentLeases:
         except DuplicateKeyError:
             return Lease.REFUSED
         except AutoReconnect as exc:
-            row = await _document_after(exc, here, key)
+            row = await _document_after(exc, here, terms.key)
             if row is None or row.get("o") != terms.token:
                 return Lease.REFUSED  # the caller asks again
-            return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
+            return Lease.GRANTED_LATE if live_record(row, terms.now_ms) else Lease.GRANTED
         if before is None:  # there was no document; some servers also return this while another process writes one
-            row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
-            if has_record(row, now_ms):
+            row = await here.collection.find_one({"_id": name_of(terms.key)}, {"f": 1, "until": 1, "o": 1}) or {}
+            if live_record(row, terms.now_ms):
                 return Lease.GRANTED_LATE
             return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
-        if has_record(before, now_ms):
+        if live_record(before, terms.now_ms):
             return Lease.GRANTED_LATE
-        await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
+        await here.leasing.update_one({**unchanged(terms.key, before), "o": terms.token}, emptying(terms))
         return Lease.GRANTED
 
-    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
-        """The document of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
-        terms, now_ms = await _terms(here, token, ttl_s)
+    async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease | None:
+        """The record of the key if there is one; else whether the lease was granted, None if no lease was asked."""
         try:
-            before = await _made(here, key, terms, now_ms)
+            before = await _made(here, terms)
             if before is None:
                 return Lease.GRANTED
-            if has_record(before, now_ms):
-                return before
-            free = {**unchanged(key, before), **if_free(key, now_ms)}
+            record = live_record(before, terms.now_ms)
+            if record is not None:
+                return record
+            free = {**unchanged(terms.key, before), **if_free(terms)}
             return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
         except DuplicateKeyError:  # another process has the lease; there may be a record, too
-            row = await here.collection.find_one({"_id": name_of(key)})
-            return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
-        except (AutoReconnect, OperationFailure) as exc:
-            if isinstance(exc, OperationFailure):
-                here.look_alone()
-            row = await _document_after(exc, here, key)
-            return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
+            row = await here.collection.find_one({"_id": name_of(terms.key)})
+            return live_record(row, terms.now_ms) or Lease.REFUSED
+        except AutoReconnect as exc:
+            row = await _document_after(exc, here, terms.key)
+            if row is None:
+                return None
+            return Lease.GRANTED if row.get("o") == terms.token else record_in(row)
 
-    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
-        terms, _ = await _terms(here, token, ttl_s)
-        return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
+    async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
+        """Let a lease end at the time of *terms*; False if it is no longer held."""
+        return bool((await here.calls.run(here.leasing.bulk_write(renewing(terms)))).matched_count)
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, unless it has passed to another process."""
@@ -110,15 +108,15 @@ async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Docu
     return await here.collection.find_one({"_id": name_of(key)})
 
 
-async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
-    """The document of *key* if it has no lease; None if there was none and one with the lease was made.
+async def _made(here: Connection, terms: LeaseTerms) -> Document | None:
+    """The document of the key if it has no lease; None if there was none and one with the lease was made.
 
     Sent as a command, since the driver's method may send a retryable write, which costs the server another write.
     """
     collection = here.leasing
     asked: Document = {
         "findAndModify": collection.name,
-        "query": if_free(key, now_ms),
+        "query": if_free(terms),
         "update": making(terms),
         "upsert": True,
         "writeConcern": collection.write_concern.document,
@@ -126,13 +124,13 @@ async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> D
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
     before: Document | None = answer.get("value") or None
     if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
-        return await _made_unreported(here, key, terms)
+        return await _made_unreported(here, terms)
     return before
 
 
-async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
+async def _made_unreported(here: Connection, terms: LeaseTerms) -> Document | None:
     """As `_made`, for servers that do not report the upsert; some report success but have made nothing."""
-    row: Document | None = await here.collection.find_one({"_id": name_of(key)})
+    row: Document | None = await here.collection.find_one({"_id": name_of(terms.key)})
     owner = row and row.get("o")
     if owner is not None and owner != terms.token:
         raise DuplicateKeyError("another has the lease")
@@ -142,9 +140,3 @@ async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Doc
         here.look_alone()
         return row
     return None
-
-
-async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:
-    """The terms of a lease that begins now, and the time, both by the server's clock."""
-    now_ms = await here.clock.now_ms()
-    return LeaseTerms(token, now_ms + max(1, round(ttl_s * 1000))), now_ms

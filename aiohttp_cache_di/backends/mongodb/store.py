@@ -11,19 +11,19 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
-    DOCUMENT_BYTES,
-    SPARE_BYTES,
+    FRAME_BYTES,
+    KEY_BYTES,
     Document,
-    DocumentLayout,
     date_of,
     name_of,
+    record_in,
     writing,
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
-from aiohttp_cache_di.backends.rows import RowStore
-from aiohttp_cache_di.backends.store import Found, Limits, Record
+from aiohttp_cache_di.backends.rows import RowRecord, RowStore
+from aiohttp_cache_di.backends.store import Limits, Record
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -33,9 +33,10 @@ PAGE: Final = 256  # documents in a page of a walk
 BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_KEY: Final = 11000
+BESIDE_FRAME: Final = {"f": 1, "until": 1}
 
 
-class MongoDBStore(RowStore[Connection, Document]):
+class MongoDBStore(RowStore[Connection]):
     """Records in one collection, for any number of processes and machines; leases are timed by the server's clock.
 
     Args:
@@ -50,7 +51,8 @@ class MongoDBStore(RowStore[Connection, Document]):
     """
 
     make: ClassVar[str] = "MongoDB"
-    limits: Limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
+    key_bytes: ClassVar[int] = KEY_BYTES
+    limits: Limits = Limits(value_bytes=FRAME_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class MongoDBStore(RowStore[Connection, Document]):
         connection: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(codec, self._connect, DocumentLayout(), DocumentLeases())
+        super().__init__(codec, self._connect, DocumentLeases())
         self._server = Server(db_name, collection_name, connection, options or {})
         self._listeners = LoopLocal(list[Listener])
         self._expiry = ExpiryIndex(self._server.where)
@@ -78,25 +80,6 @@ class MongoDBStore(RowStore[Connection, Document]):
         return self._server.collection_name
 
     # ---- Store
-
-    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look all *keys* up with one ``find``."""
-        here = self._loops.now() or await self._loops.here()
-        names = [name_of(key) for key in keys]
-        if len(names) == 1:  # the fastest plan of a server
-            row = await here.calls.run(here.collection.find_one({"_id": names[0]}))
-            rows = [row] if row is not None else []
-        else:
-            wanted = here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1)
-            rows = await here.calls.run(wanted.to_list())
-        return await self._answers(keys, rows)
-
-    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """For each key, whether its record leads on, with one ``find`` without frames; None if there is no record."""
-        here = await self._loops.here()
-        wanted = {"_id": {"$in": [name_of(key) for key in keys]}, "f": {"$exists": True}}
-        finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
-        return self._kinds(keys, await here.calls.run(finding.to_list()))
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, and leases on them."""
@@ -148,21 +131,38 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     # ---- rows
 
+    async def _now_ms(self, here: Connection) -> int:
+        return await here.clock.now_ms()
+
     def _code_of(self, error: BaseException) -> str:
         if not isinstance(error, OperationFailure):
             return ""
         return str((error.details or {}).get("codeName") or error.code or "")
 
-    async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Document], None]:
+    async def _find(self, here: Connection, keys: Sequence[str], *, frames: bool) -> Sequence[RowRecord]:
+        """The records of *keys*, with one ``find``."""
+        names = [name_of(key) for key in keys]
+        fields = None if frames else BESIDE_FRAME
+        if len(names) == 1:  # the fastest plan of a server
+            rows = [await here.calls.run(here.collection.find_one({"_id": names[0]}, fields)) or {}]
+        else:
+            wanted = here.collection.find({"_id": {"$in": names}}, fields, batch_size=BATCH + 1)
+            rows = await here.calls.run(wanted.to_list())
+        return list(filter(None, map(record_in, rows)))
+
+    async def _walk(self, *, frames: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[RowRecord], None]:
         """Pages from one cursor, which the server closes after ten idle minutes."""
         here = await self._loops.here()
-        fields = {"f": 1, "until": 1, **({"v": 1} if items else {}), **({"i": 1} if infos else {})}
+        fields = {**BESIDE_FRAME, **({"v": 1} if frames else {}), **({"i": 1} if infos else {})}
         async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
-            page: list[Document] = []
+            page: list[RowRecord] = []
             weight = 0
             async for row in cursor:
-                page.append(row)
-                weight += self._weight((row,))
+                record = record_in(row)
+                if record is None:
+                    continue
+                page.append(record)
+                weight += record.frame_bytes
                 if len(page) >= PAGE or weight >= PAGE_BYTES:
                     yield page
                     page, weight = [], 0
