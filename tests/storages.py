@@ -19,7 +19,7 @@ class ProofBackend(CacheBackend):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.use(StoreStack(ProofStore()), StackCache)
+        self.use(StackCache(StoreStack(ProofStore())))
 
 
 class CustomStorage(BaseCache):

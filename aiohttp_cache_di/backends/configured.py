@@ -17,7 +17,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.options.revision import hook, setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
-from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options.values import BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -151,7 +151,7 @@ class Configured(Stacked, RuleBook):
         self.stats: CacheStats = CacheStats()
         self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
-        self.use(StoreStack(memory, guard=self.guard), DictCache)
+        self.use(DictCache.on(StoreStack(memory, guard=self.guard)))
 
     @cached_property
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # derived from `urls_expire_after`
@@ -196,11 +196,6 @@ class Configured(Stacked, RuleBook):
     def reads_pending(self) -> bool:
         """Whether pending writes count as stored; not if the user has overridden a method of look-up."""
         return self.write_behind and self.overridden.isdisjoint(LOOKING_UP)
-
-    @property
-    def largest_in_memory_bytes(self) -> int:
-        """Size of the largest body that is stored if it has to be in memory first."""
-        return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
 
     def rules_for(
         self,

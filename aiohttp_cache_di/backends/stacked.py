@@ -9,7 +9,7 @@ from weakref import WeakMethod
 
 from aiohttp_cache_di.backends.loops import ByLoop
 from aiohttp_cache_di.backends.options.revision import Revised
-from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -58,6 +58,7 @@ class Stacked(Revised):
     """The store with pending writes, near tier, guard and batching around it; called by the engine."""
     stats: CacheStats
     guard: StoreGuard
+    max_body_bytes: int | None
     digest_key: bytes
     """The key of the digests that replace secrets in keys."""
     responses: BaseCache = _storage()
@@ -87,15 +88,27 @@ class Stacked(Revised):
     def response_aliases(self, storage: BaseCache) -> None:
         self.redirects = storage
 
-    def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Use *stack* from now on, and show its responses and redirects by two storages of the class *face*.
+    @property
+    def largest_in_memory_bytes(self) -> int:
+        """Size of the largest body that is stored if it has to be in memory first."""
+        return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
+
+    def use(self, storage: StackCache) -> None:
+        """Use the stack of *storage* from now on, and show its responses and redirects by two storages of its class.
 
         The stack's guard becomes the backend's, with the backend's counters and deadline.
         """
+        stack, face = storage.stack, type(storage)
         stack.guard.serve(self.stats, self.guard.deadline_s)
         stack.count_into(self.stats)
         self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
+
+    def revise(self) -> None:
+        """As `Revised.revise`; the largest body that is stored may have changed, too."""
+        super().revise()
+        if "stack" in vars(self):  # not while the backend is being made
+            self.stack.limit.body_bytes = self.largest_in_memory_bytes
 
     def attached(self, loop: AbstractEventLoop) -> StackUser | None:
         """What was attached in *loop*."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -15,11 +14,11 @@ from aiohttp_cache_di.backends.options.values import (
     NEAR_OPTIONS,
     of_backend,
     of_driver,
+    of_storage,
     refuse_unusable,
 )
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.signatures import OptionsSignature
 
 if TYPE_CHECKING:
@@ -69,10 +68,9 @@ class DynamoDBBackend(CacheBackend):
             MissingDependencyError: aiobotocore is not installed.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
-        layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
-        stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.largest_in_memory_bytes)
         super().__init__(cache_name, **of_backend(kwargs))
-        self.use(stack, DynamoDbCache)
+        own = key_attr_name, val_attr_name, create_if_not_exists, context
+        self.use(DynamoDbCache(cache_name, NAMESPACE, *own, **of_storage(kwargs)))
 
 
 class DynamoDbCache(StackCache):
@@ -109,34 +107,24 @@ class DynamoDbCache(StackCache):
             TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
+        refuse_unusable({"create_if_not_exists": create_if_not_exists})
         layout = Layout(table_name, namespace, key_attr_name, val_attr_name)
-        super().__init__(_stack(layout, create_if_not_exists, context, kwargs))
+        super().__init__(
+            make_stack(
+                lambda codec, _: DynamoDBStore(
+                    layout,
+                    codec=codec,
+                    context=context,
+                    create=create_if_not_exists,
+                    consistent_reads=kwargs.get("consistent_reads", False),
+                    options=of_driver(kwargs, OWN_OPTIONS),
+                ),
+                kwargs,
+                table_name,
+                namespace,
+            )
+        )
 
     def __repr__(self) -> str:
         store = cast(DynamoDBStore, self.stack.store)
         return f"<{type(self).__name__} {store.layout.table}:{store.layout.namespace} at {store.where}>"
-
-
-def _stack(
-    layout: Layout,
-    create: bool,
-    context: Any,
-    options: Mapping[str, Any],
-    body_bytes: Callable[[], int] | None = None,
-) -> StoreStack:
-    """As `make_stack`."""
-    refuse_unusable({"create_if_not_exists": create})
-    return make_stack(
-        lambda codec, _: DynamoDBStore(
-            layout,
-            codec=codec,
-            context=context,
-            create=create,
-            consistent_reads=options.get("consistent_reads", False),
-            options=of_driver(options, OWN_OPTIONS),
-        ),
-        options,
-        layout.table,
-        layout.namespace,
-        body_bytes=body_bytes,
-    )

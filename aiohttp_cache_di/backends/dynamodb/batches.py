@@ -27,7 +27,7 @@ async def read_items(
     keys: Sequence[Attributes],
     *,
     is_consistent: bool,
-    only: Mapping[str, Any] | None = None,
+    only: Mapping[str, Any],
 ) -> list[Attributes]:
     """The items under *keys* (distinct, at most `READ_AT_ONCE`), in any order.
 
@@ -39,9 +39,9 @@ async def read_items(
         StorageError: the server is throttled.
     """
     if len(keys) == 1:  # faster, at the same price
-        answer = await client.get_item(TableName=table, Key=keys[0], ConsistentRead=is_consistent, **(only or {}))
+        answer = await client.get_item(TableName=table, Key=keys[0], ConsistentRead=is_consistent, **only)
         return [answer["Item"]] if "Item" in answer else []
-    terms = {"ConsistentRead": is_consistent, **(only or {})}
+    terms = {"ConsistentRead": is_consistent, **only}
     left: Any = {table: {"Keys": keys}}
     items: list[Attributes] = []
     failures = 0

@@ -1,4 +1,4 @@
-"""The items of a table, and the requests for them, as pure functions.
+"""The items of a table, and the arguments of requests for them, as pure functions.
 
 An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
 lease share it, so that one call looks the record up or takes the lease, and writing the record releases the lease.
@@ -12,16 +12,15 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.entries.codec import leads_on
+from aiohttp_cache_di.backends.rows import FAR_AT, RowRecord
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["NO_RECORD", "Attributes", "Layout"]
+__all__ = ["KEY_BYTES", "NO_RECORD", "Attributes", "Layout"]
 
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -30,18 +29,17 @@ SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a long key beside its di
 INFO_BYTES: Final = 512  # largest info that is stored beside its frame
 PAGE: Final = 500  # items in a page of a walk, if they have less than 1 MB
 TABLE: Final = "[A-Za-z0-9_.-]{3,255}"
-KEY_BYTES: Final = 2048  # DynamoDB limit of a partition key
-FAR_AT: Final = 253_402_300_800  # the year 10000
+NAME_BYTES: Final = 2048  # DynamoDB limit of a partition key
+KEY_BYTES: Final = 3 * 1024  # longest key
 DIGEST: Final = "\0sha256 "  # begins the names of keys that DynamoDB does not accept as they are
 NO_RECORD: Final = "-1"  # the kind of an item that is only a lease; a record has 1 if it leads on, else 0
 NAMES: Final = {"#f": "f", "#i": "i", "#l": "l", "#n": "n", "#o": "o", "#t": "ttl", "#u": "until"}  # in expressions
 OURS: Final = frozenset(NAMES.values())
 BESIDE_FRAME: Final = "#k, #f, #n, #u"
-IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 
 
 class Layout(Struct, frozen=True):
-    """The layout of the items of one cache, as a `RowLayout`, and the requests for them.
+    """The layout of the items of one cache, and the requests for them.
 
     Args:
         table: name or ARN of the table.
@@ -82,78 +80,52 @@ class Layout(Struct, frozen=True):
     def name_of(self, key: str) -> str:
         """The name (partition key) for *key*: the namespace, and the key or, if DynamoDB does not take it, a digest."""
         name = f"{self.prefix}{key}"
-        if self._is_plain(key, name):
-            return name
+        with suppress(UnicodeEncodeError):
+            if len(name.encode()) <= NAME_BYTES and not key.startswith("\0"):
+                return name
         return f"{self.prefix}{DIGEST}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
     def at(self, name: str) -> Attributes:
         """The primary key of the item *name*."""
         return {self.key_attr: {"S": name}}
 
-    def key_in(self, row: Attributes) -> str:
-        """The key that *row* is for."""
-        spelt: bytes | None = row.get("n", {}).get("B")
-        if spelt is not None:
-            return spelt.decode("utf-8", "surrogatepass")
-        return self.name_in(row).removeprefix(self.prefix)
-
     def name_in(self, item: Attributes) -> str:
         """The name of *item*."""
         return str(item[self.key_attr]["S"])
 
-    @staticmethod
-    def _is_plain(key: str, name: str) -> bool:
-        try:
-            return len(name.encode()) <= KEY_BYTES and not key.startswith("\0")
-        except UnicodeEncodeError:
-            return False
-
     # ---- records
 
-    def item_of(self, record: Record, frame: bytes) -> Attributes:
+    def item_of(self, record: RowRecord) -> Attributes:
         """The item for *record*, without a lease."""
         name = self.name_of(record.key)
-        is_for_ever = not record.until < FAR_AT
-        until = FAR_AT if is_for_ever else max(record.until, 0.0)
         item: dict[str, Mapping[str, Any]] = {
             **self.at(name),
-            self.val_attr: {"B": frame},
-            "f": {"N": str(int(leads_on(frame)))},
-            "ttl": {"N": str(math.ceil(until))},  # in all records: a lease would add a short one if it were missing
+            self.val_attr: {"B": record.frame},
+            "f": {"N": str(int(record.leads_on))},
+            # In all records: a lease would add a short one if it were missing.
+            "ttl": {"N": str(math.ceil(min(record.until, FAR_AT)))},
         }
-        info = packed_info(record)
-        if info is not None and len(info) < INFO_BYTES:
-            item["i"] = {"B": info}
-        if not is_for_ever:
-            item["until"] = {"N": f"{until:.3f}"}
+        if record.info is not None and len(record.info) < INFO_BYTES:
+            item["i"] = {"B": record.info}
+        if record.until < math.inf:
+            item["until"] = {"N": f"{record.until:.3f}"}
         if name.startswith(f"{self.prefix}{DIGEST}"):
             item["n"] = {"B": record.key.encode("utf-8", "surrogatepass")}
         return item
 
-    def frame_in(self, row: Attributes) -> object:
-        """The frame, or another program's value in its place; None if there is no record."""
-        for value in row.get(self.val_attr, {}).values():
-            return value
-        return None
-
-    def info_in(self, row: Attributes) -> Any:
-        """The info of the record in *row*; None if it has none."""
-        return row.get("i", {}).get("B")
-
-    def has_record(self, row: Attributes, now_s: float) -> bool:
-        """Whether *row* has a record that has not expired at *now_s*."""
-        until = row.get("until", {}).get("N")
-        return row.get("f", {}).get("N") != NO_RECORD and (until is None or float(until) > now_s)
-
-    def leads_on(self, row: Attributes) -> bool:
-        """Whether the record in *row* is a redirect or an alias."""
-        return row.get("f", {}).get("N") == "1"
-
-    def fits(self, record: Record, frame: bytes) -> bool:
-        """Whether the item for *record* with *frame* is within DynamoDB's limit."""
-        is_plain = self._is_plain(record.key, f"{self.prefix}{record.key}")
-        named = 0 if is_plain else len(record.key.encode("utf-8", "surrogatepass"))
-        return len(frame) + named <= self.value_bytes + SPARE_BYTES // 2
+    def record_in(self, item: Attributes) -> RowRecord | None:
+        """The record in *item*; None if it is only a lease. Another program's item has an unreadable one."""
+        kind, until = item.get("f", {}).get("N"), item.get("until", {}).get("N")
+        if kind == NO_RECORD:
+            return None
+        spelt: bytes | None = item.get("n", {}).get("B")
+        return RowRecord(
+            self.name_in(item).removeprefix(self.prefix) if spelt is None else spelt.decode("utf-8", "surrogatepass"),
+            kind == "1",
+            math.inf if until is None else float(until),
+            next(iter(item.get(self.val_attr, {}).values()), None),
+            item.get("i", {}).get("B"),
+        )
 
     # ---- walks
 
@@ -162,17 +134,19 @@ class Layout(Struct, frozen=True):
         """Arguments that select all attributes but frames and infos."""
         return self._expressed(ProjectionExpression=BESIDE_FRAME)
 
-    def scanning(self, *, items: bool, records_only: bool, infos: bool = False, also: str = "") -> dict[str, Any]:
+    def scanning(
+        self, *, frames: bool = False, records_only: bool, infos: bool = False, also: str = ""
+    ) -> dict[str, Any]:
         """Arguments of a Scan over this cache's items.
 
         Args:
-            items: with all attributes, frames included.
+            frames: with all attributes.
             records_only: without items that are only leases.
             infos: with infos.
             also: a further condition, which begins with ``AND``.
         """
         wanted = "begins_with(#k, :namespace)" + (" AND attribute_exists(#v)" if records_only else "") + also
-        shown = {} if items else {"ProjectionExpression": BESIDE_FRAME + (", #i" if infos else "")}
+        shown = {} if frames else {"ProjectionExpression": BESIDE_FRAME + (", #i" if infos else "")}
         return {
             "TableName": self.table,
             "Limit": PAGE,
@@ -182,57 +156,27 @@ class Layout(Struct, frozen=True):
 
     def scanning_expired(self, now_s: float) -> dict[str, Any]:
         """Arguments of a Scan over this cache's records that have expired at *now_s*."""
-        query = self.scanning(items=False, records_only=True, also=" AND #u <= :now")
+        query = self.scanning(records_only=True, also=" AND #u <= :now")
         query["ExpressionAttributeValues"][":now"] = {"N": f"{now_s:.3f}"}
         return query
 
-    def dropping_expired(self, name: str, now_s: float) -> dict[str, Any]:
-        """Arguments of a DeleteItem for an expired record, on condition that it was not replaced meanwhile."""
-        return self._changing(name, "#u <= :now", {":now": {"N": f"{now_s:.3f}"}})
-
-    # ---- leases
-
-    def taking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes a free lease, and returns the old values of what it changes."""
-        update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
-        taking = self._changing(name, IS_FREE, _lease(token, now_s, ttl_s), update)
-        return {**taking, "ReturnValues": "UPDATED_OLD"}
-
-    def looking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes the lease if that is free and there is no record.
-
-        If the condition fails, the error has the item.
-        """
-        condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
-        update = "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u"
-        values = {**_lease(token, now_s, ttl_s), ":s": {"N": f"{now_s:.3f}"}}
-        return {**self._changing(name, condition, values, update), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-
-    def renewing(self, name: str, token: str, until_s: float) -> dict[str, Any]:
-        """Arguments of an UpdateItem that extends a lease to *until_s* (POSIX time)."""
-        values = {":o": {"S": token}, ":l": {"N": str(round(until_s * 1000))}}
-        return self._changing(name, "#o = :o", values, "SET #l = :l")
-
-    def dropping(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of a DeleteItem that releases a lease if the item has no record."""
-        return self._changing(name, "#o = :o AND #f = :f", {":o": {"S": token}, ":f": {"N": NO_RECORD}})
-
-    def giving_back(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of an UpdateItem that releases a lease beside a record."""
-        return self._changing(name, "#o = :o", {":o": {"S": token}}, "REMOVE #o, #l")
-
     # ---- expressions
 
-    def _changing(
+    def changing(
         self, name: str, condition: str, values: Mapping[str, Any], update: str | None = None
     ) -> dict[str, Any]:
-        """Arguments of an UpdateItem, or (without *update*) a DeleteItem, for the item *name*."""
+        """Arguments of an UpdateItem, or (without *update*) a DeleteItem, for the item *name*.
+
+        Args:
+            values: values by their names in expressions; may have others.
+        """
         expressions = {"ConditionExpression": condition, **({"UpdateExpression": update} if update else {})}
+        used = re.findall(":[a-z]+", " ".join(expressions.values()))
         return {
             "TableName": self.table,
             "Key": self.at(name),
             **self._expressed(**expressions),
-            "ExpressionAttributeValues": values,
+            "ExpressionAttributeValues": {each: values[each] for each in used},
         }
 
     def _expressed(self, **expressions: str) -> dict[str, Any]:
@@ -240,14 +184,3 @@ class Layout(Struct, frozen=True):
         known = {**NAMES, "#k": self.key_attr, "#v": self.val_attr}
         used = dict.fromkeys(re.findall("#[a-z]", " ".join(expressions.values())))
         return {**expressions, "ExpressionAttributeNames": {name: known[name] for name in used}}
-
-
-def _lease(token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
-    """The values of expressions that take a lease."""
-    return {
-        ":o": {"S": token},
-        ":l": {"N": str(round((now_s + ttl_s) * 1000))},
-        ":now": {"N": str(round(now_s * 1000))},
-        ":f": {"N": NO_RECORD},
-        ":t": {"N": str(math.ceil(now_s + ttl_s))},
-    }

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, error_code
 from aiohttp_cache_di.backends.dynamodb.items import NO_RECORD, Attributes, Layout
+from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
+IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 CONSISTENT_FOR_S: Final = 5.0  # after a lease, a write or a deletion; replicas usually agree within a second
 
-Reading: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[Attributes]]]
-"""Returns the items of keys, in any order."""
+Finding: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[RowRecord]]]
 
 
 class Consistency:
@@ -30,12 +31,11 @@ class Consistency:
     def __init__(self, *, always: bool) -> None:
         self._always = always
         self._until: OrderedDict[str, float] = OrderedDict()  # in the order in which they end
-        self._all_until = 0.0
 
     def is_due(self, name: str) -> bool:
         """Whether the item *name* has to be read consistently."""
         now = time.monotonic()
-        return self._always or now < self._all_until or now < self._until.get(name, 0.0)
+        return self._always or now < self._until.get(name, 0.0)
 
     def note(self, names: Iterable[str]) -> None:
         """Read *names* consistently for `CONSISTENT_FOR_S`."""
@@ -46,15 +46,6 @@ class Consistency:
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
 
-    @contextmanager
-    def of_all(self) -> Generator[None]:
-        """Read all items consistently in the ``with`` block, and for `CONSISTENT_FOR_S` after it."""
-        self._all_until = float("inf")
-        try:
-            yield
-        finally:
-            self._all_until = time.monotonic() + CONSISTENT_FOR_S
-
 
 class ItemLeases:
     """Takes, renews and releases leases; see `RowLeases`.
@@ -62,58 +53,69 @@ class ItemLeases:
     Args:
         layout: the layout of the items.
         consistency: notes each key for which a lease is asked.
-        read: reads items.
+        find: finds the records of keys, in any order.
     """
 
-    def __init__(self, layout: Layout, consistency: Consistency, read: Reading) -> None:
+    def __init__(self, layout: Layout, consistency: Consistency, find: Finding) -> None:
         self._layout = layout
         self._consistency = consistency
-        self._read = read
+        self._find = find
 
-    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*."""
-        name = self._layout.name_of(key)
+    async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
+        """Ask for a lease."""
+        update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
+        asked = self._changing(terms, IS_FREE, update)
         try:
-            answer = await here.client.update_item(**self._layout.taking(name, token, time.time(), ttl_s))
+            answer = await here.client.update_item(**asked, ReturnValues="UPDATED_OLD")
         except Exception as exc:
             if error_code(exc) != CONDITION_FAILED:
                 raise
             return Lease.REFUSED
         finally:
-            self._consistency.note((name,))
+            self._consistency.note((self._layout.name_of(terms.key),))
         kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # before the update
         return Lease.GRANTED if kind == NO_RECORD else Lease.GRANTED_LATE
 
-    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Attributes | Lease | None:
-        """The item of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
-        name, now = self._layout.name_of(key), time.time()
+    async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease:
+        """The record of the key if there is one; else whether the lease was granted."""
+        condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
+        asked = self._changing(terms, condition, "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u")
         try:
-            await here.client.update_item(**self._layout.looking(name, token, now, ttl_s))
+            await here.client.update_item(**asked, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except Exception as exc:
-            if error_code(exc) == CONDITION_FAILED:
-                self._consistency.note((name,))
-                there: Attributes | None = getattr(exc, "response", {}).get("Item")
-                found = await self._read(here, (key,)) if there is None else (there,)  # some servers do not return it
-                return found[0] if found and self._layout.has_record(found[0], now) else Lease.REFUSED
-            if not error_code(exc):
+            if error_code(exc) != CONDITION_FAILED:
                 raise
-            # Writes are denied or throttled, or there is no table: a look-up does not depend on that.
-            here.look_alone()
-            found = await self._read(here, (key,))
-            return found[0] if found else None
-        self._consistency.note((name,))
+            self._consistency.note((self._layout.name_of(terms.key),))
+            item: Attributes | None = getattr(exc, "response", {}).get("Item")
+            if item is not None:
+                there = self._layout.record_in(item)
+            else:  # some servers do not return it
+                there = next(iter(await self._find(here, (terms.key,))), None)
+            return there if there is not None and there.until * 1000 > terms.now_ms else Lease.REFUSED
+        self._consistency.note((self._layout.name_of(terms.key),))
         return Lease.GRANTED
 
-    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
-        renewing = self._layout.renewing(self._layout.name_of(key), token, time.time() + ttl_s)
-        return await is_met(here.client.update_item(**renewing))
+    async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
+        """Let a lease end at the time of *terms*; False if it is no longer held."""
+        return await is_met(here.client.update_item(**self._changing(terms, "#o = :o", "SET #l = :l")))
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, and delete the item if it has no record."""
-        name = self._layout.name_of(key)
-        if not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
-            await is_met(here.client.update_item(**self._layout.giving_back(name, token)))
+        name, values = self._layout.name_of(key), {":o": {"S": token}, ":f": {"N": NO_RECORD}}
+        emptied = self._layout.changing(name, "#o = :o AND #f = :f", values)
+        if not await is_met(here.client.delete_item(**emptied)):
+            await is_met(here.client.update_item(**self._layout.changing(name, "#o = :o", values, "REMOVE #o, #l")))
+
+    def _changing(self, terms: LeaseTerms, condition: str, update: str) -> dict[str, Any]:
+        values = {
+            ":o": {"S": terms.token},
+            ":l": {"N": str(terms.end_ms)},
+            ":now": {"N": str(terms.now_ms)},
+            ":s": {"N": f"{terms.now_ms / 1000:.3f}"},
+            ":f": {"N": NO_RECORD},
+            ":t": {"N": str(math.ceil(terms.end_ms / 1000))},
+        }
+        return self._layout.changing(self._layout.name_of(terms.key), condition, values, update)
 
 
 async def is_met(call: Any) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code
-from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout
+from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, Attributes, Layout
 from aiohttp_cache_di.backends.dynamodb.leases import Consistency, ItemLeases, is_met
-from aiohttp_cache_di.backends.rows import RowStore
-from aiohttp_cache_di.backends.store import Found, Limits, Record
+from aiohttp_cache_di.backends.rows import RowRecord, RowStore
+from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -24,7 +25,7 @@ DROPPED_AT_ONCE: Final = 25  # concurrent conditional deletions, since batches c
 DOUBTS: Final = 16  # a look-up with a lease that finds something costs as many write units as writing that
 
 
-class DynamoDBStore(RowStore[Connection, Attributes]):
+class DynamoDBStore(RowStore[Connection]):
     """Records in one table, for any number of processes and machines.
 
     Reads are eventually consistent, and cost half, unless this process has written or deleted the key, or asked for a
@@ -45,6 +46,7 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     """
 
     make: ClassVar[str] = "DynamoDB"
+    key_bytes: ClassVar[int] = KEY_BYTES
 
     def __init__(
         self,
@@ -58,47 +60,25 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     ) -> None:
         self._service = Service(layout, context, options or {}, create=create)
         self._consistency = Consistency(always=consistent_reads)
-        super().__init__(codec, self._service.connect, layout, ItemLeases(layout, self._consistency, self._look))
+        finding = partial(self._find, frames=True)
+        super().__init__(codec, self._service.connect, ItemLeases(layout, self._consistency, finding))
         self.layout: Layout = layout
+        self.where: str = self._service.where
         self.limits: Limits = Limits(
             value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, doubts=DOUBTS, drops_expired=True
         )
 
-    @property
-    def where(self) -> str:
-        """The endpoint or region."""
-        return self._service.where
-
     # ---- Store
-
-    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up with one ``BatchGetItem``, or with two if only some have to be read consistently."""
-        here = self._loops.now() or await self._loops.here()
-        return await self._answers(keys, await self._look(here, keys))
-
-    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """For each key, whether its record leads on (None: no record), with one ``BatchGetItem`` without frames."""
-        here = await self._loops.here()
-        wanted = [self.layout.at(name) for name in dict.fromkeys(map(self.layout.name_of, keys))]
-        only = self.layout.projection
-        return self._kinds(
-            keys, await read_items(here.client, self.layout.table, wanted, is_consistent=True, only=only)
-        )
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, and leases on them."""
-        here = await self._loops.here()
-        names = {self.layout.name_of(key) for key in keys}
-        self._consistency.note(names)
-        await self._drop(here, names)
-        self._consistency.note(names)
+        await self._drop(await self._loops.here(), set(map(self.layout.name_of, keys)))
 
     async def clear(self) -> None:
         """Delete all items of this namespace, page by page; the table stays."""
         here = await self._loops.here()
-        with self._consistency.of_all():
-            async for page in self._scan(self.layout.scanning(items=False, records_only=False)):
-                await self._drop(here, map(self.layout.name_in, page))
+        async for page in self._scan(self.layout.scanning(records_only=False)):
+            await self._drop(here, set(map(self.layout.name_in, page)))
 
     # ---- Expiring
 
@@ -108,20 +88,19 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
         count = 0
         async for page in self._scan(self.layout.scanning_expired(now)):
             names = list(map(self.layout.name_in, page))
-            for first in range(0, len(names), DROPPED_AT_ONCE):
-                calls = (
-                    is_met(here.client.delete_item(**self.layout.dropping_expired(name, now)))
-                    for name in names[first : first + DROPPED_AT_ONCE]
-                )
-                count += sum(await asyncio.gather(*calls))
+            # On condition that the record was not replaced meanwhile.
+            deletions = [self.layout.changing(name, "#u <= :now", {":now": {"N": f"{now:.3f}"}}) for name in names]
+            for part in in_batches(deletions, DROPPED_AT_ONCE):
+                count += sum(await asyncio.gather(*(is_met(here.client.delete_item(**each)) for each in part)))
             self._consistency.note(names)
         return count
 
     # ---- reading
 
-    async def _look(self, here: Connection, keys: Sequence[str]) -> Sequence[Attributes]:
-        """The items of *keys*, in any order."""
-        return await self._with_table(here, partial(self._read, here, keys))
+    async def _find(self, here: Connection, keys: Sequence[str], *, frames: bool) -> Sequence[RowRecord]:
+        """The records of *keys*, with one ``BatchGetItem``, or two if only some have to be read consistently."""
+        items = await self._with_table(here, partial(self._read, here, keys, frames=frames))
+        return list(filter(None, map(self.layout.record_in, items)))
 
     async def _with_table(self, here: Connection, call: Callable[[], Awaitable[T]]) -> T:
         """The result of *call*, which is repeated once if the table was gone and has been made again."""
@@ -132,21 +111,22 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
                 raise
         return await call()
 
-    async def _read(self, here: Connection, keys: Sequence[str]) -> Sequence[Attributes]:
+    async def _read(self, here: Connection, keys: Sequence[str], *, frames: bool) -> Sequence[Attributes]:
         groups: dict[bool, list[Attributes]] = {}
         for name in dict.fromkeys(map(self.layout.name_of, keys)):
-            groups.setdefault(self._consistency.is_due(name), []).append(self.layout.at(name))
+            groups.setdefault(not frames or self._consistency.is_due(name), []).append(self.layout.at(name))
+        only = {} if frames else self.layout.projection
         reading = (
-            read_items(here.client, self.layout.table, wanted, is_consistent=is_strict)
+            read_items(here.client, self.layout.table, wanted, is_consistent=is_strict, only=only)
             for is_strict, wanted in groups.items()
         )
         answers = await asyncio.gather(*reading) if len(groups) != 1 else [await next(reading)]
         return [item for found in answers for item in found]
 
-    async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Attributes], None]:
+    async def _walk(self, *, frames: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[RowRecord], None]:
         """Pages of a Scan, which reads, and is billed for, the whole table."""
-        async for page in self._scan(self.layout.scanning(items=items, records_only=True, infos=infos)):
-            yield page
+        async for page in self._scan(self.layout.scanning(frames=frames, records_only=True, infos=infos)):
+            yield list(filter(None, map(self.layout.record_in, page)))
 
     async def _scan(self, query: dict[str, Any]) -> AsyncGenerator[list[Attributes], None]:
         here = await self._loops.here()
@@ -162,19 +142,23 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
 
     # ---- writing
 
-    async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+    async def _write(
+        self, here: Connection, records: Mapping[str, RowRecord], held: Mapping[str, str]
+    ) -> dict[str, StorageError]:
         """Write with one ``BatchWriteItem`` for each 25 records."""
-        requests = {key: {"PutRequest": {"Item": self.layout.item_of(*each)}} for key, each in frames.items()}
-        weights = {key: len(frame) for key, (_, frame) in frames.items()}
+        requests = {key: {"PutRequest": {"Item": self.layout.item_of(record)}} for key, record in records.items()}
+        weights = {key: record.frame_bytes for key, record in records.items()}
         writing = partial(write_items, here.client, self.layout.table, requests, weights)
         failed = await self._with_table(here, writing)
-        self._consistency.note(map(self.layout.name_of, frames.keys() - failed.keys()))
+        self._consistency.note(map(self.layout.name_of, records.keys() - failed.keys()))
         return failed
 
-    async def _drop(self, here: Connection, names: Iterable[str]) -> None:
+    async def _drop(self, here: Connection, names: Collection[str]) -> None:
+        self._consistency.note(names)
         deletions = {name: {"DeleteRequest": {"Key": self.layout.at(name)}} for name in names}
         for error in (await write_items(here.client, self.layout.table, deletions)).values():
             raise error
+        self._consistency.note(names)
 
     # ---- rows
 

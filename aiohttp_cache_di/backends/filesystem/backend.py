@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, Unpack, cast
+from typing import Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend, refuse_unusable
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend, of_storage, refuse_unusable
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, Bounds
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.signatures import OptionsSignature
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileBackendOptions", "FileCache", "FileOptions"]
@@ -71,7 +70,7 @@ class FileBackend(CacheBackend):
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         super().__init__(os.fspath(cache_name), autoclose=autoclose, **of_backend(kwargs))
-        self.use(_stack(cache_name, use_temp, kwargs, lambda: self.largest_in_memory_bytes), FileCache)
+        self.use(FileCache(cache_name, use_temp, **of_storage(kwargs)))
 
 
 class FileCache(StackCache):
@@ -97,7 +96,17 @@ class FileCache(StackCache):
             TypeError, ConfigurationError: as `FileBackend`.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        super().__init__(_stack(cache_name, use_temp, kwargs))
+        refuse_unusable({"use_temp": use_temp})
+        fsync, bounds, place = kwargs.get("fsync", False), Bounds.of(kwargs), Place(cache_name, use_temp)
+        name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
+        super().__init__(
+            make_stack(
+                lambda codec, value_bytes: FileStore(place, codec, bounds, fsync=fsync, value_bytes=value_bytes),
+                kwargs,
+                name,
+                "files",
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in {self._store.place.name!r}>"
@@ -116,24 +125,3 @@ class FileCache(StackCache):
     @property
     def _store(self) -> FileStore:
         return cast("FileStore", self.stack.store)
-
-
-def _stack(
-    cache_name: str | os.PathLike[str],
-    use_temp: bool,
-    options: Mapping[str, Any],
-    body_bytes: Callable[[], int] | None = None,
-) -> StoreStack:
-    """As `make_stack`."""
-    refuse_unusable({"use_temp": use_temp})
-    fsync = options.get("fsync", False)
-    bounds = Bounds.of(options)
-    place = Place(cache_name, use_temp)
-    name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
-    return make_stack(
-        lambda codec, value_bytes: FileStore(place, codec, bounds, fsync=fsync, value_bytes=value_bytes),
-        options,
-        name,
-        "files",
-        body_bytes=body_bytes,
-    )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import NEAR_OPTIONS, of_backend, of_driver, of_storage
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import MissingDependencyError
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -53,9 +51,8 @@ class MongoDBBackend(CacheBackend):
             ConfigurationError: an option has a value that cannot be used.
             MissingDependencyError: pymongo is not installed, or too old.
         """
-        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.largest_in_memory_bytes)
         super().__init__(cache_name, **of_backend(kwargs))
-        self.use(stack, MongoDBCache)
+        self.use(MongoDBCache(cache_name, COLLECTION, connection, **of_storage(kwargs)))
 
 
 class MongoDBCache(StackCache):
@@ -86,29 +83,19 @@ class MongoDBCache(StackCache):
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
         """
-        super().__init__(_stack(db_name, collection_name, connection, kwargs))
+        make, driver = _store_class(), of_driver(kwargs, NEAR_OPTIONS)
+        super().__init__(
+            make_stack(
+                lambda codec, _: make(db_name, collection_name, codec=codec, connection=connection, options=driver),
+                kwargs,
+                db_name,
+                collection_name,
+            )
+        )
 
     def __repr__(self) -> str:
         store = cast("MongoDBStore", self.stack.store)
         return f"<{type(self).__name__} {store.collection_name} at {store.where}>"
-
-
-def _stack(
-    db_name: str,
-    collection_name: str,
-    connection: Any,
-    options: Mapping[str, Any],
-    body_bytes: Callable[[], int] | None = None,
-) -> StoreStack:
-    """As `make_stack`."""
-    store_class, driver = _store_class(), of_driver(options, NEAR_OPTIONS)
-    return make_stack(
-        lambda codec, _: store_class(db_name, collection_name, codec=codec, connection=connection, options=driver),
-        options,
-        db_name,
-        collection_name,
-        body_bytes=body_bytes,
-    )
 
 
 def _store_class() -> type[MongoDBStore]:

@@ -1,4 +1,4 @@
-"""The documents of a collection, and filters and updates for them, as pure functions.
+"""The documents of a collection, as pure functions.
 
 A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and lease
 share it, so that one call looks the record up or takes the lease, and another one writes the record and releases the
@@ -11,45 +11,27 @@ import math
 from typing import Any, Final, TypeAlias
 
 from bson.datetime_ms import DatetimeMS
-from msgspec import Struct
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.entries.codec import leads_on
+from aiohttp_cache_di.backends.rows import RowRecord
 
 __all__ = [
-    "DOCUMENT_BYTES",
-    "SPARE_BYTES",
+    "FRAME_BYTES",
+    "KEY_BYTES",
     "Document",
-    "DocumentLayout",
-    "LeaseTerms",
     "date_of",
-    "emptying",
-    "giving_back",
-    "has_record",
-    "if_free",
     "key_of",
-    "making",
+    "live_record",
     "name_of",
-    "renewing",
-    "taking",
-    "unchanged",
+    "record_in",
     "writing",
 ]
 
 Document: TypeAlias = dict[str, Any]
 
 DOCUMENT_BYTES: Final = 16 * 1024 * 1024  # BSON document limit (maxBsonObjectSize), key and names included
-SPARE_BYTES: Final = 16 * 1024  # for the key and the other fields
-FAR_AT: Final = 253_402_300_800.0  # the year 10000: records that expire later have no date
-
-
-class LeaseTerms(Struct, frozen=True):
-    """The owner's token of a lease, and the time at which it ends by the server's clock, in POSIX milliseconds."""
-
-    token: str
-    end_ms: int
+KEY_BYTES: Final = 8 * 1024  # longest key
+FRAME_BYTES: Final = DOCUMENT_BYTES - KEY_BYTES - 8 * 1024  # for the other fields
 
 
 def name_of(key: str) -> str | bytes:
@@ -68,44 +50,30 @@ def key_of(name: object) -> str:
 
 def date_of(at: float) -> DatetimeMS:
     """The POSIX time *at* as a date, rounded up to milliseconds."""
-    return DatetimeMS(math.ceil(max(at, 0.0) * 1000))
+    return DatetimeMS(math.ceil(at * 1000))
 
 
-def has_record(document: Document, now_ms: float) -> bool:
-    """Whether *document* has a record that has not expired at *now_ms*."""
+def record_in(document: Document) -> RowRecord | None:
+    """The record in *document*; None if it is only a lease."""
+    if "f" not in document:
+        return None
     until = document.get("until")
-    return "f" in document and not (isinstance(until, DatetimeMS) and int(until) <= now_ms)
+    return RowRecord(
+        key_of(document["_id"]),
+        bool(document["f"]),
+        int(until) / 1000 if isinstance(until, DatetimeMS) else math.inf,
+        document.get("v"),
+        document.get("i"),
+    )
 
 
-class DocumentLayout:
-    """The fields of a document; see `RowLayout`."""
-
-    def key_in(self, row: Document) -> str:
-        """The key that *row* is for."""
-        return key_of(row["_id"])
-
-    def frame_in(self, row: Document) -> object:
-        """The frame, or another program's value in its place; None if there is none."""
-        return row.get("v")
-
-    def info_in(self, row: Document) -> Any:
-        """The info of the record in *row*."""
-        return row.get("i")
-
-    def has_record(self, row: Document, now_s: float) -> bool:
-        """Whether *row* has a record that has not expired at *now_s*."""
-        return has_record(row, now_s * 1000)
-
-    def leads_on(self, row: Document) -> bool:
-        """Whether the record in *row* is a redirect or an alias."""
-        return bool(row["f"])
-
-    def fits(self, record: Record, frame: bytes) -> bool:
-        """Whether the document for *record* with *frame* is within MongoDB's limit."""
-        return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
+def live_record(document: Document | None, now_ms: int) -> RowRecord | None:
+    """As `record_in`; None, too, if there is no document, or if the record has expired at *now_ms*."""
+    record = None if document is None else record_in(document)
+    return record if record is not None and record.until * 1000 > now_ms else None
 
 
-def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
+def writing(record: RowRecord, token: str | None) -> UpdateOne:
     """The upsert that writes *record*.
 
     Args:
@@ -113,9 +81,9 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
             the server reports a duplicate key.
     """
     query: Document = {"_id": name_of(record.key)}
-    fields: Document = {"v": frame, "f": leads_on(frame), "i": packed_info(record)}
+    fields: Document = {"v": record.frame, "f": record.leads_on, "i": record.info}
     gone: Document = {}
-    if record.until < FAR_AT:
+    if record.until < math.inf:
         fields["until"] = date_of(record.until)
     else:
         gone["until"] = ""
@@ -123,44 +91,3 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
         query["o"] = token
         gone |= {"o": "", "l": ""}
     return UpdateOne(query, {"$set": fields, "$unset": gone} if gone else {"$set": fields}, upsert=True)
-
-
-# ---- leases, without update pipelines, which some servers do not support
-
-
-def making(lease: LeaseTerms) -> Document:
-    """The update of an upsert that makes a document with the lease if there is none, and changes no existing one."""
-    return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
-
-
-def if_free(key: str, now_ms: int) -> Document:
-    """The filter for the document of *key* without a lease; if it has one, an upsert reports a duplicate key."""
-    return {"_id": name_of(key), "l": {"$not": {"$gt": now_ms}}}  # also matches documents without the field
-
-
-def taking(lease: LeaseTerms) -> Document:
-    """The update of an upsert that takes the lease; apply `emptying` after that if the record has expired."""
-    return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
-
-
-def unchanged(key: str, before: Document) -> Document:
-    """The filter for the document of *key* if its expiry is still that of *before*."""
-    return {"_id": name_of(key), "until": before.get("until")}
-
-
-def emptying(lease: LeaseTerms) -> Document:
-    """The update that removes an expired record and gives the document the lease's expiry, so that it is kept."""
-    return {"$set": making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
-
-
-def renewing(key: str, lease: LeaseTerms) -> list[UpdateOne]:
-    """The updates that extend the lease; it is still held if one of them matches a document."""
-    ours = {"_id": name_of(key), "o": lease.token}
-    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # for a document without a record
-    return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
-
-
-def giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:
-    """The operations that release the lease of *token* on *key*: delete a document without a record, or else update."""
-    ours = {"_id": name_of(key), "o": token}
-    return [DeleteOne({**ours, "f": {"$exists": False}}), UpdateOne(ours, {"$unset": {"o": "", "l": ""}})]

@@ -5,30 +5,19 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pymongo import ReturnDocument
+from bson.datetime_ms import DatetimeMS
+from pymongo import DeleteOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
     NetworkTimeout,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
 
 from aiohttp_cache_di.backends.mongodb.client import Connection
-from aiohttp_cache_di.backends.mongodb.documents import (
-    Document,
-    LeaseTerms,
-    emptying,
-    giving_back,
-    has_record,
-    if_free,
-    making,
-    name_of,
-    renewing,
-    taking,
-    unchanged,
-)
+from aiohttp_cache_di.backends.mongodb.documents import Document, live_record, name_of, record_in
+from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["DocumentLeases"]
@@ -41,13 +30,12 @@ NO_LEASES: Final = "%s: this server's findAndModify does not upsert: without lea
 class DocumentLeases:
     """Takes, renews and releases leases; see `RowLeases`."""
 
-    async def take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*."""
-        terms, now_ms = await _terms(here, token, ttl_s)
+    async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
+        """Ask for a lease."""
         try:
             before: Document | None = await here.leasing.find_one_and_update(
-                if_free(key, now_ms),
-                taking(terms),
+                _if_free(terms),
+                _taking(terms),
                 upsert=True,
                 projection={"f": 1, "until": 1},
                 return_document=ReturnDocument.BEFORE,
@@ -55,48 +43,47 @@ class DocumentLeases:
         except DuplicateKeyError:
             return Lease.REFUSED
         except AutoReconnect as exc:
-            row = await _document_after(exc, here, key)
+            row = await _document_after(exc, here, terms.key)
             if row is None or row.get("o") != terms.token:
                 return Lease.REFUSED  # the caller asks again
-            return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
+            return Lease.GRANTED_LATE if live_record(row, terms.now_ms) else Lease.GRANTED
         if before is None:  # there was no document; some servers also return this while another process writes one
-            row = await here.collection.find_one({"_id": name_of(key)}, {"f": 1, "until": 1, "o": 1}) or {}
-            if has_record(row, now_ms):
+            row = await here.collection.find_one({"_id": name_of(terms.key)}, {"f": 1, "until": 1, "o": 1}) or {}
+            if live_record(row, terms.now_ms):
                 return Lease.GRANTED_LATE
             return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
-        if has_record(before, now_ms):
+        if live_record(before, terms.now_ms):
             return Lease.GRANTED_LATE
-        await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
+        await here.leasing.update_one({**_unchanged(terms.key, before), "o": terms.token}, _emptying(terms))
         return Lease.GRANTED
 
-    async def look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
-        """The document of *key* if it has a record; else whether the lease was granted, None if no lease was asked."""
-        terms, now_ms = await _terms(here, token, ttl_s)
+    async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease | None:
+        """The record of the key if there is one; else whether the lease was granted, None if no lease was asked."""
         try:
-            before = await _made(here, key, terms, now_ms)
+            before = await _made(here, terms)
             if before is None:
                 return Lease.GRANTED
-            if has_record(before, now_ms):
-                return before
-            free = {**unchanged(key, before), **if_free(key, now_ms)}
-            return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
+            record = live_record(before, terms.now_ms)
+            if record is not None:
+                return record
+            free = {**_unchanged(terms.key, before), **_if_free(terms)}
+            return Lease((await here.leasing.update_one(free, _emptying(terms))).matched_count)
         except DuplicateKeyError:  # another process has the lease; there may be a record, too
-            row = await here.collection.find_one({"_id": name_of(key)})
-            return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
-        except (AutoReconnect, OperationFailure) as exc:
-            if isinstance(exc, OperationFailure):
-                here.look_alone()
-            row = await _document_after(exc, here, key)
-            return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
+            row = await here.collection.find_one({"_id": name_of(terms.key)})
+            return live_record(row, terms.now_ms) or Lease.REFUSED
+        except AutoReconnect as exc:
+            row = await _document_after(exc, here, terms.key)
+            if row is None:
+                return None
+            return Lease.GRANTED if row.get("o") == terms.token else record_in(row)
 
-    async def renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is no longer held."""
-        terms, _ = await _terms(here, token, ttl_s)
-        return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
+    async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
+        """Let a lease end at the time of *terms*; False if it is no longer held."""
+        return bool((await here.calls.run(here.leasing.bulk_write(_renewing(terms)))).matched_count)
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, unless it has passed to another process."""
-        await here.leasing.bulk_write(giving_back(key, token))
+        await here.leasing.bulk_write(_giving_back(key, token))
 
 
 async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
@@ -110,29 +97,29 @@ async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Docu
     return await here.collection.find_one({"_id": name_of(key)})
 
 
-async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
-    """The document of *key* if it has no lease; None if there was none and one with the lease was made.
+async def _made(here: Connection, terms: LeaseTerms) -> Document | None:
+    """The document of the key if it has no lease; None if there was none and one with the lease was made.
 
     Sent as a command, since the driver's method may send a retryable write, which costs the server another write.
     """
     collection = here.leasing
     asked: Document = {
         "findAndModify": collection.name,
-        "query": if_free(key, now_ms),
-        "update": making(terms),
+        "query": _if_free(terms),
+        "update": _making(terms),
         "upsert": True,
         "writeConcern": collection.write_concern.document,
     }
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
     before: Document | None = answer.get("value") or None
     if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
-        return await _made_unreported(here, key, terms)
+        return await _made_unreported(here, terms)
     return before
 
 
-async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
+async def _made_unreported(here: Connection, terms: LeaseTerms) -> Document | None:
     """As `_made`, for servers that do not report the upsert; some report success but have made nothing."""
-    row: Document | None = await here.collection.find_one({"_id": name_of(key)})
+    row: Document | None = await here.collection.find_one({"_id": name_of(terms.key)})
     owner = row and row.get("o")
     if owner is not None and owner != terms.token:
         raise DuplicateKeyError("another has the lease")
@@ -144,7 +131,42 @@ async def _made_unreported(here: Connection, key: str, terms: LeaseTerms) -> Doc
     return None
 
 
-async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:
-    """The terms of a lease that begins now, and the time, both by the server's clock."""
-    now_ms = await here.clock.now_ms()
-    return LeaseTerms(token, now_ms + max(1, round(ttl_s * 1000))), now_ms
+# ---- filters and updates, without update pipelines, which some servers do not support
+
+
+def _making(lease: LeaseTerms) -> Document:
+    """The update of an upsert that makes a document with the lease if there is none, and changes no existing one."""
+    return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
+
+
+def _if_free(lease: LeaseTerms) -> Document:
+    """The filter for the key's document without a lease; if it has one, an upsert reports a duplicate key."""
+    return {"_id": name_of(lease.key), "l": {"$not": {"$gt": lease.now_ms}}}  # also matches documents without the field
+
+
+def _taking(lease: LeaseTerms) -> Document:
+    """The update of an upsert that takes the lease; apply `emptying` after that if the record has expired."""
+    return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
+
+
+def _unchanged(key: str, before: Document) -> Document:
+    """The filter for the document of *key* if its expiry is still that of *before*."""
+    return {"_id": name_of(key), "until": before.get("until")}
+
+
+def _emptying(lease: LeaseTerms) -> Document:
+    """The update that removes an expired record and gives the document the lease's expiry, so that it is kept."""
+    return {"$set": _making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
+
+
+def _renewing(lease: LeaseTerms) -> list[UpdateOne]:
+    """The updates that extend the lease; it is still held if one of them matches a document."""
+    ours = {"_id": name_of(lease.key), "o": lease.token}
+    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # for a document without a record
+    return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
+
+
+def _giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:
+    """The operations that release the lease of *token* on *key*: delete a document without a record, or else update."""
+    ours = {"_id": name_of(key), "o": token}
+    return [DeleteOne({**ours, "f": {"$exists": False}}), UpdateOne(ours, {"$unset": {"o": "", "l": ""}})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from pymongo.errors import BulkWriteError, OperationFailure
@@ -11,19 +12,19 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
-    DOCUMENT_BYTES,
-    SPARE_BYTES,
+    FRAME_BYTES,
+    KEY_BYTES,
     Document,
-    DocumentLayout,
     date_of,
     name_of,
+    record_in,
     writing,
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
-from aiohttp_cache_di.backends.rows import RowStore
-from aiohttp_cache_di.backends.store import Found, Limits, Record
+from aiohttp_cache_di.backends.rows import RowRecord, RowStore
+from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -33,9 +34,11 @@ PAGE: Final = 256  # documents in a page of a walk
 BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_KEY: Final = 11000
+WATCHING: Final = "stream"
+BESIDE_FRAME: Final = {"f": 1, "until": 1}
 
 
-class MongoDBStore(RowStore[Connection, Document]):
+class MongoDBStore(RowStore[Connection]):
     """Records in one collection, for any number of processes and machines; leases are timed by the server's clock.
 
     Args:
@@ -50,7 +53,8 @@ class MongoDBStore(RowStore[Connection, Document]):
     """
 
     make: ClassVar[str] = "MongoDB"
-    limits: Limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
+    key_bytes: ClassVar[int] = KEY_BYTES
+    limits: Limits = Limits(value_bytes=FRAME_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
         self,
@@ -61,42 +65,15 @@ class MongoDBStore(RowStore[Connection, Document]):
         connection: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(codec, self._connect, DocumentLayout(), DocumentLeases())
+        super().__init__(codec, self._connect, DocumentLeases())
         self._server = Server(db_name, collection_name, connection, options or {})
+        self.where: str = self._server.where
+        self.collection_name: str = f"{db_name}.{collection_name}"
         self._listeners = LoopLocal(list[Listener])
-        self._expiry = ExpiryIndex(self._server.where)
+        self._expiry = ExpiryIndex(self.where)
         self._cannot_watch = False
 
-    @property
-    def where(self) -> str:
-        """The server, without credentials."""
-        return self._server.where
-
-    @property
-    def collection_name(self) -> str:
-        """The full name of the collection: ``<database>.<collection>``."""
-        return self._server.collection_name
-
     # ---- Store
-
-    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look all *keys* up with one ``find``."""
-        here = self._loops.now() or await self._loops.here()
-        names = [name_of(key) for key in keys]
-        if len(names) == 1:  # the fastest plan of a server
-            row = await here.calls.run(here.collection.find_one({"_id": names[0]}))
-            rows = [row] if row is not None else []
-        else:
-            wanted = here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1)
-            rows = await here.calls.run(wanted.to_list())
-        return await self._answers(keys, rows)
-
-    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
-        """For each key, whether its record leads on, with one ``find`` without frames; None if there is no record."""
-        here = await self._loops.here()
-        wanted = {"_id": {"$in": [name_of(key) for key in keys]}, "f": {"$exists": True}}
-        finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
-        return self._kinds(keys, await here.calls.run(finding.to_list()))
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, and leases on them."""
@@ -135,8 +112,8 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     def _begin_watching(self, here: Connection) -> None:
         listeners = self._listeners.get(asyncio.get_running_loop())
-        if listeners and here.watching is None and not self._cannot_watch:
-            here.watching = asyncio.get_running_loop().create_task(self._watch(here, listeners))
+        if listeners and not self._cannot_watch:
+            here.tasks.begin(partial(self._watch, here, listeners), WATCHING)
 
     async def _watch(self, here: Connection, listeners: Sequence[Listener]) -> None:
         def tell(keys: Collection[str] | None) -> None:
@@ -148,32 +125,50 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     # ---- rows
 
+    async def _now_ms(self, here: Connection) -> int:
+        return await here.clock.now_ms()
+
     def _code_of(self, error: BaseException) -> str:
         if not isinstance(error, OperationFailure):
             return ""
         return str((error.details or {}).get("codeName") or error.code or "")
 
-    async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Document], None]:
+    async def _find(self, here: Connection, keys: Sequence[str], *, frames: bool) -> Sequence[RowRecord]:
+        """The records of *keys*, with one ``find``."""
+        names = [name_of(key) for key in keys]
+        fields = None if frames else BESIDE_FRAME
+        if len(names) == 1:  # the fastest plan of a server
+            rows = [await here.calls.run(here.collection.find_one({"_id": names[0]}, fields)) or {}]
+        else:
+            wanted = here.collection.find({"_id": {"$in": names}}, fields, batch_size=BATCH + 1)
+            rows = await here.calls.run(wanted.to_list())
+        return list(filter(None, map(record_in, rows)))
+
+    async def _walk(self, *, frames: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[RowRecord], None]:
         """Pages from one cursor, which the server closes after ten idle minutes."""
         here = await self._loops.here()
-        fields = {"f": 1, "until": 1, **({"v": 1} if items else {}), **({"i": 1} if infos else {})}
+        fields = {**BESIDE_FRAME, **({"v": 1} if frames else {}), **({"i": 1} if infos else {})}
         async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
-            page: list[Document] = []
+            page: list[RowRecord] = []
             weight = 0
             async for row in cursor:
-                page.append(row)
-                weight += self._weight((row,))
+                record = record_in(row)
+                if record is None:
+                    continue
+                page.append(record)
+                weight += record.frame_bytes
                 if len(page) >= PAGE or weight >= PAGE_BYTES:
                     yield page
                     page, weight = [], 0
             if page:
                 yield page
 
-    async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+    async def _write(
+        self, here: Connection, records: Mapping[str, RowRecord], held: Mapping[str, str]
+    ) -> dict[str, StorageError]:
         """Write with one unordered ``bulk_write``, and a second one for duplicate keys."""
-        await self._expiry.make_first(here)
-        held = {key: here.held[key].token for key, (record, _) in frames.items() if record.leased and key in here.held}
-        updates = {key: writing(*each, held.get(key)) for key, each in frames.items()}
+        await self._expiry.ensure(here)
+        updates = {key: writing(record, held.get(key)) for key, record in records.items()}
         failed: dict[str, StorageError] = {}
         for is_last in (False, True):
             codes = await _failures(here, updates)
@@ -182,10 +177,9 @@ class MongoDBStore(RowStore[Connection, Document]):
             left = [key for key, code in codes.items() if code == DUPLICATE_KEY and not is_last]
             for key in codes.keys() - left:
                 failed[key] = StorageError(f"MongoDB could not write an entry (code {codes[key]})")
-            updates = {key: writing(*frames[key], None) for key in left}
+            updates = {key: writing(records[key], None) for key in left}
             if not updates:
                 break
-        self._expiry.make_again(here)
         return failed
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "near_arguments",
     "of_backend",
     "of_driver",
+    "of_storage",
     "refuse_unusable",
 ]
 
@@ -57,6 +58,11 @@ class _Rule(Struct, frozen=True):
 def of_backend(options: Mapping[str, object]) -> dict[str, Any]:
     """Those of *options* that every backend has."""
     return {name: options[name] for name in options.keys() & BACKEND_OPTIONS}
+
+
+def of_storage(options: Mapping[str, object]) -> dict[str, Any]:
+    """Those of the *options* of a backend that its storages have, too, with those of the store and its driver."""
+    return {name: options[name] for name in options.keys() - (BACKEND_OPTIONS - STORAGE_OPTIONS)}
 
 
 def of_driver(options: Mapping[str, object], own: Collection[str]) -> dict[str, Any]:

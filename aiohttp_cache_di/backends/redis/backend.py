@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NEAR_OPTIONS, of_backend, of_driver
+from aiohttp_cache_di.backends.options.values import (
+    BACKEND_OPTIONS,
+    NEAR_OPTIONS,
+    of_backend,
+    of_driver,
+    of_storage,
+)
 from aiohttp_cache_di.backends.redis.clients import driver_options, topology_at, topology_of
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.signatures import OptionsSignature
 
 if TYPE_CHECKING:
@@ -54,10 +59,9 @@ class RedisBackend(CacheBackend):
             ConfigurationError: an option or the address has a value that cannot be used.
             MissingDependencyError: redis or hiredis is not installed.
         """
-        given = _known(type(self).__name__, kwargs)
-        super().__init__(cache_name, **of_backend(given))
-        stack = _stack(cache_name, "responses", address, connection, given, lambda: self.largest_in_memory_bytes)
-        self.use(stack, RedisCache)
+        _refuse_unknown(type(self).__name__, kwargs)
+        super().__init__(cache_name, **of_backend(kwargs))
+        self.use(RedisCache(cache_name, "responses", address, connection, **of_storage(kwargs)))
 
 
 class RedisCache(StackCache):
@@ -91,8 +95,18 @@ class RedisCache(StackCache):
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
         """
-        options = _known(type(self).__name__, kwargs)
-        super().__init__(_stack(namespace, collection_name, address, connection, options))
+        _refuse_unknown(type(self).__name__, kwargs)
+        driver = of_driver(kwargs, NEAR_OPTIONS)
+        topology = topology_at(address, driver) if connection is None else topology_of(connection, driver)
+        super().__init__(
+            make_stack(
+                lambda codec, value_bytes: RedisStore(topology, namespace, collection_name, codec, value_bytes),
+                kwargs,
+                namespace,
+                collection_name,
+                by_users=False,
+            )
+        )
 
     @property
     def _store(self) -> RedisStore:
@@ -117,33 +131,7 @@ class RedisCache(StackCache):
         return self._store.topology.where
 
 
-def _known(owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*given*, after checking that all are options of *owner*.
-
-    Raises:
-        TypeError: one of them is not.
-    """
+def _refuse_unknown(owner: str, given: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that *owner* does not take."""
     named = {"address", "connection"}  # so that they can be suggested for a misspelt option
     refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | driver_options() | named)
-    return given
-
-
-def _stack(
-    namespace: str,
-    collection: str,
-    address: str,
-    connection: Redis | RedisCluster | SentinelClient | None,
-    options: Mapping[str, Any],
-    body_bytes: Callable[[], int] | None = None,
-) -> StoreStack:
-    """As `make_stack`."""
-    driver = of_driver(options, NEAR_OPTIONS)
-    topology = topology_at(address, driver) if connection is None else topology_of(connection, driver)
-    return make_stack(
-        lambda codec, value_bytes: RedisStore(topology, namespace, collection, codec, value_bytes),
-        options,
-        namespace,
-        collection,
-        body_bytes=body_bytes,
-        by_users=False,
-    )

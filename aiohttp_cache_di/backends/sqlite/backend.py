@@ -6,8 +6,8 @@ from typing import TypeAlias, Unpack
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend
-from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, sqlite_stack
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend, of_storage
+from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
     DEFAULT_NEAR_BYTES,
@@ -55,5 +55,4 @@ class SQLiteBackend(CacheBackend):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | {"use_temp", "fast_save"})
         super().__init__(cache_name, autoclose=autoclose, **of_backend(kwargs))
         # One table for both storages: a URL has a response or a redirect.
-        stack = sqlite_stack(cache_name, "responses", use_temp, fast_save, kwargs, lambda: self.largest_in_memory_bytes)
-        self.use(stack, SQLiteCache)
+        self.use(SQLiteCache(cache_name, "responses", use_temp, fast_save, **of_storage(kwargs)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Unpack, cast
+from typing import Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, NearArguments, refuse_unusable
@@ -21,39 +21,13 @@ from aiohttp_cache_di.backends.storage import ResponseOrKey
 from aiohttp_cache_di.backends.store.sizes import Bounds
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.making import make_stack
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.signatures import OptionsSignature
 
-__all__ = ["SQLiteCache", "sqlite_stack"]
+__all__ = ["SQLiteCache"]
 
 MAX_IN_BULK: Final = 1_000  # concurrent writes of one `bulk_commit` block
 
 _in_bulk: ContextVar[tuple[SQLiteCache, set[asyncio.Task[None]]] | None] = ContextVar("in_bulk", default=None)
-
-
-def sqlite_stack(
-    filename: str | os.PathLike[str],
-    table_name: str,
-    use_temp: bool,
-    fast_save: bool,
-    options: Mapping[str, Any],
-    body_bytes: Callable[[], int] | None = None,
-) -> StoreStack:
-    """As `make_stack`, for a table of the file *filename*."""
-    refuse_unusable({"use_temp": use_temp, "fast_save": fast_save})
-    file = CacheFile.resolve(filename, use_temp, options)
-    bounds = Bounds.of(options)
-    has_copies = options.get("near_tier", True) and not file.is_memory
-    near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0
-
-    def make_store(codec: EntryCodec, value_bytes: Callable[[], int]) -> SQLiteStore:
-        table = Table(table_name)
-        return SQLiteStore(Database(file, table, codec, bounds, fast_save=fast_save, value_bytes=value_bytes))
-
-    file_name = os.path.basename(filename).removesuffix(".sqlite")  # without the directory: it may be moved
-    near = NearArguments(near_bytes=near_bytes, near_lifetime_s=math.inf)
-    return make_stack(make_store, options, file_name, table_name, body_bytes=body_bytes, near=near)
 
 
 class SQLiteCache(StackCache):
@@ -89,7 +63,21 @@ class SQLiteCache(StackCache):
             ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        super().__init__(sqlite_stack(filename, table_name, use_temp, fast_save, kwargs))
+        refuse_unusable({"use_temp": use_temp, "fast_save": fast_save})
+        file, table, bounds = CacheFile.resolve(filename, use_temp, kwargs), Table(table_name), Bounds.of(kwargs)
+        has_copies = kwargs.get("near_tier", True) and not file.is_memory
+        near_bytes = kwargs.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0
+        super().__init__(
+            make_stack(
+                lambda codec, value_bytes: SQLiteStore(
+                    Database(file, table, codec, bounds, fast_save=fast_save, value_bytes=value_bytes)
+                ),
+                kwargs,
+                os.path.basename(filename).removesuffix(".sqlite"),  # without the directory: it may be moved
+                table_name,
+                near=NearArguments(near_bytes=near_bytes, near_lifetime_s=math.inf),
+            )
+        )
 
     def __repr__(self) -> str:
         return (

@@ -6,13 +6,13 @@ The size of a record is limited for reads, too, since others may write to the st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "Bounds", "item_bytes", "record_bytes"]
+__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "Bounds", "RecordLimit", "item_bytes"]
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of a SQLite database, or of a directory of files
 VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes directly, whatever the limit of responses
@@ -56,21 +56,20 @@ def item_bytes(item: Item | Unreadable | None) -> int:
     return len(item.payload) if isinstance(item, Opaque) else 0
 
 
-def record_bytes(
-    serializer: Any = None, body_bytes: Callable[[], int] | None = None, *, by_users: bool = True
-) -> Callable[[], int]:
-    """A function that returns the size of the largest record that is written or read.
+class RecordLimit:
+    """The size of the largest record that is written or read; call it, since a backend's settings may change.
 
     Args:
         serializer: the user's serializer, or None.
-        body_bytes: returns the size of the largest body of a response that is stored; None if it is not known.
-        by_users: whether users may write items directly, which may be larger.
+        by_users: whether users may write items directly, which may be larger than responses.
     """
-    growth = 1 if serializer is None else SERIALIZED_GROWTH
 
-    def largest() -> int:
-        if body_bytes is None:
-            return VALUE_BYTES * growth + BESIDE_BODY_BYTES
-        return (max(body_bytes(), VALUE_BYTES) if by_users else body_bytes()) * growth + BESIDE_BODY_BYTES
+    def __init__(self, serializer: Any = None, *, by_users: bool = True) -> None:
+        self.body_bytes: int = VALUE_BYTES
+        """The size of the largest body of a response that is stored; set by the backend that uses the store."""
+        self._growth = 1 if serializer is None else SERIALIZED_GROWTH
+        self._by_users = by_users
 
-    return largest
+    def __call__(self) -> int:
+        body_bytes = max(self.body_bytes, VALUE_BYTES) if self._by_users else self.body_bytes
+        return body_bytes * self._growth + BESIDE_BODY_BYTES

@@ -40,7 +40,7 @@ class StackCache(BaseCache):
         self.on_unreadable: Callable[[int], None] = stack.events.unreadable
 
     @classmethod
-    def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:
+    def on(cls, stack: StoreStack, *, leads_on: bool | None = None) -> Self:
         """A storage on a stack that it shares with other storages."""
         face = cls.__new__(cls)
         StackCache.__init__(face, stack, leads_on=leads_on)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.options.values import NearArguments, near_arguments, refuse_unusable
 from aiohttp_cache_di.backends.store import Store
-from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
 
@@ -21,7 +21,6 @@ def make_stack(
     make_store: MakeStore,
     options: Mapping[str, Any],
     *names: str,
-    body_bytes: Callable[[], int] | None = None,
     by_users: bool = True,
     near: NearArguments | None = None,
 ) -> StoreStack:
@@ -31,7 +30,6 @@ def make_stack(
         options: options of a backend or a storage; those of the store itself are ignored.
         names: what the entries belong to, such as a cache and a collection; entries that were signed for other names
             are unreadable.
-        body_bytes: returns the size of the largest body of a response that is stored; None if it is not known.
         by_users: whether users may write items directly, which may be larger.
         near: the copies in memory; by default those of the options ``near_tier_s`` and ``near_tier_bytes``.
 
@@ -42,6 +40,5 @@ def make_stack(
     signing = {name: options[name] for name in ("secret_key", "salt") if name in options}
     codec = EntryCodec(**signing, names=names)
     serializer = options.get("serializer")
-    value_bytes = record_bytes(serializer, body_bytes, by_users=by_users)
-    store = make_store(codec, value_bytes)
-    return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near or near_arguments(options))
+    limit = RecordLimit(serializer, by_users=by_users)
+    return StoreStack(make_store(codec, limit), codec, serializer, limit=limit, **near or near_arguments(options))

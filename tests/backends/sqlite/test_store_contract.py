@@ -11,7 +11,7 @@ from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
-from aiohttp_cache_di.backends.store.sizes import Bounds, record_bytes
+from aiohttp_cache_di.backends.store.sizes import Bounds, RecordLimit
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.backends.store_contract import MakeStore, StoreContract
 
@@ -19,7 +19,7 @@ from tests.backends.store_contract import MakeStore, StoreContract
 def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteStore:
     file = CacheFile.resolve(filename, False, {})
     parts = Table("responses"), codec or EntryCodec(), Bounds(None, None)
-    return SQLiteStore(Database(file, *parts, fast_save=False, value_bytes=record_bytes()))
+    return SQLiteStore(Database(file, *parts, fast_save=False, value_bytes=RecordLimit()))
 
 
 class TestFile(StoreContract):

@@ -46,7 +46,7 @@ class Place:
         if self.kind == "redis":
             return RedisBackend(self.name, self.server.url, **options)
         backend = CacheBackend(**options)
-        backend.use(StoreStack(self.proof), StackCache)
+        backend.use(StackCache(StoreStack(self.proof)))
         return backend
 
 

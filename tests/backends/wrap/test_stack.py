@@ -13,7 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
+from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
+from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -30,6 +32,17 @@ from tests.backends.wrap.test_contract import CapableStore, Place
 from tests.interleaving import at_each_line
 from tests.origin import Origin, answer
 from tests.storages import ProofBackend
+
+
+def test_a_store_learns_of_the_largest_body_whenever_that_is_changed() -> None:
+    backend = CacheBackend(max_body_bytes=1000)
+    limit = RecordLimit(by_users=False)
+    backend.use(StackCache(StoreStack(ProofStore(), limit=limit)))
+    at_first = limit()
+    backend.max_body_bytes = 3000
+    assert limit() == at_first + 2000
+    backend.max_body_bytes = None
+    assert limit() == at_first - 1000 + MAX_IN_MEMORY_BYTES
 
 
 class FaultyStore(ProofStore):
@@ -162,7 +175,7 @@ class TestFaults:
     @pytest.fixture
     def backend(self, store: FaultyStore) -> ProofBackend:
         backend = ProofBackend(storage_deadline=0.05)
-        backend.use(StoreStack(store), StackCache)
+        backend.use(StackCache(StoreStack(store)))
         return backend
 
     @pytest.mark.parametrize("fault", [OSError("gone"), asyncio.Event()], ids=["fails", "hangs"])
@@ -180,7 +193,7 @@ class TestFaults:
 
     async def test_what_cannot_be_deleted_is_not_used_any_more(self, store: FaultyStore) -> None:
         backend = ProofBackend()
-        backend.use(stack := StoreStack(store), StackCache)
+        backend.use(StackCache(stack := StoreStack(store)))
         await backend.write(make_entry("k"))
         stack.tombstones.add({"k"})
         assert stack.here().peek("k") is None
@@ -211,7 +224,7 @@ class TestSharing:
     @pytest.fixture
     def first(self, stack: StoreStack) -> CacheBackend:
         first = CacheBackend(storage_deadline=5)
-        first.use(stack, StackCache)
+        first.use(StackCache(stack))
         return first
 
     async def test_what_its_owner_clears_is_not_served_from_memory(
@@ -271,7 +284,7 @@ class TestUpkeep:
 
     async def test_of_a_face(self) -> None:
         backend = ProofBackend()
-        backend.use(StoreStack(store := self.Noting()), StackCache)
+        backend.use(StackCache(StoreStack(store := self.Noting())))
         keys = {f"k{number}" for number in range(100)}
         for key in keys:
             await backend.write(make_entry(key))
@@ -286,7 +299,7 @@ class TestUpkeep:
 
     async def test_of_a_backend(self) -> None:
         backend = ProofBackend()
-        backend.use(StoreStack(store := self.Noting()), StackCache)
+        backend.use(StackCache(StoreStack(store := self.Noting())))
         for number in range(50):
             await backend.write(make_entry(f"k{number}"))
             await backend.redirects.write(f"alias{number}", f"k{number}")
