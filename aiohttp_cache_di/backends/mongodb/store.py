@@ -84,11 +84,10 @@ class MongoDBStore(RowStore[Connection, Document]):
         here = self._loops.now() or await self._loops.here()
         names = [name_of(key) for key in keys]
         if len(names) == 1:  # the fastest plan of a server
-            row = await here.calls.run(here.collection.find_one({"_id": names[0]}))
+            row = await here.collection.find_one({"_id": names[0]})
             rows = [row] if row is not None else []
         else:
-            wanted = here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1)
-            rows = await here.calls.run(wanted.to_list())
+            rows = await here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1).to_list()
         return await self._answers(keys, rows)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
