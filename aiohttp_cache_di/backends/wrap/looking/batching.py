@@ -1,5 +1,9 @@
 """Reads in batches: a lone read is sent at once; reads that arrive while others are under way share the next call.
 
+A store may take several calls at a time. But few reads are not sent beside a large batch: they wait for its end, to
+share a call with its readers, who often read again. Else each of the few would go on as a call of its own, at the cost
+of a whole batch.
+
 A batch lasts for as long as one of its readers waits. Cancelling one reader, for example by a deadline, does not affect
 the others; when all readers are cancelled, so is the batch, so that a store that hangs is asked anew.
 
@@ -14,7 +18,7 @@ import math
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.store import Found, Store
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
@@ -27,6 +31,8 @@ __all__ = ["BatchedReads", "UnansweredError"]
 T = TypeVar("T")
 
 Waiting = dict[str, list[asyncio.Future[Found | None]]]
+
+SHARE: Final = 4  # a batch that is smaller than 1/SHARE of one under way waits for it; with less, calls are not spread
 
 
 class UnansweredError(StorageError):
@@ -130,8 +136,7 @@ class BatchedReads:
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        self._is_crowded = False
-        while self._waiting and self._under_way < self._limits.parallel:
+        while self._waiting and self._under_way < self._limits.parallel and not self._are_few():
             if len(self._waiting) <= self._batch:
                 batch, self._waiting = self._waiting, {}
             else:
@@ -142,6 +147,10 @@ class BatchedReads:
             task = background(self._ask(keys, batch))
             task.add_done_callback(partial(self._end, batch))  # also called if the task is cancelled before it begins
             self._batches[task] = batch
+
+    def _are_few(self) -> bool:
+        """Whether the reads that queue are few, compared to those of a batch under way."""
+        return len(self._waiting) * SHARE < max(map(len, self._batches.values()), default=0)
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:

@@ -25,11 +25,17 @@ class Noting(ProofStore):
         self.calls: list[list[str]] = []
         self.under_way = 0
         self.most = 0
+        self.second_begun = asyncio.Event()
+        self.large_begun = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         self.calls.append(list(keys))
+        if len(self.calls) == 2:
+            self.second_begun.set()
+        if len(keys) > 30:
+            self.large_begun.set()
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
@@ -73,6 +79,36 @@ async def test_as_many_calls_are_under_way_as_the_store_takes(parallel: int) -> 
     store = Noting(batch=1, parallel=parallel)
     assert await ask(BatchedReads(store), *"abcdefgh") == list("abcdefgh")
     assert store.most == parallel
+
+
+async def test_few_reads_wait_for_a_large_batch_and_share_the_call_of_its_readers() -> None:
+    store = Noting(parallel=3)
+    reads = BatchedReads(store)
+    large = [f"{number}" for number in range(40)]
+
+    async def read_twice(key: str) -> None:
+        await reads.get(key)
+        await reads.get(key)
+
+    async def read_late(key: str) -> None:
+        await store.large_begun.wait()
+        await reads.get(key)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(read_twice, large), *map(read_late, "abc"))
+    assert [len(call) for call in store.calls] == [1, 1, 1, 40, 40]
+
+
+async def test_reads_that_are_as_many_as_those_of_a_batch_are_sent_beside_it() -> None:
+    store = Noting(batch=4, parallel=2)
+    store.may_answer.clear()
+    asking = asyncio.create_task(ask(BatchedReads(store), *"abcdefghij"))
+    await store.second_begun.wait()
+    store.most = 0
+    store.may_answer.set()
+    await asking
+    assert [len(call) for call in store.calls] == [1, 1, 4, 4]
+    assert store.most == 2
 
 
 async def test_a_read_never_joins_one_that_has_begun() -> None:
