@@ -32,14 +32,13 @@ class Way:
 
 WAYS = {
     "session": Way(),
-    "session, no fast lane": Way(options={"fast_lane": False}),
     "middleware": Way(plain=True),
     "session, asynchronous storage": Way(backend=CustomBackend),
     "session, asynchronous storage, no write-behind": Way(backend=CustomBackend, options={"write_behind": False}),
     "session, asynchronous storage, no fast lane": Way(backend=CustomBackend, options={"fast_lane": False}),
     "session, store of the least size": Way(backend=ProofBackend),
-    "middleware, asynchronous storage": Way(plain=True, backend=CustomBackend),
 }
+"""A session without its fast lane and a middleware run the same code: each is tried over one kind of storage."""
 
 
 @dataclass(frozen=True, slots=True)

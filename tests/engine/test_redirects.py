@@ -54,8 +54,7 @@ UNKEPT: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("why", UNKEPT)
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(("why", "status"), [*zip(UNKEPT, [301, 302, 303, 307, 308], strict=True)])
 async def test_a_redirect_is_not_used_without_what_it_leads_to(
     origin: Origin, clients: Clients, why: str, status: int
 ) -> None:

@@ -73,7 +73,7 @@ class TestContract(StorageContract):
         return partial(shown["KeyValueCache"], client, prefix)
 
     # Its client sends the two on two connections, and the server takes them as they come.
-    test_deleting_after_writing_deletes_even_when_nobody_waited = None  # type: ignore[assignment]
+    test_deleting_after_writing_deletes_even_if_no_caller_has_waited = None  # type: ignore[assignment]
 
 
 async def test_what_is_asked_for_at_once_is_few_calls_and_so_is_what_is_stored(

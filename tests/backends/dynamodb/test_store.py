@@ -29,7 +29,6 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.dynamodb.relay import Relay
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
-from tests.backends.store_contract import StoreContract
 from tests.blocking import allowed_to_block
 from tests.ministack import CREDENTIALS, MinistackServer, create_client
 
@@ -59,16 +58,7 @@ async def relay(ministack: MinistackServer) -> AsyncIterator[Relay]:
         yield running
 
 
-class TestContract(StoreContract):
-    """The contract of every store."""
-
-    @pytest.fixture
-    def make(self, ministack: MinistackServer) -> MakeStore:
-        table = uuid.uuid4().hex
-        return partial(make_store, ministack, table)
-
-
-class TestRemoteContract(RemoteContract):
+class TestContract(RemoteContract):
     """The contract of every store on a server."""
 
     @pytest.fixture

@@ -42,7 +42,6 @@ from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
-from tests.backends.store_contract import StoreContract
 from tests.secantus import SecantusServer
 
 UPDATES = {"findAndModify", "update"}
@@ -57,16 +56,7 @@ def make_store(
     )
 
 
-class TestContract(StoreContract):
-    """The contract of every store."""
-
-    @pytest.fixture
-    def make(self, secantus: SecantusServer) -> MakeStore:
-        name = uuid.uuid4().hex
-        return partial(make_store, secantus, name)
-
-
-class TestRemoteContract(RemoteContract):
+class TestContract(RemoteContract):
     """The contract of every store on a server."""
 
     @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from redis.asyncio.cluster import ClusterNode
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from tests.backends.contract import MakeStorage, StorageContract
+from tests.backends.entries import make_entry
 from tests.backends.redis.opened import store_at
 from tests.backends.remote_contract import MakeStore as MakeRemote
 from tests.backends.remote_contract import RemoteContract
@@ -23,13 +25,7 @@ from tests.valkey_sentinels import SERVICE, Sentinels
 numbers = itertools.count()
 
 
-class TestClusterStore(StoreContract):
-    @pytest.fixture
-    def make(self, cluster: ValkeyCluster) -> MakeStore:
-        return partial(store_at, cluster.url, f"contract-{next(numbers)}")
-
-
-class TestClusterFromAfar(RemoteContract):
+class TestClusterStore(RemoteContract):
     @pytest.fixture
     def make(self, cluster: ValkeyCluster) -> MakeRemote:
         self.cluster = cluster
@@ -41,12 +37,6 @@ class TestClusterFromAfar(RemoteContract):
         with self.cluster.owner_of(self.cluster.slot_of(name)).client() as client:
             changed = change(client.get(name))
             client.set(name, changed if isinstance(changed, bytes) else str(changed))
-
-
-class TestCluster(StorageContract):
-    @pytest.fixture
-    def make(self, cluster: ValkeyCluster) -> MakeStorage:
-        return partial(RedisCache, f"contract-{next(numbers)}", "responses", cluster.url)
 
 
 class TestClusterThroughAClientWithNearTier(StorageContract):
@@ -79,16 +69,23 @@ class TestSentinelThroughAClient(StorageContract):
         for each in sentinel.sentinels:
             await each.aclose()
 
-    @pytest.fixture(params=["sentinel", "primary"])
-    async def options(self, sentinel: Any, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
-        if request.param == "sentinel":
-            yield {"connection": sentinel, "service_name": SERVICE, "near_tier_s": 30}
-        else:
-            client = sentinel.master_for(SERVICE)
-            yield {"connection": client}
-            assert await client.ping()
-            await client.aclose()
-
     @pytest.fixture
-    def make(self, options: dict[str, Any]) -> MakeStorage:
-        return partial(RedisCache, f"contract-{next(numbers)}", "responses", **options)
+    def make(self, sentinel: Any) -> MakeStorage:
+        made = f"contract-{next(numbers)}", "responses"
+        return partial(RedisCache, *made, connection=sentinel, service_name=SERVICE, near_tier_s=30)
+
+    async def test_a_client_of_the_primary_shares_with_it_what_it_stores(self, sentinel: Any) -> None:
+        client, name = sentinel.master_for(SERVICE), f"contract-{next(numbers)}"
+        storages = [
+            RedisCache(name, "responses", connection=client),
+            RedisCache(name, "responses", connection=sentinel, service_name=SERVICE),
+        ]
+        for one, other in (storages, storages[::-1]):
+            await one.write_entry(make_entry("k", body := uuid.uuid4().bytes))
+            entry = await other.read_entry("k")
+            assert entry is not None
+            assert entry.body == body
+        for storage in storages:
+            await storage.close()
+        assert await client.ping()
+        await client.aclose()
