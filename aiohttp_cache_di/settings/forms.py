@@ -203,11 +203,13 @@ def patterns(value: object) -> object:
 def tokens(value: object) -> object:
     """Names of header fields or methods, as a JSON list or separated by commas."""
     found = items_of(value)
-    if isinstance(found, Collection) and not all(
-        is_token(part) for part in cast("Collection[object]", found) if isinstance(part, str)
-    ):
+    if not all(is_token(part) for part in _parts_of(found) if isinstance(part, str)):
         raise FormError("a name that has other characters than HTTP allows")
     return found
+
+
+def _parts_of(found: object) -> Collection[object]:
+    return cast("Collection[object]", found) if isinstance(found, Collection) else ()
 
 
 def methods(value: object) -> object:
