@@ -147,6 +147,11 @@ class SharedTask(Generic[T]):
             if its_loop is loop:
                 task.cancel()
 
+    async def end(self) -> None:
+        """Cancel the tasks of the running loop, and wait until they have ended."""
+        loop = asyncio.get_running_loop()
+        await end(*(task for (its_loop, _), task in list(self._tasks.items()) if its_loop is loop))
+
     def _over(self, key: Hashable, task: asyncio.Task[T]) -> None:
         self._tasks.pop((task.get_loop(), key), None)
         consume_error(task)
@@ -191,9 +196,7 @@ class PerLoop(Generic[T]):
         """Close the resource of the running loop; may be called twice."""
         loop = asyncio.get_running_loop()
         self._forget_others()
-        task = self._opening.here()
-        if task is not None:
-            await end(task)
+        await self._opening.end()
         found = self._open.pop(loop, None)
         if found is not None:
             self._keepers.pop(loop).cancel()

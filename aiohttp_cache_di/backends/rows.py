@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, aside
+from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, SharedTask, aside, conclude
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.backends.store.sizes import item_bytes
@@ -40,19 +40,25 @@ class HeldLease(Struct, frozen=True):
     until: float
 
 
-class OfLoop(ABC):
+class OfLoop:
     """The connection of one event loop to a server; subclasses add the driver's client.
 
+    Args:
+        closing: closes the driver's client; None for one that its user closes.
+
     Attributes:
+        tasks: background tasks by name, which end with the connection.
         calls: calls that may outlive their callers.
         held: the leases that this loop holds, by key.
         looks_alone_until: monotonic time until which look-ups ask for no lease, because the server has refused one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closing: Callable[[], Coroutine[Any, Any, object]] | None) -> None:
+        self.tasks: SharedTask[None] = SharedTask("the connection to the store")
         self.calls: DetachedCalls = DetachedCalls()
         self.held: dict[str, HeldLease] = {}
         self.looks_alone_until: float = 0.0
+        self._closing = closing
 
     def look_alone(self) -> None:
         """For a while, do not ask for a lease with a look-up: that is a write, which the server has refused."""
@@ -65,9 +71,12 @@ class OfLoop(ABC):
             self.held = {key: held for key, held in self.held.items() if held.until > now}
         self.held[key] = HeldLease(token, now + ttl_s)
 
-    @abstractmethod
     async def close(self) -> None:
-        """Stop background tasks, and close the driver's client if the store has made it."""
+        """End the background tasks, finish the calls, and close the driver's client unless its user does."""
+        await self.tasks.end()
+        await self.calls.finish()
+        if self._closing is not None:
+            await conclude(self._closing())
 
 
 C = TypeVar("C", bound=OfLoop)

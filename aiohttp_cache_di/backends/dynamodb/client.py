@@ -9,12 +9,11 @@ import logging
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
-from aiohttp_cache_di.backends.loops import conclude
 from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
@@ -53,23 +52,16 @@ def driver_options() -> frozenset[str]:
 
 
 class Connection(OfLoop):
-    """One event loop's client, and its calls and leases.
+    """One event loop's client.
 
     Args:
-        client: the loop's client.
-        context: the client's context manager, which is exited on closing; None for a client that its user closes.
+        client: the client.
+        context: its context manager, which is exited on closing; None for a client that its user closes.
     """
 
     def __init__(self, client: Client, context: Any) -> None:
-        super().__init__()
+        super().__init__(None if context is None else partial(context.__aexit__, None, None, None))
         self.client = client
-        self._context = context
-
-    async def close(self) -> None:
-        """End the background calls, and close the client unless its user does."""
-        await self.calls.finish()
-        if self._context is not None:
-            await conclude(self._context.__aexit__(None, None, None))
 
 
 class Service:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, error_code
@@ -30,12 +29,11 @@ class Consistency:
     def __init__(self, *, always: bool) -> None:
         self._always = always
         self._until: OrderedDict[str, float] = OrderedDict()  # in the order in which they end
-        self._all_until = 0.0
 
     def is_due(self, name: str) -> bool:
         """Whether the item *name* has to be read consistently."""
         now = time.monotonic()
-        return self._always or now < self._all_until or now < self._until.get(name, 0.0)
+        return self._always or now < self._until.get(name, 0.0)
 
     def note(self, names: Iterable[str]) -> None:
         """Read *names* consistently for `CONSISTENT_FOR_S`."""
@@ -45,15 +43,6 @@ class Consistency:
             self._until.move_to_end(name)
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
-
-    @contextmanager
-    def of_all(self) -> Generator[None]:
-        """Read all items consistently in the ``with`` block, and for `CONSISTENT_FOR_S` after it."""
-        self._all_until = float("inf")
-        try:
-            yield
-        finally:
-            self._all_until = time.monotonic() + CONSISTENT_FOR_S
 
 
 class ItemLeases:

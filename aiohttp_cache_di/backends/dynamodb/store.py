@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -62,31 +62,22 @@ class DynamoDBStore(RowStore[Connection]):
         finding = partial(self._find, frames=True)
         super().__init__(codec, self._service.connect, ItemLeases(layout, self._consistency, finding))
         self.layout: Layout = layout
+        self.where: str = self._service.where
         self.limits: Limits = Limits(
             value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, doubts=DOUBTS, drops_expired=True
         )
-
-    @property
-    def where(self) -> str:
-        """The endpoint or region."""
-        return self._service.where
 
     # ---- Store
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, and leases on them."""
-        here = await self._loops.here()
-        names = {self.layout.name_of(key) for key in keys}
-        self._consistency.note(names)
-        await self._drop(here, names)
-        self._consistency.note(names)
+        await self._drop(await self._loops.here(), set(map(self.layout.name_of, keys)))
 
     async def clear(self) -> None:
         """Delete all items of this namespace, page by page; the table stays."""
         here = await self._loops.here()
-        with self._consistency.of_all():
-            async for page in self._scan(self.layout.scanning(records_only=False)):
-                await self._drop(here, map(self.layout.name_in, page))
+        async for page in self._scan(self.layout.scanning(records_only=False)):
+            await self._drop(here, set(map(self.layout.name_in, page)))
 
     # ---- Expiring
 
@@ -161,10 +152,12 @@ class DynamoDBStore(RowStore[Connection]):
         self._consistency.note(map(self.layout.name_of, frames.keys() - failed.keys()))
         return failed
 
-    async def _drop(self, here: Connection, names: Iterable[str]) -> None:
+    async def _drop(self, here: Connection, names: Collection[str]) -> None:
+        self._consistency.note(names)
         deletions = {name: {"DeleteRequest": {"Key": self.layout.at(name)}} for name in names}
         for error in (await write_items(here.client, self.layout.table, deletions)).values():
             raise error
+        self._consistency.note(names)
 
     # ---- rows
 

@@ -6,7 +6,7 @@ The modules; imports point down this list::
     store            the operations on a collection, as a `RowStore` (`backends.rows`)
       leases         the operations on leases, one of which also looks the key up
       expiry         the TTL index, by which the server deletes expired documents
-      documents      records and leases as documents, filters and updates: pure functions
+      documents      records as documents: pure functions
       stream         the change stream that invalidates copies in memory
     client           pymongo's client for each event loop, made from one set of options
       clock          the time of the server's clock

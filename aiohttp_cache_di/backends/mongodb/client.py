@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import pymongo
@@ -16,7 +17,6 @@ from pymongo.errors import InvalidURI
 from pymongo.write_concern import WriteConcern
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.loops import conclude, end
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.backends.rows import OfLoop
@@ -38,38 +38,21 @@ _CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DA
 
 
 class Connection(OfLoop):
-    """One event loop's client of a server, and the parts that use it.
+    """One event loop's collection of records, and the server's clock.
 
     Args:
-        client: the loop's client.
-        collection: the collection of the records.
-        is_lent: the client belongs to the user, who closes it.
+        collection: the collection.
+        closing: see `OfLoop`.
     """
 
-    def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, collection: AsyncCollection[Document], closing: partial[Coroutine[Any, Any, None]] | None
+    ) -> None:
+        super().__init__(closing)
         self.collection = collection
         self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
         """The collection with write concern 1, for leases: waiting for replicas costs more than losing a lease."""
-        self.clock: ServerClock = ServerClock(collection.database, self.calls)
-        self.indexing: asyncio.Task[None] | None = None
-        """The task that makes the TTL index."""
-        self.watching: asyncio.Task[None] | None = None
-        """The task that reads the change stream."""
-        self._client = client
-        self._is_lent = is_lent
-
-    async def close(self) -> None:
-        """End the background tasks, and close the client unless it is lent."""
-        if self.watching is not None:
-            await end(self.watching)
-        await self.calls.finish()
-        if not self._is_lent:
-            await conclude(self._close_client())
-
-    async def _close_client(self) -> None:
-        with pymongo.timeout(CLOSE_WITHIN_S):
-            await self._client.close()
+        self.clock: ServerClock = ServerClock(collection.database, self.tasks)
 
 
 class Server:
@@ -94,7 +77,6 @@ class Server:
         self._lent: Client | None = connection
         self._options = options
         self._names = db_name, collection_name
-        self.collection_name: str = f"{db_name}.{collection_name}"
         self.where: str = (
             "a client of the user's" if connection is not None else _without_credentials(options.get("host"))
         )
@@ -103,10 +85,10 @@ class Server:
 
     async def connect(self) -> Connection:
         """Make the client of the running loop; it connects when it is first used."""
-        client = self._lent
-        if client is None:  # in a thread, since it reads files of certificates
-            client = await asyncio.to_thread(self._make)
-        return Connection(client, self._collection(client), is_lent=self._lent is not None)
+        if self._lent is not None:
+            return Connection(self._collection(self._lent), None)
+        client = await asyncio.to_thread(self._make)  # since it reads files of certificates
+        return Connection(self._collection(client), partial(_close, client))
 
     def _make(self) -> Client:
         return AsyncMongoClient(**{**_defaults(self._options), **self._options})
@@ -114,6 +96,11 @@ class Server:
     def _collection(self, client: Client) -> AsyncCollection[Document]:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
+
+
+async def _close(client: Client) -> None:
+    with pymongo.timeout(CLOSE_WITHIN_S):
+        await client.close()
 
 
 def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
@@ -10,13 +9,13 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from aiohttp_cache_di.backends.loops import DetachedCalls
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.backends.mongodb.documents import Document
-from aiohttp_cache_di.backends.tasks import consume_error
 
 __all__ = ["ServerClock"]
 
 ASK_EVERY_S: Final = 60.0
+TASK: Final = "clock"
 
 
 class ServerClock:
@@ -24,14 +23,13 @@ class ServerClock:
 
     Args:
         database: a database of the server; its codec returns dates as `DatetimeMS`.
-        calls: the loop's calls, which go on when their callers are cancelled.
+        tasks: the tasks of the connection.
     """
 
-    def __init__(self, database: AsyncDatabase[Document], calls: DetachedCalls) -> None:
+    def __init__(self, database: AsyncDatabase[Document], tasks: SharedTask[None]) -> None:
         self._database = database
-        self._calls = calls
+        self._tasks = tasks
         self._ahead_ms: float | None = None  # relative to this process's monotonic clock, which is never adjusted
-        self._asking: asyncio.Task[None] | None = None
         self._asked_at = 0.0
 
     async def now_ms(self) -> int:
@@ -40,21 +38,14 @@ class ServerClock:
         Raises:
             PyMongoError: the first measurement has failed.
         """
-        now = time.monotonic()
-        if self._asking is None or (self._asking.done() and (self._ahead_ms is None or now >= self._due_at)):
-            self._asked_at = now
-            self._asking = self._calls.begin(self._ask())
-            self._asking.add_done_callback(consume_error)
         if self._ahead_ms is None:
-            await asyncio.shield(self._asking)
+            await self._tasks.run(self._ask, TASK)
+        elif time.monotonic() >= self._asked_at + ASK_EVERY_S:
+            self._tasks.begin(self._ask, TASK)
         return round(time.monotonic() * 1000 + (self._ahead_ms or 0.0))
 
-    @property
-    def _due_at(self) -> float:
-        return self._asked_at + ASK_EVERY_S
-
     async def _ask(self) -> None:
-        asked_at = time.monotonic()
+        self._asked_at = asked_at = time.monotonic()
         local_time: object = None
         try:
             answer: Document = await self._database.command("hello", codec_options=self._database.codec_options)

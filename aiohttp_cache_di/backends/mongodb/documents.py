@@ -1,4 +1,4 @@
-"""The documents of a collection, and filters and updates for them, as pure functions.
+"""The documents of a collection, as pure functions.
 
 A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and lease
 share it, so that one call looks the record up or takes the lease, and another one writes the record and releases the
@@ -11,9 +11,9 @@ import math
 from typing import Any, Final, TypeAlias
 
 from bson.datetime_ms import DatetimeMS
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 
-from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
+from aiohttp_cache_di.backends.rows import RowRecord
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.entries.codec import leads_on
@@ -23,17 +23,10 @@ __all__ = [
     "KEY_BYTES",
     "Document",
     "date_of",
-    "emptying",
-    "giving_back",
-    "if_free",
     "key_of",
     "live_record",
-    "making",
     "name_of",
     "record_in",
-    "renewing",
-    "taking",
-    "unchanged",
     "writing",
 ]
 
@@ -102,44 +95,3 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
         query["o"] = token
         gone |= {"o": "", "l": ""}
     return UpdateOne(query, {"$set": fields, "$unset": gone} if gone else {"$set": fields}, upsert=True)
-
-
-# ---- leases, without update pipelines, which some servers do not support
-
-
-def making(lease: LeaseTerms) -> Document:
-    """The update of an upsert that makes a document with the lease if there is none, and changes no existing one."""
-    return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
-
-
-def if_free(lease: LeaseTerms) -> Document:
-    """The filter for the key's document without a lease; if it has one, an upsert reports a duplicate key."""
-    return {"_id": name_of(lease.key), "l": {"$not": {"$gt": lease.now_ms}}}  # also matches documents without the field
-
-
-def taking(lease: LeaseTerms) -> Document:
-    """The update of an upsert that takes the lease; apply `emptying` after that if the record has expired."""
-    return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
-
-
-def unchanged(key: str, before: Document) -> Document:
-    """The filter for the document of *key* if its expiry is still that of *before*."""
-    return {"_id": name_of(key), "until": before.get("until")}
-
-
-def emptying(lease: LeaseTerms) -> Document:
-    """The update that removes an expired record and gives the document the lease's expiry, so that it is kept."""
-    return {"$set": making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
-
-
-def renewing(lease: LeaseTerms) -> list[UpdateOne]:
-    """The updates that extend the lease; it is still held if one of them matches a document."""
-    ours = {"_id": name_of(lease.key), "o": lease.token}
-    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # for a document without a record
-    return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
-
-
-def giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:
-    """The operations that release the lease of *token* on *key*: delete a document without a record, or else update."""
-    ours = {"_id": name_of(key), "o": token}
-    return [DeleteOne({**ours, "f": {"$exists": False}}), UpdateOne(ours, {"$unset": {"o": "", "l": ""}})]

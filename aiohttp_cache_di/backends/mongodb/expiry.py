@@ -6,17 +6,18 @@ import asyncio
 import logging
 import math
 import time
+from functools import partial
 from typing import Final
 
 from pymongo.errors import OperationFailure
 
 from aiohttp_cache_di.backends.mongodb.client import Connection
-from aiohttp_cache_di.backends.tasks import consume_error
 
 __all__ = ["ExpiryIndex"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+TASK: Final = "index"
 MAKE_EVERY_S: Final = 60.0  # as often as the server looks for expired documents
 FIRST_WITHIN_S: Final = 1.0
 """How long a first write waits for the index: the server may wait for a member of the replica set that is down."""
@@ -34,24 +35,18 @@ class ExpiryIndex:
         self._due_at = -math.inf
         self._is_told = False
 
-    async def make_first(self, here: Connection) -> None:
-        """Make the index if that was never done, and wait for it up to `FIRST_WITHIN_S`; call it before each write."""
+    async def ensure(self, here: Connection) -> None:
+        """Make the index in the background, at most every `MAKE_EVERY_S`; call it before each write.
+
+        If it was never made, wait for it up to `FIRST_WITHIN_S`.
+        """
+        if time.monotonic() < self._due_at:
+            return
+        making = here.tasks.begin(partial(self._make, here), TASK)
         if self._due_at < 0:
-            if here.indexing is None or here.indexing.done():
-                self._begin(here)
-            if here.indexing is not None:
-                await asyncio.wait([here.indexing], timeout=FIRST_WITHIN_S)
-                if here.indexing.done() and not here.indexing.cancelled():
-                    here.indexing.result()
-
-    def make_again(self, here: Connection) -> None:
-        """Make the index again in the background, at most every `MAKE_EVERY_S`; call it after each write."""
-        if time.monotonic() >= self._due_at and (here.indexing is None or here.indexing.done()):
-            self._begin(here)
-
-    def _begin(self, here: Connection) -> None:
-        here.indexing = here.calls.begin(self._make(here))
-        here.indexing.add_done_callback(consume_error)
+            await asyncio.wait([making], timeout=FIRST_WITHIN_S)
+            if making.done() and not making.cancelled():
+                making.result()
 
     async def _make(self, here: Connection) -> None:
         try:

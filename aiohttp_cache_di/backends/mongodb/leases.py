@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pymongo import ReturnDocument
+from bson.datetime_ms import DatetimeMS
+from pymongo import DeleteOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
@@ -15,19 +16,7 @@ from pymongo.errors import (
 )
 
 from aiohttp_cache_di.backends.mongodb.client import Connection
-from aiohttp_cache_di.backends.mongodb.documents import (
-    Document,
-    emptying,
-    giving_back,
-    if_free,
-    live_record,
-    making,
-    name_of,
-    record_in,
-    renewing,
-    taking,
-    unchanged,
-)
+from aiohttp_cache_di.backends.mongodb.documents import Document, live_record, name_of, record_in
 from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
@@ -45,8 +34,8 @@ class DocumentLeases:
         """Ask for a lease."""
         try:
             before: Document | None = await here.leasing.find_one_and_update(
-                if_free(terms),
-                taking(terms),
+                _if_free(terms),
+                _taking(terms),
                 upsert=True,
                 projection={"f": 1, "until": 1},
                 return_document=ReturnDocument.BEFORE,
@@ -65,7 +54,7 @@ class DocumentLeases:
             return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
         if live_record(before, terms.now_ms):
             return Lease.GRANTED_LATE
-        await here.leasing.update_one({**unchanged(terms.key, before), "o": terms.token}, emptying(terms))
+        await here.leasing.update_one({**_unchanged(terms.key, before), "o": terms.token}, _emptying(terms))
         return Lease.GRANTED
 
     async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease | None:
@@ -77,8 +66,8 @@ class DocumentLeases:
             record = live_record(before, terms.now_ms)
             if record is not None:
                 return record
-            free = {**unchanged(terms.key, before), **if_free(terms)}
-            return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
+            free = {**_unchanged(terms.key, before), **_if_free(terms)}
+            return Lease((await here.leasing.update_one(free, _emptying(terms))).matched_count)
         except DuplicateKeyError:  # another process has the lease; there may be a record, too
             row = await here.collection.find_one({"_id": name_of(terms.key)})
             return live_record(row, terms.now_ms) or Lease.REFUSED
@@ -90,11 +79,11 @@ class DocumentLeases:
 
     async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
         """Let a lease end at the time of *terms*; False if it is no longer held."""
-        return bool((await here.calls.run(here.leasing.bulk_write(renewing(terms)))).matched_count)
+        return bool((await here.calls.run(here.leasing.bulk_write(_renewing(terms)))).matched_count)
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, unless it has passed to another process."""
-        await here.leasing.bulk_write(giving_back(key, token))
+        await here.leasing.bulk_write(_giving_back(key, token))
 
 
 async def _document_after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
@@ -116,8 +105,8 @@ async def _made(here: Connection, terms: LeaseTerms) -> Document | None:
     collection = here.leasing
     asked: Document = {
         "findAndModify": collection.name,
-        "query": if_free(terms),
-        "update": making(terms),
+        "query": _if_free(terms),
+        "update": _making(terms),
         "upsert": True,
         "writeConcern": collection.write_concern.document,
     }
@@ -140,3 +129,44 @@ async def _made_unreported(here: Connection, terms: LeaseTerms) -> Document | No
         here.look_alone()
         return row
     return None
+
+
+# ---- filters and updates, without update pipelines, which some servers do not support
+
+
+def _making(lease: LeaseTerms) -> Document:
+    """The update of an upsert that makes a document with the lease if there is none, and changes no existing one."""
+    return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
+
+
+def _if_free(lease: LeaseTerms) -> Document:
+    """The filter for the key's document without a lease; if it has one, an upsert reports a duplicate key."""
+    return {"_id": name_of(lease.key), "l": {"$not": {"$gt": lease.now_ms}}}  # also matches documents without the field
+
+
+def _taking(lease: LeaseTerms) -> Document:
+    """The update of an upsert that takes the lease; apply `emptying` after that if the record has expired."""
+    return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
+
+
+def _unchanged(key: str, before: Document) -> Document:
+    """The filter for the document of *key* if its expiry is still that of *before*."""
+    return {"_id": name_of(key), "until": before.get("until")}
+
+
+def _emptying(lease: LeaseTerms) -> Document:
+    """The update that removes an expired record and gives the document the lease's expiry, so that it is kept."""
+    return {"$set": _making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
+
+
+def _renewing(lease: LeaseTerms) -> list[UpdateOne]:
+    """The updates that extend the lease; it is still held if one of them matches a document."""
+    ours = {"_id": name_of(lease.key), "o": lease.token}
+    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # for a document without a record
+    return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
+
+
+def _giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:
+    """The operations that release the lease of *token* on *key*: delete a document without a record, or else update."""
+    ours = {"_id": name_of(key), "o": token}
+    return [DeleteOne({**ours, "f": {"$exists": False}}), UpdateOne(ours, {"$unset": {"o": "", "l": ""}})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from pymongo.errors import BulkWriteError, OperationFailure
@@ -33,6 +34,7 @@ PAGE: Final = 256  # documents in a page of a walk
 BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_KEY: Final = 11000
+WATCHING: Final = "stream"
 BESIDE_FRAME: Final = {"f": 1, "until": 1}
 
 
@@ -65,19 +67,11 @@ class MongoDBStore(RowStore[Connection]):
     ) -> None:
         super().__init__(codec, self._connect, DocumentLeases())
         self._server = Server(db_name, collection_name, connection, options or {})
+        self.where: str = self._server.where
+        self.collection_name: str = f"{db_name}.{collection_name}"
         self._listeners = LoopLocal(list[Listener])
-        self._expiry = ExpiryIndex(self._server.where)
+        self._expiry = ExpiryIndex(self.where)
         self._cannot_watch = False
-
-    @property
-    def where(self) -> str:
-        """The server, without credentials."""
-        return self._server.where
-
-    @property
-    def collection_name(self) -> str:
-        """The full name of the collection: ``<database>.<collection>``."""
-        return self._server.collection_name
 
     # ---- Store
 
@@ -118,8 +112,8 @@ class MongoDBStore(RowStore[Connection]):
 
     def _begin_watching(self, here: Connection) -> None:
         listeners = self._listeners.get(asyncio.get_running_loop())
-        if listeners and here.watching is None and not self._cannot_watch:
-            here.watching = asyncio.get_running_loop().create_task(self._watch(here, listeners))
+        if listeners and not self._cannot_watch:
+            here.tasks.begin(partial(self._watch, here, listeners), WATCHING)
 
     async def _watch(self, here: Connection, listeners: Sequence[Listener]) -> None:
         def tell(keys: Collection[str] | None) -> None:
@@ -171,7 +165,7 @@ class MongoDBStore(RowStore[Connection]):
 
     async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
         """Write with one unordered ``bulk_write``, and a second one for duplicate keys."""
-        await self._expiry.make_first(here)
+        await self._expiry.ensure(here)
         held = {key: here.held[key].token for key, (record, _) in frames.items() if record.leased and key in here.held}
         updates = {key: writing(*each, held.get(key)) for key, each in frames.items()}
         failed: dict[str, StorageError] = {}
@@ -185,7 +179,6 @@ class MongoDBStore(RowStore[Connection]):
             updates = {key: writing(*frames[key], None) for key in left}
             if not updates:
                 break
-        self._expiry.make_again(here)
         return failed
 
 

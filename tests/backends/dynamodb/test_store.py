@@ -223,7 +223,7 @@ async def test_items_of_an_earlier_library_are_unreadable_and_are_overwritten_or
 
 
 async def test_reads_are_consistent_after_a_lease_a_write_or_a_deletion_alone(relay: Relay) -> None:
-    store = make_store(relay, uuid.uuid4().hex)
+    store, another = make_store(relay, table := uuid.uuid4().hex), make_store(relay, table)
     keys = [f"k{n}" for n in range(20)]
     await store.get(keys)
     await store.delete(["k1"])
@@ -235,11 +235,15 @@ async def test_reads_are_consistent_after_a_lease_a_write_or_a_deletion_alone(re
     assert reads[1] == (["responses:k1", "responses:k2", "responses:k3"], True)
     assert len(reads[0][0]) == 17
     assert not reads[0][1]
+    await write(another, entry("k4"))
     await store.clear()
     relay.asked.clear()
     await store.get(keys)
-    assert [(call.operation, call.is_consistent) for call in relay.asked] == [("BatchGetItem", True)]
+    assert {name for call in relay.asked if call.is_consistent for name in call.names} == {
+        f"responses:k{n}" for n in range(1, 5)
+    }
     await store.close()
+    await another.close()
 
 
 async def test_every_read_is_consistent_if_asked_for(relay: Relay) -> None:

@@ -24,10 +24,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from aiohttp_cache_di.backends.loops import DetachedCalls
+from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
+from aiohttp_cache_di.backends.mongodb.client import Connection
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
-from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+from aiohttp_cache_di.backends.mongodb.store import WATCHING, MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import (
     Changing,
@@ -395,21 +396,21 @@ async def test_a_server_is_asked_for_its_time_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, told_ms: int | None
 ) -> None:
     server = FakeDatabase(told_ms)
-    calls = DetachedCalls()
-    told = ServerClock(server, calls)  # type: ignore[arg-type]  # nothing else of it is used
+    tasks: SharedTask[None] = SharedTask("the connection")
+    told = ServerClock(server, tasks)  # type: ignore[arg-type]  # nothing else of it is used
     expected = time.time() * 1000 if told_ms is None else told_ms
     times = await asyncio.gather(*(told.now_ms() for _ in range(5)))
     assert times == pytest.approx([expected] * 5, abs=500)
     assert server.asked == 1
     monkeypatch.setattr(clock, "ASK_EVERY_S", 0.0)
     await told.now_ms()
-    await calls.finish()
+    asking = tasks.here(clock.TASK)
+    assert asking is not None
+    await asking
     assert server.asked == 2
 
 
-async def test_a_collection_that_is_dropped_has_its_index_again_after_a_minute(
-    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_collection_that_is_dropped_has_its_index_again_after_a_minute(secantus: SecantusServer) -> None:
     asked: list[dict[str, Any]] = []
     store = make_store(secantus, name := uuid.uuid4().hex, event_listeners=[Asked(asked)])
     await write(store, entry("k"))
@@ -418,13 +419,13 @@ async def test_a_collection_that_is_dropped_has_its_index_again_after_a_minute(
         await write(store, entry("k"))
         await write(store, entry("k"))
         assert sum("createIndexes" in command for command in asked) == 1
-        later = time.monotonic() + expiry.MAKE_EVERY_S
-        with monkeypatch.context() as patch:
-            patch.setattr(time, "monotonic", lambda: later)
-            await write(store, entry("k"))
+        assert store._expiry._due_at == pytest.approx(time.monotonic() + 60, abs=50)
+        store._expiry._due_at = 0.0  # a clock that jumps would confuse the driver, too
+        await write(store, entry("k"))
         here = await store._loops.here()
-        assert here.indexing is not None
-        await asyncio.wait([here.indexing], timeout=20)
+        making = here.tasks.here(expiry.TASK)
+        if making is not None:
+            await asyncio.wait([making], timeout=20)
         assert client[name]["responses"].index_information()["until_1"]["expireAfterSeconds"] == 0
     assert sum("createIndexes" in command for command in asked) == 2
     await store.close()
@@ -459,8 +460,9 @@ async def test_an_index_that_takes_long_holds_no_write_up_for_more_than_a_moment
         await write(store, entry("k"))
     assert await read(store, "k") is not None
     here = await store._loops.here()
-    assert here.indexing is not None
-    here.indexing.cancel()
+    making = here.tasks.here(expiry.TASK)
+    assert making is not None
+    making.cancel()
     await store.close()
 
 
@@ -555,6 +557,13 @@ async def test_after_a_stream_was_lost_any_key_may_have_changed(own_secantus: Se
     await store.close()
 
 
+async def until_it_watches_no_more(here: Connection) -> None:
+    """Wait until the server has said that it has no change streams."""
+    watching = here.tasks.here(WATCHING)
+    if watching is not None:
+        await asyncio.wait([watching], timeout=20)
+
+
 async def test_who_may_not_watch_is_told_so_once(
     secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -572,8 +581,7 @@ async def test_who_may_not_watch_is_told_so_once(
         await store.get(["k"])
         here = store._loops.now()
         assert here is not None
-        if here.watching is not None:
-            await asyncio.wait([here.watching], timeout=20)
+        await until_it_watches_no_more(here)
         await store.close()
     assert len(asked) == 1
     assert caplog.text.count("has no change streams") == 1
@@ -595,8 +603,7 @@ async def test_one_that_refuses_streams_by_a_code_of_its_own_is_not_asked_for_ev
     store.on_change(lambda keys: None)
     await store.get(["k"])
     here = await store._loops.here()
-    assert here.watching is not None
-    await asyncio.wait([here.watching], timeout=20)
+    await until_it_watches_no_more(here)
     await store.close()
     assert len(asked) == 3
     assert caplog.text.count("has no change streams") == 1
@@ -610,8 +617,7 @@ async def test_a_server_without_change_streams_tells_of_none_and_is_asked_once(t
         store.on_change(changes)
         await write(store, entry("k"))
         here = await store._loops.here()
-        assert here.watching is not None
-        await asyncio.wait([here.watching])
+        await until_it_watches_no_more(here)
         await store.close()
         await write(store, entry("k"))
         await store.close()
