@@ -16,15 +16,16 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, SharedTask, aside, conclude
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
-from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted, packed_info
 from aiohttp_cache_di.backends.store.sizes import item_bytes
-from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["HeldLease", "LeaseTerms", "OfLoop", "RowLeases", "RowRecord", "RowStore"]
+__all__ = ["FAR_AT", "HeldLease", "LeaseTerms", "OfLoop", "RowLeases", "RowRecord", "RowStore"]
 
 LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease after the server has refused one
+FAR_AT: Final = 253_402_300_800.0  # the year 10000: a record that expires later never does
 MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
 
 
@@ -106,7 +107,8 @@ class RowRecord(Struct, frozen=True):
     """The record in a row.
 
     Args:
-        until: POSIX time at which it expires; ``inf`` for never.
+        until: POSIX time at which it expires; ``inf`` for never. In records to write it is at least 0, and before
+            `FAR_AT`.
         frame: the value that is stored as the frame, which may be damaged; None if it was not read.
         info: the packed info (`pack_info`); None if there is none, or if it was not read.
     """
@@ -174,8 +176,17 @@ class RowStore(ABC, Generic[C]):
         """The records of *keys* in any order, with frames or without, in as few calls as the server allows."""
 
     @abstractmethod
-    async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
-        """Write records, by key; return errors by key for those that could not be written."""
+    async def _write(
+        self, here: C, records: Mapping[str, RowRecord], held: Mapping[str, str]
+    ) -> dict[str, StorageError]:
+        """Write records, by key, with all their values.
+
+        Args:
+            held: tokens, by key, of leases to release with their records if the server can do that.
+
+        Returns:
+            Errors by key for those that could not be written.
+        """
 
     @abstractmethod
     def _walk(self, *, frames: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[RowRecord], None]:
@@ -205,13 +216,15 @@ class RowStore(ABC, Generic[C]):
         """Write *records* in as few calls as the server allows, and release leases together with their records."""
         here = await self._loops.here()
         latest = {record.key: record for record in records}
-        frames, failed = await aside(
+        packed, failed = await aside(
             partial(self._packed, latest), sum(item_bytes(each.item) for each in latest.values())
         )
-        if frames:
-            failed |= await self._write(here, frames)
-        for key, record in latest.items():
-            if record.leased and key not in failed:
+        leased = [key for key, record in latest.items() if record.leased]
+        if packed:
+            held = {key: here.held[key].token for key in leased if key in here.held}
+            failed |= await self._write(here, packed, held)
+        for key in leased:
+            if key not in failed:
                 here.held.pop(key, None)
         return [failed.get(record.key, 0) for record in records]
 
@@ -316,8 +329,8 @@ class RowStore(ABC, Generic[C]):
 
     # ---- records as rows
 
-    def _packed(self, records: Mapping[str, Record]) -> tuple[dict[str, tuple[Record, bytes]], dict[str, StorageError]]:
-        frames: dict[str, tuple[Record, bytes]] = {}
+    def _packed(self, records: Mapping[str, Record]) -> tuple[dict[str, RowRecord], dict[str, StorageError]]:
+        packed: dict[str, RowRecord] = {}
         failed: dict[str, StorageError] = {}
         for key, record in records.items():
             try:
@@ -327,10 +340,11 @@ class RowStore(ABC, Generic[C]):
                 continue
             key_bytes = len(key.encode("utf-8", "surrogatepass"))
             if len(frame) + key_bytes <= (self.limits.value_bytes or math.inf) + self.key_bytes:
-                frames[key] = record, frame
+                until = max(record.until, 0.0) if record.until < FAR_AT else math.inf
+                packed[key] = RowRecord(key, leads_on(frame), until, frame, packed_info(record))
             else:
                 failed[key] = StorageError(f"an entry of {len(frame)} bytes is too large for {self.make}")
-        return frames, failed
+        return packed, failed
 
 
 def _current(records: Sequence[RowRecord]) -> dict[str, RowRecord]:

@@ -17,10 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.entries.codec import leads_on
+from aiohttp_cache_di.backends.rows import FAR_AT, LeaseTerms, RowRecord
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["KEY_BYTES", "NO_RECORD", "Attributes", "Layout"]
@@ -34,7 +31,6 @@ PAGE: Final = 500  # items in a page of a walk, if they have less than 1 MB
 TABLE: Final = "[A-Za-z0-9_.-]{3,255}"
 NAME_BYTES: Final = 2048  # DynamoDB limit of a partition key
 KEY_BYTES: Final = 3 * 1024  # longest key
-FAR_AT: Final = 253_402_300_800  # the year 10000
 DIGEST: Final = "\0sha256 "  # begins the names of keys that DynamoDB does not accept as they are
 NO_RECORD: Final = "-1"  # the kind of an item that is only a lease; a record has 1 if it leads on, else 0
 NAMES: Final = {"#f": "f", "#i": "i", "#l": "l", "#n": "n", "#o": "o", "#t": "ttl", "#u": "until"}  # in expressions
@@ -100,22 +96,20 @@ class Layout(Struct, frozen=True):
 
     # ---- records
 
-    def item_of(self, record: Record, frame: bytes) -> Attributes:
+    def item_of(self, record: RowRecord) -> Attributes:
         """The item for *record*, without a lease."""
         name = self.name_of(record.key)
-        is_for_ever = not record.until < FAR_AT
-        until = FAR_AT if is_for_ever else max(record.until, 0.0)
         item: dict[str, Mapping[str, Any]] = {
             **self.at(name),
-            self.val_attr: {"B": frame},
-            "f": {"N": str(int(leads_on(frame)))},
-            "ttl": {"N": str(math.ceil(until))},  # in all records: a lease would add a short one if it were missing
+            self.val_attr: {"B": record.frame},
+            "f": {"N": str(int(record.leads_on))},
+            # In all records: a lease would add a short one if it were missing.
+            "ttl": {"N": str(math.ceil(min(record.until, FAR_AT)))},
         }
-        info = packed_info(record)
-        if info is not None and len(info) < INFO_BYTES:
-            item["i"] = {"B": info}
-        if not is_for_ever:
-            item["until"] = {"N": f"{until:.3f}"}
+        if record.info is not None and len(record.info) < INFO_BYTES:
+            item["i"] = {"B": record.info}
+        if record.until < math.inf:
+            item["until"] = {"N": f"{record.until:.3f}"}
         if name.startswith(f"{self.prefix}{DIGEST}"):
             item["n"] = {"B": record.key.encode("utf-8", "surrogatepass")}
         return item

@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Ser
 from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, Attributes, Layout
 from aiohttp_cache_di.backends.dynamodb.leases import Consistency, ItemLeases, is_met
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
-from aiohttp_cache_di.backends.store import Limits, Record
+from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -143,13 +143,15 @@ class DynamoDBStore(RowStore[Connection]):
 
     # ---- writing
 
-    async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+    async def _write(
+        self, here: Connection, records: Mapping[str, RowRecord], held: Mapping[str, str]
+    ) -> dict[str, StorageError]:
         """Write with one ``BatchWriteItem`` for each 25 records."""
-        requests = {key: {"PutRequest": {"Item": self.layout.item_of(*each)}} for key, each in frames.items()}
-        weights = {key: len(frame) for key, (_, frame) in frames.items()}
+        requests = {key: {"PutRequest": {"Item": self.layout.item_of(record)}} for key, record in records.items()}
+        weights = {key: record.frame_bytes for key, record in records.items()}
         writing = partial(write_items, here.client, self.layout.table, requests, weights)
         failed = await self._with_table(here, writing)
-        self._consistency.note(map(self.layout.name_of, frames.keys() - failed.keys()))
+        self._consistency.note(map(self.layout.name_of, records.keys() - failed.keys()))
         return failed
 
     async def _drop(self, here: Connection, names: Collection[str]) -> None:

@@ -14,9 +14,6 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import UpdateOne
 
 from aiohttp_cache_di.backends.rows import RowRecord
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import packed_info
-from aiohttp_cache_di.entries.codec import leads_on
 
 __all__ = [
     "FRAME_BYTES",
@@ -35,7 +32,6 @@ Document: TypeAlias = dict[str, Any]
 DOCUMENT_BYTES: Final = 16 * 1024 * 1024  # BSON document limit (maxBsonObjectSize), key and names included
 KEY_BYTES: Final = 8 * 1024  # longest key
 FRAME_BYTES: Final = DOCUMENT_BYTES - KEY_BYTES - 8 * 1024  # for the other fields
-FAR_AT: Final = 253_402_300_800.0  # the year 10000: records that expire later have no date
 
 
 def name_of(key: str) -> str | bytes:
@@ -54,7 +50,7 @@ def key_of(name: object) -> str:
 
 def date_of(at: float) -> DatetimeMS:
     """The POSIX time *at* as a date, rounded up to milliseconds."""
-    return DatetimeMS(math.ceil(max(at, 0.0) * 1000))
+    return DatetimeMS(math.ceil(at * 1000))
 
 
 def record_in(document: Document) -> RowRecord | None:
@@ -77,7 +73,7 @@ def live_record(document: Document | None, now_ms: int) -> RowRecord | None:
     return record if record is not None and record.until * 1000 > now_ms else None
 
 
-def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
+def writing(record: RowRecord, token: str | None) -> UpdateOne:
     """The upsert that writes *record*.
 
     Args:
@@ -85,9 +81,9 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
             the server reports a duplicate key.
     """
     query: Document = {"_id": name_of(record.key)}
-    fields: Document = {"v": frame, "f": leads_on(frame), "i": packed_info(record)}
+    fields: Document = {"v": record.frame, "f": record.leads_on, "i": record.info}
     gone: Document = {}
-    if record.until < FAR_AT:
+    if record.until < math.inf:
         fields["until"] = date_of(record.until)
     else:
         gone["until"] = ""

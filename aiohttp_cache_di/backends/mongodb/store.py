@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
-from aiohttp_cache_di.backends.store import Limits, Record
+from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -163,11 +163,12 @@ class MongoDBStore(RowStore[Connection]):
             if page:
                 yield page
 
-    async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+    async def _write(
+        self, here: Connection, records: Mapping[str, RowRecord], held: Mapping[str, str]
+    ) -> dict[str, StorageError]:
         """Write with one unordered ``bulk_write``, and a second one for duplicate keys."""
         await self._expiry.ensure(here)
-        held = {key: here.held[key].token for key, (record, _) in frames.items() if record.leased and key in here.held}
-        updates = {key: writing(*each, held.get(key)) for key, each in frames.items()}
+        updates = {key: writing(record, held.get(key)) for key, record in records.items()}
         failed: dict[str, StorageError] = {}
         for is_last in (False, True):
             codes = await _failures(here, updates)
@@ -176,7 +177,7 @@ class MongoDBStore(RowStore[Connection]):
             left = [key for key, code in codes.items() if code == DUPLICATE_KEY and not is_last]
             for key in codes.keys() - left:
                 failed[key] = StorageError(f"MongoDB could not write an entry (code {codes[key]})")
-            updates = {key: writing(*frames[key], None) for key in left}
+            updates = {key: writing(records[key], None) for key in left}
             if not updates:
                 break
         return failed
