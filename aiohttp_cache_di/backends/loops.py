@@ -7,13 +7,13 @@ the clients of its parent's.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error, loops_in
 from aiohttp_cache_di.errors import StorageError
 
@@ -170,10 +170,10 @@ class PerLoop(Generic[T]):
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, T]], closing: Callable[[T], Awaitable[None]]) -> None:
         self._make = opening
         self._end = closing
-        self._open: dict[asyncio.AbstractEventLoop, T] = {}
         self._opening: SharedTask[T] = SharedTask("the store")
+        self._open: dict[asyncio.AbstractEventLoop, T] = {}
         self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
-        self._pid = os.getpid()
+        note_forks(self)
 
     def now(self) -> T | None:
         """The resource of the running loop, if it is open."""
@@ -189,13 +189,13 @@ class PerLoop(Generic[T]):
         found = self._open.get(asyncio.get_running_loop())
         if found is not None:
             return found
-        self._forget_others()
+        self._forget_closed()
         return await self._opening.run(self._begin)
 
     async def close(self) -> None:
         """Close the resource of the running loop; may be called twice."""
         loop = asyncio.get_running_loop()
-        self._forget_others()
+        self._forget_closed()
         await self._opening.end()
         found = self._open.pop(loop, None)
         if found is not None:
@@ -218,12 +218,13 @@ class PerLoop(Generic[T]):
                 await self._end(found)
             raise
 
-    def _forget_others(self) -> None:
-        """Forget resources of closed loops and of a parent process."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            _inherited.extend((self._open, self._keepers))
-            self._open, self._keepers = {}, {}
+    def after_fork(self) -> None:
+        """Forget the parent's resources in a forked child."""
+        _inherited.extend((self._open, self._keepers))
+        self._open, self._keepers = {}, {}
+
+    def _forget_closed(self) -> None:
+        """Forget resources of closed loops."""
         for loop in list(self._open):  # a copy: loops in other threads add and remove theirs
             if loop.is_closed():
                 self._open.pop(loop, None)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp_cache_di.backends.disk import byte_locks
+from aiohttp_cache_di.backends.forks import note_forks
 
 __all__ = ["OFFSET_DIGITS", "SLOTS", "LeaseFile", "LockedLeases", "Times"]
 
@@ -69,7 +70,8 @@ class LockedLeases(ABC, Generic[File]):
 
     def __init__(self) -> None:
         self._file: File | None = None
-        self.forget()
+        self.after_fork()
+        note_forks(self)
 
     @abstractmethod
     def offset_of(self, key: str) -> int:
@@ -150,7 +152,7 @@ class LockedLeases(ABC, Generic[File]):
             self._held.clear()
             self._file = None  # this also releases all locks
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Forget all leases without releasing them, in a forked child: its parent has them, by the same open file."""
         self._guard = threading.Lock()  # the old one may have been held by a thread of the parent
         self._held: dict[int, _Held[File]] = {}

@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.disk.owned import is_believed
 from aiohttp_cache_di.backends.filesystem.places.directory import NOT_A_LINK, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import read_file, write_all, write_file
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]
@@ -62,10 +63,6 @@ class Leases:
     def close(self) -> None:
         """Release all leases."""
         self._kind.close()
-
-    def forget(self) -> None:
-        """Forget all leases in a forked child: they belong to the parent, which has the same open file."""
-        self._kind.forget()
 
 
 class _LockFile(Descriptor):
@@ -115,7 +112,8 @@ class _Locks(LockedLeases[_LockFile]):
 class _LeaseFiles:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._held: dict[str, float] = {}  # POSIX times at which they end
+        self.after_fork()
+        note_forks(self)
 
     def acquire(self, name: str, ttl_s: float) -> bool:
         leaf, file = self._tree.made_leaf(name), f"{name}.lease"
@@ -158,8 +156,8 @@ class _LeaseFiles:
         for name in list(self._held):
             self.release(name)
 
-    def forget(self) -> None:
-        self._held = {}
+    def after_fork(self) -> None:
+        self._held: dict[str, float] = {}  # POSIX times at which they end
 
 
 def _has_expired(leaf: Directory, file: str) -> bool:

@@ -13,6 +13,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.loops import LoopLocal
 
 __all__ = ["Pool"]
@@ -59,9 +60,10 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.begin_anew()
+        self.after_fork()
+        note_forks(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Start without threads and jobs: at first, and in a forked child, where they belong to the parent."""
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []

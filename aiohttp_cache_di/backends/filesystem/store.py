@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies
 from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
@@ -87,7 +86,6 @@ class FileStore:
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._eviction = Schedule(evictor, self._writers, self.events)
         self._losses = 0
-        _stores.add(self)
 
     @property
     def where(self) -> str:
@@ -271,23 +269,3 @@ class FileStore:
 
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
         return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])
-
-    def after_fork(self) -> None:
-        """Forget threads, locks and leases in a forked child: they belong to the parent."""
-        for pool in self._pools:
-            pool.begin_anew()
-        self._bodies.after_fork()
-        self._leases.forget()
-        self._eviction.after_fork()
-
-
-_stores: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in _stores:
-        store.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Evictor, Uses
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
@@ -36,8 +35,6 @@ LOG_INTERVAL_S: Final = 60.0
 READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written is opened to write again
 
 T = TypeVar("T")
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Here:
@@ -89,7 +86,7 @@ class Database:
         self.value_bytes = value_bytes
         self._here: dict[asyncio.AbstractEventLoop, Here] = {}
         self._latest: Here | None = None
-        _databases.add(self)
+        note_forks(self)
 
     def here(self) -> Here | None:
         """The running loop's connections if they are open; never waits."""
@@ -153,8 +150,6 @@ class Database:
             here.connections.after_fork()
         self._here = {}
         self._latest = None
-        self.generations.after_fork()
-        self.leases.forget()
 
     async def connected(self) -> Here:
         """The running loop's connections, opened if necessary.
@@ -206,12 +201,3 @@ class Database:
             if loop.is_closed():
                 here.connections.retire()
                 self._here.pop(loop, None)
-
-
-def _after_fork() -> None:
-    for database in list(_databases):
-        database.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -33,6 +33,7 @@ from aiohttp_cache_di.backends.filesystem.records.files import (
     write_file,
 )
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.entries.filed import FiledBody
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -185,10 +186,11 @@ class Bodies:
         self.tree: Tree = tree
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()
-        self._placing = threading.Lock()
+        self.after_fork()
+        note_forks(self)
 
     def after_fork(self) -> None:
-        """Make a new lock in a forked child, where a thread of the parent may hold the old one."""
+        """Make a new lock, at first and in a forked child, where a thread of the parent may hold the old one."""
         self._placing = threading.Lock()
 
     def own(self, body: FiledBody) -> BodyFile | None:

@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop_unused, is_dropped, see
+from aiohttp_cache_di.backends.forks import note_forks
 
 __all__ = ["Count", "Counts", "File"]
 
@@ -58,10 +59,11 @@ class Counts:
         self._counts: dict[str, Count] = {}
         self._written: set[str] = set()  # leaves that were written to since they were last counted
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together count different leaves
-        self._adding = threading.Lock()
+        self.after_fork()
+        note_forks(self)
 
     def after_fork(self) -> None:
-        """Make a new lock in a forked child, where a thread of the parent may hold the old one."""
+        """Make a new lock, at first and in a forked child, where a thread of the parent may hold the old one."""
         self._adding = threading.Lock()
 
     @property

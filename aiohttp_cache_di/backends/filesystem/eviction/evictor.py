@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import LEAVES
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import drop, see
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.store.sizes import Bounds
 
 __all__ = ["Evictor"]
@@ -55,11 +56,11 @@ class Evictor:
         self._rest_until = 0.0
         self._is_full = False
         self._full_again_at = 0.0
-        self._stepping = threading.Lock()
+        self.after_fork()
+        note_forks(self)
 
     def after_fork(self) -> None:
-        """Make new locks in a forked child, where threads of the parent may hold the old ones."""
-        self.counts.after_fork()
+        """Make a new lock, at first and in a forked child, where a thread of the parent may hold the old one."""
         self._stepping = threading.Lock()
 
     def note_failed(self, error: OSError) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.pool import Pool
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.store import StoreEvents
 
 __all__ = ["Schedule"]
@@ -28,13 +29,13 @@ class Schedule:
         self._evictor = evictor
         self._writers = writers
         self._events = events
-        self._under_way_in: asyncio.AbstractEventLoop | None = None
         self._is_asked = False  # again since the step under way was begun, which may have missed the latest writes
+        self.after_fork()
+        note_forks(self)
 
     def after_fork(self) -> None:
-        """Forget the step under way in a forked child: it belongs to the parent."""
-        self._under_way_in = None
-        self._evictor.after_fork()
+        """Begin without a step under way: in a forked child, that is the parent's."""
+        self._under_way_in: asyncio.AbstractEventLoop | None = None
 
     def note_failed(self, error: Exception) -> None:
         """React to the *error* of a body that could not be written: make room if the disk is full."""

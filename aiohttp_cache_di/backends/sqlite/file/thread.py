@@ -16,7 +16,6 @@ import contextlib
 import ctypes
 import logging
 import math
-import os
 import sqlite3
 import threading
 import time
@@ -27,6 +26,8 @@ from queue import SimpleQueue
 from typing import Any, Final, cast
 
 import aiosqlite
+
+from aiohttp_cache_di.backends.forks import note_forks
 
 __all__ = ["Connect", "Done", "Job", "JobConnection", "Watch", "Worker", "running_jobs"]
 
@@ -196,6 +197,7 @@ class Worker:
             target=_run_keeper, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
         )
         _live.add(self)
+        note_forks(self)
         self._keeper.start()
 
     def submit(self, job: Job, done: Done) -> None:
@@ -258,6 +260,7 @@ class Worker:
 
         So does the loop. Finalising it here would keep the parent's loop from waking up: both share an epoll object.
         """
+        _live.discard(self)
         self.abandon()
         self._stopping = True
         _never_finalise(self._loop)
@@ -323,12 +326,4 @@ def _stop_all() -> None:
         worker.join(max(0.0, patience_ends_at - time.monotonic()))
 
 
-def _after_fork() -> None:
-    for worker in list(_live):
-        worker.after_fork()
-    _live.clear()
-
-
 atexit.register(_stop_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -30,6 +30,7 @@ from time import monotonic
 from typing import Final
 from zlib import crc32
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, checked_state
 from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, CounterFile, stripe_of
@@ -87,13 +88,18 @@ class Generations:
 
     def __init__(self, file: CacheFile) -> None:
         self._file = file
-        self._lock = threading.Lock()
-        self._counters: CounterFile | None = None
-        self.view: CounterView | None = None
+        self.after_fork()
         self.is_wanted: bool = False
         """Whether a version has been asked for since the last check."""
         self.is_untied: bool = False
         """Whether no file of counters can be made, and other processes have had the time to notice that."""
+        note_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin without a view: at first, and in a forked child."""
+        self._lock = threading.Lock()  # a thread of the parent may have held the old one
+        self._counters: CounterFile | None = None
+        self.view: CounterView | None = None
 
     def version(self, key: str) -> int | None:
         """The highest version that *key* can have now, from shared memory; None if that is not known."""
@@ -119,11 +125,6 @@ class Generations:
                 self.view = None
             if view is None:
                 self._counters = None
-
-    def after_fork(self) -> None:
-        """Forget everything in a forked child."""
-        self._lock = threading.Lock()  # a thread of the parent may have held the old one
-        self.view = self._counters = None
 
     # ---- in a connection's thread
 
