@@ -36,6 +36,7 @@ Imports point down this list::
     loops        what belongs to one event loop, such as a client of a driver
     tasks        background tasks, and futures whose result nothing awaits
     forks        what has to be put right in a forked child
+    batches      a sequence, some items at a time
     actions      what applies to one request, for callers that use a backend without a session
 
 Each method of a backend is written in the class for its subject; a class derives from those below it::

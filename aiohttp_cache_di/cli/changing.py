@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp import ClientError
 from yarl import URL
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import most_bytes, selectors
 from aiohttp_cache_di.cli.looking import tell_ports
@@ -90,8 +91,8 @@ async def _drop_oldest(cache: Cache, most: int) -> int:
             break
         excess -= size
         oldest.append(key)
-    for first in range(0, len(oldest), DROPPED_AT_A_TIME):
-        await cache.backend.stack.delete(oldest[first : first + DROPPED_AT_A_TIME])
+    for part in in_batches(oldest, DROPPED_AT_A_TIME):
+        await cache.backend.stack.delete(part)
     return len(oldest)
 
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.operating.selection import selection
 from aiohttp_cache_di.backends.store.capabilities import Restrained
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
@@ -114,8 +115,8 @@ async def _copy_all(
     copied, left = list[str](), Counter[str]()
     async with aclosing(upkeep.infos(source.stack, wanted)) as pages:
         async for page in pages:
-            for first in range(0, len(page), COPIED_AT_A_TIME):
-                keys = [info.key for info in page[first : first + COPIED_AT_A_TIME]]
+            for part in in_batches(page, COPIED_AT_A_TIME):
+                keys = [info.key for info in part]
                 entries = await _entries(source, keys)
                 known = [entry for entry in entries if is_alike or not _needs_secret(entry)]
                 fitting = [entry for entry in known if await purges.judged(entry) is not None]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
@@ -161,9 +162,9 @@ class MemoryStore:
         """Iterate over all items, yielding to the event loop after each page."""
         # The order in which the keys were inserted; the order of the OrderedDict takes ten times as long.
         keys = list(dict[str, Any].keys(self.data))
-        for first in range(0, len(keys), CHUNK):
+        for part in in_batches(keys, CHUNK):
             page: list[Row] = []
-            for key in keys[first : first + CHUNK]:
+            for key in part:
                 with contextlib.suppress(KeyError):  # deleted meanwhile
                     item = self.item(key) if items else self.data[key] and None
                     page.append(Row(key, key in self.leading_on, item))

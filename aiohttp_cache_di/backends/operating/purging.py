@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.operating.deleting import Deleting
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.store.inspecting import Purged
@@ -119,8 +120,7 @@ class TagPurge:
 
 async def drop_all(backend: Deleting, keys: Sequence[str]) -> None:
     """Delete the entries under *keys*; a `delete` that the user has overridden is called."""
-    for first in range(0, len(keys), PURGED_AT_A_TIME):
-        part = keys[first : first + PURGED_AT_A_TIME]
+    for part in in_batches(keys, PURGED_AT_A_TIME):
         if "delete" in backend.overridden:
             for key in part:
                 await backend.delete(key)
@@ -132,8 +132,8 @@ async def soften(backend: Deleting, keys: Sequence[str], now: float) -> None:
     """Make the responses under *keys* stale that are fresh at *now* (POSIX time)."""
     stack = backend.stack
     left = list(await upkeep.soften(stack, keys, now))
-    for first in range(0, len(left), SOFTENED_AT_A_TIME):
-        items = await stack.items(left[first : first + SOFTENED_AT_A_TIME])
+    for part in in_batches(left, SOFTENED_AT_A_TIME):
+        items = await stack.items(part)
         entries = [stack.packing.entry_of(item, item.key) for item in items if not isinstance(item, str)]
         fresh = [entry for entry in entries if entry is not None and entry.fresh_until > now]
         await asyncio.gather(*(backend.write(replace(entry, fresh_until=now)) for entry in fresh))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.redis.records.commands import get_upto, head, number, page, size_of, storing, value
@@ -157,9 +158,7 @@ class RedisStore:
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all records; one may come twice while the server resizes its table."""
         async for endpoint, names in self._walk():
-            step = BODIES if items else PAGE
-            for first in range(0, len(names), step):
-                part = names[first : first + step]
+            for part in in_batches(names, BODIES if items else PAGE):
                 yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
@@ -286,9 +285,8 @@ class RedisStore:
                 failed = connection
                 continue
             with connection.together():
-                for first in range(0, len(indexes), step):
-                    part = [names[index] for index in indexes[first : first + step]]
-                    asked.append(connection.submit(command(b"UNLINK", *part), number))
+                ours = [names[index] for index in indexes]
+                asked += [connection.submit(command(b"UNLINK", *part), number) for part in in_batches(ours, step)]
         count = sum(await all_of(asked))
         if failed is not None:
             raise failed

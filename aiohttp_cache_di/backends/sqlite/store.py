@@ -12,6 +12,7 @@ from functools import partial
 from itertools import compress
 from typing import Any, Final
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
 from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
@@ -134,8 +135,7 @@ class SQLiteStore:
         left: list[str] = []
         if packed and time.monotonic() > self._marks_due_at:
             await self._drop_idle_marks()
-        for first in range(0, len(packed), MAX_BATCH):
-            some = packed[first : first + MAX_BATCH]
+        for some in in_batches(packed, MAX_BATCH):
             left += await self._call(partial(soften, keys=some, at=at))
         return left
 

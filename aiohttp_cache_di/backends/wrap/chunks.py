@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
@@ -120,8 +121,8 @@ class ChunkedStore:
             self._counts.note(key, count)
 
     async def _delete_chunks(self, names: Sequence[str]) -> None:
-        for first in range(0, len(names), self.limits.batch):
-            await self._store.delete(names[first : first + self.limits.batch])
+        for part in in_batches(names, self.limits.batch):
+            await self._store.delete(part)
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys* with their chunks."""
@@ -175,8 +176,8 @@ class ChunkedStore:
             for number, piece in enumerate(pieces)
             for name in (_chunk_key(key, number),)
         ]
-        for first in range(0, len(chunks), self.limits.batch):
-            for written in await self._store.put(chunks[first : first + self.limits.batch]):
+        for batch in in_batches(chunks, self.limits.batch):
+            for written in await self._store.put(batch):
                 if isinstance(written, StorageError):
                     raise written
         head = _encode(_Head(generation, len(pieces)))
@@ -191,8 +192,8 @@ class ChunkedStore:
         self._note(key, head.count)
         names = [_chunk_key(key, number) for number in range(head.count)]
         pieces: list[bytes] = []
-        for first in range(0, len(names), self.limits.batch):
-            for chunk in await self._store.get(names[first : first + self.limits.batch]):
+        for batch in in_batches(names, self.limits.batch):
+            for chunk in await self._store.get(batch):
                 payload = chunk.item.payload if chunk is not None and isinstance(chunk.item, Opaque) else b""
                 if not payload.startswith(head.generation):
                     return None

@@ -29,6 +29,7 @@ from typing import Final, Protocol, cast
 
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.marks import (
@@ -162,8 +163,7 @@ class Purges:
         keys = {info.key: keys_for(info) for info in tagged}
         asked = list(dict.fromkeys(key for each in keys.values() for key in each))
         found: dict[str, StoredResponse | Failed | None] = {}
-        for first in range(0, len(asked), ASKED_AT_A_TIME):
-            part = asked[first : first + ASKED_AT_A_TIME]
+        for part in in_batches(asked, ASKED_AT_A_TIME):
             found |= zip(part, await asyncio.gather(*map(self._read, part)), strict=True)
         unpurged: list[EntryInfo] = []
         for info in infos:

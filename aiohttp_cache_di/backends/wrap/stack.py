@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from hashlib import blake2b
@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
@@ -29,7 +30,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["SECRET_KEY", "StoreStack", "in_batches"]
+__all__ = ["SECRET_KEY", "StoreStack"]
 
 SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
 """The key of the record with the digest secret, in a store that has no other place for it (`secret`)."""
@@ -129,9 +130,8 @@ class StoreStack:
     async def items(self, keys: Collection[str]) -> list[Item]:
         """Like `get` for many keys; only the items that exist."""
         asked, found = list(keys), list[Item]()
-        for first in range(0, len(asked), READ_AT_A_TIME):
-            part = await asyncio.gather(*map(self.get, asked[first : first + READ_AT_A_TIME]))
-            found += [item for item in part if item is not None]
+        for part in in_batches(asked, READ_AT_A_TIME):
+            found += [item for item in await asyncio.gather(*map(self.get, part)) if item is not None]
         return found
 
     async def kinds(self, keys: Collection[str]) -> dict[str, bool]:
@@ -141,8 +141,7 @@ class StoreStack:
         kinds = {key: item_leads_on(pending[key]) for key in keys if key in pending}
         asked = [key for key in keys if key not in kinds and key not in self.tombstones]
         batches = list(in_batches(asked, limits.batch))
-        for first in range(0, len(batches), limits.parallel):
-            part = batches[first : first + limits.parallel]
+        for part in in_batches(batches, limits.parallel):
             for batch, found in zip(part, await asyncio.gather(*map(self.abilities.kinds, part)), strict=True):
                 kinds |= {key: kind for key, kind in zip(batch, found, strict=True) if kind is not None}
         return kinds
@@ -250,9 +249,3 @@ class StoreStack:
         direct = [write for write, key in here.direct.items() if keys is None or key in keys]
         if direct:
             await asyncio.wait(direct)
-
-
-def in_batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """*keys* in batches of *size*."""
-    for first in range(0, len(keys), size):
-        yield keys[first : first + size]

@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.store import Item, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
-from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
 
 __all__ = ["delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
@@ -112,8 +113,7 @@ async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = F
     number, until = await purges.begin(tags)
     marks, last = purge_records(tags, number, until, soft=soft)
     stack.purge_count.add(marks, number)
-    for first in range(0, len(marks), WRITTEN_AT_A_TIME):
-        part = marks[first : first + WRITTEN_AT_A_TIME]
+    for part in in_batches(marks, WRITTEN_AT_A_TIME):
         await asyncio.gather(*map(stack.write, part))
     await stack.write(last)
     return number
@@ -124,8 +124,7 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
     if selecting is None:
         async with aclosing(stack.pages(items=True)) as pages:
             async for page in pages:
-                for first in range(0, len(page), DESCRIBED_AT_A_TIME):
-                    rows = page[first : first + DESCRIBED_AT_A_TIME]
+                for rows in in_batches(page, DESCRIBED_AT_A_TIME):
                     yield _infos_of(stack, [(row.key, row.item) for row in rows], wanted)
         return
     await stack.settle(None)
@@ -134,8 +133,7 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
         async for found in info_rows:
             yield [row.info for row in found if row.info is not None and not is_mark(row.key)]
             unknown = [key for key, info in found if info is None and _is_record(stack, key)]
-            for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
-                part = unknown[first : first + UNKNOWN_AT_A_TIME]
+            for part in in_batches(unknown, UNKNOWN_AT_A_TIME):
                 yield _infos_of(stack, [(key, await stack.get(key)) for key in part], wanted)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.records.commands import LARGE, get, get_upto, head, submit_mget, value
 from aiohttp_cache_di.backends.redis.servers.topology import Topology
@@ -144,8 +145,7 @@ class Reading:
         """As `many`, by GETRANGE, a few names at a time."""
         size = self.value_bytes()
         found: list[bytes | Unreadable | None] = []
-        for first in range(0, len(names), LARGE):
-            part = names[first : first + LARGE]
+        for part in in_batches(names, LARGE):
             connections = [await self._topology.connection(name) for name in part]
             asked = [
                 connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes)
