@@ -1,4 +1,4 @@
-"""The items of a table, and the requests for them, as pure functions.
+"""The items of a table, and the arguments of requests for them, as pure functions.
 
 An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
 lease share it, so that one call looks the record up or takes the lease, and writing the record releases the lease.
@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.rows import FAR_AT, LeaseTerms, RowRecord
+from aiohttp_cache_di.backends.rows import FAR_AT, RowRecord
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["KEY_BYTES", "NO_RECORD", "Attributes", "Layout"]
@@ -36,7 +36,6 @@ NO_RECORD: Final = "-1"  # the kind of an item that is only a lease; a record ha
 NAMES: Final = {"#f": "f", "#i": "i", "#l": "l", "#n": "n", "#o": "o", "#t": "ttl", "#u": "until"}  # in expressions
 OURS: Final = frozenset(NAMES.values())
 BESIDE_FRAME: Final = "#k, #f, #n, #u"
-IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 
 
 class Layout(Struct, frozen=True):
@@ -161,54 +160,23 @@ class Layout(Struct, frozen=True):
         query["ExpressionAttributeValues"][":now"] = {"N": f"{now_s:.3f}"}
         return query
 
-    def dropping_expired(self, name: str, now_s: float) -> dict[str, Any]:
-        """Arguments of a DeleteItem for an expired record, on condition that it was not replaced meanwhile."""
-        return self._changing(name, "#u <= :now", {":now": {"N": f"{now_s:.3f}"}})
-
-    # ---- leases
-
-    def taking(self, lease: LeaseTerms) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes a free lease, and returns the old values of what it changes."""
-        update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
-        taking = self._changing(self.name_of(lease.key), IS_FREE, _values(lease), update)
-        return {**taking, "ReturnValues": "UPDATED_OLD"}
-
-    def looking(self, lease: LeaseTerms) -> dict[str, Any]:
-        """Arguments of an UpdateItem that takes the lease if that is free and there is no record.
-
-        If the condition fails, the error has the item.
-        """
-        condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
-        update = "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u"
-        values = {**_values(lease), ":s": {"N": f"{lease.now_ms / 1000:.3f}"}}
-        looking = self._changing(self.name_of(lease.key), condition, values, update)
-        return {**looking, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-
-    def renewing(self, lease: LeaseTerms) -> dict[str, Any]:
-        """Arguments of an UpdateItem that extends a lease."""
-        values = {":o": {"S": lease.token}, ":l": {"N": str(lease.end_ms)}}
-        return self._changing(self.name_of(lease.key), "#o = :o", values, "SET #l = :l")
-
-    def dropping(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of a DeleteItem that releases a lease if the item has no record."""
-        return self._changing(name, "#o = :o AND #f = :f", {":o": {"S": token}, ":f": {"N": NO_RECORD}})
-
-    def giving_back(self, name: str, token: str) -> dict[str, Any]:
-        """Arguments of an UpdateItem that releases a lease beside a record."""
-        return self._changing(name, "#o = :o", {":o": {"S": token}}, "REMOVE #o, #l")
-
     # ---- expressions
 
-    def _changing(
+    def changing(
         self, name: str, condition: str, values: Mapping[str, Any], update: str | None = None
     ) -> dict[str, Any]:
-        """Arguments of an UpdateItem, or (without *update*) a DeleteItem, for the item *name*."""
+        """Arguments of an UpdateItem, or (without *update*) a DeleteItem, for the item *name*.
+
+        Args:
+            values: values by their names in expressions; may have others.
+        """
         expressions = {"ConditionExpression": condition, **({"UpdateExpression": update} if update else {})}
+        used = re.findall(":[a-z]+", " ".join(expressions.values()))
         return {
             "TableName": self.table,
             "Key": self.at(name),
             **self._expressed(**expressions),
-            "ExpressionAttributeValues": values,
+            "ExpressionAttributeValues": {each: values[each] for each in used},
         }
 
     def _expressed(self, **expressions: str) -> dict[str, Any]:
@@ -216,14 +184,3 @@ class Layout(Struct, frozen=True):
         known = {**NAMES, "#k": self.key_attr, "#v": self.val_attr}
         used = dict.fromkeys(re.findall("#[a-z]", " ".join(expressions.values())))
         return {**expressions, "ExpressionAttributeNames": {name: known[name] for name in used}}
-
-
-def _values(lease: LeaseTerms) -> dict[str, Any]:
-    """The values of expressions that take *lease*."""
-    return {
-        ":o": {"S": lease.token},
-        ":l": {"N": str(lease.end_ms)},
-        ":now": {"N": str(lease.now_ms)},
-        ":f": {"N": NO_RECORD},
-        ":t": {"N": str(math.ceil(lease.end_ms / 1000))},
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["Consistency", "ItemLeases", "is_met"]
 
+IS_FREE: Final = "attribute_not_exists(#l) OR #l <= :now"
 CONSISTENT_FOR_S: Final = 5.0  # after a lease, a write or a deletion; replicas usually agree within a second
 
 Finding: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[RowRecord]]]
@@ -61,8 +63,10 @@ class ItemLeases:
 
     async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
         """Ask for a lease."""
+        update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
+        asked = self._changing(terms, IS_FREE, update)
         try:
-            answer = await here.client.update_item(**self._layout.taking(terms))
+            answer = await here.client.update_item(**asked, ReturnValues="UPDATED_OLD")
         except Exception as exc:
             if error_code(exc) != CONDITION_FAILED:
                 raise
@@ -74,8 +78,10 @@ class ItemLeases:
 
     async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease:
         """The record of the key if there is one; else whether the lease was granted."""
+        condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
+        asked = self._changing(terms, condition, "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u")
         try:
-            await here.client.update_item(**self._layout.looking(terms))
+            await here.client.update_item(**asked, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except Exception as exc:
             if error_code(exc) != CONDITION_FAILED:
                 raise
@@ -91,13 +97,25 @@ class ItemLeases:
 
     async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
         """Let a lease end at the time of *terms*; False if it is no longer held."""
-        return await is_met(here.client.update_item(**self._layout.renewing(terms)))
+        return await is_met(here.client.update_item(**self._changing(terms, "#o = :o", "SET #l = :l")))
 
     async def release(self, here: Connection, key: str, token: str) -> None:
         """Release the lease on *key*, and delete the item if it has no record."""
-        name = self._layout.name_of(key)
-        if not await is_met(here.client.delete_item(**self._layout.dropping(name, token))):
-            await is_met(here.client.update_item(**self._layout.giving_back(name, token)))
+        name, values = self._layout.name_of(key), {":o": {"S": token}, ":f": {"N": NO_RECORD}}
+        emptied = self._layout.changing(name, "#o = :o AND #f = :f", values)
+        if not await is_met(here.client.delete_item(**emptied)):
+            await is_met(here.client.update_item(**self._layout.changing(name, "#o = :o", values, "REMOVE #o, #l")))
+
+    def _changing(self, terms: LeaseTerms, condition: str, update: str) -> dict[str, Any]:
+        values = {
+            ":o": {"S": terms.token},
+            ":l": {"N": str(terms.end_ms)},
+            ":now": {"N": str(terms.now_ms)},
+            ":s": {"N": f"{terms.now_ms / 1000:.3f}"},
+            ":f": {"N": NO_RECORD},
+            ":t": {"N": str(math.ceil(terms.end_ms / 1000))},
+        }
+        return self._layout.changing(self._layout.name_of(terms.key), condition, values, update)
 
 
 async def is_met(call: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Map
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
+from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code
 from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, Attributes, Layout
@@ -87,12 +88,10 @@ class DynamoDBStore(RowStore[Connection]):
         count = 0
         async for page in self._scan(self.layout.scanning_expired(now)):
             names = list(map(self.layout.name_in, page))
-            for first in range(0, len(names), DROPPED_AT_ONCE):
-                calls = (
-                    is_met(here.client.delete_item(**self.layout.dropping_expired(name, now)))
-                    for name in names[first : first + DROPPED_AT_ONCE]
-                )
-                count += sum(await asyncio.gather(*calls))
+            # On condition that the record was not replaced meanwhile.
+            deletions = [self.layout.changing(name, "#u <= :now", {":now": {"N": f"{now:.3f}"}}) for name in names]
+            for part in in_batches(deletions, DROPPED_AT_ONCE):
+                count += sum(await asyncio.gather(*(is_met(here.client.delete_item(**each)) for each in part)))
             self._consistency.note(names)
         return count
 

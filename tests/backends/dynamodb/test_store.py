@@ -128,12 +128,13 @@ async def test_what_has_taken_the_place_of_an_expired_record_is_not_dropped(
 ) -> None:
     store, now = make_store(ministack, uuid.uuid4().hex), time.time()
     await store.put([entry("k", until=now - 1)])
-    dropping = Layout.dropping_expired
+    changing = Layout.changing
 
-    def late(layout: Layout, name: str, now_s: float) -> dict[str, Any]:
-        return dropping(layout, name, now_s - 2)  # as if the item had been replaced since it was found
+    def late(layout: Layout, name: str, condition: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The deletion, as if the item had been replaced since it was found."""
+        return changing(layout, name, condition, {**values, ":now": {"N": f"{now - 2:.3f}"}})
 
-    monkeypatch.setattr(Layout, "dropping_expired", late)
+    monkeypatch.setattr(Layout, "changing", late)
     assert await store.delete_expired(now) == 0
     monkeypatch.undo()
     assert await store.delete_expired(now) == 1
