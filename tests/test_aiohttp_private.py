@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +28,6 @@ from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
 from aiohttp.tracing import Trace
 
-import aiohttp_cache_di
 from aiohttp_cache_di import CachedSession, CacheMiddleware, middleware
 from aiohttp_cache_di._aiohttp import (
     FEATURES,
@@ -49,8 +46,8 @@ from aiohttp_cache_di._aiohttp import (
 )
 from tests.origin import Origin, Received, answer
 from tests.renaming import renamed
+from tests.sources import PACKAGE, sources
 
-PACKAGE = Path(aiohttp_cache_di.__file__).parent
 TOUCHED = [
     (owner, name)
     for owner, name in dict.fromkeys(
@@ -121,14 +118,17 @@ CLASSES = (
 )
 
 
-@pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_private_attribute_that_is_used_is_listed(module: Path) -> None:
+def test_every_private_attribute_that_is_used_is_listed() -> None:
     listed = {name for _, name in TOUCHED} | {"_request"}
     theirs = {name for one in CLASSES for name in private_names(one)}
-    used = attributes_read_in(module) & theirs - OURS
-    if module.parent.name != "_aiohttp" and module.name not in THEIR_SUBCLASSES:
-        assert not used, f"{module.name} touches {', '.join(used)} of aiohttp: let aiohttp_cache_di._aiohttp do that"
-    assert used <= listed, f"{module.name} touches {', '.join(used - listed)} of aiohttp: list it in _aiohttp/names.py"
+    package = [source for source in sources() if source.path.is_relative_to(PACKAGE)]
+    isolating = [one for one in package if one.path.parent.name == "_aiohttp" or one.path.name in THEIR_SUBCLASSES]
+    ours = {name for one in package if one.path.name not in THEIR_SUBCLASSES for name in one.own | one.defined}
+    for source in package:
+        used = ({name for name, _ in source.read} | source.looked_up) & theirs - ours
+        if source not in isolating:
+            assert not used, f"{source.name} touches {', '.join(used)} of aiohttp: let _aiohttp do that"
+        assert used <= listed, f"{source.name} touches {', '.join(used - listed)} of aiohttp: list it in names.py"
 
 
 def private_names(one: type) -> set[str]:
@@ -138,39 +138,6 @@ def private_names(one: type) -> set[str]:
         init = vars(base).get("__init__")
         names |= set(getattr(getattr(init, "__code__", None), "co_names", ()))
     return {name for name in names if name.startswith("_") and not name.endswith("__")}
-
-
-def attributes_read_in(module: Path) -> set[str]:
-    """The attributes that a module reads from anything but ``self`` or ``cls``, or looks up by name."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        match node:
-            case ast.Attribute(value=ast.Name(id="self" | "cls")):
-                pass
-            case ast.Attribute(attr=name):
-                names.add(name)
-            case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]):
-                names.add(name)
-            case _:
-                pass
-    return names
-
-
-def names_of(module: Path) -> set[str]:
-    """The private names that the module itself defines."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        match node:
-            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
-                names.add(name)
-            case ast.AnnAssign(target=ast.Name(id=name)) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                names.add(name)
-            case _:
-                pass
-    return names
-
-
-OURS = {name for module in PACKAGE.rglob("*.py") if module.name not in THEIR_SUBCLASSES for name in names_of(module)}
 
 
 class TestDecodingWatch:

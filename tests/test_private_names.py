@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+from tests.sources import sources
 
-import pytest
-
-import aiohttp_cache_di
-
-PACKAGE = Path(aiohttp_cache_di.__file__).parent
-MODULES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "integrations").rglob("*.py")]
 OF_ITS_OWN = {"aiohttp", "aiohttp_cache_di", "aiosqlite"}
 """Packages with a module for their private names."""
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
-def test_no_private_name_is_imported(module: Path) -> None:
-    for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in OF_ITS_OWN:
-            private = [one.name for one in node.names if one.name.startswith("_") and not one.name.endswith("__")]
-            assert not private, f"{module.name} imports {', '.join(private)} of {node.module}"
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
-def test_no_private_attribute_of_another_object_is_read_that_is_not_ours(module: Path) -> None:
-    """Exempt are attributes of ``self`` (other tests cover those of bases) and those that the package's classes set."""
-    if module.parent.name == "_aiohttp":
-        return
-    for node in ast.walk(ast.parse(module.read_text())):
-        if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.endswith("__"):
-            continue
-        is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        assert is_own or node.attr in OURS or node.attr in ALLOWED, f"{module.name}:{node.lineno} reads {node.attr}"
-
-
 ALLOWED = {
     "_asdict": "documented of named tuples",
     "_replace": "documented of named tuples",
@@ -45,22 +16,27 @@ ALLOWED = {
 }
 
 
-def _ours() -> set[str]:
-    names: set[str] = set()
-    for module in MODULES:
-        for node in ast.walk(ast.parse(module.read_text())):
-            match node:
-                case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
-                    names.add(name)
-                case ast.AnnAssign(target=ast.Name(id=name)) | ast.FunctionDef(name=name):
-                    names.add(name)
-                case ast.AsyncFunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
-                    names.add(name)
-                case ast.Constant(value=str(name)) if name.startswith("_") and name.isidentifier():
-                    names.add(name)  # in __slots__
-                case _:
-                    pass
-    return names
+def is_private(name: str) -> bool:
+    """Whether *name* begins with an underscore and is not one of Python's own."""
+    return name.startswith("_") and not name.endswith("__")
 
 
-OURS = _ours() - {"_loop"}
+def test_no_private_name_is_imported() -> None:
+    assert [
+        f"{source.name} imports {name} of {module}"
+        for source in sources()
+        for module, name in source.imported
+        if is_private(name) and module.partition(".")[0] not in OF_ITS_OWN
+    ] == []
+
+
+def test_no_private_attribute_of_another_object_is_read_that_is_not_ours() -> None:
+    """Exempt are attributes of ``self`` (other tests cover those of bases) and those that the package's classes set."""
+    ours = {name for each in sources() for name in each.own | each.defined | each.assigned | each.texts} - {"_loop"}
+    allowed = ours.union(ALLOWED)
+    assert [
+        f"{source.name}:{line} reads {name}"
+        for source in sources()
+        for name, line in source.read
+        if source.path.parent.name != "_aiohttp" and is_private(name) and name not in allowed
+    ] == []
