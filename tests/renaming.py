@@ -1,8 +1,8 @@
 """A program that runs with a package some of whose names have changed, as they may in a future release.
 
-``python -m tests.renaming PACKAGE NAME [MODULES]`` imports the pure Python modules of PACKAGE (or only MODULES, names
-separated by commas) with each NAME in them replaced, and then sends typical requests through a cached session and a
-plain one. It prints, as JSON, what the callers got, how many requests reached the origin and what was logged.
+``python -m tests.renaming PACKAGE NAMES [MODULES]`` imports the pure Python modules of PACKAGE (or only MODULES) with
+each of NAMES in them replaced, and then sends typical requests through a cached session and a plain one. It prints, as
+JSON, what the callers got, how many requests reached the origin and what was logged. Commas separate names and modules.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ LARGE = b"0123456789abcdef" * 40_000
 
 
 class Renaming(importlib.abc.MetaPathFinder):
-    """Finds the modules of *package*, and replaces *name* in their source."""
+    """Finds the modules of *package*, and replaces *names* in their source."""
 
-    def __init__(self, package: str, name: str, modules: str = "") -> None:
+    def __init__(self, package: str, names: str, modules: str = "") -> None:
         self.package = package
         self.modules = frozenset(f"{package}.{module}" for module in modules.split(",") if module)
-        self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])")
-        self.name = f"{name}_of_old"
+        self.pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names.split(',')))})\b")
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -64,7 +63,7 @@ class _Loader(SourceFileLoader):
         source = Path(self.path).read_text()
         if self.renaming.modules and fullname not in self.renaming.modules:
             return super().get_code(fullname)
-        renamed, times = self.renaming.pattern.subn(self.renaming.name, source)
+        renamed, times = self.renaming.pattern.subn(r"\g<0>_of_old", source)
         return compile(renamed, self.path, "exec") if times else super().get_code(fullname)  # compiled already
 
 
@@ -80,10 +79,10 @@ class Logged(logging.Handler):
         self.lines.append(f"{record.levelname} {record.getMessage()}")
 
 
-def main(package: str, name: str, modules: str = "") -> None:
+def main(package: str, names: str, modules: str = "") -> None:
     """Run the program, and print the outcome as JSON."""
     os.environ["AIOHTTP_NO_EXTENSIONS"] = "1"
-    sys.meta_path.insert(0, Renaming(package, name, modules))
+    sys.meta_path.insert(0, Renaming(package, names, modules))
     logged = Logged()
     for logger in ("aiohttp_cache_di", "aiohttp", "asyncio"):
         logging.getLogger(logger).addHandler(logged)
@@ -198,9 +197,9 @@ async def ask_for_less(session: Any, origin: Any, way: str, told: dict[str, Any]
             told["wrong"].append(f"{way} {path}: a body that was cut came from the cache ({asked} requests)")
 
 
-async def renamed(package: str, name: str, *, modules: str = "") -> dict[str, Any]:
-    """Run the program with *name* of *package* replaced, and return what it printed."""
-    command, pipe = (sys.executable, "-m", "tests.renaming", package, name, modules), asyncio.subprocess.PIPE
+async def renamed(package: str, *names: str, modules: str = "") -> dict[str, Any]:
+    """Run the program with *names* of *package* replaced, and return what it printed."""
+    command, pipe = (sys.executable, "-m", "tests.renaming", package, ",".join(names), modules), asyncio.subprocess.PIPE
     async with started(*command, stdout=pipe, stderr=pipe) as process:
         out, errors = await asyncio.wait_for(process.communicate(), 100)
     assert process.returncode == 0, errors.decode()
