@@ -99,9 +99,13 @@ async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) 
     assert origin.hits == 5
 
 
+CROWD = 20
+"""How many ask at once, where each must be answered by the origin."""
+
+
 async def once_all_ask(origin: Origin, request: Received, all_there: asyncio.Event) -> None:
-    """Answer the leader after a moment, and the other 99 when all have arrived: never, if one waits for another."""
-    if origin.hits >= 100:
+    """Answer the leader after a moment, and the others when all have arrived: never, if one waits for another."""
+    if origin.hits >= CROWD:
         all_there.set()
     await (asyncio.sleep(0.1) if request.number == 1 else all_there.wait())
 
@@ -117,7 +121,7 @@ async def once_all_ask(origin: Origin, request: Received, all_there: asyncio.Eve
     ],
     ids=str,
 )
-async def test_a_leader_that_cannot_be_shared_holds_nobody_up(
+async def test_a_leader_that_cannot_be_shared_holds_up_no_other(
     origin: Origin, clients: Clients, options: dict[str, Any]
 ) -> None:
     client, all_there = clients(session=many()), asyncio.Event()
@@ -129,12 +133,12 @@ async def test_a_leader_that_cannot_be_shared_holds_nobody_up(
             yield CLOSE
 
     url = origin.on("/", script)
-    assert await asyncio.wait_for(flood(client, url, 100), 20) == ["text"] * 100
-    assert origin.hits == 100
+    assert await asyncio.wait_for(flood(client, url, CROWD), 20) == ["text"] * CROWD
+    assert origin.hits == CROWD
 
 
 @pytest.mark.parametrize("headers", [{}, {"Cache-Control": "max-age=0"}], ids=str)
-async def test_nobody_waits_for_a_response_that_serves_only_instead_of_an_error(
+async def test_no_request_waits_for_a_response_that_serves_only_instead_of_an_error(
     origin: Origin, clients: Clients, headers: dict[str, str]
 ) -> None:
     client, all_there = clients(session=many(), cache_control=True, stale_if_error=60), asyncio.Event()
@@ -154,7 +158,7 @@ async def test_nobody_waits_for_a_response_that_serves_only_instead_of_an_error(
 
 
 @pytest.mark.parametrize("how", [CUT, CLOSE])
-async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, clients: Clients, how: bytes) -> None:
+async def test_a_leader_whose_connection_breaks_holds_up_no_other(origin: Origin, clients: Clients, how: bytes) -> None:
     client, all_there = clients(session=many()), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
@@ -162,7 +166,7 @@ async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, 
         yield how
 
     url = origin.on("/", script)
-    failures = await asyncio.wait_for(flood(client, url, 100), 20)
+    failures = await asyncio.wait_for(flood(client, url, CROWD), 20)
     assert all(isinstance(failure, ClientError) for failure in failures)
 
 
