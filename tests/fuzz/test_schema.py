@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import tempfile
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
+from aiohttp_cache_di.backends.sqlite.file.opening import IN_USE_S
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.fuzz.fuzzing import fuzzed
@@ -94,8 +97,19 @@ def change(path: Path, scripts: list[str], damage: list[tuple[float, bytes]]) ->
             file.write(data)
 
 
-async def use(cache: SQLiteCache, *, is_changed: bool) -> None:
-    """Do what a program does; the last time that it is tried, all of it has to go well."""
+def age(path: Path) -> None:
+    """Let the file and its log be last changed so long ago that no newer release can be using them."""
+    changed_at = time.time() - IN_USE_S - 1
+    for each in (path, path.with_name(path.name + "-wal")):
+        with suppress(FileNotFoundError):
+            os.utime(each, (changed_at, changed_at))
+
+
+async def use(cache: SQLiteCache, path: Path, *, is_changed: bool) -> None:
+    """Do what a program does; the last time that it is tried, all of it has to go well.
+
+    Tables that claim to be of a newer release are left alone at first, so a minute passes between the tries.
+    """
     for last in (False, False, True):
         try:
             for n in range(3):
@@ -113,6 +127,7 @@ async def use(cache: SQLiteCache, *, is_changed: bool) -> None:
         except StorageError:
             if last:
                 raise
+            age(path)
         else:
             return
 
@@ -129,7 +144,7 @@ async def run(scripts: list[str], damage: list[tuple[float, bytes]], *, is_open:
         if is_open:
             await asyncio.sleep(0.11)  # after which the file is looked at again
         async with asyncio.timeout(WITHIN_S):
-            await use(cache, is_changed=is_open)
+            await use(cache, path, is_changed=is_open)
             await cache.close()
         assert len({each.name for each in path.parent.glob("*.corrupt-?")}) <= 2
 

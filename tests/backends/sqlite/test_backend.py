@@ -10,13 +10,16 @@ import stat
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
-from aiohttp_cache_di.backends.sqlite.file.schema import META
+from aiohttp_cache_di.backends.sqlite.connections import FILE_CHECK_S
+from aiohttp_cache_di.backends.sqlite.file.opening import IN_USE_S
+from aiohttp_cache_di.backends.sqlite.file.schema import META, SCHEMA_VERSION
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
@@ -236,6 +239,61 @@ async def test_tables_of_another_version_are_made_anew(tmp_path: Path) -> None:
     assert await other.read_entry("k") is not None
     await cache.close()
     await other.close()
+
+
+def give_version(file: Path, added: int) -> None:
+    """Make the tables of *file* look like those of another release; *added* is the difference of the versions."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE {META} SET version = version + {added}")  # noqa: S608  # constants of ours
+
+
+def versions(file: Path) -> set[int]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {version for (version,) in connection.execute(f"SELECT version FROM {META} WHERE name = ''")}  # noqa: S608  # a constant of ours
+
+
+@pytest.mark.parametrize("releases", [1, 2])
+async def test_tables_that_a_newer_release_uses_are_left_to_it_until_it_has_ended(
+    tmp_path: Path, releases: int
+) -> None:
+    file = tmp_path / "cache.sqlite"
+    cache = SQLiteCache(file, "responses")
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    give_version(file, releases)
+    with pytest.raises(StorageError, match="in use by a newer release"):
+        await cache.read_entry("k")
+    await cache.close()
+    assert versions(file) == {SCHEMA_VERSION + releases}
+    changed_at = file.stat().st_mtime - IN_USE_S - 1
+    os.utime(file, (changed_at, changed_at))
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))
+    assert await cache.size() == 1
+    await cache.close()
+    assert versions(file) == {SCHEMA_VERSION}
+
+
+async def test_a_release_that_runs_while_a_newer_one_takes_the_file_over_goes_on_without_it(
+    tmp_path: Path, cache: SQLiteCache
+) -> None:
+    await cache.write_entry(make_entry("k"))
+    give_version(tmp_path / "cache.sqlite", 1)
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite")) as connection, connection:
+        connection.execute("CREATE TABLE another (one)")  # as a newer release, whose tables are others
+    await asyncio.sleep(FILE_CHECK_S * 2)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="in use by a newer release"):
+            await cache.write_entry(make_entry("other"))
+    assert versions(tmp_path / "cache.sqlite") == {SCHEMA_VERSION + 1}
+
+
+async def test_tables_of_an_older_release_are_replaced_though_it_uses_them(tmp_path: Path, cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    give_version(tmp_path / "cache.sqlite", -1)
+    await cache.write_entry(make_entry("k"))
+    assert versions(tmp_path / "cache.sqlite") == {SCHEMA_VERSION}
 
 
 # ---- how it is queried

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,6 +189,18 @@ class CacheFile:
         if frozen:
             return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         return status.st_dev, status.st_ino
+
+    def idle_s(self) -> float:
+        """Seconds since the file or its log was last changed, by whatever clock; infinite if there is no file."""
+        if self.is_memory:
+            return math.inf
+        changed_at = -math.inf
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                status = os.stat(self.path + suffix)
+                if status.st_size:  # an empty log is made by opening the file
+                    changed_at = max(changed_at, status.st_mtime)
+        return abs(time.time() - changed_at)
 
     def bytes_on_disk(self) -> int | None:
         """The size of the file and of SQLite's files beside it; None for a database in memory."""

@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
     checked_state,
     fill_schema,
 )
+from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["damage_in", "is_prepared", "prepare_tables"]
 
@@ -60,13 +61,25 @@ def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
     return found
 
 
-def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
-    """Make the missing tables, and drop those of another schema version; call it in a transaction."""
+def prepare_tables(connection: sqlite3.Connection, table: Table, *, newer_are_in_use: bool = False) -> None:
+    """Make the missing tables, and drop those of another schema version; call it in a transaction.
+
+    Tables of a newer version that are in use stay. Otherwise two releases that use one file during an upgrade would
+    drop each other's tables again and again, and neither would have a hit.
+
+    Raises:
+        StorageError: the tables are of a newer version, and *newer_are_in_use*.
+    """
     if _is_prepared(connection, table):
         return
     shared, own = _expected_schema(table.name)
     found = _read_schema(connection)
     versions = _versions(connection) if _folded(META) in found else {}
+    if newer_are_in_use and (newer := versions.get("", 0)) > SCHEMA_VERSION:
+        raise StorageError(
+            f"the file is in use by a newer release, whose tables are kept (version {newer}, here {SCHEMA_VERSION}): "
+            "end the processes of one of the two releases, or give each a file of its own"
+        )
     if versions.get("") != SCHEMA_VERSION:
         tables = [Table(name) for name in versions if name and "\0" not in name]
         old = [name for each in tables for name in (each.sql, each.marks)] + [LEASES, GENERATION, META]

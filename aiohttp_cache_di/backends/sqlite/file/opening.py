@@ -26,10 +26,13 @@ READ_CACHE_KIB: Final = 16384  # of the reader, which would otherwise read each 
 OPEN_PATIENCE_S: Final = 2.0  # how long to wait for other processes that make the same tables
 RETRY_S: Final = 0.01
 READ_TIMEOUT_S: Final = 0.1
+IN_USE_S: Final = 60.0  # a file that was changed within this time is in use; a cache that is used notes uses
 CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
-def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, max_bytes: int | None) -> None:
+def prepare(
+    connection: sqlite3.Connection, table: Table, *, fast_save: bool, max_bytes: int | None, is_in_use: bool
+) -> None:
     """Set a writing connection up, and make the missing tables.
 
     Repeated while another process does the same: SQLite's busy timeout does not cover all of these statements.
@@ -37,7 +40,7 @@ def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, ma
     patience_ends_at = time.monotonic() + OPEN_PATIENCE_S
     while True:
         try:
-            _prepare_once(connection, table, fast_save, max_bytes)
+            _prepare_once(connection, table, fast_save, max_bytes, is_in_use)
         except sqlite3.OperationalError as exc:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -48,7 +51,9 @@ def prepare(connection: sqlite3.Connection, table: Table, *, fast_save: bool, ma
             return
 
 
-def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool, max_bytes: int | None) -> None:
+def _prepare_once(
+    connection: sqlite3.Connection, table: Table, fast_save: bool, max_bytes: int | None, is_in_use: bool
+) -> None:
     run = connection.execute
     if run("PRAGMA journal_mode").fetchone()[0] != "wal":  # in a file that others use, these would need a lock
         run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
@@ -66,7 +71,7 @@ def _prepare_once(connection: sqlite3.Connection, table: Table, fast_save: bool,
     run("PRAGMA recursive_triggers = OFF")  # else each replaced row would run the deletion trigger
     if not is_prepared(connection, table):
         run("BEGIN IMMEDIATE")
-        prepare_tables(connection, table)
+        prepare_tables(connection, table, newer_are_in_use=is_in_use)
         run("COMMIT")
 
 
@@ -78,14 +83,15 @@ def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_byte
         max_bytes: the bound of the file's size; None for no bound.
 
     Raises:
-        StorageError: the file was damaged, and has been set aside if that was possible.
+        StorageError: the file was damaged, and has been set aside if that was possible; or a newer release uses it.
     """
+    is_in_use = file.idle_s() < IN_USE_S  # before our own connection can change it
     file.create()
     file.secure()
     try:
         connection = file.connect("rw")
         try:
-            prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes)
+            prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes, is_in_use=is_in_use)
         except BaseException:
             connection.close()
             raise
