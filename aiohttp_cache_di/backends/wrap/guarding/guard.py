@@ -167,7 +167,7 @@ class StoreGuard:
                 circuit.end_probe()
             if self.stats.watch.is_on:
                 self.stats.watch.operated(operation, deadline.elapsed_s(), failed=failed_here)
-        if deadline.expired and deadline.was_cancelled_by_others():
+        if deadline.was_cancelled_by_others():  # the store has ignored that
             raise asyncio.CancelledError
         if circuit.failures or circuit.given_up_at is not None:
             self._succeeded(operation, circuit, probe=probe)

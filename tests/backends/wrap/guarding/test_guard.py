@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -294,6 +295,41 @@ async def test_cancellation_swallowed_along_with_the_deadline_still_reaches_the_
     task = asyncio.ensure_future(guard.run("read", stubborn, ""))
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_cancellation_that_a_storage_ignores_reaches_the_caller() -> None:
+    async def stubborn() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(LONG_S)
+        return "saved"
+
+    task = asyncio.ensure_future(StoreGuard(deadline_s=LONG_S).run("read", stubborn, ""))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_storage_that_ignores_the_deadline_and_goes_on_is_cancelled_again() -> None:
+    guard, cancelled = StoreGuard(deadline_s=0.01), 0
+
+    async def stubborn() -> str:
+        nonlocal cancelled
+        for _ in range(3):
+            try:
+                await asyncio.sleep(LONG_S)
+            except asyncio.CancelledError:
+                cancelled += 1
+        return "saved"
+
+    async def caller() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        assert await guard.run("read", stubborn, "default") == "saved"
+        return task.cancelling()
+
+    assert await asyncio.create_task(caller()) == 0
+    assert cancelled == 3
 
 
 async def test_a_future_that_the_storage_itself_cancels_is_a_failure_of_the_storage(guard: StoreGuard) -> None:
