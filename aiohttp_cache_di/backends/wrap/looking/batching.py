@@ -1,8 +1,8 @@
 """Reads in batches: a lone read is sent at once; reads that arrive while others are under way share the next call.
 
-A store may take several calls at a time. But few reads are not sent beside a large batch: they wait for its end, to
-share a call with its readers, who often read again. Else each of the few would go on as a call of its own, at the cost
-of a whole batch.
+A store may take several calls at a time. But few reads are not sent beside a large batch: they wait for its end, though
+not for long, to share a call with its readers, who often read again. Else each of the few would go on as a call of its
+own, at the cost of a whole batch.
 
 A batch lasts for as long as one of its readers waits. Cancelling one reader, for example by a deadline, does not affect
 the others; when all readers are cancelled, so is the batch, so that a store that hangs is asked anew.
@@ -33,6 +33,8 @@ T = TypeVar("T")
 Waiting = dict[str, list[asyncio.Future[Found | None]]]
 
 SHARE: Final = 4  # a batch that is smaller than 1/SHARE of one under way waits for it; with less, calls are not spread
+HELD_FOR: Final = 0.2  # of a deadline: how long few reads wait for a large batch
+MAX_HELD_S: Final = 1.0  # the same if the deadline is long
 
 
 class UnansweredError(StorageError):
@@ -56,6 +58,7 @@ class BatchedReads:
         self._waiting: Waiting = {}
         self._batches: dict[asyncio.Task[None], Waiting] = {}
         self._is_scheduled = False
+        self._is_held = False  # few reads wait for a large batch
         self._is_crowded = False  # the last batch had several keys: more reads are likely in this turn of the loop
 
     async def get(self, key: str) -> Found | None:
@@ -121,12 +124,14 @@ class BatchedReads:
 
     def _fail_waiting(self) -> None:
         """Fail all reads that queue, if the store has answered none for the time of a deadline."""
-        deadline_s = math.inf if self._guard is None else self._guard.deadline_s
-        if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
+        if asyncio.get_running_loop().time() - self._answered_at < self._deadline_s():
             return
         for future in _unfinished(self._waiting):
             future.set_exception(UnansweredError("the store answers no reads"))
         self._waiting = {}
+
+    def _deadline_s(self) -> float:
+        return math.inf if self._guard is None else self._guard.deadline_s
 
     def _flush_soon(self) -> None:
         """Send the next batch at the end of this turn of the loop, in which more reads may arrive."""
@@ -134,9 +139,12 @@ class BatchedReads:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    def _flush(self) -> None:
+    def _flush(self, *, even_few: bool = False) -> None:
         self._is_scheduled = False
-        while self._waiting and self._under_way < self._limits.parallel and not self._are_few():
+        while self._waiting and self._under_way < self._limits.parallel:
+            if not even_few and self._are_few():
+                self._hold()
+                return
             if len(self._waiting) <= self._batch:
                 batch, self._waiting = self._waiting, {}
             else:
@@ -147,6 +155,16 @@ class BatchedReads:
             task = background(self._ask(keys, batch))
             task.add_done_callback(partial(self._end, batch))  # also called if the task is cancelled before it begins
             self._batches[task] = batch
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._is_held = True
+            held_s = min(HELD_FOR * self._deadline_s(), MAX_HELD_S)
+            asyncio.get_running_loop().call_later(held_s, self._flush_held)
+
+    def _flush_held(self) -> None:
+        self._is_held = False
+        self._flush(even_few=True)
 
     def _are_few(self) -> bool:
         """Whether the reads that queue are few, compared to those of a batch under way."""

@@ -10,6 +10,7 @@ import pytest
 from aiohttp_cache_di.backends.store import Found, Limits
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.looking import batching
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
@@ -27,6 +28,7 @@ class Noting(ProofStore):
         self.most = 0
         self.second_begun = asyncio.Event()
         self.large_begun = asyncio.Event()
+        self.few_begun = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -36,6 +38,8 @@ class Noting(ProofStore):
             self.second_begun.set()
         if len(keys) > 30:
             self.large_begun.set()
+        elif self.large_begun.is_set():
+            self.few_begun.set()
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
@@ -97,6 +101,23 @@ async def test_few_reads_wait_for_a_large_batch_and_share_the_call_of_its_reader
     async with asyncio.timeout(20):
         await asyncio.gather(*map(read_twice, large), *map(read_late, "abc"))
     assert [len(call) for call in store.calls] == [1, 1, 1, 40, 40]
+
+
+async def test_few_reads_wait_no_longer_than_a_moment_for_a_large_batch_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Noting(parallel=2)
+    reads = BatchedReads(store)
+    large = asyncio.create_task(ask(reads, *(f"{number}" for number in range(40))))
+    await store.large_begun.wait()
+    store.may_answer.clear()
+    monkeypatch.setattr(batching, "MAX_HELD_S", 0.001)
+    few = asyncio.create_task(ask(reads, "a", "b"))
+    async with asyncio.timeout(20):
+        await store.few_begun.wait()
+    store.may_answer.set()
+    await asyncio.gather(large, few)
+    assert [len(call) for call in store.calls] == [1, 1, 38, 2]
 
 
 async def test_reads_that_are_as_many_as_those_of_a_batch_are_sent_beside_it() -> None:
