@@ -138,9 +138,10 @@ class MongoDBStore(RowStore[Connection]):
         names = [name_of(key) for key in keys]
         fields = None if frames else BESIDE_FRAME
         if len(names) == 1:  # the fastest plan of a server
-            rows = [await here.collection.find_one({"_id": names[0]}, fields) or {}]
+            rows = [await here.calls.run(here.collection.find_one({"_id": names[0]}, fields)) or {}]
         else:
-            rows = await here.collection.find({"_id": {"$in": names}}, fields, batch_size=BATCH + 1).to_list()
+            wanted = here.collection.find({"_id": {"$in": names}}, fields, batch_size=BATCH + 1)
+            rows = await here.calls.run(wanted.to_list())
         return list(filter(None, map(record_in, rows)))
 
     async def _walk(self, *, frames: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[RowRecord], None]:
