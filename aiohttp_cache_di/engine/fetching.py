@@ -24,6 +24,7 @@ from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
 from aiohttp_cache_di.engine.storing.locations import next_keys
 from aiohttp_cache_di.engine.storing.placing import place, place_and_tell, redacted
@@ -101,7 +102,7 @@ class Fetching(OriginRequest):
         self.question: FullQuestion = lookup.question
         self.lookup = lookup
         self.backend: CacheBackend = lookup.backend
-        self.runtime = lookup.runtime
+        self.runtime: Runtime = lookup.runtime
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
         """Ask the origin, in a flight that others cannot join."""
