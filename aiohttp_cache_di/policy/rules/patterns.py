@@ -36,6 +36,7 @@ _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
 _NOT_IN_HOSTS: Final = compiled_later(r"[\s\\^$(){}|+<>\"'`]")
+_GLOBS: Final = "patterns are shell globs, not regular expressions: such as *.example.org/v1/*"
 _NO_PORT_NUMBER: Final = compiled_later(r":[^\d*?\[]")
 _USER: Final = compiled_later(r"[^/*?\[@]*@")
 # What is read as it is, but for what is percent-encoded: no port, no userinfo, a host in the one form it has.
@@ -126,10 +127,10 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
 def why_matchless(pattern: str) -> str:
     """Why no URL can match *pattern*, and the way out, without quoting it: it may have a secret; "" if one can."""
     scheme, rest = _parts(pattern)
+    if scheme and not any(fnmatchcase(each, scheme) for each in SCHEMES):
+        return f"its scheme is not requested; use http:// or https://, or leave it out; {_GLOBS}"
     if not rest:
         return "it is empty; for any URL write *"
-    if scheme and not any(fnmatchcase(each, scheme) for each in SCHEMES):
-        return "its scheme is not requested; use http:// or https://, or leave it out"
     is_query = rest.startswith("?") and "=" in rest.partition("/")[0]
     if is_query or rest.startswith(("/", "#")):
         what = "a query" if is_query else "a slash" if rest[0] == "/" else "a #"
@@ -139,7 +140,7 @@ def why_matchless(pattern: str) -> str:
     host = _split(rest)[0]
     before = host[: min((host.find(each) for each in "*?[" if each in host), default=len(host))]
     if host.startswith(".") or "\\" in host or _NOT_IN_HOSTS.search(before):
-        return "no host is spelt so; patterns are shell globs, not regular expressions: such as *.example.org/v1/*"
+        return f"no host is spelt so; {_GLOBS}"
     if host.rfind("[") > host.rfind("]"):
         return "the set that begins with [ has no ]; for a [ itself use [[]"
     if _NO_PORT_NUMBER.search(before):
