@@ -47,10 +47,8 @@ class Sharing:
         self.lookup = lookup
         self.call = call
         question, primary = lookup.question, lookup.primary
-        if primary is None:
-            self.place = question.key
-        else:
-            self.place = policy.wanted_variant(question.request, primary, question.rules.digest_key)
+        fields = () if primary is None else primary.vary_fields
+        self.place = policy.wanted_variant(question.request, question.key, fields, question.rules.digest_key)
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether this request may wait for others, and others for this one."""

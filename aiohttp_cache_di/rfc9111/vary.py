@@ -173,17 +173,17 @@ def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str
     return f"{primary_key}.{name}"
 
 
-def wanted_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str:
-    """The key of the variant that the response to *request* is, if it varies as *primary* does.
+def wanted_variant(request: Request, request_key: str, fields: tuple[str, ...], key: bytes = b"") -> str:
+    """The key of the variant that the response to *request* is, if it varies by *fields*.
 
     Args:
-        primary: the entry under the URL's own key.
+        request_key: the request's own key. That of HEAD differs from that of the GET whose entry may answer it.
+        fields: the names of the fields by which what is stored for the URL varies; may be empty.
         key: the key of the digests; see `vary_digest`.
     """
-    fields = primary.vary_fields
-    return (
-        variant_key(primary.key, fields, vary_digest(fields, request.selecting_headers, key)) if fields else primary.key
-    )
+    if not fields:
+        return request_key
+    return variant_key(request_key, fields, vary_digest(fields, request.selecting_headers, key))
 
 
 def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str | None:

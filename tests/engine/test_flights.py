@@ -93,6 +93,25 @@ async def test_500_identical_cold_requests_are_one_at_the_origin(origin: Origin,
     assert client.backend.stats.coalesced == 499
 
 
+async def test_get_does_not_wait_for_a_head_of_its_url(origin: Origin, clients: Clients) -> None:
+    head_is_there, may_head_end = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.method == "HEAD":
+            head_is_there.set()
+            await may_head_end.wait()
+        return answer(str(request.number), headers={"Cache-Control": "max-age=0", "ETag": f'"{request.number}"'})
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    assert await flood(client, url, 1) == ["1"]
+    head = asyncio.create_task(client.session.head(url))
+    await head_is_there.wait()
+    async with asyncio.timeout(5):
+        assert await flood(client, url, 1) == ["3"]
+    may_head_end.set()
+    (await head).release()
+
+
 async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) -> None:
     client, url = clients(coalesce=False), origin.on("/", slow(0.05))
     await flood(client, url, 5)

@@ -18,7 +18,7 @@ _MAX_STRETCH: Final = 5  # most deadlines that an operation may take, however lo
 
 
 class Deadline:
-    """One operation under way in *task*, and how often `Deadlines` has cancelled it. Times are loop times."""
+    """One operation under way in *task*; `expired` if `Deadlines` has cancelled it. Times are loop times."""
 
     __slots__ = ("begun_at", "cancelling", "due_at", "expired", "task")
 
@@ -26,7 +26,7 @@ class Deadline:
         self.task: asyncio.Task[object] = task
         self.begun_at: float = begun_at
         self.due_at: float = due_at
-        self.expired: int = 0
+        self.expired: bool = False
         self.cancelling: int = task.cancelling()
 
     def elapsed_s(self) -> float:
@@ -34,18 +34,13 @@ class Deadline:
         return self.task.get_loop().time() - self.begun_at
 
     def was_cancelled_by_others(self) -> bool:
-        """Undo our own cancellations, if there were any; return whether the task was also cancelled by others."""
-        for _ in range(self.expired):
-            self.task.uncancel()
-        return self.task.cancelling() > self.cancelling
+        """Undo our own cancellation, if there was one; return whether the task was also cancelled by others."""
+        remaining = self.task.uncancel() if self.expired else self.task.cancelling()
+        return remaining > self.cancelling
 
 
 class Deadlines:
-    """The operations under way in one event loop; each is cancelled after *deadline_s* seconds.
-
-    An operation that goes on all the same is cancelled again after as many: `asyncio.wait_for` of Python 3.11 ignores a
-    cancellation that comes together with the result that it waits for.
-    """
+    """The operations under way in one event loop; each is cancelled after *deadline_s* seconds."""
 
     __slots__ = ("__weakref__", "_armed", "_beat_s", "_deadline_s", "_running")
 
@@ -83,13 +78,8 @@ class Deadlines:
                 self._arm(loop, now, deadline)
                 return
             del self._running[deadline]
-            deadline.expired += 1
-            deadline.due_at = now + self._deadline_s
+            deadline.expired = True
             deadline.task.cancel()
-            self._running[deadline] = None
-        for deadline in self._running:
-            self._arm(loop, now, deadline)
-            return
 
     def _extend(self, blocked_at: float, now: float) -> None:
         """Extend all deadlines by the time for which the loop was blocked, so that results can be processed."""

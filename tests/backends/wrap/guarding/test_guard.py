@@ -310,28 +310,6 @@ async def test_cancellation_that_a_storage_ignores_reaches_the_caller() -> None:
         await task
 
 
-async def test_a_storage_that_ignores_the_deadline_and_goes_on_is_cancelled_again() -> None:
-    guard, cancelled = StoreGuard(deadline_s=0.01), 0
-
-    async def stubborn() -> str:
-        nonlocal cancelled
-        for _ in range(3):
-            try:
-                await asyncio.sleep(LONG_S)
-            except asyncio.CancelledError:
-                cancelled += 1
-        return "saved"
-
-    async def caller() -> int:
-        task = asyncio.current_task()
-        assert task is not None
-        assert await guard.run("read", stubborn, "default") == "saved"
-        return task.cancelling()
-
-    assert await asyncio.create_task(caller()) == 0
-    assert cancelled == 3
-
-
 async def test_a_future_that_the_storage_itself_cancels_is_a_failure_of_the_storage(guard: StoreGuard) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.cancel)
