@@ -184,6 +184,12 @@ class StoreGuard:
         if circuit is not None:
             circuit.retry_now()
 
+    def note_success(self, operation: str) -> None:
+        """Close the circuit of *operation*, which the store has carried out together with one of another kind."""
+        circuit = self._circuits.get(operation)
+        if circuit is not None and circuit.failures:
+            self._succeeded(operation, circuit, probe=True)
+
     def note_failure(self, operation: str, exc: BaseException) -> None:
         """Count and log a failure that does not concern the health of the store, such as that of one record."""
         kind = kind_of(exc)

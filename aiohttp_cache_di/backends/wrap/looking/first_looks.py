@@ -64,6 +64,8 @@ class FirstLooks:
             return found
         if found is FAILED:
             raise UnansweredError("the store has not answered")
+        if found is not None:  # the store has answered the request for the lease, too
+            self._guard.note_success("lease")
         if found is Lease.GRANTED:
             self._leases.note_early(key)
         return None

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.backends.wrap.guarding.circuit import THRESHOLD
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED
 from aiohttp_cache_di.backends.wrap.looking import first_looks
 from aiohttp_cache_di.backends.wrap.looking.first_looks import FirstLooks
@@ -77,6 +78,21 @@ async def test_the_lease_comes_with_nothing_and_is_used_once(here: LoopStack, pl
 
     assert await here.leases.obtain("k", LEASE_S, until=None, look=look) == (True, None)
     assert not here.leases.take_early("k")
+
+
+async def test_a_lease_that_comes_with_a_look_up_closes_the_circuit_of_leases(store: LookingStore) -> None:
+    stack = StoreStack(store)
+    guard = stack.guard
+
+    async def refused() -> None:
+        raise OSError("down")
+
+    for _ in range(THRESHOLD):
+        await guard.run("lease", refused, None)
+    assert guard.probe_in_s("lease") is not None
+    assert await stack.here().fetch("k", lease_s=LEASE_S) is None
+    assert guard.probe_in_s("lease") is None
+    assert guard.stats.circuit == "closed"
 
 
 async def test_what_is_found_is_not_leased(here: LoopStack, place: Place) -> None:
