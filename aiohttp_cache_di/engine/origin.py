@@ -76,8 +76,7 @@ class OriginRequest:
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
-        known = self.runtime.here.purges
-        purges = await known.observe() if known.is_open else known.latest
+        purges = await self.latest_purge()
         requested_at, asked = time.time(), CIMultiDict(self.request.headers)
         self._watch = watch_decoding(self.request) if self.call.decoded else None
         response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
@@ -85,6 +84,11 @@ class OriginRequest:
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
         return Reply(response, head, self._watch, asked, purges, self.request.proxy is not None)
+
+    async def latest_purge(self) -> int:
+        """The number of the latest purge by tag, also of other processes, for a request about to be sent."""
+        known = self.runtime.here.purges
+        return await known.observe() if known.is_open else known.latest
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request with the conditions of *plan* instead of the caller's."""

@@ -266,6 +266,22 @@ async def test_a_process_that_has_just_begun_stores_what_was_purged_before(
 
 
 @pytest.mark.parametrize("others", SHARED, indirect=True)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_purge_by_another_process_before_a_request_does_not_concern_its_response(
+    origin: Origin, others: tuple[CacheBackend, CacheBackend], method: str
+) -> None:
+    serving, purging = others
+    urls = [origin.on(path, counted({"Cache-Tag": "a", "Content-Location": path})) for path in ("/0", "/1", "/2")]
+    async with CachedSession(cache=serving) as session:
+        for url in urls:
+            await purging.purge(tags="a")
+            async with session.request(method, url) as response:
+                assert (await response.text(), response.from_cache) == ("1", False)
+            await serving.settle()
+            assert await read(session, url) == ("1", True)
+
+
+@pytest.mark.parametrize("others", SHARED, indirect=True)
 async def test_the_groups_of_an_origin_are_outdated_for_all(
     origin: Origin, others: tuple[CacheBackend, CacheBackend]
 ) -> None:

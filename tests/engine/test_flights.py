@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from aiohttp_cache_di.engine.flight import Outcome
 from aiohttp_cache_di.engine.flights import Flights
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer, chunked
+from tests.stores import SHARED, new_store
 from tests.test_response import entry
 
 
@@ -470,6 +472,41 @@ async def test_different_variants_do_not_answer_each_other(origin: Origin, clien
         flood(client, url, 5, headers={"Accept-Language": "fr"}),
     )
     assert (german, french) == (["de"] * 5, ["fr"] * 5)
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_variant_that_another_process_has_just_stored_elsewhere_is_not_fetched_again(
+    kind: str, origin: Origin, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(request: Received) -> bytes:
+        return answer(request.headers["Accept-Language"], headers={"Vary": "Accept-Language"})
+
+    url, german, french = origin.on("/", script), {"Accept-Language": "de"}, {"Accept-Language": "fr"}
+    store = new_store(kind, request, tmp_path)
+    late, quick = store.backend(), store.backend()
+    store_of_late: Any = late.stack.store
+    acquire = store_of_late.acquire
+    asked: list[str] = []
+    async with CachedSession(cache=late) as session, CachedSession(cache=quick) as another:
+        client, other = Client(session, late), Client(another, quick)
+        assert await client.fetch(url, headers=german) == (False, "de")
+        await late.settle()
+
+        async def acquire_late(key: str, ttl_s: float) -> Any:
+            if not asked:  # French is stored under the key of the URL, where German was
+                await quick.delete_url(url, headers=german)
+                assert await other.fetch(url, headers=french) == (False, "fr")
+                await quick.settle()
+            asked.append(key)
+            return await acquire(key, ttl_s)
+
+        late.guard.deadline_s = 30.0
+        monkeypatch.setattr(store_of_late, "acquire", acquire_late)
+        async with asyncio.timeout(30):
+            assert await client.fetch(url, headers=french) == (True, "fr")
+    assert (len(asked), origin.hits, late.stats.coalesced) == (1, 2, 1)
+    await late.close()
+    await quick.close()
 
 
 async def test_what_is_deleted_while_it_is_fetched_is_not_stored(origin: Origin, clients: Clients) -> None:

@@ -49,6 +49,7 @@ class LoopStack:
         near_bytes: size of the near tier; 0 for none.
         near_lifetime_s: most seconds for which a copy in the near tier is used.
         purge_count: counts the purges by tag of this process; shared by all loops.
+        purges: what is known of purges by tag if all loops share that; else each loop has its own.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LoopStack:
         near_bytes: int,
         near_lifetime_s: float,
         purge_count: PurgeCount,
+        purges: Purges | None = None,
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
@@ -90,8 +92,8 @@ class LoopStack:
             if near_bytes
             else None
         )
-        self.purges: Purges = Purges(self, purge_count)
-        """What this loop knows of purges by tag."""
+        self.purges: Purges = Purges(self, purge_count) if purges is None else purges
+        """What is known of purges by tag."""
         self.peek: Callable[[str], StoredResponse | None] = _peek_of(
             abilities, self.near, self.purges, pending=self._pending, doubted=tombstones
         )

@@ -31,6 +31,8 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
+from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.capabilities import Immediate
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.marks import (
     KEPT_S,
@@ -50,7 +52,7 @@ from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.rfc9111.messages import MAX_PURGES, StoredResponse, Tagging
 
-__all__ = ["PurgeCount", "Purges"]
+__all__ = ["InMemory", "PurgeCount", "Purges"]
 
 MAX_REASONS: Final = 1000  # and the bound of the other tables here
 ASKED_AT_A_TIME: Final = 500
@@ -96,8 +98,27 @@ class Part(Protocol):
         """See `LoopStack`."""
 
 
+class InMemory:
+    """As `Part`, a store in memory by itself, which belongs to no loop."""
+
+    def __init__(self, store: Immediate) -> None:
+        self.tells_all: bool = True
+        self.peek: Callable[[str], StoredResponse | None] = store.peek
+        self._keep = store.keep
+
+    async def fetch(self, key: str) -> StoredResponse | Failed | None:
+        """See `LoopStack`."""
+        return self.peek(key)
+
+    def store(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
+        """See `LoopStack`; only records of purges are stored here, which are not counted."""
+        is_written = self._keep(Record(entry.key, entry, entry.store_until))
+        if outcome is not None:
+            outcome(is_written)
+
+
 class Purges:
-    """What one event loop knows of purges by tag; it checks responses, and begins purges."""
+    """What is known of purges by tag, by one event loop or of a store in memory; it checks responses, begins purges."""
 
     def __init__(self, part: Part, count: PurgeCount) -> None:
         self._part = part
@@ -105,7 +126,7 @@ class Purges:
         self.latest: int = 0
         """The number of the latest known purge."""
         self.is_used: bool = False
-        """Whether this loop has seen a tagged response, or a purge, yet."""
+        """Whether a tagged response, or a purge, has been seen yet."""
         self.is_open: bool = True
         """Whether `observe` has to read the record of the latest purge, rather than return `latest`."""
         self._says_long = False

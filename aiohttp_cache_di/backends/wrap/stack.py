@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
-from aiohttp_cache_di.backends.wrap.purges import PurgeCount
+from aiohttp_cache_di.backends.wrap.purges import InMemory, PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -78,7 +78,11 @@ class StoreStack:
         self.purge_count: PurgeCount = PurgeCount()
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
         parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
-        self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count))
+        at_hand, purges = self.abilities.immediate, None
+        if at_hand is not None and self.abilities.judging is not None:
+            # The store refers to what checks tags, and outlives loops.
+            purges = Purges(InMemory(at_hand), self.purge_count)
+        self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count, purges))
         self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
         self.count_into(self.guard.stats)

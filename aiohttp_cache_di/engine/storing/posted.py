@@ -37,16 +37,19 @@ class Posted:
 
     Inside the ``with``, it counts as a GET request under way, so that its response is not stored if another request has
     changed the resource meanwhile. Raises nothing.
+
+    Args:
+        purges: the number of the latest purge by tag that is known; see `Reply`.
     """
 
     def __init__(
-        self, request: ClientRequest, call: Call, runtime: Runtime, backend: CacheBackend, as_get: AsGet
+        self, request: ClientRequest, call: Call, runtime: Runtime, backend: CacheBackend, as_get: AsGet, purges: int
     ) -> None:
         self._call = call
         self._runtime = runtime
         self._backend = backend
         self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
-        self._purges = runtime.here.purges.latest
+        self._purges = purges
         self._by_proxy = request.proxy is not None
         self._watch: DecodingWatch | None = None
         self._lookup: Lookup | None = None

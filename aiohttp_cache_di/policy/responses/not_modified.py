@@ -79,7 +79,7 @@ def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Ca
     confirmed = None if tag is None else _with_tag(tag, candidates)
     if confirmed is not None:
         return confirmed
-    if stored is not None and tag is not None and tag == tag_before_coding(stored.headers):
+    if stored is not None and tag is not None and _is_before_coding(tag, stored):
         return stored
     modified = single(response.headers, "Last-Modified")
     if stored is not None and entity_tag(stored.headers) is None and modified is not None:
@@ -117,12 +117,18 @@ def _with_tag(tag: str, candidates: Sequence[Candidate]) -> Candidate | None:
     return next((candidate for candidate in matching if candidate_tag(candidate) == tag), next(iter(matching), None))
 
 
+def _is_before_coding(tag: str, stored: StoredResponse) -> bool:
+    """Whether *tag* is, by weak comparison, the one that *stored* had before the server encoded it."""
+    before = tag_before_coding(stored.headers)
+    return before is not None and matches_weakly(before, tag)
+
+
 def _freshened(request: Request, stored: StoredResponse, response: Response, rules: Rules) -> StoredResponse:
     """*stored*, updated with the header fields and times of *response*."""
     # The stored Cache-Control applies unless the response has one.
     directives = response_directives(response.headers if "Cache-Control" in response.headers else stored.headers)
     drop = unstorable_fields(response.headers, directives, shared=rules.shared)
-    if (tag := entity_tag(response.headers)) is not None and tag == tag_before_coding(stored.headers):
+    if (tag := entity_tag(response.headers)) is not None and _is_before_coding(tag, stored):
         drop |= {"etag"}  # that of the bytes before they were encoded
     lines = updated_headers(stored.raw_headers, response.headers, drop)
     if "Date" not in response.headers:

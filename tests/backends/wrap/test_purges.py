@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -205,6 +207,35 @@ async def test_loops_of_one_process_see_each_others_purges() -> None:
     assert seen == [True]
     assert stack.here().peek("a") is None
     assert stack.here().peek("b") is not None
+
+
+async def test_each_loop_knows_which_purge_is_the_reason() -> None:
+    stack = StoreStack(MemoryStore())
+    here = stack.here()
+    here.store(tagged("a", "x"))
+
+    async def use() -> None:
+        stack.here().store(tagged("b", "y"))
+
+    await asyncio.to_thread(asyncio.run, use())
+    await upkeep.purge_tags(stack, ["x"])
+    assert here.peek("a") is None
+    assert here.purges.reasons == {"a": "x"}
+
+
+def test_a_store_in_memory_keeps_nothing_of_a_loop_that_has_ended() -> None:
+    stack = StoreStack(MemoryStore())
+
+    async def use() -> weakref.ref[object]:
+        here = stack.here()
+        here.store(tagged("a", "x"))
+        assert here.peek("a") is not None
+        await upkeep.purge_tags(stack, ["y"])
+        return weakref.ref(here)
+
+    here = asyncio.run(use())
+    gc.collect()  # a loop refers to itself
+    assert here() is None
 
 
 async def test_a_soft_purge_makes_stale_what_a_later_one_drops() -> None:

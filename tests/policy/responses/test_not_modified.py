@@ -143,7 +143,14 @@ def test_a_304_of_apache_confirms_a_gzipped_response_with_and_without_the_suffix
     assert (new.fresh_until, new.headers["ETag"]) == (NOW + 50, '"x-gzip"')
 
 
-@pytest.mark.parametrize("tag", ['"y"', '"y-gzip"', '"x-br"', '"x-gzip-gzip"'])
+@pytest.mark.parametrize(("own", "tag"), [('W/"x-gzip"', 'W/"x"'), ('W/"x-gzip"', '"x"'), ('"x-gzip"', 'W/"x"')])
+def test_a_304_without_the_suffix_is_compared_weakly(own: str, tag: str) -> None:
+    stored = a_stored({"ETag": own, "Content-Encoding": "gzip", "Cache-Control": "max-age=5"}, key="k")
+    new = freshened({"ETag": tag, "Cache-Control": "max-age=50"}, stored=stored)
+    assert (new.fresh_until, new.headers["ETag"]) == (NOW + 50, own)
+
+
+@pytest.mark.parametrize("tag", ['"y"', 'W/"y"', '"y-gzip"', '"x-br"', '"x-gzip-gzip"'])
 def test_a_304_with_the_tag_of_other_content_confirms_no_gzipped_response(tag: str) -> None:
     response = a_response({"ETag": tag}, status=304)
     assert on_response(a_request(), response, validation(GZIPPED), PRIVATE, now=NOW) == Refetch("stale")
