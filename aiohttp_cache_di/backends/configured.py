@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp.typedefs import LooseHeaders, StrOrURL
 from multidict import CIMultiDict
@@ -17,7 +17,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.options.revision import hook, setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
-from aiohttp_cache_di.backends.options.values import BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options.values import BackendOptions, collected, refuse_unusable
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -87,10 +87,6 @@ def _names(value: Iterable[str] | None) -> frozenset[str]:
     return frozenset(value or ())
 
 
-def _collected(value: Iterable[str]) -> Collection[str]:
-    return value if isinstance(value, Collection) else tuple(value)  # what is derived from it is derived again
-
-
 class Configured(Stacked, RuleBook):
     """Base of backends: the settings, which `CacheBackend` explains."""
 
@@ -108,12 +104,12 @@ class Configured(Stacked, RuleBook):
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting(keys.credential_names)
     digest_key: bytes = setting()
-    post_as_query: Collection[str] = setting(_collected)
+    post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
     partition_tls: str = setting()
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
-    shared_credentials: Collection[str] = setting(_collected)
+    shared_credentials: Collection[str] = setting()
     stale_if_error_s: float | None = setting()
     stale_while_revalidate_s: float | None = setting()
     heuristic_fraction: float = setting()
@@ -131,6 +127,7 @@ class Configured(Stacked, RuleBook):
     def __init__(self, given: GivenOptions) -> None:
         """Apply the options *given*, and store responses in memory."""
         super().__init__()
+        given = cast("GivenOptions", collected(given))
         refuse_unusable(given)  # those that are no settings, too
         self._options_given: Mapping[str, Any] = given
         self.name = given["cache_name"]

@@ -107,7 +107,8 @@ class DynamoDbCache(StackCache):
             TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
-        refuse_unusable({"create_if_not_exists": create_if_not_exists})
+        consistent = kwargs.get("consistent_reads", False)
+        refuse_unusable({"create_if_not_exists": create_if_not_exists, "consistent_reads": consistent})
         layout = Layout(table_name, namespace, key_attr_name, val_attr_name)
         super().__init__(
             make_stack(
@@ -116,7 +117,7 @@ class DynamoDbCache(StackCache):
                     codec=codec,
                     context=context,
                     create=create_if_not_exists,
-                    consistent_reads=kwargs.get("consistent_reads", False),
+                    consistent_reads=consistent,
                     options=of_driver(kwargs, OWN_OPTIONS),
                 ),
                 kwargs,

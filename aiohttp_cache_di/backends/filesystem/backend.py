@@ -96,7 +96,7 @@ class FileCache(StackCache):
             TypeError, ConfigurationError: as `FileBackend`.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        refuse_unusable({"use_temp": use_temp})
+        refuse_unusable({"use_temp": use_temp, **kwargs})
         fsync, bounds, place = kwargs.get("fsync", False), Bounds.of(kwargs), Place(cache_name, use_temp)
         name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
         super().__init__(

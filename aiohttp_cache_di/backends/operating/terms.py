@@ -14,7 +14,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import SCHEMES
+from aiohttp_cache_di.policy.rules.patterns import NEVER_REQUESTED
 
 __all__ = ["Host", "expect_scheme", "is_key_beginning", "named_host"]
 
@@ -86,7 +86,7 @@ def _way_out(given: str) -> str:
 
 def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
-    if not url.is_absolute() or not url.raw_host or url.scheme not in SCHEMES:
+    if not url.scheme or not url.raw_host or url.scheme in NEVER_REQUESTED:
         raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
 
 

@@ -8,7 +8,7 @@ from inspect import getattr_static
 from types import MethodType
 from typing import Any, ClassVar, TypeVar, cast
 
-from aiohttp_cache_di.backends.options.values import refuse_unusable
+from aiohttp_cache_di.backends.options.values import collected, refuse_unusable
 
 __all__ = ["Revised", "hook", "setting"]
 
@@ -66,8 +66,9 @@ class _Setting:
         self._name = name
 
     def __set__(self, instance: Revised, value: object) -> None:
-        refuse_unusable({self._name: value})
-        instance.__dict__[self._name] = self._kept(value)
+        given = collected({self._name: value})
+        refuse_unusable(given)
+        instance.__dict__[self._name] = self._kept(given[self._name])
         instance.revise()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import index
-from typing import Any, Final, SupportsIndex, TypeAlias, TypedDict, cast
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
 
@@ -25,6 +26,7 @@ __all__ = [
     "BackendOptions",
     "NearArguments",
     "StorageOptions",
+    "collected",
     "near_arguments",
     "of_backend",
     "of_driver",
@@ -44,6 +46,9 @@ NEAR_OPTIONS: Final = frozenset({"near_tier_s", "near_tier_bytes"})
 
 DEFAULT_NEAR_TIER_BYTES: Final = 32 * 1024 * 1024
 
+_NAMES: Final = frozenset(
+    {"allowed_methods", "credential_headers", "ignored_params", "post_as_query", "shared_credentials"}
+)
 _OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
 _NAME_ACCEPTED: Final = "a name; the address of a server is given as address= for Redis, and as host= for MongoDB"
 
@@ -87,13 +92,20 @@ def near_arguments(options: Mapping[str, Any]) -> NearArguments:
     Raises:
         ConfigurationError: the seconds or bytes are not above 0.
     """
-    seconds: float | None = options.get("near_tier_s")
-    size: int = options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
-    if seconds is not None and not _is_above_0(seconds):
-        raise ConfigurationError(f"near_tier_s={seconds!r}: give seconds above 0, or None for no near tier")
-    if not _is_above_0(size):
+    given, size = options.get("near_tier_s"), options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
+    seconds, most = _number(given), _number(size)
+    if given is not None and not seconds > 0:
+        raise ConfigurationError(f"near_tier_s={given!r}: give seconds above 0, or None for no near tier")
+    if not most > 0:
         raise ConfigurationError(f"near_tier_bytes={size!r}: give a number of bytes above 0")
-    return NearArguments(near_bytes=0 if seconds is None else size, near_lifetime_s=seconds or 0.0)
+    if given is None:
+        return NearArguments(near_bytes=0, near_lifetime_s=0.0)
+    return NearArguments(near_bytes=most, near_lifetime_s=seconds)
+
+
+def collected(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The *options*, with a tuple in place of each iterator of names or patterns, which can be read only once."""
+    return {name: _read_once(value) if name in _NAMES else value for name, value in options.items()}
 
 
 def refuse_unusable(options: Mapping[str, Any]) -> None:
@@ -110,12 +122,18 @@ def _for_message(value: object) -> str:
     return f"'{scheme}://…'" if is_address else repr(value)
 
 
+def _read_once(value: Any) -> object:
+    if isinstance(value, Iterable) and not isinstance(value, Collection):
+        return tuple(cast("Iterable[object]", value))
+    return cast("object", value)
+
+
 def _are_codes(value: Any) -> bool:
     return isinstance(value, Collection) and all(map(_is_code, cast("Collection[object]", value)))
 
 
 def _is_code(value: object) -> bool:
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and 100 <= index(value) <= 999
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
 
 
 def _are_names(value: Any) -> bool:
@@ -139,8 +157,14 @@ def _are_patterns(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
-def _is_above_0(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _number(value: object) -> Any:
+    """*value*, which may be of any class of numbers, as an int or float; NaN if it is none, or text or a bool."""
+    try:
+        if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+            return index(value)
+        return float(value) if isinstance(value, SupportsFloat) and not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):  # such as an array of two numbers
+        return math.nan
 
 
 def _at_least(low: float, high: float = math.inf) -> Check:
@@ -153,8 +177,10 @@ def _one_of(*words: str) -> Check:
 
 def _is_principal(value: Any) -> bool:
     # A coroutine function would give a coroutine instead of a name, and every request would bypass the cache.
+    while isinstance(value, functools.partial):
+        value = value.func
     if callable(value):
-        return not any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004
+        return not any(map(inspect.iscoroutinefunction, (value, type(value).__call__)))
     return value is None or (isinstance(value, str) and value != "")
 
 
@@ -196,7 +222,7 @@ _SWITCH = _Rule(_is_switch, "True or False")
 _RULES: Mapping[str, _Rule] = {
     "cache_name": _Rule(_is_cache_name, _NAME_ACCEPTED),
     "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
-    "allowed_codes": _Rule(_are_codes, "a collection of status codes, such as (200, 404)"),
+    "allowed_codes": _Rule(_are_codes, "a collection of status codes, which are whole numbers, such as (200, 404)"),
     "allowed_methods": _Rule(_are_tokens, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
@@ -219,7 +245,7 @@ _RULES: Mapping[str, _Rule] = {
     "coalesce_timeout": _SECONDS,
     "lease": _SECONDS,
     "storage_deadline": _SECONDS,
-    "timeout": _SECONDS,
+    "timeout": _Rule(lambda value: _number(value) >= 0, "a number of seconds"),
     "salt": _Rule(lambda value: isinstance(value, str | bytes), "text or bytes"),
     "serializer": _Rule(_or_none(_is_serializer), "an object with dumps and loads, or None"),
     **dict.fromkeys(

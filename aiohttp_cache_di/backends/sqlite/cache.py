@@ -63,7 +63,7 @@ class SQLiteCache(StackCache):
             ConfigurationError: an option has a value that cannot be used.
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        refuse_unusable({"use_temp": use_temp, "fast_save": fast_save})
+        refuse_unusable({"use_temp": use_temp, "fast_save": fast_save, **kwargs})
         file, table, bounds = CacheFile.resolve(filename, use_temp, kwargs), Table(table_name), Bounds.of(kwargs)
         has_copies = kwargs.get("near_tier", True) and not file.is_memory
         near_bytes = kwargs.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if has_copies else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from aiohttp_cache_di.backends.options.values import NearArguments, near_arguments, refuse_unusable
+from aiohttp_cache_di.backends.options.values import NearArguments, near_arguments, of_backend, refuse_unusable
 from aiohttp_cache_di.backends.store import Store
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -36,7 +36,7 @@ def make_stack(
     Raises:
         ConfigurationError: an option has a value that cannot be used.
     """
-    refuse_unusable(options)
+    refuse_unusable(of_backend(options))  # the driver's may have the same names
     signing = {name: options[name] for name in ("secret_key", "salt") if name in options}
     codec = EntryCodec(**signing, names=names)
     serializer = options.get("serializer")

@@ -19,7 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled, shown
 from aiohttp_cache_di.policy.rules.tags import tags_of
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none, parse_duration
@@ -274,11 +274,11 @@ def url_expiration(pattern: str, value: UrlLifetime) -> UrlExpiration:
         field = "tags"
         rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
     except ConfigurationError as exc:
-        shown = "" if field == "value" else f"{field}={getattr(rule, field)!r}: "
-        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {shown}{exc}") from exc
+        what = "" if field == "value" else f"{field}={getattr(rule, field)!r}: "
+        raise ConfigurationError(f"urls_expire_after[{shown(pattern)}]: {what}{exc}") from exc
     if type(rule.override_origin) is not bool:  # a text such as "false" would be true
         raise ConfigurationError(
-            f"urls_expire_after[{pattern!r}]: override_origin={rule.override_origin!r}: use a bool"
+            f"urls_expire_after[{shown(pattern)}]: override_origin={rule.override_origin!r}: use a bool"
         )
     if rule.allowed_methods is None:
         return rule
@@ -294,7 +294,7 @@ def _as_rule(pattern: str, value: UrlLifetime) -> UrlExpiration:
     unknown = [name for name in given if name not in RULE_FIELDS]
     if unknown:
         raise ConfigurationError(
-            f"urls_expire_after[{pattern!r}]: there is no {unknown[0]!r}; use {', '.join(RULE_FIELDS)}"
+            f"urls_expire_after[{shown(pattern)}]: there is no {unknown[0]!r}; use {', '.join(RULE_FIELDS)}"
         )
     return UrlExpiration(**{RULE_FIELDS[name]: said for name, said in given.items()})
 
@@ -302,5 +302,5 @@ def _as_rule(pattern: str, value: UrlLifetime) -> UrlExpiration:
 def _methods(pattern: str, given: object) -> frozenset[str]:
     names = cast("Collection[object]", given) if isinstance(given, Collection) else (None,)
     if isinstance(given, str) or not all(isinstance(name, str) for name in names):  # a text's letters are no methods
-        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: allowed_methods takes a collection of methods")
+        raise ConfigurationError(f"urls_expire_after[{shown(pattern)}]: allowed_methods takes a collection of methods")
     return frozenset(str(name).upper() for name in names)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from msgspec import Struct
 
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
+from aiohttp_cache_di.policy.rules.patterns import shown
 
 __all__ = ["IN_CODE", "Spelling", "idle_settings"]
 
@@ -48,7 +49,7 @@ def idle_settings(
         if isinstance(rule, UrlExpiration) and rule.allowed_methods is not None:
             why = _why_not(rule.allowed_methods, post_as_query, spelling)
             if why:
-                yield f"{spelling.urls_expire_after}: {pattern!r}: its allowed_methods: {why}"
+                yield f"{spelling.urls_expire_after}: {shown(pattern)}: its allowed_methods: {why}"
 
 
 def _why_not(methods: Collection[str], post_as_query: Collection[str], spelling: Spelling) -> str:

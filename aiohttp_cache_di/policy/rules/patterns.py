@@ -18,7 +18,16 @@ from yarl import URL
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
 
-__all__ = ["MEMOISED_URL_CHARS", "SCHEMES", "Matcher", "UrlPatterns", "as_read", "compiled", "why_matchless"]
+__all__ = [
+    "MEMOISED_URL_CHARS",
+    "NEVER_REQUESTED",
+    "Matcher",
+    "UrlPatterns",
+    "as_read",
+    "compiled",
+    "shown",
+    "why_matchless",
+]
 
 Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 """Matches a URL, in the form that `as_read` returns, against a pattern."""
@@ -26,8 +35,8 @@ Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 MEMOISED_URL_CHARS: Final = 1024
 """The longest URL whose matches are memoised."""
 
-SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})
-"""The schemes of URLs to which aiohttp sends requests."""
+NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
+"""Schemes that are refused as mistakes: a connector of the user's own may request URLs of any other (``tcp``)."""
 
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
@@ -37,6 +46,12 @@ _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
 _NOT_IN_HOSTS: Final = compiled_later(r"[\s\\^$(){}|+<>\"'`]")
 _GLOBS: Final = "patterns are shell globs, not regular expressions: such as *.example.org/v1/*"
+_REGEX_SCHEMES: Final = frozenset({"https?", "wss?"})  # not globs for "https" and "http", as their authors think
+_SCHEME: Final = compiled_later(r"(?:[a-z*?]|\[[^\]]+\])(?:[a-z0-9+.*?-]|\[[^\]]+\])*")  # with globs
+_SET: Final = compiled_later(r"\[.[^\]]*\]", re.DOTALL)
+_BEGINS_IPV6: Final = compiled_later(r"\[[0-9a-fA-F.]*[:*?]")  # an address without its end: a star may follow
+_BEGINNINGS: Final = {"/": "a slash", "#": "a #", ":": "a port", "?": "a query"}
+_BEFORE_USER: Final = compiled_later(r"[^/@:]*://")
 _NO_PORT_NUMBER: Final = compiled_later(r":[^\d*?\[]")
 _USER: Final = compiled_later(r"[^/*?\[@]*@")
 # What is read as it is, but for what is percent-encoded: no port, no userinfo, a host in the one form it has.
@@ -109,9 +124,9 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
         ConfigurationError: *pattern* is not text, can match no URL, or has an invalid set (``[z-a]``).
     """
     if not isinstance(pattern, str):
-        raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern; use text with shell globs")
+        raise ConfigurationError(f"{option}: {shown(pattern)} is not a URL pattern; use text with shell globs")
     if why := why_matchless(pattern):
-        raise ConfigurationError(f"{option}: {pattern!r} would match no URL: {why}")
+        raise ConfigurationError(f"{option}: {shown(pattern)} would match no URL: {why}")
     scheme, rest = _parts(pattern)
     host, tail = _split(rest)
     ways = [_expression(scheme, host, tail, by_host=by_host)]
@@ -121,31 +136,56 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     try:
         return re.compile("|".join(ways), re.DOTALL).match
     except re.error as exc:
-        raise ConfigurationError(f"{option}: {pattern!r} is not a URL pattern: {exc.msg}") from exc
+        raise ConfigurationError(f"{option}: {shown(pattern)} is not a URL pattern: {exc.msg}") from exc
 
 
 def why_matchless(pattern: str) -> str:
-    """Why no URL can match *pattern*, and the way out, without quoting it: it may have a secret; "" if one can."""
+    """Why no URL can match *pattern*, and the way out, without quoting it: it may have a secret; "" if one may."""
     scheme, rest = _parts(pattern)
-    if scheme and not any(fnmatchcase(each, scheme) for each in SCHEMES):
+    if scheme and (scheme in NEVER_REQUESTED | _REGEX_SCHEMES or not _SCHEME.fullmatch(scheme)):
         return f"its scheme is not requested; use http:// or https://, or leave it out; {_GLOBS}"
     if not rest:
         return "it is empty; for any URL write *"
-    is_query = rest.startswith("?") and "=" in rest.partition("/")[0]
-    if is_query or rest.startswith(("/", "#")):
-        what = "a query" if is_query else "a slash" if rest[0] == "/" else "a #"
-        return f"it begins with {what}; write a host before it, or * for any"
-    if "#" in rest:
-        return "URLs are compared without the fragment; leave out what follows the #"
     host = _split(rest)[0]
-    before = host[: min((host.find(each) for each in "*?[" if each in host), default=len(host))]
-    if host.startswith(".") or "\\" in host or _NOT_IN_HOSTS.search(before):
+    is_wildcard = rest[0] == "?" and host != ""
+    if rest[0] in _BEGINNINGS and not is_wildcard and not _NO_PORT_NUMBER.match(rest):
+        return f"it begins with {_BEGINNINGS[rest[0]]}; write a host before it, or * for any"
+    if "#" in _SET.sub("", rest):
+        return "URLs are compared without the fragment; leave out what follows the #"
+    return _why_no_host(host)
+
+
+def _why_no_host(host: str) -> str:
+    """Why no URL has a host that *host*, the beginning of a pattern, matches; "" if one may have.
+
+    What follows the first wildcard may be of a path; but a set at the beginning stands for a character of a host.
+    """
+    beginning = _SET.match(host)
+    start = beginning.end() if beginning else 0
+    end = min((at for each in "*?[" if (at := host.find(each, start)) >= 0), default=len(host))
+    if host.startswith(".") or _NOT_IN_HOSTS.search(host, start, end):
         return f"no host is spelt so; {_GLOBS}"
-    if host.rfind("[") > host.rfind("]"):
+    if host[end : end + 1] == "[" and not _SET.match(host, end) and (end > 0 or not _BEGINS_IPV6.match(host)):
         return "the set that begins with [ has no ]; for a [ itself use [[]"
-    if _NO_PORT_NUMBER.search(before):
+    if _NO_PORT_NUMBER.search(host, start, end):
         return "its port is not a number"
     return ""
+
+
+def shown(pattern: object) -> str:
+    """The repr of *pattern* for a message, without what is, or may be, a user and a password."""
+    if not isinstance(pattern, str):
+        return _without_user(repr(pattern))  # that of a URL has its password
+    return repr(_without_user(pattern))
+
+
+def _without_user(text: str) -> str:
+    scheme = _BEFORE_USER.match(text)
+    start = scheme.end() if scheme else 0
+    end = text.rfind("@", start)
+    # A password may have any character, so with a colon before the path, all before the last @ may be of it.
+    authority = re.split("[/?#]", text[start:], maxsplit=1)[0]
+    return f"{text[:start]}…{text[end:]}" if end >= 0 and (":" in authority or "@" in authority) else text
 
 
 def _parts(pattern: str) -> tuple[str, str]:

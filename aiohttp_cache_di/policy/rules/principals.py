@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled, shown
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["Principal", "PrincipalPatterns", "named_by"]
@@ -28,7 +28,7 @@ class PrincipalPatterns:
     def __init__(self, names: Mapping[str, str]) -> None:
         for pattern, name in names.items():
             if not isinstance(name, str) or not name:
-                raise ConfigurationError(f"principals[{pattern!r}]: use a name of at least one character")
+                raise ConfigurationError(f"principals[{shown(pattern)}]: use a name of at least one character")
         matchers = (compiled(pattern, option="principals", by_host=True) for pattern in names)
         self._names = tuple(zip(matchers, names.values(), strict=True))
         self._match = lru_cache(maxsize=1024)(self._first_match)

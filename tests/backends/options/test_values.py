@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,9 @@ from aiohttp_cache_di import (
     SQLiteBackend,
 )
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.options.values import near_arguments
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.keys import credential_names
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
 
 
@@ -28,6 +34,20 @@ class Asking:
 
     async def __call__(self, request: object) -> str:
         return "tenant-7"
+
+
+class Number:
+    """A number that is neither an int nor a float."""
+
+    def __float__(self) -> float:
+        return 2.5
+
+
+class Index:
+    """An integer that is no int."""
+
+    def __index__(self) -> int:
+        return 200
 
 
 @pytest.mark.parametrize(
@@ -73,9 +93,12 @@ class Asking:
         ("principal", 5),
         ("principal", asyncio.sleep),
         ("principal", Asking()),
+        ("principal", Asking().__call__),
+        ("principal", partial(Asking(), "x")),
+        ("principal", partial(partial(asyncio.sleep, 1))),
         ("cache_name", "a\0b"),
         ("allowed_codes", [True]),
-        ("allowed_codes", [20]),
+        ("allowed_codes", [200.0]),
         ("allowed_methods", [None]),
         ("allowed_methods", ["GET POST"]),
         ("ignored_params", ["token", None]),
@@ -83,6 +106,9 @@ class Asking:
         ("credential_headers", ["X-Tenant:"]),
         ("credential_headers", ["X Tenant"]),
         ("credential_headers", [1]),
+        ("credential_headers", iter(["X-Tenant:"])),
+        ("allowed_methods", iter(["GET POST"])),
+        ("ignored_params", iter([b"token"])),
         ("salt", 5),
         ("salt", None),
     ],
@@ -100,6 +126,10 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -
         {"stale_if_error": "1h", "stale_while_revalidate": timedelta(minutes=5), "expire_after": "5m"},
         {"stale_if_error": "always", "stale_while_revalidate": "none"},
         {"stale_if_error": True, "stale_while_revalidate": math.inf, "heuristic_fraction": 0, "lease": 0},
+        {"allowed_codes": range(600)},
+        {"allowed_codes": [Index(), 1000]},
+        {"principal": Asking},
+        {"principal": partial(str, "x")},
         {"max_entries": None, "max_bytes": 1e6, "max_body_bytes": 0, "credential_headers": ()},
     ],
 )
@@ -196,6 +226,11 @@ def test_a_value_of_another_kind_is_refused_with_the_way_out(kind: Any, name: st
     ("make", "option"),
     [
         (SQLiteBackend, {"timeout": "5s"}),
+        (SQLiteBackend, {"timeout": "5"}),
+        (SQLiteBackend, {"timeout": b"5"}),
+        (SQLiteBackend, {"timeout": True}),
+        (SQLiteBackend, {"timeout": None}),
+        (SQLiteBackend, {"timeout": -1}),
         (SQLiteBackend, {"timeout": math.nan}),
         (SQLiteBackend, {"fast_save": "no"}),
         (SQLiteBackend, {"use_temp": "no"}),
@@ -217,6 +252,42 @@ def test_an_option_of_one_store_with_a_value_that_cannot_be_used_is_refused_by_n
     own: dict[str, Any] = {} if make in (RedisBackend, DynamoDBBackend) else {"cache_name": tmp_path / "c"}
     with pytest.raises(ConfigurationError, match=next(iter(option))):
         make(**own, **option)
+
+
+@pytest.mark.parametrize(
+    ("number", "read"), [(Fraction(5, 2), 2.5), (Number(), 2.5), (Index(), 200), (Decimal("2.5"), 2.5), (3, 3)]
+)
+def test_seconds_and_bytes_of_a_store_may_be_of_any_class_of_numbers(number: Any, read: float, tmp_path: Path) -> None:
+    assert near_arguments({"near_tier_s": number, "near_tier_bytes": number}) == {
+        "near_bytes": read,
+        "near_lifetime_s": read,
+    }
+    assert CacheFile.resolve(tmp_path / "c", False, {"timeout": number}).options["timeout"] == read
+    SQLiteBackend(str(tmp_path / "c"), timeout=number)
+
+
+@pytest.mark.parametrize("value", ["5", b"5", True, 0, -1, math.nan, Fraction(0), Decimal("nan")])
+def test_copies_for_a_time_that_is_no_number_above_0_are_refused(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^near_tier_s=.*: give seconds above 0"):
+        near_arguments({"near_tier_s": value})
+    with pytest.raises(ConfigurationError, match=r"^near_tier_bytes=.*: give a number of bytes above 0"):
+        near_arguments({"near_tier_bytes": value})
+
+
+@pytest.mark.parametrize("name", ["timeout", "use_temp", "near_tier", "create_if_not_exists"])
+def test_an_option_of_another_store_is_unknown_whatever_its_value(name: str) -> None:
+    options: dict[str, Any] = {name: None}
+    with pytest.raises(TypeError, match=f"(?i)unknown option: {name}"):
+        MongoDBBackend(**options)
+
+
+def test_names_from_a_generator_are_checked_when_they_are_set_later_and_kept() -> None:
+    backend = CacheBackend()
+    late: Any = iter(["X-Tenant:"])
+    with pytest.raises(ConfigurationError, match=r"^credential_headers=\('X-Tenant:',\): use "):
+        backend.credential_headers = late
+    named: Any = (name for name in ["X-Tenant"])
+    assert CacheBackend(credential_headers=named).names_of_credentials == credential_names(["X-Tenant"])
 
 
 def test_patterns_may_come_from_a_generator() -> None:

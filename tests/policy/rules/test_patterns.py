@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
+from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.rules import patterns
@@ -183,6 +185,17 @@ def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
         (".example.org", "no host is spelt so"),
         ("my host.test/*", "no host is spelt so"),
         ("e.test:http/*", "port is not a number"),
+        ("[::1]:http/*", "port is not a number"),
+        (":8080/*", "begins with a port"),
+        (":*", "begins with a port"),
+        (":http/*", "port is not a number"),
+        ("file://e.test/*", "scheme is not requested"),
+        ("(http|https)://e.test/*", "not regular expressions"),
+        (".*://e.test/*", "not regular expressions"),
+        ("https(s)?://e.test/*", "not regular expressions"),
+        (r"[a-z]+\.e\.test/*", "not regular expressions"),
+        ("e[a-z.test/*", "has no ]"),
+        ("*#*", "the fragment"),
     ],
 )
 def test_a_pattern_that_would_match_no_url_is_refused_with_the_way_out(pattern: str, why: str) -> None:
@@ -210,7 +223,49 @@ def test_a_pattern_that_would_match_no_url_is_refused_with_the_way_out(pattern: 
         ("user:pw@e.test/x", "https://e.test/x"),
         ("https://user:pw@e.test/x", "https://e.test/x"),
         ("*?mail=a@b.test", "https://e.test/x?mail=a@b.test"),
+        ("tcp://e.test/*", "tcp://e.test/x"),
+        ("npipe://e.test/*", "npipe://e.test/x"),
+        ("HTTP+unix://e.test/*", "http+unix://e.test/x"),
+        ("*+unix://e.test/*", "http+unix://e.test/x"),
+        ("[!f]*://e.test/*", "tcp://e.test/x"),
+        ("http[s]://e.test/*", "https://e.test/x"),
+        ("?pi.e.test?c=1", "http://api.e.test/?c=1"),
+        ("e.test/[!#]*", "http://e.test/x"),
+        ("*/[[]", "http://e.test/%5B"),
+        ("*[", "http://e.test/x["),
+        (r"*a\b", "http://e.test/a%5Cb"),
+        ("[2001:*", "http://[2001:db8::1]/"),
+        ("[ab].test/x", "http://a.test/x"),
     ],
 )
 def test_a_pattern_that_may_match_a_url_is_not_refused(pattern: str, url: str) -> None:
     assert UrlPatterns([pattern], option="o").match(url)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "quoted"),
+    [
+        ("https://user:s3cret@{host}/x", "'https://…@{host}/x'"),
+        ("user:s3cret@e.test/a#b", "'…@e.test/a#b'"),
+        ("https://s3cret@e.test/a#b", "'https://…@e.test/a#b'"),
+        ("https://user:s3/c?r#et@e.test/a#b", "'https://…@e.test/a#b'"),
+        ("*:s3cret@e.test/[z-a]", "'…@e.test/[z-a]'"),
+        ("https://user:s3cret@e.test/[z-a]", "'https://…@e.test/[z-a]'"),
+        ("user:s3cret@e.test?u=http://x#y", "'…@e.test?u=http://x#y'"),
+        (b"https://user:s3cret@e.test/", "b'https://…@e.test/'"),
+        (URL("https://user:s3cret@e.test/"), "URL('https://…@e.test/')"),
+        ("e.test/@me#x", "'e.test/@me#x'"),
+    ],
+)
+def test_the_error_for_a_pattern_quotes_neither_user_nor_password(pattern: Any, quoted: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        UrlPatterns([pattern], option="o")
+    assert str(caught.value).startswith(f"o: {quoted} ")
+
+
+def test_an_error_for_the_value_of_a_pattern_quotes_neither_user_nor_password() -> None:
+    pattern: Any = "https://user:s3cret@e.test/"
+    with pytest.raises(ConfigurationError, match=r"^urls_expire_after\['https://…@e\.test/'\]: "):
+        UrlRules({pattern: "soon"})
+    with pytest.raises(ConfigurationError, match=r"^principals\['https://…@e\.test/'\]: "):
+        PrincipalPatterns({pattern: ""})

@@ -27,7 +27,7 @@ from aiohttp_cache_di.backends.disk.owned import (
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
-from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["CacheFile", "Identity"]
 
@@ -78,11 +78,7 @@ class CacheFile:
     @classmethod
     def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
         options = {key: value for key, value in given.items() if key in PASSED_ON}
-        timeout = given.get("timeout", BUSY_TIMEOUT_S)
-        try:
-            options["timeout"] = float(timeout)
-        except (TypeError, ValueError) as exc:
-            raise ConfigurationError(f"timeout={timeout!r}: use a number of seconds") from exc
+        options["timeout"] = float(given.get("timeout", BUSY_TIMEOUT_S))
         uri = given.get("uri", False)
         text = uri if isinstance(uri, str) else os.fspath(name)
         if text.startswith("file:") and uri:
