@@ -77,6 +77,7 @@ class Stacked(Revised):
     def __copy__(self) -> Self:  # which would use `__getstate__` otherwise
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
+        copied._allow_bodies()
         return copied
 
     @property
@@ -107,8 +108,11 @@ class Stacked(Revised):
     def revise(self) -> None:
         """As `Revised.revise`; the largest body that is stored may have changed, too."""
         super().revise()
+        self._allow_bodies()
+
+    def _allow_bodies(self) -> None:
         if "stack" in vars(self):  # not while the backend is being made
-            self.stack.limit.body_bytes = self.largest_in_memory_bytes
+            self.stack.limit.allow(self, self.largest_in_memory_bytes)
 
     def attached(self, loop: AbstractEventLoop) -> StackUser | None:
         """What was attached in *loop*."""

@@ -110,7 +110,9 @@ class Sharing:
         if found is None and here.leases is not None and lease_s > 0 and not lookup.store_failed:
             loop, patience_s = asyncio.get_running_loop(), self.call.read_timeout_s
             until = None if patience_s is None else loop.time() + patience_s
-            is_held, found = await here.leases.obtain(place, lease_s, until=until, look=self._look_again)
+            is_held, found = await here.leases.obtain(
+                place, lease_s, until=until, look=self._look_again, owner=lookup.backend
+            )
             if is_held and found is None:
                 flight.when_free(partial(self._release, flight, loop.time()))
                 if place != key:  # obtaining the lease has looked at *place* only

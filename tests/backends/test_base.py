@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import math
 import pickle
 import time
@@ -16,6 +17,10 @@ from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError, UrlExpiration
 from aiohttp_cache_di.backends import BaseStorage, CacheActions, CacheBackend, DictCache
+from aiohttp_cache_di.backends.store.sizes import RecordLimit
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from tests.backends.proof import ProofStore
 from tests.origin import Origin, answer
 from tests.storages import CustomBackend, ProofBackend
 from tests.test_response import entry
@@ -49,6 +54,24 @@ def test_a_shallow_copy_uses_the_same_store() -> None:
     copied = copy.copy(backend)
     copied.expire_after = 5
     assert (backend.expire_after, copied.expire_after, copied.stack) == (60, 5, backend.stack)
+
+
+def test_the_store_takes_the_largest_body_that_a_backend_or_its_copy_allows() -> None:
+    backend = ProofBackend(max_body_bytes=3000)
+    limit = RecordLimit(by_users=False)
+    backend.use(StackCache(StoreStack(ProofStore(), limit=limit)))
+    at_first, copied = limit(), copy.copy(backend)
+    copied.max_body_bytes = 1000
+    assert limit() == at_first
+    copied.max_body_bytes = 5000
+    assert limit() == at_first + 2000
+    untouched = copy.copy(copied)
+    backend.max_body_bytes = copied.max_body_bytes = 1000
+    assert limit() == at_first + 2000
+    del untouched
+    gc.collect()
+    copied.max_body_bytes = 2000
+    assert limit() == at_first - 1000
 
 
 class TestArguments:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -65,11 +66,19 @@ class RecordLimit:
     """
 
     def __init__(self, serializer: Any = None, *, by_users: bool = True) -> None:
-        self.body_bytes: int = VALUE_BYTES
-        """The size of the largest body of a response that is stored; set by the backend that uses the store."""
+        self._body_bytes: int = VALUE_BYTES
+        self._allowed: WeakKeyDictionary[object, int] = WeakKeyDictionary()  # by user of the store
         self._growth = 1 if serializer is None else SERIALIZED_GROWTH
         self._by_users = by_users
 
+    def allow(self, user: object, body_bytes: int) -> None:
+        """From now on, *user* stores responses with bodies of up to *body_bytes*; the user with the most counts.
+
+        The users are the backends that share the store, such as a backend and its copy.
+        """
+        self._allowed[user] = body_bytes
+        self._body_bytes = max(self._allowed.values())
+
     def __call__(self) -> int:
-        body_bytes = max(self.body_bytes, VALUE_BYTES) if self._by_users else self.body_bytes
+        body_bytes = max(self._body_bytes, VALUE_BYTES) if self._by_users else self._body_bytes
         return body_bytes * self._growth + BESIDE_BODY_BYTES

@@ -17,14 +17,11 @@ from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap import upkeep
-from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
-from aiohttp_cache_di.backends.wrap.looking import leases
 from aiohttp_cache_di.backends.wrap.loop import FAILED
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry import CacheStats
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 from tests.backends.store_contract import make_redirect
@@ -141,15 +138,15 @@ class TestTwoProcesses:
     async def test_who_waits_for_a_lease_finds_what_its_holder_has_stored(self) -> None:
         holder, waiter = process(place := Place()), process(place)
         assert holder.leasing is not None
-        assert waiter.leasing is not None
+        leases, until = waiter.here().leases, asyncio.get_running_loop().time() + 5
+        assert leases is not None
         await holder.leasing.acquire("k", 5)
-        guard, until = StoreGuard(CacheStats()), asyncio.get_running_loop().time() + 5
 
         async def look() -> StoredResponse | None:
             found = await waiter.here().fetch("k")
             return found if isinstance(found, StoredResponse) else None
 
-        waiting = asyncio.create_task(leases.obtain(waiter.leasing, guard, "k", 5, until=until, look=look))
+        waiting = asyncio.create_task(leases.obtain("k", 5, until=until, look=look, owner=self))
         await asyncio.sleep(0)
         holder.here().store(entry := make_entry("k"))
         holder.here().release_lease("k", owner=self)
@@ -158,13 +155,14 @@ class TestTwoProcesses:
     async def test_who_has_waited_long_enough_goes_without(self) -> None:
         place = Place()
         place.leases["k"] = self
-        guard, loop = StoreGuard(CacheStats()), asyncio.get_running_loop()
+        leases, loop = process(place).here().leases, asyncio.get_running_loop()
+        assert leases is not None
 
         async def look() -> None:
             return None
 
-        store = CapableStore(place=place)
-        assert await leases.obtain(store, guard, "k", 5, until=loop.time() + 0.03, look=look) == (False, None)
+        obtained = await leases.obtain("k", 5, until=loop.time() + 0.03, look=look, owner=self)
+        assert obtained == (False, None)
 
 
 class TestFaults:

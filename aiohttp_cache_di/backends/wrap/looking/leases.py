@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.tasks import Tasks
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 
-__all__ = ["SPARED", "Leases", "Spared", "obtain"]
+__all__ = ["SPARED", "Leases", "Spared"]
 
 T = TypeVar("T")
 
@@ -44,55 +44,6 @@ class Spared(enum.Enum):
 
 
 SPARED: Final = Spared.SPARED
-
-
-async def obtain(
-    store: Leasing,
-    guard: StoreGuard,
-    key: str,
-    ttl_s: float,
-    *,
-    until: float | None,
-    look: Callable[[], Awaitable[T | None]],
-) -> tuple[bool, T | Spared | None]:
-    """Ask for the lease on *key* until it is granted, or until another process has stored a response to use.
-
-    If the store fails, the lease counts as granted: each process then fetches for itself.
-
-    Args:
-        ttl_s: lifetime of the lease, in seconds.
-        until: loop time after which to stop waiting and go on without the lease; None for never.
-        look: looks up the key; returns None if nothing usable is stored.
-
-    Returns:
-        Whether the lease is held (the caller must release it then), and the result of *look*, or SPARED if the last
-        holder has set the flag.
-    """
-    loop, pause_s, waited = asyncio.get_running_loop(), POLL_S, False
-    ask = partial(store.acquire, key, ttl_s)
-    while True:
-        lease = await guard.run("lease", ask, Lease.GRANTED)
-        if not lease and (until is None or loop.time() + pause_s < until):
-            waited = True
-            await (store.until_free(key, pause_s) if isinstance(store, Awaiting) else asyncio.sleep(pause_s))
-            pause_s = min(2 * pause_s, POLL_MAX_S)
-        # The last holder may have stored its response before it released the lease.
-        if waited or lease is Lease.GRANTED_LATE:
-            found = await look()
-            if found is not None:
-                return bool(lease), found
-        if lease:
-            return True, SPARED if waited and await _is_flagged(store, guard, key) else None
-        if until is not None and loop.time() + pause_s >= until:
-            return False, None
-
-
-async def _is_flagged(store: Leasing, guard: StoreGuard, key: str) -> bool:
-    flag = key + _FLAG
-    if not await guard.run("lease", partial(store.acquire, flag, PROBE_S), Lease.GRANTED):
-        return True
-    await guard.run("lease", partial(store.release, flag), None)
-    return False
 
 
 class _RenewedLease(Struct, frozen=True):
@@ -119,15 +70,69 @@ class Leases:
         self._flags: dict[str, asyncio.TimerHandle] = {}
 
     async def obtain(
-        self, key: str, ttl_s: float, *, until: float | None, look: Callable[[], Awaitable[T | None]]
+        self,
+        key: str,
+        ttl_s: float,
+        *,
+        until: float | None,
+        look: Callable[[], Awaitable[T | None]],
+        owner: object,
     ) -> tuple[bool, T | Spared | None]:
-        """Like the function `obtain`; a lease that is granted is renewed until it is released."""
+        """Ask for the lease on *key* until it is granted, or until another process has stored a response to use.
+
+        If the store fails, the lease counts as granted: each process then fetches for itself. A lease that is granted
+        is renewed until it is released; it is released at once if the caller is cancelled or *look* raises an error.
+
+        Args:
+            ttl_s: lifetime of the lease, in seconds.
+            until: loop time after which to stop waiting and go on without the lease; None for never.
+            look: looks up the key; returns None if nothing usable is stored.
+            owner: owner of the background task that releases the lease then.
+
+        Returns:
+            Whether the lease is held (the caller must release it then), and the result of *look*, or SPARED if the last
+            holder has set the flag.
+        """
         is_held, found = True, None
         if not self.take_early(key, within_s=ttl_s / RENEWALS):
-            is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
+            is_held, found = await self._ask(key, ttl_s, until, look, owner)
         if is_held and self._renewing is not None:
             self._renew_until_released(key, ttl_s)
         return is_held, found
+
+    async def _ask(
+        self, key: str, ttl_s: float, until: float | None, look: Callable[[], Awaitable[T | None]], owner: object
+    ) -> tuple[bool, T | Spared | None]:
+        store, loop, pause_s, waited = self._store, asyncio.get_running_loop(), POLL_S, False
+        ask = partial(store.acquire, key, ttl_s)
+        while True:
+            lease = await self._guard.run("lease", ask, Lease.GRANTED)
+            if not lease and (until is None or loop.time() + pause_s < until):
+                waited = True
+                await (store.until_free(key, pause_s) if isinstance(store, Awaiting) else asyncio.sleep(pause_s))
+                pause_s = min(2 * pause_s, POLL_MAX_S)
+            found: T | Spared | None = None
+            try:
+                # The last holder may have stored its response before it released the lease.
+                if waited or lease is Lease.GRANTED_LATE:
+                    found = await look()
+                if found is None and lease and waited and await self._is_flagged(key):
+                    found = SPARED
+            except (asyncio.CancelledError, Exception):
+                if lease:  # the caller does not learn of it, and other processes would wait until it expires
+                    self._tasks.spawn(self.release(key), owner=owner)
+                raise
+            if lease or found is not None:
+                return bool(lease), found
+            if until is not None and loop.time() + pause_s >= until:
+                return False, None
+
+    async def _is_flagged(self, key: str) -> bool:
+        flag = key + _FLAG
+        if not await self._guard.run("lease", partial(self._store.acquire, flag, PROBE_S), Lease.GRANTED):
+            return True
+        await self.release(flag)
+        return False
 
     def note_early(self, key: str) -> None:
         """Remember that the lease on *key* was granted together with a look-up that has found nothing."""

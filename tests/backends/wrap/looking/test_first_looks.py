@@ -76,7 +76,7 @@ async def test_the_lease_comes_with_nothing_and_is_used_once(here: LoopStack, pl
     async def look() -> None:
         raise AssertionError("there is nothing to be looked for")
 
-    assert await here.leases.obtain("k", LEASE_S, until=None, look=look) == (True, None)
+    assert await here.leases.obtain("k", LEASE_S, until=None, look=look, owner=here) == (True, None)
     assert not here.leases.take_early("k")
 
 

@@ -1,12 +1,14 @@
-"""Leases of one event loop: how long a released key is marked, so that waiting processes do not wait in turn."""
+"""Leases of one event loop: when they are released, and how long waiting processes see that they need not wait."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.looking import leases
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from tests.backends.wrap.test_contract import CapableStore, Place
@@ -45,3 +47,81 @@ async def test_a_flag_that_is_set_again_before_its_timer_has_gone_off_is_given_b
     assert [context["exception"] for context in failures] == []
     assert store.given_back == ["k", "k", "k:of-one"]
     assert not store.place.leases
+
+
+class Obtained:
+    """A lease that is asked for while another process holds it, and granted once that has released it."""
+
+    def __init__(self) -> None:
+        self.place = Place()
+        self.here = StoreStack(CapableStore(place=self.place)).here()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Say that this point is reached, and wait there for ever."""
+        self.reached.set()
+        await asyncio.Event().wait()
+
+    async def obtain(self, look: Callable[[], Awaitable[None]]) -> None:
+        other = CapableStore(place=self.place)
+        await other.acquire("k", 5)
+        assert self.here.leases is not None
+
+        async def look_after_release() -> None:
+            if self.place.leases.get("k") is other:
+                await other.release("k")
+            else:
+                await look()
+
+        await self.here.leases.obtain("k", 5, until=None, look=look_after_release, owner=self)
+
+    async def is_released(self) -> bool:
+        await self.here.tasks.finish(self)
+        return "k" not in self.place.leases
+
+
+async def test_a_lease_is_released_if_its_asker_is_cancelled_while_looking_again() -> None:
+    obtained = Obtained()
+    asking = asyncio.create_task(obtained.obtain(obtained.wait))
+    async with asyncio.timeout(20):
+        await obtained.reached.wait()
+    assert "k" in obtained.place.leases
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await obtained.is_released()
+
+
+async def test_a_lease_is_released_if_its_asker_is_cancelled_while_looking_for_the_flag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    obtained, acquire = Obtained(), CapableStore.acquire
+
+    async def slow(self: CapableStore, key: str, ttl_s: float) -> Lease:
+        if key != "k":
+            await obtained.wait()
+        return await acquire(self, key, ttl_s)
+
+    async def look() -> None:
+        return None
+
+    monkeypatch.setattr(CapableStore, "acquire", slow)
+    asking = asyncio.create_task(obtained.obtain(look))
+    async with asyncio.timeout(20):
+        await obtained.reached.wait()
+    assert "k" in obtained.place.leases
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await obtained.is_released()
+
+
+async def test_a_lease_is_released_if_looking_again_fails() -> None:
+    obtained = Obtained()
+
+    async def look() -> None:
+        raise ValueError("unreadable")
+
+    with pytest.raises(ValueError, match="unreadable"):
+        await obtained.obtain(look)
+    assert await obtained.is_released()
