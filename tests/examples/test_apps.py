@@ -42,7 +42,7 @@ def test_the_fastapi_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_
             assert client.get(path).json()["data"] == 1
         assert client.get("/readyz").json()["status"] == "ok"
         metrics = client.get("/metrics").text
-        assert 'aiohttp_cache_requests_total{cache="RATES_CACHE_",result="hit"} 1.0' in metrics
+        assert 'aiohttp_cache_requests_total{cache="rates-cache",result="hit"} 1.0' in metrics
     assert [upstream.hits for upstream in upstreams] == [1, 1]
     assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
 
@@ -55,6 +55,6 @@ async def test_the_aiohttp_app_keeps_two_caches(upstreams: tuple[Origin, Origin]
         async with client.get("/readyz") as response:
             assert (await response.json())["status"] == "ok"
         async with client.get("/metrics") as response:
-            assert 'aiohttp_cache_requests_total{cache="RATES_CACHE_",result="hit"} 1.0' in await response.text()
+            assert 'aiohttp_cache_requests_total{cache="rates-cache",result="hit"} 1.0' in await response.text()
     assert [upstream.hits for upstream in upstreams] == [1, 1]
     assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]

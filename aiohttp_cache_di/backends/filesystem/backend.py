@@ -97,11 +97,11 @@ class FileCache(StackCache):
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         refuse_unusable({"use_temp": use_temp, **kwargs})
-        fsync, bounds, place = kwargs.get("fsync", False), Bounds.of(kwargs), Place(cache_name, use_temp)
+        syncs, bounds, place = kwargs.get("fsync", False), Bounds.of(kwargs), Place(cache_name, use_temp)
         name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
         super().__init__(
             make_stack(
-                lambda codec, value_bytes: FileStore(place, codec, bounds, fsync=fsync, value_bytes=value_bytes),
+                lambda codec, value_bytes: FileStore(place, codec, bounds, fsync=syncs, value_bytes=value_bytes),
                 kwargs,
                 name,
                 "files",

@@ -83,10 +83,10 @@ class MongoDBCache(StackCache):
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
         """
-        make, driver = _store_class(), of_driver(kwargs, NEAR_OPTIONS)
+        make, for_client = _store_class(), of_driver(kwargs, NEAR_OPTIONS)
         super().__init__(
             make_stack(
-                lambda codec, _: make(db_name, collection_name, codec=codec, connection=connection, options=driver),
+                lambda codec, _: make(db_name, collection_name, codec=codec, connection=connection, options=for_client),
                 kwargs,
                 db_name,
                 collection_name,
