@@ -18,6 +18,7 @@ __all__ = [
     "Parameters",
     "expect_flag",
     "expect_keys",
+    "is_switch",
     "named_parameters",
     "parameters_below",
     "refuse_unknown",
@@ -138,9 +139,14 @@ def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], Non
         raise
 
 
+def is_switch(value: object) -> bool:
+    """Whether *value* is a bool, or 0 or 1; a text such as "false" would be true."""
+    return isinstance(value, int) and value in (0, 1)
+
+
 def expect_flag(name: str, value: object) -> None:
-    """Raise ConfigurationError unless *value* is a bool, or 0 or 1: a text such as "false" would be true."""
-    if not isinstance(value, int) or value not in (0, 1):
+    """Raise ConfigurationError unless *value* is a switch, see `is_switch`."""
+    if not is_switch(value):
         raise ConfigurationError(f"{name}={value!r}: use True or False")
 
 

@@ -154,7 +154,7 @@ class DynamoDBStore(RowStore[Connection]):
         return failed
 
     async def _drop(self, here: Connection, names: Collection[str]) -> None:
-        self._consistency.note(names)
+        self._consistency.note(names)  # for reads meanwhile, and below from the end on
         deletions = {name: {"DeleteRequest": {"Key": self.layout.at(name)}} for name in names}
         for error in (await write_items(here.client, self.layout.table, deletions)).values():
             raise error

@@ -12,6 +12,7 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, TypeAlias, TypedDic
 
 from msgspec import Struct
 
+from aiohttp_cache_di.arguments import is_switch
 from aiohttp_cache_di.backends.options.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
@@ -196,11 +197,6 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _is_switch(value: Any) -> bool:
-    # A bool or 0 or 1: any other value, such as the string "false", would count as true.
-    return isinstance(value, int) and value in (0, 1)
-
-
 def _is_cache_name(value: Any) -> bool:
     if not isinstance(value, str):
         return isinstance(value, os.PathLike)
@@ -217,7 +213,7 @@ def _is_serializer(value: Any) -> bool:
 _COUNT = _Rule(_at_least(0), "a number from 0")
 _BOUND = _Rule(_or_none(_at_least(0)), "a number from 0, or None for no bound")
 _SECONDS = _Rule(_at_least(0), "a number of seconds")
-_SWITCH = _Rule(_is_switch, "True or False")
+_SWITCH = _Rule(is_switch, "True or False")
 
 _RULES: Mapping[str, _Rule] = {
     "cache_name": _Rule(_is_cache_name, _NAME_ACCEPTED),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -75,6 +75,16 @@ class Obtained:
 
         await self.here.leases.obtain("k", 5, until=None, look=look_after_release, owner=self)
 
+    async def cancel(self, obtaining: Coroutine[Any, Any, None]) -> None:
+        """Cancel *obtaining* where it waits, with the lease."""
+        asking = asyncio.create_task(obtaining)
+        async with asyncio.timeout(20):
+            await self.reached.wait()
+        assert "k" in self.place.leases
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
     async def is_released(self) -> bool:
         await self.here.tasks.finish(self)
         return "k" not in self.place.leases
@@ -82,13 +92,7 @@ class Obtained:
 
 async def test_a_lease_is_released_if_its_asker_is_cancelled_while_looking_again() -> None:
     obtained = Obtained()
-    asking = asyncio.create_task(obtained.obtain(obtained.wait))
-    async with asyncio.timeout(20):
-        await obtained.reached.wait()
-    assert "k" in obtained.place.leases
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await obtained.cancel(obtained.obtain(obtained.wait))
     assert await obtained.is_released()
 
 
@@ -106,13 +110,7 @@ async def test_a_lease_is_released_if_its_asker_is_cancelled_while_looking_for_t
         return None
 
     monkeypatch.setattr(CapableStore, "acquire", slow)
-    asking = asyncio.create_task(obtained.obtain(look))
-    async with asyncio.timeout(20):
-        await obtained.reached.wait()
-    assert "k" in obtained.place.leases
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await obtained.cancel(obtained.obtain(look))
     assert await obtained.is_released()
 
 
