@@ -66,6 +66,22 @@ def pytest_runtest_teardown() -> Generator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Collect no garbage while a failed test is reported, for which pytest parses source code.
+
+    Before 3.11.8 and 3.12.2, CPython cannot parse while it parses (gh-106905), which a collected task does that logs
+    its exception: the SystemError would end the whole run.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Forbid blocking calls, raise the deadline of stores for busy machines, and turn optimisations off if asked to.
 
