@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest import SkipTest
 
 from pymongo import MongoClient
@@ -15,6 +15,10 @@ from pymongo.errors import PyMongoError
 from tests.server import RunsAlready, ServerProcess
 
 __all__ = ["RunningMongoDB", "SecantusServer"]
+
+# A fifth of it has to hold what several clients write at once, thrice (16 MB each): if uncommitted data fills that,
+# writers try to evict what cannot be evicted, and on a busy machine the server never answers again.
+CACHE: Final = "512M"
 
 
 class SecantusServer(ServerProcess):
@@ -41,7 +45,7 @@ class SecantusServer(ServerProcess):
     def command_line(self) -> Sequence[str]:
         """Run the module with the Python of the tests."""
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.directory / "data")]
-        return [sys.executable, "-m", "secantus", *options, "--cache-size", "64M"] + ["--standalone"] * self.standalone
+        return [sys.executable, "-m", "secantus", *options, "--cache-size", CACHE] + ["--standalone"] * self.standalone
 
     def answers(self) -> bool:
         """Whether it answers a ping."""
