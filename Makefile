@@ -136,17 +136,20 @@ format: $(VENV)/.dev
 test-all:
 	@tools/test-all $(ARGS)
 
+# Another environment is filled by the pip of the first: one of its own would take 10 s of a processor. What its tests
+# do not import is not compiled.
+INTO = $(PY) -m pip --python $(1)/bin/python install -q --no-compile
+
 # An environment beside the first: the lowest direct versions, everything else as new as they allow. What old versions
 # say of the new ones beside them, and what Starlette's old test client leaves unclosed, is not ours to mend.
 OLD_NOISE := -W ignore::DeprecationWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 test-lowest: $(VENV)-lowest/.ready
 	$(VENV)-lowest/bin/python -m tools.tested lowest --in-memory $(OLD_NOISE) $(LOWEST) $(ARGS)
 
-$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
-	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-lowest
-	@$(VENV)-lowest/bin/python -m pip install -q 'pip>=25.1'
-	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
-	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
+$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py | $(PY)
+	@$(PY) -m venv --without-pip $(VENV)-lowest
+	@$(PY) tools/lowest.py > $(VENV)-lowest/constraints.txt
+	@$(call INTO,$(VENV)-lowest) pip -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
 	@touch $@
 
 # Another environment: what stands beside this package in an app, and must not come between us and what we develop with.
@@ -155,11 +158,10 @@ neighbours: $(VENV)-neighbours/.ready
 	PYTHONPATH=$(VENV)-neighbours/older $(VENV)-neighbours/bin/python -m pytest -q tests/neighbours -k sentry
 NEIGHBOURS := tests/neighbours $(wildcard tests/testing/test_neighbours.py)
 
-$(VENV)-neighbours/.ready: pyproject.toml
-	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-neighbours
-	@$(VENV)-neighbours/bin/python -m pip install -q 'pip>=25.1'
-	@$(VENV)-neighbours/bin/python -m pip install -q -e '.[all]' --group test --group neighbours
-	@$(VENV)-neighbours/bin/python -m pip install -q --target $(VENV)-neighbours/older 'sentry-sdk<2'
+$(VENV)-neighbours/.ready: pyproject.toml | $(PY)
+	@$(PY) -m venv --without-pip $(VENV)-neighbours
+	@$(call INTO,$(VENV)-neighbours) -e '.[all]' --group test --group neighbours
+	@$(call INTO,$(VENV)-neighbours) --target $(VENV)-neighbours/older 'sentry-sdk<2'
 	@touch $@
 
 EXAMPLES ?= 20000
