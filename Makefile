@@ -67,32 +67,35 @@ test: $(VENV)/.dev
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and
-# their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority.
-check: $(VENV)/.dev
-	$(MAKE) -j3 faults programs others
-	$(MAKE) -j2 covered-stores covered-rest
+# their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority. What
+# is left of that by then, such as the type checkers, goes on where the other tests wait.
+check:
+	$(MAKE) -j3 $(VENV)/.dev $(VENV)-lowest/.ready $(VENV)-neighbours/.ready
+	$(MAKE) -j4 faults programs others covered-stores covered-rest FIRST='faults programs'
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report
 
 UNHURRIED := nice -n 19
 faults:
 	$(TESTED) faults tests/faults $(ARGS)
-# Coverage would see nothing of these, since what they test are processes.
+# Coverage would see nothing of these, since what they test are processes. The next tests wait for them.
 PROGRAMS := tests/e2e tests/packaging tests/examples/test_demo.py tests/examples/test_script.py tests/test_deployment.py
 programs:
-	$(UNHURRIED) $(TESTED) programs --in-memory $(PROGRAMS) $(ARGS)
+	nice -n 10 $(TESTED) programs --in-memory $(PROGRAMS) $(ARGS)
 others:
-	+$(UNHURRIED) $(MAKE) --output-sync=target types lint imports secrets workflows licences audit docs-site \
-		test-lowest neighbours ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
+	+$(UNHURRIED) $(MAKE) --output-sync=target lint imports workflows licences audit test-lowest neighbours \
+		types secrets docs-site ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
 
 COVERAGE := $(BIN)/coverage
 COVERED := --cov --cov-report= --cov-fail-under=0
 # What takes about half of the time.
-FIRST_HALF := tests/backends tests/settings
+FIRST_HALF := tests/backends tests/settings tests/cli
 ELSEWHERE := tests/faults $(PROGRAMS) $(FIRST_HALF)
-covered-stores:
+# Targets that these wait for.
+FIRST ?=
+covered-stores: $(FIRST)
 	COVERAGE_FILE=.coverage.stores $(TESTED) stores --in-memory $(COVERED) $(FIRST_HALF) $(ARGS)
-covered-rest:
+covered-rest: $(FIRST)
 	COVERAGE_FILE=.coverage.rest $(TESTED) rest --in-memory $(COVERED) $(ELSEWHERE:%=--ignore=%) $(ARGS)
 
 lint imports types secrets workflows licences: $(VENV)/.dev
