@@ -67,32 +67,35 @@ test: $(VENV)/.dev
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and
-# their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority.
-check: $(VENV)/.dev
-	$(MAKE) -j3 faults programs others
-	$(MAKE) -j2 covered-stores covered-rest
+# their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority. What
+# is left of that by then, such as the type checkers, goes on where the other tests wait.
+check:
+	$(MAKE) -j3 $(VENV)/.dev $(VENV)-lowest/.ready $(VENV)-neighbours/.ready
+	$(MAKE) -j4 faults programs others covered-stores covered-rest FIRST='faults programs'
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report
 
 UNHURRIED := nice -n 19
 faults:
 	$(TESTED) faults tests/faults $(ARGS)
-# Coverage would see nothing of these, since what they test are processes.
+# Coverage would see nothing of these, since what they test are processes. The next tests wait for them.
 PROGRAMS := tests/e2e tests/packaging tests/examples/test_demo.py tests/examples/test_script.py tests/test_deployment.py
 programs:
-	$(UNHURRIED) $(TESTED) programs --in-memory $(PROGRAMS) $(ARGS)
+	nice -n 10 $(TESTED) programs --in-memory $(PROGRAMS) $(ARGS)
 others:
-	+$(UNHURRIED) $(MAKE) --output-sync=target types lint imports secrets workflows licences audit docs-site \
-		test-lowest neighbours ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
+	+$(UNHURRIED) $(MAKE) --output-sync=target lint imports workflows licences audit test-lowest neighbours \
+		types secrets docs-site ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
 
 COVERAGE := $(BIN)/coverage
 COVERED := --cov --cov-report= --cov-fail-under=0
 # What takes about half of the time.
-FIRST_HALF := tests/backends tests/settings
+FIRST_HALF := tests/backends tests/settings tests/cli
 ELSEWHERE := tests/faults $(PROGRAMS) $(FIRST_HALF)
-covered-stores:
+# Targets that these wait for.
+FIRST ?=
+covered-stores: $(FIRST)
 	COVERAGE_FILE=.coverage.stores $(TESTED) stores --in-memory $(COVERED) $(FIRST_HALF) $(ARGS)
-covered-rest:
+covered-rest: $(FIRST)
 	COVERAGE_FILE=.coverage.rest $(TESTED) rest --in-memory $(COVERED) $(ELSEWHERE:%=--ignore=%) $(ARGS)
 
 lint imports types secrets workflows licences: $(VENV)/.dev
@@ -136,17 +139,20 @@ format: $(VENV)/.dev
 test-all:
 	@tools/test-all $(ARGS)
 
+# Another environment is filled by the pip of the first: one of its own would take 10 s of a processor. What its tests
+# do not import is not compiled.
+INTO = $(PY) -m pip --python $(1)/bin/python install -q --no-compile
+
 # An environment beside the first: the lowest direct versions, everything else as new as they allow. What old versions
 # say of the new ones beside them, and what Starlette's old test client leaves unclosed, is not ours to mend.
 OLD_NOISE := -W ignore::DeprecationWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 test-lowest: $(VENV)-lowest/.ready
 	$(VENV)-lowest/bin/python -m tools.tested lowest --in-memory $(OLD_NOISE) $(LOWEST) $(ARGS)
 
-$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
-	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-lowest
-	@$(VENV)-lowest/bin/python -m pip install -q 'pip>=25.1'
-	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
-	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
+$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py | $(PY)
+	@$(PY) -m venv --without-pip $(VENV)-lowest
+	@$(PY) tools/lowest.py > $(VENV)-lowest/constraints.txt
+	@$(call INTO,$(VENV)-lowest) pip -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
 	@touch $@
 
 # Another environment: what stands beside this package in an app, and must not come between us and what we develop with.
@@ -155,11 +161,10 @@ neighbours: $(VENV)-neighbours/.ready
 	PYTHONPATH=$(VENV)-neighbours/older $(VENV)-neighbours/bin/python -m pytest -q tests/neighbours -k sentry
 NEIGHBOURS := tests/neighbours $(wildcard tests/testing/test_neighbours.py)
 
-$(VENV)-neighbours/.ready: pyproject.toml
-	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-neighbours
-	@$(VENV)-neighbours/bin/python -m pip install -q 'pip>=25.1'
-	@$(VENV)-neighbours/bin/python -m pip install -q -e '.[all]' --group test --group neighbours
-	@$(VENV)-neighbours/bin/python -m pip install -q --target $(VENV)-neighbours/older 'sentry-sdk<2'
+$(VENV)-neighbours/.ready: pyproject.toml | $(PY)
+	@$(PY) -m venv --without-pip $(VENV)-neighbours
+	@$(call INTO,$(VENV)-neighbours) -e '.[all]' --group test --group neighbours
+	@$(call INTO,$(VENV)-neighbours) --target $(VENV)-neighbours/older 'sentry-sdk<2'
 	@touch $@
 
 EXAMPLES ?= 20000

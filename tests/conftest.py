@@ -26,10 +26,14 @@ from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer, RunningDynamoDB
 from tests.origin import Origin
 from tests.secantus import RunningMongoDB, SecantusServer
+from tests.shared import revive, shared
 from tests.stores import PATIENT_S
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
+
+LONG_STALL_MS = 120_000
+"""How long a machine may stop altogether before a server that all tests share is replaced by its replica."""
 
 # On a busy machine a single example may be slow.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -68,18 +72,21 @@ def pytest_runtest_teardown() -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Collect no garbage while a failed test is reported, for which pytest parses source code.
+    """Say which shared server no longer answers after a failed test, and collect no garbage while it is reported.
 
-    Before 3.11.8 and 3.12.2, CPython cannot parse while it parses (gh-106905), which a collected task does that logs
-    its exception: the SystemError would end the whole run.
+    pytest parses source code for a report. Before 3.11.8 and 3.12.2, CPython cannot parse while it parses (gh-106905),
+    which a collected task does that logs its exception: the SystemError would end the whole run.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return (yield)
+        report = yield
     finally:
         if was_enabled:
             gc.enable()
+    if report.failed and (said := revive()):
+        report.sections.append(("Servers of all tests", said))
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -146,21 +153,25 @@ def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run one Valkey server for the whole test run; each test takes a ``cache_name`` of its own."""
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server, shared("valkey", [server]):
         yield server
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
     """Run one Valkey cluster for the whole test run; tests must not stop or freeze its servers."""
-    with ValkeyCluster(tmp_path_factory.mktemp("cluster"), node_timeout_ms=5000) as running:
+    directory = tmp_path_factory.mktemp("cluster")
+    with ValkeyCluster(directory, node_timeout_ms=LONG_STALL_MS) as running, shared("cluster", running.nodes):
         yield running
 
 
 @pytest.fixture(scope="session")
 def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
     """Run sentinels and the two servers that they monitor for the whole test run; tests must not stop or freeze any."""
-    with Sentinels(tmp_path_factory.mktemp("sentinels")) as running:
+    with (
+        Sentinels(tmp_path_factory.mktemp("sentinels"), down_after_ms=LONG_STALL_MS) as running,
+        shared("sentinels", [*running.servers, *running.sentinels]),
+    ):
         yield running
 
 
@@ -168,7 +179,7 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
 def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServer]:
     """Run one server that speaks MongoDB's protocol; each test takes a database of its own."""
     directory, url = tmp_path_factory.mktemp("secantus"), os.environ.get("TEST_MONGODB_URL")
-    with RunningMongoDB(directory, url) if url else SecantusServer(directory) as server:
+    with RunningMongoDB(directory, url) if url else SecantusServer(directory) as server, shared("secantus", [server]):
         yield server
 
 
@@ -176,7 +187,10 @@ def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServe
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinistackServer]:
     """Run one server that speaks DynamoDB's protocol; each test takes a table of its own."""
     directory, url = tmp_path_factory.mktemp("ministack"), os.environ.get("TEST_DYNAMODB_URL")
-    with RunningDynamoDB(directory, url) if url else MinistackServer(directory) as server:
+    with (
+        RunningDynamoDB(directory, url) if url else MinistackServer(directory) as server,
+        shared("ministack", [server]),
+    ):
         yield server
 
 

@@ -114,18 +114,18 @@ def test_a_secret_in_the_place_of_its_files_name_is_not_shown(
     assert SECRET not in every_text(capsys, caplog)
 
 
-@pytest.mark.parametrize("suffix", [item.suffix for item in OTHERS])
 @pytest.mark.parametrize("text", IN_A_FORM)
 def test_a_secret_that_went_into_another_variable_is_not_shown(
-    suffix: str,
-    text: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(f"AIOHTTP_CACHE_{suffix}", text)
-
-    assert SECRET not in every_text(capsys, caplog)
+    shown: list[str] = []
+    for item in OTHERS:  # a case of its own for each, of hundreds, would take as long as what is tested
+        with monkeypatch.context() as environment:
+            environment.setenv(f"AIOHTTP_CACHE_{item.suffix}", text)
+            if SECRET in every_text(capsys, caplog):
+                shown.append(item.suffix)
+        caplog.clear()
+    assert shown == []
 
 
 @pytest.mark.parametrize(
