@@ -48,10 +48,10 @@ class SecantusServer(ServerProcess):
         return [sys.executable, "-m", "secantus", *options, "--cache-size", CACHE] + ["--standalone"] * self.standalone
 
     def answers(self) -> bool:
-        """Whether it answers a ping."""
+        """Whether it writes a document: its storage may be stuck although it answers a ping."""
         try:
-            with self.client(serverSelectionTimeoutMS=200) as client:
-                client.admin.command("ping")
+            with self.client(serverSelectionTimeoutMS=200, socketTimeoutMS=2000) as client:
+                client.alive.documents.replace_one({"_id": 1}, {}, upsert=True)
         except PyMongoError:
             return False
         return True
