@@ -82,7 +82,7 @@ def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
 
 
 def _length(response: ClientResponse) -> int | None:
-    """The value of Content-Length, if it is a number."""
+    """The value of Content-Length; None if there is none, or it is not a number."""
     length = response.headers.get(hdrs.CONTENT_LENGTH, "")
     return int(length) if length.isdecimal() else None
 
