@@ -99,6 +99,10 @@ class LeaseTerms(Struct, frozen=True):
     now_ms: int
     end_ms: int
 
+    def live(self, record: RowRecord | None) -> RowRecord | None:
+        """*record*, unless there is none or it has expired."""
+        return record if record is not None and record.until * 1000 > self.now_ms else None
+
 
 Ask: TypeAlias = Callable[[C, LeaseTerms], Coroutine[Any, Any, A]]
 

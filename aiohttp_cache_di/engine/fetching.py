@@ -120,8 +120,7 @@ class Fetching(OriginRequest):
             except (ClientError, OSError, asyncio.CancelledError) as error:
                 return self._instead_or_raise(error, plan, flight)
             if not isinstance(reply, Reply):
-                self.backend.stats.misses += 1
-                self.call.result = "miss"
+                self._count_miss()
                 return reply
             try:
                 decision = await self._decide(reply, plan)
@@ -148,8 +147,7 @@ class Fetching(OriginRequest):
                         reply.response.release()
                         plan = Fetch(decision.reason)
                     case None:
-                        self.backend.stats.misses += 1
-                        self.call.result = "miss"
+                        self._count_miss()
                         describe_miss(
                             reply.response, forwarded("bypass", detail="error"), hidden=self.backend.ignored_params
                         )
@@ -159,6 +157,10 @@ class Fetching(OriginRequest):
             except BaseException:
                 reply.response.close()  # nothing else refers to it
                 raise
+
+    def _count_miss(self) -> None:
+        self.backend.stats.misses += 1
+        self.call.result = "miss"
 
     def _instead_or_raise(self, error: BaseException, plan: Fetch | Validate, flight: Flight) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
@@ -237,8 +239,7 @@ class Fetching(OriginRequest):
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
         response, call = reply.response, self.call
-        self.backend.stats.misses += 1
-        self.call.result = "miss"
+        self._count_miss()
         if self.lookup.head_of is not None:
             self._update_get(reply, flight)
         is_hop = response.status in REDIRECTS
@@ -299,8 +300,7 @@ class Fetching(OriginRequest):
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
         """Hand the response on without storing it; hit-for-miss, unless it is a challenge or an error of the origin."""
-        self.backend.stats.misses += 1
-        self.call.result = "miss"
+        self._count_miss()
         self._update_get(reply, flight)
         if decision.forget:
             await self.lookup.forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, error_code
@@ -64,36 +64,27 @@ class ItemLeases:
     async def take(self, here: Connection, terms: LeaseTerms) -> Lease:
         """Ask for a lease."""
         update = "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)"
-        asked = self._changing(terms, IS_FREE, update)
-        try:
-            answer = await here.client.update_item(**asked, ReturnValues="UPDATED_OLD")
-        except Exception as exc:
-            if error_code(exc) != CONDITION_FAILED:
-                raise
+        is_taken, answer = await self._ask(here, terms, IS_FREE, update, ReturnValues="UPDATED_OLD")
+        if not is_taken:
             return Lease.REFUSED
-        finally:
-            self._consistency.note((self._layout.name_of(terms.key),))
         kind = answer.get("Attributes", {}).get("f", {}).get("N", NO_RECORD)  # before the update
         return Lease.GRANTED if kind == NO_RECORD else Lease.GRANTED_LATE
 
     async def look_or_take(self, here: Connection, terms: LeaseTerms) -> RowRecord | Lease:
         """The record of the key if there is one; else whether the lease was granted."""
         condition = f"attribute_not_exists(#k) OR (({IS_FREE}) AND (#f = :f OR #u <= :s))"
-        asked = self._changing(terms, condition, "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u")
-        try:
-            await here.client.update_item(**asked, ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except Exception as exc:
-            if error_code(exc) != CONDITION_FAILED:
-                raise
-            self._consistency.note((self._layout.name_of(terms.key),))
-            item: Attributes | None = getattr(exc, "response", {}).get("Item")
-            if item is not None:
-                there = self._layout.record_in(item)
-            else:  # some servers do not return it
-                there = next(iter(await self._find(here, (terms.key,))), None)
-            return there if there is not None and there.until * 1000 > terms.now_ms else Lease.REFUSED
-        self._consistency.note((self._layout.name_of(terms.key),))
-        return Lease.GRANTED
+        update = "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u"
+        is_taken, answer = await self._ask(
+            here, terms, condition, update, ReturnValuesOnConditionCheckFailure="ALL_OLD"
+        )
+        if is_taken:
+            return Lease.GRANTED
+        item: Attributes | None = answer.get("Item")
+        if item is not None:
+            there = self._layout.record_in(item)
+        else:  # some servers do not return it
+            there = next(iter(await self._find(here, (terms.key,))), None)
+        return terms.live(there) or Lease.REFUSED
 
     async def renew(self, here: Connection, terms: LeaseTerms) -> bool:
         """Let a lease end at the time of *terms*; False if it is no longer held."""
@@ -105,6 +96,15 @@ class ItemLeases:
         emptied = self._layout.changing(name, "#o = :o AND #f = :f", values)
         if not await is_met(here.client.delete_item(**emptied)):
             await is_met(here.client.update_item(**self._layout.changing(name, "#o = :o", values, "REMOVE #o, #l")))
+
+    async def _ask(
+        self, here: Connection, terms: LeaseTerms, condition: str, update: str, **returned: str
+    ) -> tuple[bool, Mapping[str, Any]]:
+        """Whether the condition was met, and the server's answer; from now on the item is read consistently."""
+        try:
+            return await _answered(here.client.update_item(**self._changing(terms, condition, update), **returned))
+        finally:
+            self._consistency.note((self._layout.name_of(terms.key),))
 
     def _changing(self, terms: LeaseTerms, condition: str, update: str) -> dict[str, Any]:
         values = {
@@ -118,12 +118,16 @@ class ItemLeases:
         return self._layout.changing(self._layout.name_of(terms.key), condition, values, update)
 
 
-async def is_met(call: Any) -> bool:
+async def is_met(call: Awaitable[Any]) -> bool:
     """Await *call*; return whether its condition was met."""
+    return (await _answered(call))[0]
+
+
+async def _answered(call: Awaitable[Any]) -> tuple[bool, Mapping[str, Any]]:
+    """Await *call*; return whether its condition was met, and the server's answer."""
     try:
-        await call
+        return True, await call
     except Exception as exc:
         if error_code(exc) != CONDITION_FAILED:
             raise
-        return False
-    return True
+        return False, getattr(exc, "response", {})

@@ -21,7 +21,6 @@ __all__ = [
     "Document",
     "date_of",
     "key_of",
-    "live_record",
     "name_of",
     "record_in",
     "writing",
@@ -53,9 +52,9 @@ def date_of(at: float) -> DatetimeMS:
     return DatetimeMS(math.ceil(at * 1000))
 
 
-def record_in(document: Document) -> RowRecord | None:
-    """The record in *document*; None if it is only a lease."""
-    if "f" not in document:
+def record_in(document: Document | None) -> RowRecord | None:
+    """The record in *document*; None if there is no document, or only a lease."""
+    if document is None or "f" not in document:
         return None
     until = document.get("until")
     return RowRecord(
@@ -65,12 +64,6 @@ def record_in(document: Document) -> RowRecord | None:
         document.get("v"),
         document.get("i"),
     )
-
-
-def live_record(document: Document | None, now_ms: int) -> RowRecord | None:
-    """As `record_in`; None, too, if there is no document, or if the record has expired at *now_ms*."""
-    record = None if document is None else record_in(document)
-    return record if record is not None and record.until * 1000 > now_ms else None
 
 
 def writing(record: RowRecord, token: str | None) -> UpdateOne:

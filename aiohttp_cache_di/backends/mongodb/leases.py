@@ -16,7 +16,7 @@ from pymongo.errors import (
 )
 
 from aiohttp_cache_di.backends.mongodb.client import Connection
-from aiohttp_cache_di.backends.mongodb.documents import Document, live_record, name_of, record_in
+from aiohttp_cache_di.backends.mongodb.documents import Document, name_of, record_in
 from aiohttp_cache_di.backends.rows import LeaseTerms, RowRecord
 from aiohttp_cache_di.backends.store import Lease
 
@@ -46,13 +46,13 @@ class DocumentLeases:
             row = await _document_after(exc, here, terms.key)
             if row is None or row.get("o") != terms.token:
                 return Lease.REFUSED  # the caller asks again
-            return Lease.GRANTED_LATE if live_record(row, terms.now_ms) else Lease.GRANTED
+            return Lease.GRANTED_LATE if terms.live(record_in(row)) else Lease.GRANTED
         if before is None:  # there was no document; some servers also return this while another process writes one
             row = await here.collection.find_one({"_id": name_of(terms.key)}, {"f": 1, "until": 1, "o": 1}) or {}
-            if live_record(row, terms.now_ms):
+            if terms.live(record_in(row)):
                 return Lease.GRANTED_LATE
             return Lease.GRANTED if row.get("o", terms.token) == terms.token else Lease.REFUSED
-        if live_record(before, terms.now_ms):
+        if terms.live(record_in(before)):
             return Lease.GRANTED_LATE
         await here.leasing.update_one({**_unchanged(terms.key, before), "o": terms.token}, _emptying(terms))
         return Lease.GRANTED
@@ -63,14 +63,14 @@ class DocumentLeases:
             before = await _made(here, terms)
             if before is None:
                 return Lease.GRANTED
-            record = live_record(before, terms.now_ms)
+            record = terms.live(record_in(before))
             if record is not None:
                 return record
             free = {**_unchanged(terms.key, before), **_if_free(terms)}
             return Lease((await here.leasing.update_one(free, _emptying(terms))).matched_count)
         except DuplicateKeyError:  # another process has the lease; there may be a record, too
             row = await here.collection.find_one({"_id": name_of(terms.key)})
-            return live_record(row, terms.now_ms) or Lease.REFUSED
+            return terms.live(record_in(row)) or Lease.REFUSED
         except AutoReconnect as exc:
             row = await _document_after(exc, here, terms.key)
             if row is None:

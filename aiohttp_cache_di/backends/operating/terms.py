@@ -14,11 +14,13 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import NEVER_REQUESTED
 
 __all__ = ["Host", "expect_scheme", "is_key_beginning", "named_host"]
 
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
+"""Schemes that are refused as mistakes: a connector of the user's own may request URLs of any other (``tcp``)."""
+
 _KEY_BEGINNING: Final = compiled_later("[0-9a-f]{1,40}", re.ASCII)
 _NO_HOST: Final = compiled_later(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
 _BRACKETED: Final = compiled_later(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IGNORECASE)

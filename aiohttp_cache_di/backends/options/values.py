@@ -130,11 +130,9 @@ def _read_once(value: Any) -> object:
 
 
 def _are_codes(value: Any) -> bool:
-    return isinstance(value, Collection) and all(map(_is_code, cast("Collection[object]", value)))
-
-
-def _is_code(value: object) -> bool:
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
+    return isinstance(value, Collection) and all(
+        isinstance(code, SupportsIndex) and not isinstance(code, bool) for code in cast("Collection[object]", value)
+    )
 
 
 def _are_names(value: Any) -> bool:
@@ -160,10 +158,12 @@ def _are_patterns(value: Any) -> bool:
 
 def _number(value: object) -> Any:
     """*value*, which may be of any class of numbers, as an int or float; NaN if it is none, or text or a bool."""
+    if isinstance(value, bool):
+        return math.nan
     try:
-        if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        if isinstance(value, SupportsIndex):
             return index(value)
-        return float(value) if isinstance(value, SupportsFloat) and not isinstance(value, bool) else math.nan
+        return float(value) if isinstance(value, SupportsFloat) else math.nan
     except (TypeError, ValueError, OverflowError):  # such as an array of two numbers
         return math.nan
 

@@ -202,7 +202,7 @@ class Connections:
             raise ConnectionsLostError(f"{self.file.path} was replaced while it was being opened", "replaced")
         self._identity = identity
         self._inspect(connection)
-        with contextlib.suppress(sqlite3.OperationalError):
+        with contextlib.suppress(sqlite3.OperationalError):  # as in `_prepare_writer`
             self._generations.check(connection)
 
     def _reader_opened(self, _: object, error: BaseException | None) -> None:

@@ -38,12 +38,11 @@ def is_framed(response: ClientResponse) -> bool:
     A body that ends with the connection may have been cut, and is not stored. Nor is one with a transfer coding other
     than chunked: aiohttp does not decode it, and Transfer-Encoding, which names the coding, is never stored.
     """
-    if is_bodiless(response):
-        return True
     headers = response.headers
-    if hdrs.TRANSFER_ENCODING in headers:
-        return [coding.strip().lower() for coding in headers.getall(hdrs.TRANSFER_ENCODING)] == ["chunked"]
-    return hdrs.CONTENT_LENGTH in headers
+    if hdrs.TRANSFER_ENCODING not in headers:
+        return hdrs.CONTENT_LENGTH in headers or is_bodiless(response)
+    codings = [coding.strip().lower() for coding in headers.getall(hdrs.TRANSFER_ENCODING)]
+    return codings == ["chunked"] or is_bodiless(response)
 
 
 def is_bodiless(response: ClientResponse) -> bool:
@@ -61,13 +60,12 @@ def why_not_kept(response: ClientResponse, max_bytes: float) -> Unkept | None:
     """The reason in the head not to copy the body; None to copy it."""
     if response.method == hdrs.METH_HEAD:
         return None
-    headers = response.headers
-    length = headers.get(hdrs.CONTENT_LENGTH)
-    if (length is None or hdrs.TRANSFER_ENCODING in headers) and not is_framed(response):
+    if not is_framed(response):
         return Unkept.UNFRAMED
-    if length is not None and length.isdecimal() and int(length) > max_bytes:
+    length = _length(response)
+    if length is not None and length > max_bytes:
         return Unkept.TOO_LARGE
-    if headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
+    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
         return Unkept.ENDLESS
     return None
 
@@ -78,13 +76,15 @@ def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
     Args:
         decoded: whether the body is decoded.
     """
-    headers = response.headers
     if is_bodiless(response):
         return 0
-    length = headers.get(hdrs.CONTENT_LENGTH, "")
-    if not length.isdecimal() or decoded or hdrs.TRANSFER_ENCODING in headers:
-        return None
-    return int(length)
+    return None if decoded or hdrs.TRANSFER_ENCODING in response.headers else _length(response)
+
+
+def _length(response: ClientResponse) -> int | None:
+    """The value of Content-Length; None if there is none, or it is not a number."""
+    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+    return int(length) if length.isdecimal() else None
 
 
 def why_not_whole(

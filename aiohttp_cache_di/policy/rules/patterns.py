@@ -20,7 +20,6 @@ from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = [
     "MEMOISED_URL_CHARS",
-    "NEVER_REQUESTED",
     "Matcher",
     "UrlPatterns",
     "as_read",
@@ -35,24 +34,16 @@ Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 MEMOISED_URL_CHARS: Final = 1024
 """The longest URL whose matches are memoised."""
 
-NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
-"""Schemes that are refused as mistakes: a connector of the user's own may request URLs of any other (``tcp``)."""
-
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
-_NOT_IN_HOSTS: Final = compiled_later(r"[\s\\^$(){}|+<>\"'`]")
-_GLOBS: Final = "patterns are shell globs, not regular expressions: such as *.example.org/v1/*"
-_REGEX_SCHEMES: Final = frozenset({"https?", "wss?"})  # not globs for "https" and "http", as their authors think
-_SCHEME: Final = compiled_later(r"(?:[a-z*?]|\[[^\]]+\])(?:[a-z0-9+.*?-]|\[[^\]]+\])*")  # with globs
-_SET: Final = compiled_later(r"\[.[^\]]*\]", re.DOTALL)
-_BEGINS_IPV6: Final = compiled_later(r"\[[0-9a-fA-F.]*[:*?]")  # an address without its end: a star may follow
-_BEGINNINGS: Final = {"/": "a slash", "#": "a #", ":": "a port", "?": "a query"}
+_IN_NO_HOST: Final = r"\s\\^$(){}|<>\"'`#"
+_SCHEME: Final = compiled_later(rf"(?!(?:http|ws)s\?\Z)[a-z*?\[][^{_IN_NO_HOST}]*")  # "https?" is not a glob for http
+_BEGINNING: Final = compiled_later(rf"[*?\[]|[^{_IN_NO_HOST}.:/][^{_IN_NO_HOST}:/*?\[]*(?::\d*)?(?=[/*?\[]|\Z)")
 _BEFORE_USER: Final = compiled_later(r"[^/@:]*://")
-_NO_PORT_NUMBER: Final = compiled_later(r":[^\d*?\[]")
 _USER: Final = compiled_later(r"[^/*?\[@]*@")
 # What is read as it is, but for what is percent-encoded: no port, no userinfo, a host in the one form it has.
 _PLAIN: Final = compiled_later(
@@ -140,36 +131,17 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
 
 
 def why_matchless(pattern: str) -> str:
-    """Why no URL can match *pattern*, and the way out, without quoting it: it may have a secret; "" if one may."""
-    scheme, rest = _parts(pattern)
-    if scheme and (scheme in NEVER_REQUESTED | _REGEX_SCHEMES or not _SCHEME.fullmatch(scheme)):
-        return f"its scheme is not requested; use http:// or https://, or leave it out; {_GLOBS}"
-    if not rest:
-        return "it is empty; for any URL write *"
-    host = _split(rest)[0]
-    is_wildcard = rest[0] == "?" and host != ""
-    if rest[0] in _BEGINNINGS and not is_wildcard and not _NO_PORT_NUMBER.match(rest):
-        return f"it begins with {_BEGINNINGS[rest[0]]}; write a host before it, or * for any"
-    if "#" in _SET.sub("", rest):
-        return "URLs are compared without the fragment; leave out what follows the #"
-    return _why_no_host(host)
+    """The way out, without *pattern*, which may have a secret, if it begins with neither a host nor a wildcard; or "".
 
-
-def _why_no_host(host: str) -> str:
-    """Why no URL has a host that *host*, the beginning of a pattern, matches; "" if one may have.
-
-    What follows the first wildcard may be of a path; but a set at the beginning stands for a character of a host.
+    Such a pattern matches no URL. One that begins so may match none either: that is not examined.
     """
-    beginning = _SET.match(host)
-    start = beginning.end() if beginning else 0
-    end = min((at for each in "*?[" if (at := host.find(each, start)) >= 0), default=len(host))
-    if host.startswith(".") or _NOT_IN_HOSTS.search(host, start, end):
-        return f"no host is spelt so; {_GLOBS}"
-    if host[end : end + 1] == "[" and not _SET.match(host, end) and (end > 0 or not _BEGINS_IPV6.match(host)):
-        return "the set that begins with [ has no ]; for a [ itself use [[]"
-    if _NO_PORT_NUMBER.search(host, start, end):
-        return "its port is not a number"
-    return ""
+    scheme, rest = _parts(pattern)
+    if (not scheme or _SCHEME.fullmatch(scheme)) and _BEGINNING.match(rest):
+        return ""
+    return (
+        "begin it with a host, or with * for any; patterns are shell globs, not regular expressions: such as "
+        "*.example.org/v1/*"
+    )
 
 
 def shown(pattern: object) -> str:

@@ -4,7 +4,8 @@
 - ``options``: the options of `recorded` and of the mark.
 - ``keeping/``: reading and writing files of recordings.
 - ``hiding/``: removing secrets before anything is compared or written.
-- ``comparing/``: finding the recording of a request.
+- ``recordings``: the recordings of a file, found by the requests that they answer.
+- ``comparing/``: which requests are the same, and how two differ.
 - ``ageing``: adjusting the dates of a replayed response, so that it is as old as it was when recorded.
 - ``bodies``: writing a body as JSON, text or base64, so that it can be read and is restored byte for byte.
 - ``exchanges``: a request and its response, as they are recorded.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Literal, Self, TypeAlias, Unpack, get_args
@@ -29,11 +29,12 @@ from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, ask
 from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.delivery import Delivery, is_answered
 from aiohttp_cache_di.testing.recording.ageing import canned, replayed
-from aiohttp_cache_di.testing.recording.comparing.matching import Key, differences, key_of, nearest, other_keys_of
+from aiohttp_cache_di.testing.recording.comparing.matching import Key
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 from aiohttp_cache_di.testing.recording.keeping import files
 from aiohttp_cache_di.testing.recording.keeping.merging import merged
 from aiohttp_cache_di.testing.recording.options import RecordingOptions, RecordingRules, rules_of
+from aiohttp_cache_di.testing.recording.recordings import Recordings
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 
@@ -61,19 +62,15 @@ class Cassette:
         self.rules: RecordingRules = RecordingRules() if rules is None else rules
         self.misses: list[str] = []
         """The messages of the errors about requests that are not recorded."""
-        self._old: list[Exchange] = []
         self.of_this_run: Counter[Key] = Counter()
         """How many recordings of each request other tests of this run have made here: these are replayed."""
+        self._makes_anew = mode in ("all", "rewrite")
+        self._writes = False
         self._is_new = True
         self._form = ""
-        self._writes = False
-        self._makes_anew = False
-        self._replayed: Counter[Key] = Counter()
+        self._old = Recordings((), self.rules)
         self._new: list[Exchange | None] = []
-        self._left: defaultdict[Key, deque[Exchange]] = defaultdict(deque)
-        self._recorded: Counter[Key] = Counter()
-        self._also: dict[Key, Key] = {}
-        self._last: dict[Key, Exchange] = {}
+        self._replayed: Counter[Key] = Counter()
         self._delivery = Delivery()
         self._stack = ExitStack()
 
@@ -83,22 +80,14 @@ class Cassette:
         """Read the file, and intercept requests from now on."""
         with suppress(FileNotFoundError):
             self._form, found = files.load(self.path)
-            self._old = [self.rules.filters.exchange(one) for one in found]
+            self._old = Recordings([self.rules.filters.exchange(one) for one in found], self.rules)
             self._is_new = False
-        anew = self.mode in ("all", "rewrite")
-        self._makes_anew = anew
-        self._writes = anew or (
+        self._writes = self._makes_anew or (
             self.mode != "none" and (self._is_new or (self.mode == "new_episodes" and not self._form))
         )
         if self._writes and not files.may_be_written(self.path):
             form = f" is {self._form}, which is only read" if self._form else " cannot be recorded into"
             raise ConfigurationError(f"{self.path}{form}; {_INTO_YAML}")
-        for exchange in self._old:
-            key = self._key_of(exchange)
-            self._left[key].append(exchange)
-            self._recorded[key] += 1
-            for other in other_keys_of(exchange.asked, self._filtered_key):
-                self._also.setdefault(other, key)
         self._stack.callback(self._delivery.close)
         self._stack.enter_context(through_tap(self._answer))
 
@@ -108,13 +97,13 @@ class Cassette:
         new = [exchange for exchange in self._new if exchange is not None]
         if not is_kept or not (new or self.mode == "rewrite"):
             return
-        self.of_this_run |= Counter(map(self._key_of, new))
+        old, key_of = self._old.exchanges, self._old.key_of
+        self.of_this_run |= Counter(map(key_of, new))
         if self._makes_anew:
-            keeps, volatile = self.mode == "all", self.rules.volatile
-            written = merged(self._old, new, self._key_of, volatile=volatile, keeps_unasked=keeps)
+            written = merged(old, new, key_of, volatile=self.rules.volatile, keeps_unasked=self.mode == "all")
         else:
-            written = [*self._old, *new]
-        if written != self._old or self._form:
+            written = [*old, *new]
+        if written != old or self._form:
             files.save(self.path, written)
 
     @property
@@ -150,9 +139,8 @@ class Cassette:
         asked = self.rules.filters.asked(_asked(call))
         if hdrs.UPGRADE in request.headers:
             raise self._missed(f"{asked.url} is a web socket, which cannot be recorded; replace it in the test")
-        key = self._key(asked)
-        key = key if key in self._recorded else self._also.get(key, key)
-        exchange = self._next(key) if not self._makes_anew or self._replayed[key] < self.of_this_run[key] else None
+        key = self._old.key_for(asked)
+        exchange = self._old.next(key) if not self._makes_anew or self._replayed[key] < self.of_this_run[key] else None
         if exchange is not None:
             if self._makes_anew:
                 self._replayed[key] += 1
@@ -191,23 +179,6 @@ class Cassette:
             is_coded=is_coded and plain is None and bool(body),
         )
 
-    def _next(self, key: Key) -> Exchange | None:
-        left = self._left.get(key)
-        if left:
-            self._last[key] = left.popleft()
-        elif not self.rules.repeat:
-            return None
-        return self._last.get(key)
-
-    def _key(self, asked: Asked) -> Key:
-        return key_of(asked, headers=self.rules.match_headers, ignored=self.rules.ignore)
-
-    def _filtered_key(self, asked: Asked) -> Key:
-        return self._key(self.rules.filters.asked(asked))
-
-    def _key_of(self, exchange: Exchange) -> Key:
-        return self._key(exchange.asked)
-
     def _missed(self, message: str) -> UnrecordedRequestError:
         """Note that a request cannot be answered, which fails the test even if the app handles the error."""
         self.misses.append(message)
@@ -218,15 +189,15 @@ class Cassette:
         if self._is_new:
             how = "pytest --record-mode=once records it" if files.may_be_written(self.path) else _INTO_YAML
             return f"{said}: there is no such file; {how}"
-        if self._recorded[key]:
-            times = self._recorded[key]
+        times = self._old.times(key)
+        if times:
             often = "once" if times == 1 else f"{times} times"
             return f"{said} so often: it is recorded {often}, and asked for once more; {self._how()}"
-        near = nearest(key, self._recorded)
+        near = self._old.nearest(key)
         if near is None:
             return f"{said}, which is empty; {self._how()}"
-        example = next(one.asked for one in self._old if self._key_of(one) == near)
-        lines = "".join(f"\n  - {line}" for line in differences(key, near))
+        example, apart = near
+        lines = "".join(f"\n  - {line}" for line in apart)
         return f"{said}; {self._how()}\nThe nearest is {example.method} {example.url}, from which it differs:{lines}"
 
     def _how(self) -> str:

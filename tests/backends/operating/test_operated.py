@@ -297,7 +297,7 @@ WRONG: list[dict[str, Any]] = [
     {"all": True, "expired": True, "soft": True},
     {"url": "ftp://a.test/"},
     {"match": "/v1/*"},
-    {"match": ["a.test/*", "ftp://a.test/*"]},
+    {"match": ["a.test/*", "^https?://a.test/"]},
     {"older_than": math.inf},
     {"older_than": math.nan},
     {"larger_than": True},

@@ -166,44 +166,39 @@ def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "why"),
+    "pattern",
     [
-        ("", "it is empty"),
-        ("https://", "it is empty"),
-        ("^https?://api.example.org/.*", "scheme is not requested"),
-        ("https?://api.example.org", "scheme is not requested"),
-        ("ftp://e.test/*", "scheme is not requested"),
-        ("/api/*", "begins with a slash"),
-        ("https:///api/*", "begins with a slash"),
-        ("?page=*", "begins with a query"),
-        ("e.test/a#b", "the fragment"),
-        ("^api.example.org/v1", "not regular expressions"),
-        (r"api\.example\.org/v1", "not regular expressions"),
-        (r"(www\.)?example.org/", "not regular expressions"),
-        (r".*\.example\.org/.*", "not regular expressions"),
-        (".*", "not regular expressions"),
-        (".example.org", "no host is spelt so"),
-        ("my host.test/*", "no host is spelt so"),
-        ("e.test:http/*", "port is not a number"),
-        ("[::1]:http/*", "port is not a number"),
-        (":8080/*", "begins with a port"),
-        (":*", "begins with a port"),
-        (":http/*", "port is not a number"),
-        ("file://e.test/*", "scheme is not requested"),
-        ("(http|https)://e.test/*", "not regular expressions"),
-        (".*://e.test/*", "not regular expressions"),
-        ("https(s)?://e.test/*", "not regular expressions"),
-        (r"[a-z]+\.e\.test/*", "not regular expressions"),
-        ("e[a-z.test/*", "has no ]"),
-        ("*#*", "the fragment"),
+        "",
+        " ",
+        "https://",
+        "^https?://api.example.org/.*",
+        "https?://api.example.org",
+        "WSS?://api.example.org",
+        "(http|https)://e.test/*",
+        ".*://e.test/*",
+        "https(s)?://e.test/*",
+        "/api/*",
+        "https:///api/*",
+        "^api.example.org/v1",
+        r"api\.example\.org/v1",
+        r"(www\.)?example.org/",
+        r".*\.example\.org/.*",
+        ".*",
+        ".example.org",
+        "my host.test/*",
+        "e.test:http/*",
+        ":8080/*",
+        ":*",
+        ":http/*",
+        "e.test#b",
+        "#b",
     ],
 )
-def test_a_pattern_that_would_match_no_url_is_refused_with_the_way_out(pattern: str, why: str) -> None:
+def test_a_pattern_that_begins_with_neither_a_host_nor_a_wildcard_is_refused_with_the_way_out(pattern: str) -> None:
     for by_host in (False, True):
         with pytest.raises(ConfigurationError) as caught:
             UrlPatterns([pattern], option="post_as_query", by_host=by_host)
-        assert str(caught.value).startswith(f"post_as_query: {pattern!r} would match no URL: ")
-        assert why in str(caught.value)
+        assert str(caught.value).startswith(f"post_as_query: {pattern!r} would match no URL: begin it with a host, or")
     with pytest.raises(ConfigurationError, match=r"^principals: "):
         PrincipalPatterns({pattern: "it"})
     with pytest.raises(ConfigurationError, match=r"^urls_expire_after: "):
@@ -246,15 +241,15 @@ def test_a_pattern_that_may_match_a_url_is_not_refused(pattern: str, url: str) -
     ("pattern", "quoted"),
     [
         ("https://user:s3cret@{host}/x", "'https://…@{host}/x'"),
-        ("user:s3cret@e.test/a#b", "'…@e.test/a#b'"),
-        ("https://s3cret@e.test/a#b", "'https://…@e.test/a#b'"),
+        ("user:s3cret@e.test/[z-a]", "'…@e.test/[z-a]'"),
+        ("https://s3cret@e.test/[z-a]", "'https://…@e.test/[z-a]'"),
         ("https://user:s3/c?r#et@e.test/a#b", "'https://…@e.test/a#b'"),
         ("*:s3cret@e.test/[z-a]", "'…@e.test/[z-a]'"),
         ("https://user:s3cret@e.test/[z-a]", "'https://…@e.test/[z-a]'"),
-        ("user:s3cret@e.test?u=http://x#y", "'…@e.test?u=http://x#y'"),
+        ("user:s3cret@e.test?u=http://[z-a]", "'…@e.test?u=http://[z-a]'"),
         (b"https://user:s3cret@e.test/", "b'https://…@e.test/'"),
         (URL("https://user:s3cret@e.test/"), "URL('https://…@e.test/')"),
-        ("e.test/@me#x", "'e.test/@me#x'"),
+        ("e.test/@me[z-a]", "'e.test/@me[z-a]'"),
     ],
 )
 def test_the_error_for_a_pattern_quotes_neither_user_nor_password(pattern: Any, quoted: str) -> None:

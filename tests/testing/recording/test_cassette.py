@@ -38,6 +38,13 @@ async def test_what_is_recorded_once_is_answered_without_the_upstream(path: Path
     assert [one.answered.body for one in kept(path)] == [b"hello"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_without_requests_makes_no_file(path: Path, mode: Any) -> None:
+    with recorded(path, mode):
+        pass
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("mode", ["none", "once"])
 async def test_a_web_socket_is_refused_as_one(path: Path, mode: Any) -> None:
     async with recorded(path, mode) as cassette, CachedSession() as session:

@@ -159,7 +159,7 @@ class Leases:
         connection.tell(_UNLINK_IF_OURS + rest(name, token, b"UNLINK"), answered)
 
     async def _released(self, connection: Connection, name: bytes, token: bytes) -> None:
-        with suppress(StorageError):
+        with suppress(StorageError):  # a lease that is not released expires
             await self._if_ours(connection, name, token, b"UNLINK")
 
     async def _if_ours(self, connection: Connection, name: bytes, token: bytes, verb: bytes, *more: bytes) -> bool:

@@ -100,7 +100,7 @@ def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) ->
     if is_corruption(error):
         return error
     if is_full(error):
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error):  # if it cannot be told, *error* means a full disk
             if _is_used_up(connection, table):
                 return DamagedError("there are no row ids left")
     return None

@@ -42,7 +42,7 @@ def prepare(
         try:
             _prepare_once(connection, table, fast_save, max_bytes, is_in_use)
         except sqlite3.OperationalError as exc:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):  # there may be no transaction to roll back
                 connection.execute("ROLLBACK")
             if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience_ends_at:
                 raise

@@ -118,7 +118,7 @@ class CounterFile:
             del old
             os.replace(other_name, path)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has been renamed, or the error below matters more
                 os.unlink(other_name)
             raise
         new = cls.open(path)

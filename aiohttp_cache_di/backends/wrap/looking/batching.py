@@ -14,6 +14,7 @@ When a batch fails and none was answered for the time of a deadline, all reads t
 from __future__ import annotations
 
 import asyncio
+import enum
 import math
 from collections.abc import Awaitable, Sequence
 from functools import partial
@@ -41,6 +42,14 @@ class UnansweredError(StorageError):
     """The guard has no answer: the store has failed or timed out, or its circuit is open."""
 
 
+class _Next(enum.Enum):
+    """When the next read is sent, if the store takes another call."""
+
+    AT_ONCE = "by itself"
+    WITH_OTHERS = "at the end of the turn of the loop in which it arrives: others probably arrive in it, or wait"
+    AT_END = "at the end of this turn, with all that wait"
+
+
 class BatchedReads:
     """The reads of one event loop from one store.
 
@@ -52,14 +61,13 @@ class BatchedReads:
         self._store = store
         self._guard = guard
         self._answered_at = -math.inf
-        self._limits = store.limits
+        self._parallel = store.limits.parallel
         self._batch = store.limits.reads or store.limits.batch
-        self._under_way = 0
-        self._waiting: Waiting = {}
+        self._under_way = 0  # calls of the store, those for a lone read included
         self._batches: dict[asyncio.Task[None], Waiting] = {}
-        self._is_scheduled = False
-        self._is_held = False  # few reads wait for a large batch
-        self._is_crowded = False  # the last batch had several keys: more reads are likely in this turn of the loop
+        self._waiting: Waiting = {}
+        self._next = _Next.AT_ONCE
+        self._hold: asyncio.TimerHandle | None = None  # sends few reads, which wait for a large batch
 
     async def get(self, key: str) -> Found | None:
         """The record under *key*, read now or later, but not from a read that is under way."""
@@ -71,12 +79,13 @@ class BatchedReads:
 
     def ask(self, key: str) -> Awaitable[Found | None]:
         """As `get`, with one coroutine less: await it at once, and call `leave` if that is cancelled."""
-        if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
+        is_free = self._under_way < self._parallel
+        if is_free and self._next is _Next.AT_ONCE:
             return self._ask_alone(key)
         future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
-        if self._under_way < self._limits.parallel:
-            self._flush_soon()
+        if is_free:
+            self._send_soon()
         return future
 
     def leave(self, key: str) -> None:
@@ -95,11 +104,71 @@ class BatchedReads:
         finally:
             self._under_way -= 1
             if self._waiting:
-                self._flush_soon()
+                self._send_soon()
         return self._answered(found)[0]
 
+    def _send_soon(self) -> None:
+        """Send the reads that wait at the end of this turn of the loop, in which more may arrive."""
+        if self._next is not _Next.AT_END:
+            self._next = _Next.AT_END
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self, *, even_few: bool = False) -> None:
+        self._next = _Next.AT_ONCE
+        while self._waiting and self._under_way < self._parallel:
+            if self._are_few() and not even_few:
+                self._next = _Next.WITH_OTHERS
+                if self._hold is None:
+                    held_s = min(HELD_FOR * self._deadline_s(), MAX_HELD_S)
+                    self._hold = asyncio.get_running_loop().call_later(held_s, self._send_few)
+                return
+            batch = {key: self._waiting.pop(key) for key in tuple(islice(self._waiting, self._batch))}
+            self._next = _Next.WITH_OTHERS if len(batch) > 1 else _Next.AT_ONCE
+            self._under_way += 1
+            task = background(self._ask_batch(batch))
+            task.add_done_callback(self._end)  # also called if the task is cancelled before it begins
+            self._batches[task] = batch
+
+    def _send_few(self) -> None:
+        self._hold = None
+        self._send(even_few=True)
+
+    def _are_few(self) -> bool:
+        """Whether the reads that wait are few, compared to those of a batch under way."""
+        return len(self._waiting) * SHARE < max(map(len, self._batches.values()), default=0)
+
+    async def _ask_batch(self, batch: Waiting) -> None:
+        try:
+            found = await self._get(tuple(batch))
+        except Exception as exc:
+            for future in _unfinished(batch):
+                future.set_exception(exc)
+            return
+        for futures, one in zip(batch.values(), found, strict=True):
+            for future in futures:
+                if future.done():
+                    continue
+                if isinstance(one, StorageError):
+                    future.set_exception(one)
+                else:
+                    future.set_result(one)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        batch = self._batches.pop(task)
+        if task.cancelled() or task.exception() is not None:
+            for future in _unfinished(batch):  # the store itself has cancelled the batch
+                future.cancel()
+        self._under_way -= 1
+        if self._waiting:
+            self._send_soon()
+
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
-        """Like `Store.get`, but if only some keys fail, their errors are among the answers."""
+        """Like `Store.get` with the guard; if only some keys fail, their errors are among the answers."""
+        if self._guard is None:
+            return await self._get_partly(keys)
+        return self._answered(await self._guard.run(READ, partial(self._get_partly, keys), None))
+
+    async def _get_partly(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
         try:
             return await self._store.get(keys)
         except PartlyReadError as exc:
@@ -109,91 +178,20 @@ class BatchedReads:
             unanswered = UnansweredError("a server of the store has not answered")
             return [unanswered if isinstance(one, StorageError) else one for one in exc.answers]
 
-    async def _get_guarded(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
-        if self._guard is None:
-            return await self._get(keys)
-        return self._answered(await self._guard.run(READ, partial(self._get, keys), None))
-
     def _answered(self, found: Sequence[T] | None) -> Sequence[T]:
         """Return *found*, or raise UnansweredError if it is None, which means that the guard has no answer."""
-        if found is None:
-            self._fail_waiting()
-            raise UnansweredError("the store has not answered")
-        self._answered_at = asyncio.get_running_loop().time()
-        return found
-
-    def _fail_waiting(self) -> None:
-        """Fail all reads that queue, if the store has answered none for the time of a deadline."""
-        if asyncio.get_running_loop().time() - self._answered_at < self._deadline_s():
-            return
-        for future in _unfinished(self._waiting):
-            future.set_exception(UnansweredError("the store answers no reads"))
-        self._waiting = {}
+        now = asyncio.get_running_loop().time()
+        if found is not None:
+            self._answered_at = now
+            return found
+        if now - self._answered_at >= self._deadline_s():  # so those that wait have waited for long, too
+            for future in _unfinished(self._waiting):
+                future.set_exception(UnansweredError("the store answers no reads"))
+            self._waiting = {}
+        raise UnansweredError("the store has not answered")
 
     def _deadline_s(self) -> float:
         return math.inf if self._guard is None else self._guard.deadline_s
-
-    def _flush_soon(self) -> None:
-        """Send the next batch at the end of this turn of the loop, in which more reads may arrive."""
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self, *, even_few: bool = False) -> None:
-        self._is_scheduled = False
-        while self._waiting and self._under_way < self._limits.parallel:
-            if not even_few and self._are_few():
-                self._hold()
-                return
-            if len(self._waiting) <= self._batch:
-                batch, self._waiting = self._waiting, {}
-            else:
-                batch = {key: self._waiting.pop(key) for key in tuple(islice(self._waiting, self._batch))}
-            keys = tuple(batch)
-            self._is_crowded = self._batch > 1 and len(keys) > 1
-            self._under_way += 1
-            task = background(self._ask(keys, batch))
-            task.add_done_callback(partial(self._end, batch))  # also called if the task is cancelled before it begins
-            self._batches[task] = batch
-
-    def _hold(self) -> None:
-        if not self._is_held:
-            self._is_held = True
-            held_s = min(HELD_FOR * self._deadline_s(), MAX_HELD_S)
-            asyncio.get_running_loop().call_later(held_s, self._flush_held)
-
-    def _flush_held(self) -> None:
-        self._is_held = False
-        self._flush(even_few=True)
-
-    def _are_few(self) -> bool:
-        """Whether the reads that queue are few, compared to those of a batch under way."""
-        return len(self._waiting) * SHARE < max(map(len, self._batches.values()), default=0)
-
-    async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
-        try:
-            found = await self._get_guarded(keys)
-        except Exception as exc:
-            for future in _unfinished(batch):
-                future.set_exception(exc)
-        else:
-            for futures, one in zip(batch.values(), found, strict=True):
-                for future in futures:
-                    if future.done():
-                        continue
-                    if isinstance(one, StorageError):
-                        future.set_exception(one)
-                    else:
-                        future.set_result(one)
-
-    def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
-        del self._batches[task]
-        if task.cancelled() or task.exception() is not None:
-            for future in _unfinished(batch):  # the store itself has cancelled the batch
-                future.cancel()
-        self._under_way -= 1
-        if self._waiting:
-            self._flush_soon()
 
 
 def _unfinished(batch: Waiting) -> list[asyncio.Future[Found | None]]:

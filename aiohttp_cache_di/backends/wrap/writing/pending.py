@@ -102,14 +102,14 @@ class PendingWrites:
     def release_with(self, key: str) -> bool:
         """Have the write of *key* release the lease, too; False if none is about to begin."""
         write = self._ready.get(key)
-        if write is None or write.has_failed or self._pause is not None:
+        if write is None or write.failures or self._pause is not None:
             return False
         write.is_leased = True
         return True
 
     def _make_room(self, size: int) -> bool:
         if self._bytes + size > MAX_PENDING_BYTES:
-            failing = [each for each in self._newest.values() if each.has_failed and each.entry.key not in self._busy]
+            failing = [each for each in self._newest.values() if each.failures and each.entry.key not in self._busy]
             for write in failing:
                 self._withdraw(write)
                 self._stop_answering(write)
@@ -170,21 +170,21 @@ class PendingWrites:
             return
         loop = asyncio.get_running_loop()
         begun = [
-            (write, write.tries)
+            (write, write.failures)
             for of_keys in (self._newest, self._busy)
             for key, write in of_keys.items()
             if keys is None or key in keys
         ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while any(self._is_under_way(write, tries) for write, tries in begun):
+                while any(self._is_under_way(write, failures) for write, failures in begun):
                     self._puts.stop_waiting()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiters.append(waiter)
                     await waiter
 
-    def _is_under_way(self, write: Write, tries: int) -> bool:
-        if write.is_over or write.tries != tries:
+    def _is_under_way(self, write: Write, failures: int) -> bool:
+        if write.is_over or write.failures != failures:
             return False
         key = write.entry.key
         return self._busy.get(key) is write or (self._ready.get(key) is write and self._pause is None)
@@ -316,7 +316,7 @@ class PendingWrites:
         records: list[Record] = []
         for write in batch:
             entry = write.entry
-            if write.has_failed and entry.store_until <= time.time():  # it has expired meanwhile
+            if write.failures and entry.store_until <= time.time():  # it has expired meanwhile
                 self._stop_answering(write)
                 self._end(write)
                 continue

@@ -24,7 +24,7 @@ class Write:
     __slots__ = (
         "counts",
         "entry",
-        "has_failed",
+        "failures",
         "is_deleted",
         "is_leased",
         "is_over",
@@ -32,7 +32,6 @@ class Write:
         "rest_s",
         "size",
         "timer",
-        "tries",
     )
 
     def __init__(self, entry: StoredResponse, outcome: OnWritten | None, *, counts: bool = True) -> None:
@@ -45,15 +44,13 @@ class Write:
         self.is_deleted: bool = False
         """Its key was deleted during its put, and is deleted again when the put has ended."""
         self.is_over: bool = False
-        self.has_failed: bool = False
-        self.tries: int = 0
+        self.failures: int = 0
         self.rest_s: float = FIRST_REST_S
         self.timer: asyncio.TimerHandle | None = None
 
     def rest(self, wake: Callable[[Write], None]) -> None:
         """Note a failure, and call *wake* when it is time to try again; the delay doubles each time."""
-        self.tries += 1
-        self.has_failed = True
+        self.failures += 1
         self.timer = asyncio.get_running_loop().call_later(self.rest_s, wake, self)
         self.rest_s = min(2 * self.rest_s, MAX_REST_S)
 
