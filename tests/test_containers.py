@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -665,3 +666,15 @@ async def test_a_part_of_another_kind_is_refused_in_words(name: str, given: obje
         async with open_container(CacheContainer(**options)):
             pytest.fail("it opened")
     assert "very-secret" not in str(caught.value)
+
+
+async def test_a_container_logs_the_start_of_its_cache_when_it_is_opened(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aiohttp_cache_di.telemetry.log")
+    container: Any = CacheContainer(settings=providers.Factory(CacheSettings, backend="memory"))
+    async with open_container(container):
+        assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+            "The cache 'aiohttp-cache' starts"
+        ]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records[1:]] == [
+        "The cache 'aiohttp-cache' is closed"
+    ]

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientRequest, ClientSession, CookieJar, DigestAuthMiddleware, TraceConfig
 from yarl import URL
 
-from aiohttp_cache_di import CachedSession, CacheMixin
+from aiohttp_cache_di import CachedSession, CacheMixin, ConfigurationError
 from aiohttp_cache_di.backends import CacheBackend
 from tests.clients import Clients
 from tests.origin import Origin, answer
@@ -254,3 +254,28 @@ async def test_a_backend_says_how_many_went(clients: Clients, origin: Origin) ->
     await client.backend.settle()
     assert await client.backend.delete_url(url) == 3
     assert await client.backend.delete_url(url) == 0
+
+
+@pytest.mark.parametrize("url", ["/page", "", "api.example.org/page", "ftp://a.test/page", 5])
+@pytest.mark.parametrize("arguments", [{}, {"everywhere": True}])
+async def test_a_url_that_no_request_has_is_refused_rather_than_not_found(url: Any, arguments: dict[str, Any]) -> None:
+    backend = CacheBackend()
+
+    with pytest.raises(ConfigurationError, match=r"^url=.*: use an? "):
+        await backend.delete_url(url, **arguments)
+    if not arguments:
+        with pytest.raises(ConfigurationError, match=r"^url=.*: use an? "):
+            await backend.has_url(url)
+
+
+@pytest.mark.parametrize("method", [None, "", "GE T", 5])
+async def test_a_method_that_no_request_has_is_refused(method: Any) -> None:
+    async with CachedSession(cache=CacheBackend()) as session:
+        for owner in (session, session.cache):
+            for call in (
+                owner.has_url("http://a.test/", method=method),
+                owner.delete_url("http://a.test/", method=method),
+                owner.explain(method, "http://a.test/"),
+            ):
+                with pytest.raises(ConfigurationError, match=r"^method=.*: use the name of an HTTP method"):
+                    await call

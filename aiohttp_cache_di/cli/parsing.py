@@ -24,7 +24,10 @@ STATUSES: Final = "exit status: 0 done, 1 the store cannot be used or something 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all arguments."""
     made = argparse.ArgumentParser(
-        prog="aiohttp-cache", description="Look into a cache, and look after it.", epilog=STATUSES
+        prog="aiohttp-cache",
+        description="Look into a cache, and look after it.",
+        epilog=STATUSES,
+        parents=[_common(prefix=DEFAULT_PREFIX, env_file=DEFAULT_ENV_FILE)],
     )
     made.add_argument("--version", action="version", version=__version__)
     commands = made.add_subparsers(dest="command", required=True, metavar="command")
@@ -41,10 +44,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--prefix", default=DEFAULT_PREFIX, help="of the cache's variables (default: %(default)s)")
-    common.add_argument("--env-file", default=DEFAULT_ENV_FILE, help="file of variables (default: %(default)s)")
+def _common(**defaults: str) -> argparse.ArgumentParser:
+    """The options that may stand before and after the command, where they have no default of their own."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--prefix", help=f"of the cache's variables (default: {DEFAULT_PREFIX})")
+    common.add_argument("--env-file", help=f"file of variables (default: {DEFAULT_ENV_FILE})")
+    common.set_defaults(**defaults)
     return common
 
 

@@ -79,7 +79,7 @@ def tell_of(
 
 
 def tell_start(backend: CacheBackend) -> None:
-    """Log that *backend* is used for the first time in an event loop."""
+    """Log that *backend* is opened by a container or used for the first time, unless it is in use already."""
     place = ""
     with contextlib.suppress(Exception):  # raised by a user's store
         place = backend.guard.outages.place

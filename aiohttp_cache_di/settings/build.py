@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import ClientTimeout, DummyCookieJar, TCPConnector
 
 from aiohttp_cache_di import backends, keys
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
+from aiohttp_cache_di.engine.watching import tell_start
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradictions
@@ -125,12 +126,14 @@ def build_session(
 
 
 async def check_store(backend: CacheBackend, settings: CacheSettings) -> None:
-    """Test the store, so that the log and ``health()`` report a fault before the first request.
+    """Log that the cache starts, and test the store: the log and ``health()`` tell of both before the first request.
 
     Raises:
         ConfigurationError: the store cannot be used, and ``require_store`` is true.
     """
-    ping = getattr(backend, "ping", None)  # a test's replacement for the backend may have none
+    if isinstance(cast("object", backend), CacheBackend):  # rather than a test's replacement for it
+        tell_start(backend)
+    ping = getattr(backend, "ping", None)  # which such a replacement may not have
     health = await ping() if ping is not None else Health("ok")
     if settings.require_store and not health.is_ok:
         raise _store_missing(settings, without_secrets(health.reason, settings))

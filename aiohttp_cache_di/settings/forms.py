@@ -125,7 +125,10 @@ def stale_window(value: object) -> object:
 
 def number_of_bytes(value: object) -> object:
     """A size in bytes."""
-    return parse_size(value) if isinstance(value, str) else value
+    found = parse_size(value) if isinstance(value, str) else value
+    if isinstance(found, bool) or (isinstance(found, (int, float)) and found < 0):
+        raise ValueError("not a size")
+    return found
 
 
 def size_limit(value: object) -> object:
@@ -185,6 +188,8 @@ def path(value: object) -> object:
 
 
 def _no_structure(value: object) -> object:
+    if isinstance(value, str) and value and not value.strip():
+        raise FormError("nothing but spaces in it")
     if isinstance(value, str) and ("://" in value or value.lstrip()[:1] == "{"):
         raise FormError("a URL or JSON, where a name belongs")
     return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 from weakref import ref
@@ -21,6 +23,8 @@ except ImportError as _exc:
     ) from _exc
 
 __all__ = ["CacheCollector", "MetricsPage"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 _LE = (*map(str, BOUNDS_S), "+Inf")
 
@@ -69,6 +73,11 @@ class MetricsPage:
     """
 
     def __init__(self, registry: Collector | None = None) -> None:
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            logger.warning(
+                "PROMETHEUS_MULTIPROC_DIR is set, but this route has the metrics of the caches of this process alone: "
+                "give each worker a port of its own (docs/monitoring.md), or use OpenTelemetry"
+            )
         self._registry = registry
         self._collectors: list[tuple[tuple[ref[Cache], ...], CacheCollector]] = []  # several apps may have one route
 

@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.errors import MissingDependencyError
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
 
 try:
     from fastapi import Depends
@@ -168,7 +168,14 @@ def install(app: Starlette, container: AnyContainer | None = None, *, key: str =
         app: an app that is not started yet; in one that runs, the cache is opened at its next start.
         container: as for `make_lifespan`.
         key: as for `make_lifespan`.
+
+    Raises:
+        ConfigurationError: *app* is not an app.
     """
+    if not isinstance(app, Starlette):
+        raise ConfigurationError(
+            f"install({app!r}): pass the app, a FastAPI or Starlette; a router has APIRouter(lifespan=lifespan)"
+        )
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 

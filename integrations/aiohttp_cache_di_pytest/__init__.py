@@ -74,6 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from aiohttp_cache_di_pytest import with_anyio
 
         config.pluginmanager.register(with_anyio, "aiohttp-cache-di-anyio")
+    else:
+        from aiohttp_cache_di_pytest import with_neither
+
+        config.pluginmanager.register(with_neither, "aiohttp-cache-di-without-loop")
 
 
 def _is_loaded(config: pytest.Config, *names: str) -> bool:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, AdminRequest, Name, expect_callable, mount_path
 from aiohttp_cache_di.arguments import expect_keys
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di_web.routes import Handler
 from aiohttp_cache_di_web.state import CACHED_SESSION
@@ -44,8 +45,10 @@ def add_admin(
         previews: show the beginnings of bodies.
 
     Raises:
-        ConfigurationError: *authorize* is not callable, or *path* not a path.
+        ConfigurationError: *app* is not an app, *authorize* not callable, or *path* not a path.
     """
+    if not isinstance(app, web.Application):
+        raise ConfigurationError(f"add_admin({app!r}): pass the app, a web.Application")
     base = mount_path(path, option="path")
     expect_callable(authorize, what="a handler")
     keys = expect_keys(keys)

@@ -110,6 +110,19 @@ def test_a_prefix_that_no_variable_has_makes_no_new_file(
     assert run("check", "--prefix", "TYPO_CACHE_")[0] == 0  # the file is there, as a container with this prefix has it
 
 
+def test_a_prefix_counts_before_the_command_and_after_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATES_CACHE_EXPIRE_AFTER", "5m")
+    monkeypatch.setenv("GEO_CACHE_EXPIRE_AFTER", "7m")
+
+    before, after = (
+        run(*("--prefix", "RATES_CACHE_")[:n], "settings", *("--prefix", "RATES_CACHE_")[n:]) for n in (2, 0)
+    )
+    assert before == after
+    assert before[0] == 0
+    assert "RATES_CACHE_EXPIRE_AFTER" in before[1]
+    assert "GEO_CACHE_EXPIRE_AFTER" in run("--prefix", "RATES_CACHE_", "settings", "--prefix", "GEO_CACHE_")[1]
+
+
 def test_what_argparse_refuses_names_the_value_and_what_is_taken(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for given in [given for given, said in WRONG.items() if said.startswith("argument ")]:
         with pytest.raises(SystemExit, match="2"):

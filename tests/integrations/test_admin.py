@@ -150,6 +150,11 @@ def test_what_is_no_handler_authorizes_no_one(authorize: Any) -> None:
         for_web.add_admin(web.Application(), authorize=authorize)
 
 
+def test_a_page_in_what_is_no_app_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^add_admin\(5\): pass the app"):
+        for_web.add_admin(5, authorize=None)  # type: ignore[arg-type]  # which is what is tested
+
+
 @pytest.mark.parametrize("path", ["cache", "/{x}", "/a?b", 7])
 def test_a_path_that_is_none_is_refused(path: Any) -> None:
     with pytest.raises(ConfigurationError, match="prefix="):

@@ -340,6 +340,12 @@ def test_two_caches_of_one_app_are_apart(origin: Origin) -> None:
         assert [client.get("/proxy/a").json(), client.get("/weather").json()] == ["1", "2"]
 
 
+@pytest.mark.parametrize("app", [5, None, APIRouter()])
+def test_what_is_no_app_is_refused_with_the_way_out(app: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^install\(.*\): pass the app, .*APIRouter\(lifespan=lifespan\)"):
+        install(app)
+
+
 def test_a_cache_that_is_opened_by_the_lifespan_and_by_install_is_refused_with_the_way_out() -> None:
     app = FastAPI(lifespan=lifespan)
     install(app)

@@ -56,6 +56,13 @@ def test_a_list_is_read_in_both_forms(name: str, text: str, value: object, monke
     assert getattr(CacheSettings.load(), name) == value
 
 
+@pytest.mark.parametrize("value", [-1, -0.5, "-1", True])
+@pytest.mark.parametrize("name", ["max_bytes", "max_body_bytes"])
+def test_a_size_that_is_none_is_refused_in_code_as_in_a_variable(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}={value!r}: it accepts a number of bytes"):
+        CacheSettings(**{name: value})
+
+
 @pytest.mark.parametrize("text", [f"{LONG},{LONG[::-1]}", f'["{LONG}", "{LONG[::-1]}"]'])
 def test_secrets_are_read_in_both_forms(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", text)
@@ -80,6 +87,8 @@ def test_secrets_are_read_in_both_forms(text: str, monkeypatch: pytest.MonkeyPat
         ("ALLOWED_CODES", "[20]", "from 100 to 599"),
         ("ALLOWED_METHODS", '["GET POST"]', "HTTP allows"),
         ("CACHE_NAME", '"api"', "quotes"),
+        ("CACHE_NAME", "  ", "nothing but spaces"),
+        ("SQLITE__PATH", " ", "nothing but spaces"),
         ("CACHE_NAME", "“api”", "quotes"),
         ("CACHE_NAME", '["api"]', "JSON"),
         ("CACHE_NAME", "['api']", "notation of a program"),

@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectorError, ClientSession
+from fastapi import FastAPI
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,12 +22,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.metrics import METRICS
 from aiohttp_cache_di.telemetry.prometheus import CacheCollector, MetricsPage
 from aiohttp_cache_di.telemetry.sizes import ASK_AFTER_S, Sizes
 from tests.interleaving import at_each_line
 from tests.origin import Origin, answer
+from tests.pages import as_module, block_with
+from tests.server import free_port
 from tests.telemetry.test_watch import decision
 
 
@@ -304,3 +310,36 @@ def test_a_loop_that_ends_while_its_sizes_are_asked_for_breaks_no_page(lines: in
         sizes.refresh_soon()
     left = iter(())
     meanwhile()
+
+
+async def test_a_route_in_multiprocess_mode_warns_that_it_has_one_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    MetricsPage()
+    assert caplog.text == ""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/tmp/x")
+    MetricsPage()
+    assert (
+        "PROMETHEUS_MULTIPROC_DIR is set, but this route has the metrics of the caches of this process" in caplog.text
+    )
+
+
+async def test_each_worker_can_be_scraped_as_the_page_shows(cache_in_memory: CacheSettings, origin: Origin) -> None:
+    page = as_module(block_with("monitoring", "def scraped"), "scraped_workers")
+    first = free_port()
+    page.PORTS = range(first, first + 8)
+    url, apps = origin.on("/a", answer("text")), [FastAPI(lifespan=page.app.router.lifespan_context) for _ in range(2)]
+    first_app, second_app = (app.router.lifespan_context(app) for app in apps)
+    async with first_app, second_app, ClientSession() as plain:
+        for app, count in zip(apps, (1, 3), strict=True):
+            for _ in range(count):
+                await (await app.state.cached_session.get(url)).read()
+        told = []
+        for port in page.PORTS:
+            with suppress(ClientConnectorError):
+                async with plain.get(f"http://127.0.0.1:{port}/metrics") as response:
+                    told.append(samples(await response.read()))
+    assert [sum(value for name, value in one.items() if name[0] == "aiohttp_cache_requests_total") for one in told] == [
+        1,
+        3,
+    ]

@@ -410,6 +410,13 @@ def test_fixtures_work_with_anyio_and_an_app_that_swallows_fails(tmp_path: Path)
     run.failed("no route of the fake upstream answers GET https://api.example.com/a, which the app has asked for")
 
 
+def test_without_a_plugin_for_coroutines_the_session_says_which_are_missing(tmp_path: Path) -> None:
+    run = Project(tmp_path, {"test_a.py": "def test_a(cached_session):\n    pass\n", "pytest.ini": INI}).run()
+
+    assert "1 error" in run.said, run.said
+    assert "nothing runs one: pip install pytest-asyncio, or anyio for its plugin" in run.said
+
+
 LISTED = "import sys\nimport aiohttp_cache_di_pytest\nprint(*sorted(sys.modules))"
 
 

@@ -80,6 +80,15 @@ class DynamoDBStore(RowStore[Connection]):
         async for page in self._scan(self.layout.scanning(records_only=False)):
             await self._drop(here, set(map(self.layout.name_in, page)))
 
+    def told_of(self, error: BaseException) -> str:
+        """The part of *error* that contains no secret; of a missing table, its name and how to get it."""
+        if error_code(error) == NOT_THERE:
+            return (
+                f"there is no table {self.layout.table}; create it, or set create_if_not_exists "
+                "(DYNAMODB__CREATE_TABLE=true)"
+            )
+        return super().told_of(error)
+
     # ---- Expiring
 
     async def delete_expired(self, now: float) -> int:

@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
 from aiohttp_cache_di.backends.operating.searching import Search
 from aiohttp_cache_di.backends.operating.store_view import StoreView
+from aiohttp_cache_di.backends.operating.terms import expect_method
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.errors import ConfigurationError
@@ -58,6 +59,7 @@ class Explained(Operated):
         Args:
             kwargs: the other arguments of the request.
         """
+        expect_method(method)
         if not isinstance(url, str | URL):
             raise ConfigurationError(f"url={url!r}: use a URL")
         refuse_unusable({"refresh": refresh, "only_if_cached": only_if_cached})

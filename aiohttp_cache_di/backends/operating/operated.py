@@ -15,6 +15,7 @@ from aiohttp_cache_di.arguments import expect_flag, refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
 from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
 from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
+from aiohttp_cache_di.backends.operating.terms import expect_method, named_url
 from aiohttp_cache_di.backends.storage import BaseCache, item_of
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.backends.wrap import upkeep
@@ -37,6 +38,9 @@ class Operated(Deleting):
 
         A URL with ``REDACTED``, as `get_urls` returns it, stands for all URLs that are listed in this form.
         A session adds its own headers, cookies and credentials to requests: use `CachedSession.has_url` for them.
+
+        Raises:
+            ConfigurationError: *url* is not an absolute URL, or *method* not the name of a method.
         """
         await self.learn_secret()
         named = _keys_of(self, url, method, kwargs)
@@ -51,11 +55,14 @@ class Operated(Deleting):
             everywhere: delete all entries of the URL, of any method, principal and request body; then only ``params``
                 is accepted besides. Lists all that is stored.
             kwargs: the request's arguments.
+
+        Raises:
+            ConfigurationError: *url* is not an absolute URL, or *method* not the name of a method.
         """
         if not everywhere:
             await self.learn_secret()
-            listed = await self.listed_as(url, method, kwargs.get("params"))
-            return await self.drop(_keys_of(self, url, method, kwargs) | listed)
+            named = _keys_of(self, url, method, kwargs)
+            return await self.drop(named | await self.listed_as(url, method, kwargs.get("params")))
         refuse_unknown("delete_url(everywhere=True)", kwargs, {"params"})
         return await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
 
@@ -183,12 +190,13 @@ def _names(selectors: Selectors) -> set[str]:
 
 
 def _keys_of(backend: Operated, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
-    return {backend.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}
+    expect_method(method)
+    return {backend.create_key(method, spelling, **arguments) for spelling in named_url(url)}
 
 
 async def _all_keys_of(backend: Operated, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
     """The keys of all entries of *url*, of *method* (None: any), of all variants and principals, with redirects."""
-    spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
+    spelt = [spelling.extend_query(params) if params else spelling for spelling in named_url(url)]
     wanted = of_urls(spelt, backend.ignored_params, ordered=backend.is_ordered)
     if method is not None:
         wanted = wanted.having(lambda info: info.method == method)

@@ -13,7 +13,7 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import expect_flag
-from aiohttp_cache_di.backends.operating.terms import expect_scheme, named_host
+from aiohttp_cache_di.backends.operating.terms import named_host, named_url
 from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
@@ -134,16 +134,11 @@ def _all_of(tests: list[Wanted]) -> Wanted:
 
 
 def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Selection:
-    if not isinstance(url, str | URL):
-        raise ConfigurationError(f"url={url!r}: use a URL")
+    spellings = named_url(url)
     try:
-        spellings = keys.spellings(url)
-        found = of_urls(spellings, ignored_params, ordered=ordered)
+        return of_urls(spellings, ignored_params, ordered=ordered)
     except ValueError as exc:
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
-    for spelling in spellings:
-        expect_scheme(spelling, url)
-    return found
 
 
 def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordered: bool) -> Selection:

@@ -1,4 +1,4 @@
-"""Checks the hosts and URLs by which people select entries.
+"""Checks the hosts, URLs and methods by which people select entries.
 
 An invalid one would select nothing, as if nothing were stored. So it is an error, which names the value and says what
 is accepted; the rules are the same for calls, the command and the admin page.
@@ -12,10 +12,12 @@ from typing import Final
 from msgspec import Struct
 from yarl import URL
 
+from aiohttp_cache_di import keys
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
+from aiohttp_cache_di.rfc9111.fields import is_token
 
-__all__ = ["Host", "expect_scheme", "is_key_beginning", "named_host"]
+__all__ = ["Host", "expect_method", "expect_scheme", "is_key_beginning", "named_host", "named_url"]
 
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
@@ -90,6 +92,29 @@ def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
     if not url.scheme or not url.raw_host or url.scheme in NEVER_REQUESTED:
         raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
+
+
+def named_url(url: object) -> tuple[URL, ...]:
+    """The URLs that *url* may mean (`keys.spellings`).
+
+    Raises:
+        ConfigurationError: it is not an absolute URL that can be requested.
+    """
+    if not isinstance(url, str | URL):
+        raise ConfigurationError(f"url={url!r}: use a URL")
+    try:
+        spellings = keys.spellings(url)
+    except ValueError as exc:
+        raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
+    for spelling in spellings:
+        expect_scheme(spelling, url)
+    return spellings
+
+
+def expect_method(method: object) -> None:
+    """Raise ConfigurationError unless *method* can be the method of a request."""
+    if not isinstance(method, str) or not is_token(method):
+        raise ConfigurationError(f"method={method!r}: use the name of an HTTP method, such as 'GET'")
 
 
 def is_key_beginning(text: str) -> bool:

@@ -51,7 +51,9 @@ _NAMES: Final = frozenset(
     {"allowed_methods", "credential_headers", "ignored_params", "post_as_query", "shared_credentials"}
 )
 _OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
-_NAME_ACCEPTED: Final = "a name; the address of a server is given as address= for Redis, and as host= for MongoDB"
+_NAME_ACCEPTED: Final = (
+    "a name that is not blank; the address of a server is given as address= for Redis, and as host= for MongoDB"
+)
 
 Check: TypeAlias = Callable[[Any], bool]
 
@@ -203,7 +205,7 @@ def _is_cache_name(value: Any) -> bool:
     if "\0" in value:
         return False
     scheme, is_address, _ = value.partition("://")
-    return value != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
+    return value.strip() != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
 
 
 def _is_serializer(value: Any) -> bool:

@@ -16,6 +16,7 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explanation import Explanation
+from aiohttp_cache_di.backends.operating.terms import expect_method
 from aiohttp_cache_di.engine.bases.doubles import Doubles
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
@@ -117,8 +118,8 @@ class Asking(Session):
         Return the number of entries deleted. To delete the responses of all users, call `CacheBackend.delete_url` with
         ``everywhere=True``.
         """
-        listed = await self._listed_as(url, method, kwargs)
-        return await self.cache.drop(await self._keys_of(url, method, kwargs) | listed)
+        named = await self._keys_of(url, method, kwargs)
+        return await self.cache.drop(named | await self._listed_as(url, method, kwargs))
 
     async def _listed_as(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         whole = build_url(self, url) if is_redacted(url) else url
@@ -137,6 +138,7 @@ class Asking(Session):
         """
         if self._sender.has_doubles(self.cache):
             return await self.cache.explain(method, url, **kwargs)
+        expect_method(method)
         await self.cache.learn_secret()
         wishes = {name: kwargs.pop(name) for name in WISHES & kwargs.keys()}
         principal = wishes.pop("principal", None)
@@ -155,6 +157,7 @@ class Asking(Session):
 
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         """The keys that a request may have, one for each spelling of *url*."""
+        expect_method(method)
         principal = arguments.get("principal")
         options = {name: value for name, value in arguments.items() if name not in WISHES}
         if principal is None:

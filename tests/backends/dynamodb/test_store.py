@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.dynamodb import batches
+from aiohttp_cache_di.backends.dynamodb import DynamoDBBackend, batches
 from aiohttp_cache_di.backends.dynamodb.client import error_code
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
@@ -140,6 +140,15 @@ async def test_a_table_is_made_only_if_asked_for(ministack: MinistackServer) -> 
     await store.close()
     with pytest.raises(RuntimeError, match="ResourceNotFoundException"):
         ministack.call("DescribeTable", TableName=table)
+
+
+async def test_a_missing_table_is_named_with_the_way_to_get_it(ministack: MinistackServer) -> None:
+    name = uuid.uuid4().hex
+    backend = DynamoDBBackend(name, endpoint_url=ministack.url, **CREDENTIALS)
+    told = await backend.ping()
+    await backend.close()
+
+    assert f"there is no table {name}; create it, or set create_if_not_exists (DYNAMODB__CREATE_TABLE" in told.reason
 
 
 async def test_a_table_with_another_key_is_an_error_that_names_it(ministack: MinistackServer) -> None:

@@ -86,6 +86,7 @@ class Index:
         ("serializer", "json"),
         ("serializer", 5),
         ("cache_name", ""),
+        ("cache_name", " "),
         ("cache_name", "redis://localhost:6379/0"),
         ("cache_name", "mongodb+srv://cluster.example.net"),
         ("cache_name", 5),
@@ -185,7 +186,7 @@ def test_of_options_that_do_something_nothing_is_told(
 
 def test_an_address_in_place_of_a_name_is_not_repeated_with_its_password() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"^cache_name='redis://…': use a name; .* address= for Redis"
+        ConfigurationError, match=r"^cache_name='redis://…': use a name that is not blank; .* address= for Redis"
     ) as caught:
         RedisBackend("redis://:hunter2@localhost:6379/0")
     assert "hunter2" not in str(caught.value)
