@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import suppress
 from functools import partial
+from types import CoroutineType
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -25,6 +26,7 @@ __all__ = [
     "PerLoop",
     "SharedTask",
     "aside",
+    "cancel",
     "conclude",
     "end",
     "is_in_a_loop",
@@ -32,10 +34,12 @@ __all__ = [
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_IN_S: Final = 0.001
 INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # verifying as much takes some tenths of a millisecond; a thread costs about one tenth
 
+_ENDING_A_WAIT: Final = getattr(getattr(asyncio.tasks, "_cancel_and_wait", None), "__code__", None)
 _NONE_YET: Final[tuple[Callable[[], object], None]] = (lambda: None, None)
 _inherited: list[object] = []  # never freed: a forked child must not close its parent's sockets
 
@@ -175,7 +179,7 @@ class SharedTask(Generic[T]):
         loop = asyncio.get_running_loop()
         for (its_loop, _), task in list(self._tasks.items()):
             if its_loop is loop:
-                task.cancel()
+                cancel(task)
 
     async def end(self) -> None:
         """Cancel the tasks of the running loop, and wait until they have ended."""
@@ -283,7 +287,7 @@ class DetachedCalls:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.cancel()
+            cancel(task)
             raise
 
     async def run_or_undo(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
@@ -308,6 +312,33 @@ class DetachedCalls:
             await undo()
 
 
+def cancel(task: asyncio.Task[Any], again_in_s: float = CANCEL_AGAIN_IN_S) -> None:
+    """Cancel *task*, though not while `asyncio.wait_for` in it ends what it has waited for, but soon after that.
+
+    Until Python 3.12, that would abandon what is being ended. If that is ``wait`` of a condition, it takes the lock
+    later all the same, and nothing releases it: a driver whose operations share the lock then waits forever.
+
+    Args:
+        again_in_s: when to try again in such a case; doubled by each try.
+    """
+    if task.done():
+        return
+    if _is_ending_a_wait(task):
+        task.get_loop().call_later(again_in_s, cancel, task, 2 * again_in_s)
+    else:
+        task.cancel()
+
+
+def _is_ending_a_wait(task: asyncio.Task[Any]) -> bool:
+    """Whether *task* is in the part of `asyncio.wait_for` that cancels an awaitable and waits for its end."""
+    awaited: object = task.get_coro()
+    while isinstance(awaited, CoroutineType):
+        if awaited.cr_code is _ENDING_A_WAIT:
+            return True
+        awaited = awaited.cr_await
+    return False
+
+
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel *tasks*, repeatedly if they do not end, for two seconds at most.
 
@@ -318,7 +349,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         if not running:
             return
         for task in running:
-            task.cancel()
+            cancel(task)
         await asyncio.wait(running, timeout=INSIST_EVERY_S)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -91,6 +92,62 @@ async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhear
     assert call.left == 0, "it goes on"
     await calls.finish()
     assert call.left == -1
+
+
+class TimedWait:
+    """A call that waits with a timeout, again and again, for what takes its time to end: so does one for a condition.
+
+    Args:
+        timeout_s: the timeout.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.begun, self.ending, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.ended: list[str] = []
+
+    async def __call__(self) -> None:
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wait(), self.timeout_s)
+        finally:
+            self.ended.append("call")
+
+    async def _wait(self) -> None:
+        try:
+            self.begun.set()
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            while not self.may_end.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.may_end.wait()
+            self.ended.append("wait")
+
+
+async def test_a_call_that_is_cancelled_as_its_wait_times_out_does_not_abandon_it() -> None:
+    calls, call = DetachedCalls(), TimedWait(0.001)
+    caller = asyncio.create_task(calls.run(call()))
+    await call.ending.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    call.may_end.set()
+    await calls.finish()
+    assert call.ended[-1] == "call", "the wait has ended before"
+
+
+async def test_ending_does_not_abandon_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "INSIST_EVERY_S", 0.001)
+    call = TimedWait(60)
+    task = asyncio.create_task(call())
+    await call.begun.wait()
+    ending = asyncio.create_task(end(task))
+    await asyncio.sleep(0.01)  # it has insisted
+    call.may_end.set()
+    await ending
+    assert call.ended == ["wait", "call"]
 
 
 async def test_ending_insists_and_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ NOT_THERE: Final = "ResourceNotFoundException"
 NOT_ALLOWED: Final = "AccessDeniedException"
 IN_USE: Final = "ResourceInUseException"
 
+TABLE: Final = "table"
 POLL_S: Final = 0.02  # between checks whether a new table is ready, which takes AWS some seconds; doubles
 POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
@@ -109,11 +110,14 @@ class Service:
             self._is_to_create = False
         return connection
 
-    async def make_again(self, client: Client) -> bool:
-        """Make the table again after it was deleted; False if tables are not to be made."""
-        if self._creates:
-            await _ensure_table(client, self._layout)
+    @property
+    def creates(self) -> bool:
+        """Whether the table is made if it does not exist."""
         return self._creates
+
+    async def make_again(self, connection: Connection) -> None:
+        """Make the table again after it was deleted; a caller that is cancelled does not stop that."""
+        await connection.tasks.run(partial(_ensure_table, connection.client, self._layout), TABLE)
 
     async def _own(self) -> Connection:
         session = await asyncio.to_thread(_prepared_session, self._options)

@@ -116,8 +116,9 @@ class DynamoDBStore(RowStore[Connection]):
         try:
             return await call()
         except Exception as exc:
-            if error_code(exc) != NOT_THERE or not await self._service.make_again(here.client):
+            if error_code(exc) != NOT_THERE or not self._service.creates:
                 raise
+        await self._service.make_again(here)
         return await call()
 
     async def _read(self, here: Connection, keys: Sequence[str], *, frames: bool) -> Sequence[Attributes]:

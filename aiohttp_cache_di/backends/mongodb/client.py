@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient, common, uri_parser
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
+from pymongo.monitoring import ServerListener, TopologyListener
 from pymongo.write_concern import WriteConcern
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -87,7 +88,10 @@ class Server:
         """Make the client of the running loop; it connects when it is first used."""
         if self._lent is not None:
             return Connection(self._collection(self._lent), None)
-        client = await asyncio.to_thread(self._make)  # since it reads files of certificates
+        if _tells_of_servers(self._options):  # by a task of this loop, which the client begins when it is made
+            client = self._make()
+        else:
+            client = await asyncio.to_thread(self._make)  # since it reads files of certificates
         return Connection(self._collection(client), partial(_close, client))
 
     def _make(self) -> Client:
@@ -96,6 +100,11 @@ class Server:
     def _collection(self, client: Client) -> AsyncCollection[Document]:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
+
+
+def _tells_of_servers(options: Mapping[str, Any]) -> bool:
+    """Whether *options* have a listener for the driver's servers or their topology."""
+    return any(isinstance(each, ServerListener | TopologyListener) for each in options.get("event_listeners") or ())
 
 
 async def _close(client: Client) -> None:

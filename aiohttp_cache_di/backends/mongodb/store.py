@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from aiohttp_cache_di.backends.loops import LoopLocal
@@ -83,15 +84,15 @@ class MongoDBStore(RowStore[Connection]):
     async def clear(self) -> None:
         """Delete all documents; the collection and its index stay."""
         here = await self._loops.here()
-        await here.collection.delete_many({})
+        await here.calls.run(here.collection.delete_many({}))
 
     # ---- Expiring
 
     async def delete_expired(self, now: float) -> int:
         """Delete records that have expired at *now*, without waiting for the server, which does so every minute."""
         here = await self._loops.here()
-        result = await here.collection.delete_many({"until": {"$lte": date_of(now)}, "f": {"$exists": True}})
-        return result.deleted_count
+        expired = {"until": {"$lte": date_of(now)}, "f": {"$exists": True}}
+        return (await here.calls.run(here.collection.delete_many(expired))).deleted_count
 
     # ---- Changing
 
@@ -149,18 +150,7 @@ class MongoDBStore(RowStore[Connection]):
         here = await self._loops.here()
         fields = {**BESIDE_FRAME, **({"v": 1} if frames else {}), **({"i": 1} if infos else {})}
         async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
-            page: list[RowRecord] = []
-            weight = 0
-            async for row in cursor:
-                record = record_in(row)
-                if record is None:
-                    continue
-                page.append(record)
-                weight += record.frame_bytes
-                if len(page) >= PAGE or weight >= PAGE_BYTES:
-                    yield page
-                    page, weight = [], 0
-            if page:
+            while page := await here.calls.run(_page(cursor)):
                 yield page
 
     async def _write(
@@ -181,6 +171,21 @@ class MongoDBStore(RowStore[Connection]):
             if not updates:
                 break
         return failed
+
+
+async def _page(cursor: AsyncCursor[Document]) -> list[RowRecord]:
+    """The next records of *cursor*; none at its end."""
+    page: list[RowRecord] = []
+    weight = 0
+    while len(page) < PAGE and weight < PAGE_BYTES:
+        row = await anext(cursor, None)
+        if row is None:
+            break
+        record = record_in(row)
+        if record is not None:
+            page.append(record)
+            weight += record.frame_bytes
+    return page
 
 
 async def _failures(here: Connection, updates: Mapping[str, Any]) -> dict[str, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -37,6 +38,11 @@ class Relay:
         """Operations that this server does not have."""
         self.forbidden: frozenset[str] = frozenset()
         """Operations that we may not ask for."""
+        self.holds = ""
+        """An operation that waits for `released`."""
+        self.holding = asyncio.Event()
+        """Set when one waits."""
+        self.released = asyncio.Event()
         self.tells = True
         """Whether what was there comes with the answer, and with the error where it has failed a condition."""
         self.lags = False
@@ -69,6 +75,9 @@ class Relay:
         operation = request.headers["X-Amz-Target"].partition(".")[2]
         asked = json.loads(await request.read())
         left: dict[str, Any] = {}
+        if operation == self.holds:
+            self.holding.set()
+            await self.released.wait()
         if operation in self.unknown:
             return web.json_response({"__type": "UnknownOperationException", "message": "no"}, status=400)
         if operation in self.forbidden:

@@ -348,6 +348,27 @@ async def test_a_write_finds_a_table_that_is_gone_and_has_it_made_again(ministac
     await store.close()
 
 
+async def test_a_table_is_made_again_with_its_expiry_though_the_read_that_missed_it_is_cancelled(
+    relay: Relay, ministack: MinistackServer
+) -> None:
+    """The storage deadline cancels it: AWS needs seconds to make a table."""
+    store = make_store(relay, table := uuid.uuid4().hex)
+    await write(store, entry("k"))
+    ministack.call("DeleteTable", TableName=table)
+    relay.holds = "CreateTable"
+    cancelled = asyncio.create_task(store.get(["k"]))
+    await relay.holding.wait()
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    later = asyncio.create_task(store.get(["k"]))
+    await asyncio.sleep(0.1)  # it finds no table either
+    relay.released.set()
+    assert await later == [None]
+    answer = ministack.call("DescribeTimeToLive", TableName=table)
+    assert answer["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+    await store.close()
+
+
 async def test_a_hit_is_one_read_and_one_of_a_large_entry_two(relay: Relay) -> None:
     table = uuid.uuid4().hex
     writer, store = make_store(relay, table), make_store(relay, table)

@@ -22,7 +22,13 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+    TopologyListener,
+)
 
 from aiohttp_cache_di.backends.loops import SharedTask
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
@@ -467,6 +473,25 @@ async def test_an_index_that_takes_long_holds_no_write_up_for_more_than_a_moment
 
 
 # ---- clients
+
+
+async def test_a_listener_to_the_drivers_topology_is_told_of_the_server(secantus: SecantusServer) -> None:
+    heard = asyncio.Event()
+
+    class Listener(TopologyListener):
+        def opened(self, event: object) -> None:
+            heard.set()
+
+        def description_changed(self, event: object) -> None: ...
+
+        def closed(self, event: object) -> None: ...
+
+    store = make_store(secantus, event_listeners=[Listener()])
+    await write(store, entry("k"))
+    assert await read(store, "k") is not None
+    async with asyncio.timeout(10):
+        await heard.wait()
+    await store.close()
 
 
 async def test_a_client_that_is_handed_in_is_used_and_stays_open(secantus: SecantusServer) -> None:

@@ -68,7 +68,7 @@ class StoreGuard:
     """Runs operations on a store so that none makes a request fail, or delays it for longer than a deadline.
 
     Each kind of operation has its own circuit, so that a store that refuses writes still answers reads. While reads
-    fail, no other operation is tried for a caller.
+    fail, no other operation is tried for a caller. When one kind recovers, the others are tried again at once.
 
     A deadline cancels the operation, just as cancelling the caller does: if several callers wait for one future, it
     must be shielded. An operation that does not end soon after its cancellation delays its caller.
@@ -221,7 +221,11 @@ class StoreGuard:
     def _succeeded(self, operation: str, circuit: Circuit, *, probe: bool) -> None:
         if circuit is self._reads:
             self._reads_hang_until = 0.0
+        was_open = circuit.is_open
         circuit.succeeded(probe=probe)
+        if was_open and not circuit.is_open:  # the store is back: do not wait for the other operations' own times
+            for other in self._circuits.values():
+                other.retry_now()
         if not circuit.failures:
             self.stats.recovered(operation)
             self.outages.recovered(operation)

@@ -491,6 +491,31 @@ async def test_a_storage_that_refuses_writes_is_still_read(guard: StoreGuard, st
     assert guard.stats.circuit == "open"
 
 
+async def test_when_one_operation_recovers_the_others_are_tried_at_once(
+    guard: StoreGuard, store: FakeStore, clock: FakeClock
+) -> None:
+    await opened(guard, store, "read")
+    clock.now += FIRST_BACKOFF_S
+    await guard.run("read", store.get, "")  # a probe that fails
+    for _ in range(THRESHOLD):
+        await guard.run("write", store.get, "", patient=True)
+    clock.now += FIRST_BACKOFF_S  # of the write; the read has to wait for twice as long
+    store.error = None
+    assert await guard.run("read", store.get, "") == ""
+    assert await guard.run("write", store.get, "", patient=True) == "value"
+    assert await guard.run("read", store.get, "") == "value"
+    assert not guard.is_open
+
+
+async def test_while_an_operation_fails_alone_the_success_of_others_does_not_hurry_it(
+    guard: StoreGuard, store: FakeStore
+) -> None:
+    await opened(guard, store, "write")
+    store.error = None
+    assert await guard.run("read", store.get, "") == "value"
+    assert await guard.run("write", store.get, "") == ""
+
+
 async def test_while_reads_fail_nothing_else_is_tried(guard: StoreGuard, store: FakeStore, clock: FakeClock) -> None:
     await opened(guard, store)
     store.error = None
