@@ -7,11 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["at_each_line", "in_loop_that_ends"]
+__all__ = ["at_each_line", "at_line", "in_loop_that_ends"]
 
 OURS = "/aiohttp_cache_di/"
 TABLES = ("/weakref.py", "/_weakrefset.py")
@@ -39,6 +40,20 @@ def at_each_line(meanwhile: Callable[[], object]) -> Generator[None]:
         yield
     finally:
         sys.settrace(before)
+
+
+@contextmanager
+def at_line(number: int, meanwhile: Callable[[], object]) -> Generator[list[int]]:
+    """As `at_each_line`, but only before the line with this *number*; yields a list that has it once it has come."""
+    lines, came = count(), list[int]()
+
+    def step() -> None:
+        if next(lines) == number:
+            came.append(number)
+            meanwhile()
+
+    with at_each_line(step):
+        yield came
 
 
 def in_loop_that_ends(work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.AbstractEventLoop:

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.keys import host_of
 from aiohttp_cache_di.telemetry import Decision, Observer
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S
@@ -88,8 +89,13 @@ class Recent(Observer):
         self._steps: deque[_Step] = deque(maxlen=KEPT_S // STEP_S)
         self._hosts: deque[tuple[int, dict[str, list[int]]]] = deque(maxlen=KEPT_S // HOSTS_STEP_S)
         self._from = self._until = 0.0
-        self._lock = threading.Lock()  # held for microseconds
+        self.after_fork()
         self._turn()
+        note_forks(self)
+
+    def after_fork(self) -> None:
+        """Make a new lock, at first and in a forked child, where a thread of the parent may hold the old one."""
+        self._lock = threading.Lock()  # held for microseconds
 
     def decided(self, decision: Decision) -> None:
         """Count a request."""

@@ -14,6 +14,8 @@ V = TypeVar("V")
 class Bounded(OrderedDict[K, V]):
     """A table with a greatest number of keys; when it is exceeded, the keys that were noted longest ago are dropped.
 
+    Event loops in several threads may use it at once.
+
     Args:
         most: the greatest number of keys.
     """
@@ -28,6 +30,9 @@ class Bounded(OrderedDict[K, V]):
     def note(self, key: K, value: V) -> None:
         """Set *key* to *value*."""
         self[key] = value
-        self.move_to_end(key)
-        if len(self) > self._most:
-            self.popitem(last=False)
+        try:  # suppress() would cost each noted key a microsecond
+            self.move_to_end(key)
+            if len(self) > self._most:
+                self.popitem(last=False)
+        except KeyError:  # another thread has deleted the key meanwhile, or all keys
+            pass

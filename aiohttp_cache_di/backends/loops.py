@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from aiohttp_cache_di.backends.forks import note_forks
-from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error, loops_in
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error, keys_in
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -67,7 +67,7 @@ class ByLoop(Generic[T]):
 
     def put(self, loop: asyncio.AbstractEventLoop, value: T) -> None:
         """Let *value* be that of *loop*, and forget those of closed loops."""
-        for other in loops_in(self._made):
+        for other in keys_in(self._made):
             if other.is_closed():
                 self._made.pop(other, None)
         self._made[loop] = value
@@ -78,7 +78,7 @@ class ByLoop(Generic[T]):
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """The event loops that have a value now, and their values."""
-        return [(loop, made) for loop in loops_in(self._made) if (made := self._made.get(loop)) is not None]
+        return [(loop, made) for loop in keys_in(self._made) if (made := self._made.get(loop)) is not None]
 
     def values(self) -> list[T]:
         """The values of all event loops that have one now."""

@@ -1,4 +1,4 @@
-"""Background tasks, futures whose result nothing awaits, and tables of event loops."""
+"""Background tasks, futures whose result nothing awaits, and the keys of weak tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle", "loops_in"]
+__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle", "keys_in"]
+
+K = TypeVar("K")
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -54,12 +56,12 @@ def dismantle(table: OrderedDict[str, Any]) -> None:
             asyncio.get_running_loop().call_soon(dismantle, table)
 
 
-def loops_in(table: WeakKeyDictionary[asyncio.AbstractEventLoop, Any]) -> list[asyncio.AbstractEventLoop]:
-    """The event loops in *table* now; loops in other threads may change it at any time.
+def keys_in(table: WeakKeyDictionary[K, Any]) -> list[K]:
+    """The keys in *table* now; event loops in other threads may change it at any time.
 
     An iterator of a weak table fails when the table changes; a list of its references is made in one step.
     """
-    return [loop for reference in table.keyrefs() if (loop := reference()) is not None]
+    return [key for reference in table.keyrefs() if (key := reference()) is not None]
 
 
 class Tasks:

@@ -79,7 +79,7 @@ class Measures(Observer):
         result = decision.result
         histogram = self.requests.get(result)
         if histogram is None:
-            histogram = self.requests[result] = Histogram()
+            histogram = self.requests.setdefault(result, Histogram())  # another thread may have made one meanwhile
         histogram.add(decision.seconds)
         if result == "hit":
             self._hits += 1
@@ -97,5 +97,5 @@ class Measures(Observer):
         if histogram is None:
             if len(self.operations) >= MAX_OPERATIONS:
                 return
-            histogram = self.operations[operation] = Histogram()
+            histogram = self.operations.setdefault(operation, Histogram())
         histogram.add(seconds)

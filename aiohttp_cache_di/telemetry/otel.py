@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
 from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, finalize, ref
 
@@ -58,8 +59,9 @@ def instrument(*caches: Cache, meter_provider: MeterProvider | None = None) -> C
     Returns:
         A function that ends the export. It ends by itself when a cache is garbage-collected.
     """
-    exports = _exports_to(meter_provider or metrics.get_meter_provider())
-    ends = [exports.begin(cache, meter_provider) for cache in caches]
+    with _beginning:
+        exports = _exports_to(meter_provider or metrics.get_meter_provider())
+        ends = [exports.begin(cache, meter_provider) for cache in caches]
 
     def end() -> None:
         for each in ends:
@@ -257,6 +259,9 @@ def _sum(one: Counts, other: Counts) -> Counts:
     return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
 
 
+# Apps in several threads may begin at once, with caches of one name. An end takes no lock: a garbage collection may be
+# its caller, in a thread that holds a lock of the SDK.
+_beginning: Final = Lock()
 _EXPORTS: Final[WeakKeyDictionary[MeterProvider, _Exports]] = WeakKeyDictionary()
 
 

@@ -16,7 +16,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 class Watch:
     """Passes decisions on to the observers of one cache, and to the log if its level is DEBUG.
 
-    For speed, a hit reads only `is_on`. The level of the log is looked up elsewhere; see `refresh`.
+    For speed, a hit reads only `is_on`. The level of the log is looked up elsewhere; see `refresh`. Event loops in
+    several threads may use it at once, and add and remove observers.
     """
 
     __slots__ = ("_blamed", "_observers", "is_on")
@@ -24,7 +25,7 @@ class Watch:
     def __init__(self) -> None:
         self.is_on: bool = True
         """Whether anyone observes the cache. True at first: the first decision finds out."""
-        self._observers: tuple[Observer, ...] = ()
+        self._observers: dict[object, Observer] = {}  # each under a key of its own
         self._blamed: set[int] = set()
 
     def __repr__(self) -> str:
@@ -34,11 +35,12 @@ class Watch:
         """Add *observer*; the returned function removes it."""
         if isinstance(observer, type) or not callable(getattr(observer, "decided", None)):
             raise TypeError(f"observe() takes an Observer, not {observer!r}")
-        self._observers = (*self._observers, observer)
+        key = object()
+        self._observers[key] = observer
         self.is_on = True
 
         def end() -> None:
-            self._observers = tuple(one for one in self._observers if one is not observer)
+            self._observers.pop(key, None)
             self.refresh()
 
         return end
@@ -46,10 +48,12 @@ class Watch:
     def refresh(self) -> None:
         """Look up the level of the log again; called where a microsecond makes no difference."""
         self.is_on = bool(self._observers) or decisions_log.isEnabledFor(logging.DEBUG)
+        if self._observers:  # another thread may have added one meanwhile
+            self.is_on = True
 
     def decided(self, decision: Decision) -> None:
         """Report *decision*; raises nothing."""
-        for observer in self._observers:
+        for observer in tuple(self._observers.values()):
             try:
                 observer.decided(decision)
             except Exception:
@@ -60,11 +64,11 @@ class Watch:
             except Exception:
                 logger.exception("A decision could not be logged")
         elif not self._observers:
-            self.is_on = False
+            self.refresh()
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
         """Report an operation on the store; raises nothing."""
-        for observer in self._observers:
+        for observer in tuple(self._observers.values()):
             try:
                 observer.operated(operation, seconds, failed=failed)
             except Exception:

@@ -11,6 +11,7 @@ import pytest
 
 from aiohttp_cache_di.admin.recent import KEPT_S, MAX_HOSTS, OTHERS, STEP_S, BusyHost, Recent
 from aiohttp_cache_di.telemetry import Decision, Result
+from tests.posix import in_forked_child, posix_only
 
 
 class Clock:
@@ -123,3 +124,16 @@ def test_it_is_read_while_another_thread_begins_steps_and_adds_upstreams() -> No
             recent.samples()
             recent.busiest()
     used.result()
+
+
+@posix_only
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the fork is what is tested
+def test_a_fork_while_a_thread_counts_stops_no_child_from_counting(clock: Clock) -> None:
+    recent = Recent(clock)
+
+    def counts() -> bool:
+        recent.decided(decided("hit"))
+        return [sample.results for sample in recent.samples()] == [{"hit": 1}]
+
+    with recent._lock:  # the forking thread may stand for any other, as the lock knows no owner
+        assert in_forked_child(counts)

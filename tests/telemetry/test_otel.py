@@ -6,7 +6,9 @@ import asyncio
 import gc
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiohttp
@@ -109,6 +111,27 @@ def test_caches_are_exported_together_or_one_by_one_with_counts_of_their_own(met
     assert found["http.client.cache.request.duration", "other-2", "hit"].count == 1
     end()
     assert ("http.client.cache.requests", "one", "hit") not in metered.collect()
+
+
+def test_caches_of_one_name_that_begin_in_several_threads_are_all_exported(metered: Metered) -> None:
+    caches = [FakeCache("rates") for _ in range(8)]
+    go = threading.Barrier(len(caches))
+
+    def begin(cache: Any) -> None:
+        go.wait()
+        instrument(cache, meter_provider=metered.provider)
+        cache.stats.hits = 1
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(caches)) as pool:
+            list(pool.map(begin, caches))
+    finally:
+        sys.setswitchinterval(usual)
+    found = metered.collect()
+    names = ["rates", *(f"rates-{number}" for number in range(2, len(caches) + 1))]
+    assert [found["http.client.cache.requests", name, "hit"].value for name in names] == [1] * len(caches)
 
 
 async def test_sizes_are_collected_after_the_store_has_answered(metered: Metered) -> None:

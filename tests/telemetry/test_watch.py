@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Measures, Observer, Saved
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S, MAX_OPERATIONS, Histogram
+from tests.interleaving import at_each_line, at_line
 
 LOG = "aiohttp_cache_di.telemetry.log"
 
@@ -162,3 +165,51 @@ def test_one_cache_measures_nothing_of_another() -> None:
 def test_what_is_no_observer_is_refused_when_it_is_given(observer: Any) -> None:
     with pytest.raises(TypeError, match=r"observe\(\) takes an Observer, not "):
         CacheStats().observe(observer)
+
+
+def test_observers_of_other_threads_may_come_while_one_is_taken_away() -> None:
+    stats, others = CacheStats(), list[FakeObserver]()
+    stats.observe(FakeObserver())
+    end = stats.observe(FakeObserver())
+
+    def meanwhile() -> None:
+        others.append(FakeObserver())
+        stats.observe(others[-1])
+
+    with at_each_line(meanwhile):
+        end()
+    stats.watch.decided(decision())
+    assert stats.watch.is_on
+    assert others
+    assert all(other.decisions for other in others)
+
+
+@pytest.mark.parametrize("what", ["refresh", "decided"])
+def test_an_observer_that_comes_while_the_watch_turns_itself_off_is_told_of_the_next_decision(what: str) -> None:
+    for line in count():
+        stats, observer = CacheStats(), FakeObserver()
+        act = stats.watch.refresh if what == "refresh" else partial(stats.watch.decided, decision())
+        with at_line(line, partial(stats.observe, observer)) as came:
+            act()
+        if not came:
+            break
+        assert stats.watch.is_on, f"line {line}"
+    assert line > 1
+
+
+@pytest.mark.parametrize("kind", ["requests", "operations"])
+def test_measures_lose_nothing_if_two_threads_measure_the_first_time(kind: str) -> None:
+    for line in count():
+        measures = Measures()
+        measure = (
+            partial(measures.decided, decision())
+            if kind == "requests"
+            else partial(measures.operated, "read", 0.1, failed=False)
+        )
+        with at_line(line, measure) as came:
+            measure()
+        if not came:
+            break
+        (histogram,) = getattr(measures, kind).values()
+        assert sum(histogram.counts) == 2, f"line {line}"
+    assert line > 1

@@ -80,13 +80,19 @@ class Pool:
         """
         loop = asyncio.get_running_loop()
         self._users.here(loop)
-        if len(self._threads) < min(self.size, 1 + len(self._unfinished) - len(self._posted)):
-            with self._guard:
-                self._start(self.size)
         future: asyncio.Future[T] = loop.create_future()
         job = _Job(call, future, undo)
         self._unfinished.add(job)
         self._queue.put(job)
+        # Only now, since another loop may stop the threads at any step: they do what is queued, or others are started.
+        if len(self._threads) < min(self.size, len(self._unfinished) - len(self._posted)):
+            try:
+                with self._guard:
+                    self._start(self.size)
+            except RuntimeError:
+                self._unfinished.discard(job)
+                future.cancel()
+                raise
         return future
 
     def post(self, call: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
@@ -74,6 +75,15 @@ class MemoryStore:
         self._unsifted: list[Due] = []
         # Entries that are kept unpacked, the first unpacked first.
         self._open: OrderedDict[str, StoredResponse] = OrderedDict()
+        note_forks(self)
+
+    def after_fork(self) -> None:
+        """Release the lock in a forked child; begin empty if a thread of the parent was just changing the tables."""
+        is_whole = self._lock.acquire(blocking=False)
+        self._lock = threading.RLock()
+        if not is_whole:
+            self._begin_empty()
+            self._lines = CommonLines()
 
     # ---- without waiting
 
@@ -178,16 +188,8 @@ class MemoryStore:
     async def clear(self) -> None:
         """Delete everything at once, but free the memory in steps, yielding to the event loop."""
         with self._lock:
-            old = self.data
-            self.data = OrderedDict()
-            self._order.clear(self.data)
-            queues = self._queue, self._unsifted
-            self._queue, self._unsifted = [], []
-            self._open.clear()
-            self._others.clear()
-            self.leading_on.clear()
-            self.marks.clear()
-            self.total_bytes = 0
+            old, queues = self.data, (self._queue, self._unsifted)
+            self._begin_empty()
         while old or any(queues):
             for _ in range(min(CHUNK, len(old))):
                 old.popitem(last=False)
@@ -210,6 +212,16 @@ class MemoryStore:
         return count + len(expired)
 
     # ---- inside
+
+    def _begin_empty(self) -> None:
+        self.data = OrderedDict()
+        self._order.clear(self.data)
+        self._queue, self._unsifted = [], []
+        self._open.clear()
+        self._others.clear()
+        self.leading_on.clear()
+        self.marks.clear()
+        self.total_bytes = 0
 
     def _found(self, key: str) -> Found | None:
         try:  # without asking first whether it exists: another thread may delete it meanwhile

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from aiohttp_cache_di.backends.tasks import keys_in
 from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -77,7 +78,7 @@ class RecordLimit:
         The users are the backends that share the store, such as a backend and its copy.
         """
         self._allowed[user] = body_bytes
-        self._body_bytes = max(self._allowed.values())
+        self._body_bytes = max(body_bytes, *(self._allowed.get(one, 0) for one in keys_in(self._allowed)))
 
     def __call__(self) -> int:
         body_bytes = max(self._body_bytes, VALUE_BYTES) if self._by_users else self._body_bytes

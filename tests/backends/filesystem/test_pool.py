@@ -10,11 +10,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 
 import pytest
 
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from tests.interleaving import at_each_line, in_loop_that_ends
+from tests.interleaving import at_each_line, at_line, in_loop_that_ends
 
 SIZE = 3
 LEAVES_AN_ERRAND = """
@@ -195,6 +196,18 @@ async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
     assert first is not second
     first.join(10)
     assert not first.is_alive()
+
+
+async def test_a_job_is_done_if_another_loop_stops_the_threads_at_any_step(pool: Pool) -> None:
+    for line in count():
+        await pool.run(threading.get_ident)
+        with at_line(line, pool.stop) as came:
+            future = pool.run(threading.get_ident)
+        async with asyncio.timeout(10):
+            await future
+        if not came:
+            break
+    assert line > 3
 
 
 async def test_loops_of_other_threads_may_begin_and_end_at_any_step(pool: Pool) -> None:

@@ -42,6 +42,21 @@ def test_a_store_learns_of_the_largest_body_whenever_that_is_changed() -> None:
     assert limit() == at_first - 1000 + MAX_IN_MEMORY_BYTES
 
 
+def test_another_thread_may_begin_to_use_a_store_while_its_largest_body_is_changed() -> None:
+    limit, user, others = RecordLimit(by_users=False), CacheBackend(), list[CacheBackend]()
+    limit.allow(user, 1000)
+
+    def meanwhile() -> None:
+        others.append(CacheBackend())
+        limit.allow(others[-1], 2000)
+
+    at_first = limit()
+    with at_each_line(meanwhile):
+        limit.allow(user, 3000)
+    assert limit() == at_first + 2000
+    assert others
+
+
 class FaultyStore(ProofStore):
     """A store that fails or hangs when a test says so."""
 

@@ -22,6 +22,8 @@ MAX_BACKOFF_S: Final = 2.0
 class Circuit:
     """The state of one kind of operation: closed, open, or half-open while a probe is under way.
 
+    Event loops in several threads may use it at once.
+
     Args:
         clock: seconds of a clock that never goes back.
         on_change: called with each new state.
@@ -50,17 +52,16 @@ class Circuit:
 
     def begin_probe(self) -> bool:
         """Whether the caller may probe an open circuit; if so, it must call `end_probe` afterwards."""
-        if self._probing or self._clock() < self._retry_at:
+        if self._probing or not self.is_open or self._clock() < self._retry_at:
             return False
         self._probing = True
-        self._on_change("half-open")
+        self._show()
         return True
 
     def end_probe(self) -> None:
         """The probe has ended, in success, failure or cancellation; the next one may begin."""
         self._probing = False
-        if self.is_open:
-            self._on_change("open")
+        self._show()
 
     def succeeded(self, *, probe: bool) -> None:
         """Note a success; while the circuit is open, only a probe's counts, as others began before it opened."""
@@ -71,7 +72,7 @@ class Circuit:
         if self.is_open:
             self.is_open = False
             self._backoff_s = FIRST_BACKOFF_S
-            self._on_change("closed")
+            self._show()
 
     def given_up(self, *, begun_at: float, now: float) -> bool:
         """Note that a caller has given up at *now*, before its deadline; return whether that counts as a failure.
@@ -95,4 +96,16 @@ class Circuit:
         elif self.failures >= THRESHOLD:
             self.is_open = True
             self._retry_at = self._clock() + self._backoff_s
-            self._on_change("open")
+            self._show()
+
+    @property
+    def state(self) -> CircuitState:
+        """The present state."""
+        return "closed" if not self.is_open else "half-open" if self._probing else "open"
+
+    def _show(self) -> None:
+        """Report the present state, and again if another thread has changed it meanwhile: the last report is true."""
+        shown = None
+        while shown != (state := self.state):
+            self._on_change(state)
+            shown = state
