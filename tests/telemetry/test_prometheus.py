@@ -334,7 +334,7 @@ async def test_each_worker_can_be_scraped_as_the_page_shows(cache_in_memory: Cac
         for app, count in zip(apps, (1, 3), strict=True):
             for _ in range(count):
                 await (await app.state.cached_session.get(url)).read()
-        told = []
+        told = list[Any]()
         for port in page.PORTS:
             with suppress(ClientConnectorError):
                 async with plain.get(f"http://127.0.0.1:{port}/metrics") as response:

@@ -186,6 +186,7 @@ def test_observers_of_other_threads_may_come_while_one_is_taken_away() -> None:
 
 @pytest.mark.parametrize("what", ["refresh", "decided"])
 def test_an_observer_that_comes_while_the_watch_turns_itself_off_is_told_of_the_next_decision(what: str) -> None:
+    line = 0
     for line in count():
         stats, observer = CacheStats(), FakeObserver()
         act = stats.watch.refresh if what == "refresh" else partial(stats.watch.decided, decision())
@@ -199,6 +200,7 @@ def test_an_observer_that_comes_while_the_watch_turns_itself_off_is_told_of_the_
 
 @pytest.mark.parametrize("kind", ["requests", "operations"])
 def test_measures_lose_nothing_if_two_threads_measure_the_first_time(kind: str) -> None:
+    line = 0
     for line in count():
         measures = Measures()
         measure = (

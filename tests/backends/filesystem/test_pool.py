@@ -199,6 +199,7 @@ async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
 
 
 async def test_a_job_is_done_if_another_loop_stops_the_threads_at_any_step(pool: Pool) -> None:
+    line = 0
     for line in count():
         await pool.run(threading.get_ident)
         with at_line(line, pool.stop) as came:

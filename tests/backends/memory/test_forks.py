@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 @contextmanager
-def changing(store: MemoryStore) -> Iterator[None]:
+def changing(store: MemoryStore) -> Generator[None]:
     """Another thread is just changing *store*."""
     has_begun, may_end = Event(), Event()
 

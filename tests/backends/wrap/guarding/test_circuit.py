@@ -45,6 +45,7 @@ def test_a_circuit_that_has_closed_is_not_probed() -> None:
 def test_the_state_shown_is_that_of_the_circuit_whatever_another_thread_does_meanwhile(
     *, succeeds: bool, closes: bool
 ) -> None:
+    line = 0
     for line in count():
         stats = CacheStats()
         circuit = opened(stats)
