@@ -152,16 +152,21 @@ class Counter(Protocol):
 class StoreEvents:
     """Events of a store, reported to all users of it; see `Telling`."""
 
-    __slots__ = ("_counters", "_when_lost")
+    __slots__ = ("_counters", "_when_lost", "_when_unreadable")
 
     def __init__(self) -> None:
         self._counters: list[Counter] = []
+        self._when_unreadable: list[Callable[[int], None]] = []
         self._when_lost: list[Callable[[], None]] = []
 
     def count_into(self, counter: Counter) -> None:
         """Add *counter*."""
         if all(each is not counter for each in self._counters):
             self._counters.append(counter)
+
+    def when_unreadable(self, listener: Callable[[int], None]) -> None:
+        """Call *listener* with the number of records that could not be read, unless all are lost."""
+        self._when_unreadable.append(listener)
 
     def when_lost(self, listener: Callable[[], None]) -> None:
         """Call *listener* when all records are lost."""
@@ -176,10 +181,13 @@ class StoreEvents:
         """Report that *count* records could not be read."""
         for counter in self._counters:
             counter.count_unreadable(count)
+        for listener in self._when_unreadable:
+            listener(count)
 
     def lost(self) -> None:
         """Report that all records are lost, as with a damaged or replaced file; counted as one unreadable record."""
-        self.unreadable()
+        for counter in self._counters:
+            counter.count_unreadable()
         for listener in self._when_lost:
             listener()
 

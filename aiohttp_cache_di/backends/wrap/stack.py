@@ -86,6 +86,7 @@ class StoreStack:
         self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
         self.count_into(self.guard.stats)
+        self.events.when_unreadable(self.guard.outages.unreadable)
 
     @property
     def stats(self) -> CacheStats:

@@ -1,5 +1,7 @@
 """Reports failures of a store to people: where it is, why it fails, and when it has recovered; never a secret.
 
+Records that cannot be read are reported, too.
+
 A driver's message may repeat its arguments, such as a password. So it is shown only if the store knows its secrets and
 the message contains none of them; otherwise only the kind of the error is.
 """
@@ -20,6 +22,7 @@ __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = "timeout"
+UNREADABLE: Final = "unreadable"
 
 LOG_INTERVAL_S: Final = 60.0
 MAX_MESSAGE_CHARS: Final = 300
@@ -69,13 +72,10 @@ class Outages:
         begun_at, count = self._begun.get(operation, (now, 0))
         self._begun[operation] = begun_at, count + 1
         self.causes[operation] = cause = cause_of(kind, error, self.store)
-        logged_at, unlogged = self._logged.get(kind, (-LOG_INTERVAL_S, 0))
-        if now - logged_at < LOG_INTERVAL_S:
-            self._logged[kind] = (logged_at, unlogged + 1)
+        more = self._since_logged(kind)
+        if more is None:
             return
-        self._logged[kind] = (now, 0)
         self._reported.add(operation)
-        more = f"; {unlogged} more of this kind since the last message" if unlogged else ""
         logger.warning(
             "%s has failed (%s: %s); %s%s. No more of this kind is logged for %d s",
             self.where,
@@ -85,6 +85,18 @@ class Outages:
             more,
             LOG_INTERVAL_S,
         )
+
+    def unreadable(self, count: int = 1) -> None:
+        """Log, once a minute at most, that *count* records cannot be read: nothing else tells of a wrong key."""
+        more = self._since_logged(UNREADABLE, count)
+        if more is not None:
+            logger.warning(
+                "%s has records that cannot be read: damaged, foreign, or signed with a secret_key that is not given "
+                "here; their responses are fetched anew%s. No more of this kind is logged for %d s",
+                self.where,
+                more,
+                LOG_INTERVAL_S,
+            )
 
     def recovered(self, operation: str) -> None:
         """Note that *operation* has succeeded, and log it if its failure was logged."""
@@ -96,6 +108,16 @@ class Outages:
         after_s = self._clock() - begun_at
         failures = "1 failure" if count == 1 else f"{count} failures"
         logger.info("%s works again (%s), after %s in %.1f s", self.where, operation, failures, after_s)
+
+    def _since_logged(self, kind: str, count: int = 1) -> str | None:
+        """How many were not logged since the last message of *kind*; None if it is too early for another one."""
+        now = self._clock()
+        logged_at, unlogged = self._logged.get(kind, (-LOG_INTERVAL_S, 0))
+        if now - logged_at < LOG_INTERVAL_S:
+            self._logged[kind] = (logged_at, unlogged + count)
+            return None
+        self._logged[kind] = (now, 0)
+        return f"; {unlogged} more of this kind since the last message" if unlogged else ""
 
 
 def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:
