@@ -89,6 +89,7 @@ async def drop_the_loop() -> None:
     origin = await Origin().__aenter__()  # never left
     session = CachedSession(cache=new_backend())
     await use(session, origin.url)
+    await session.cache.settle()  # so that MongoDB's index is made: pymongo complains of its call if that is dropped
     async with session.get(f"{origin.url}/last") as response:
         await response.read()
     kept.append(session)
