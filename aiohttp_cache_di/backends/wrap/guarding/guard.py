@@ -224,7 +224,7 @@ class StoreGuard:
         was_open = circuit.is_open
         circuit.succeeded(probe=probe)
         if was_open and not circuit.is_open:  # the store is back: do not wait for the other operations' own times
-            for other in self._circuits.values():
+            for other in list(self._circuits.values()):  # another thread may add one
                 other.retry_now()
         if not circuit.failures:
             self.stats.recovered(operation)

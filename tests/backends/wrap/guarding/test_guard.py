@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from aiohttp_cache_di.backends.wrap.guarding.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD
+from aiohttp_cache_di.backends.wrap.guarding.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD, Circuit
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, StorageTimeoutError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import CacheStats
@@ -678,3 +678,28 @@ async def test_a_thousand_concurrent_operations_all_end(guard: StoreGuard) -> No
 
     results = await asyncio.gather(*(guard.run("read", operation(number), -1) for number in range(1_000)))
     assert results == [number if number % 2 else -1 for number in range(1_000)]
+
+
+async def test_another_thread_may_use_a_new_kind_of_operation_while_others_are_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail() -> int:
+        raise OSError
+
+    async def answer() -> int:
+        return 1
+
+    now = 0.0
+    guard = StoreGuard(clock=lambda: now)
+    for _ in range(THRESHOLD):
+        await guard.run("read", fail, None)
+    await guard.run("write", answer, None, patient=True)
+    retry_now = Circuit.retry_now
+
+    def meanwhile(circuit: Circuit) -> None:
+        retry_now(circuit)
+        guard._circuit(f"of another thread, {len(guard._circuits)}")
+
+    monkeypatch.setattr(Circuit, "retry_now", meanwhile)
+    now = MAX_BACKOFF_S
+    assert await guard.run("read", answer, None) == 1
