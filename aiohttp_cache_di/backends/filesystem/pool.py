@@ -83,16 +83,15 @@ class Pool:
         future: asyncio.Future[T] = loop.create_future()
         job = _Job(call, future, undo)
         self._unfinished.add(job)
-        self._queue.put(job)
-        # Only now, since another loop may stop the threads at any step: they do what is queued, or others are started.
-        if len(self._threads) < min(self.size, len(self._unfinished) - len(self._posted)):
-            try:
-                with self._guard:
+        with self._guard:  # another loop may stop the threads
+            self._queue.put(job)
+            if len(self._threads) < min(self.size, len(self._unfinished) - len(self._posted)):
+                try:
                     self._start(self.size)
-            except RuntimeError:
-                self._unfinished.discard(job)
-                future.cancel()
-                raise
+                except RuntimeError:
+                    self._unfinished.discard(job)
+                    future.cancel()
+                    raise
         return future
 
     def post(self, call: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -198,11 +199,18 @@ async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
     assert not first.is_alive()
 
 
+def stop_in_another_thread(pool: Pool) -> None:
+    """Stop *pool*, or let another thread do that as soon as it can."""
+    another = threading.Thread(target=pool.stop, daemon=True)
+    another.start()
+    another.join(0.01)
+
+
 async def test_a_job_is_done_if_another_loop_stops_the_threads_at_any_step(pool: Pool) -> None:
     line = 0
     for line in count():
         await pool.run(threading.get_ident)
-        with at_line(line, pool.stop) as came:
+        with at_line(line, partial(stop_in_another_thread, pool)) as came:
             future = pool.run(threading.get_ident)
         async with asyncio.timeout(10):
             await future
@@ -221,3 +229,22 @@ async def test_loops_of_other_threads_may_begin_and_end_at_any_step(pool: Pool) 
     with at_each_line(lambda: ended.append(in_loop_that_ends(use))):
         assert not pool.is_shared
     assert len(ended) > 3
+
+
+async def test_a_job_is_done_if_another_loop_stops_the_threads_just_before_it_is_queued(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pool.run(threading.get_ident)
+    queue = pool._queue
+
+    class StoppedBefore:
+        """The queue, whose user looks it up a moment before a job is put into it."""
+
+        def put(self, job: Any) -> None:
+            stop_in_another_thread(pool)
+            queue.put(job)
+
+    monkeypatch.setattr(pool, "_queue", StoppedBefore())
+    future = pool.run(threading.get_ident)
+    async with asyncio.timeout(10):
+        await future
