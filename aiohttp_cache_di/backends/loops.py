@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from types import CoroutineType
 from typing import Any, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, background, consume_error, keys_in
@@ -34,13 +34,16 @@ __all__ = [
 
 T = TypeVar("T")
 
-CANCEL_AGAIN_IN_S: Final = 0.001
+CANCEL_AGAIN_IN_S: Final = 0.001  # doubles
+CANCEL_AGAIN_MAX_S: Final = 0.05
+POSTPONED_FOR_S: Final = 1.0
 INSIST_EVERY_S: Final = 0.1
 INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # verifying as much takes some tenths of a millisecond; a thread costs about one tenth
 
 _ENDING_A_WAIT: Final = getattr(getattr(asyncio.tasks, "_cancel_and_wait", None), "__code__", None)
 _NONE_YET: Final[tuple[Callable[[], object], None]] = (lambda: None, None)
+_postponed: WeakSet[asyncio.Task[Any]] = WeakSet()
 _inherited: list[object] = []  # never freed: a forked child must not close its parent's sockets
 
 
@@ -312,20 +315,31 @@ class DetachedCalls:
             await undo()
 
 
-def cancel(task: asyncio.Task[Any], again_in_s: float = CANCEL_AGAIN_IN_S) -> None:
+def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel *task*, though not while `asyncio.wait_for` in it ends what it has waited for, but soon after that.
 
     Until Python 3.12, that would abandon what is being ended. If that is ``wait`` of a condition, it takes the lock
-    later all the same, and nothing releases it: a driver whose operations share the lock then waits forever.
-
-    Args:
-        again_in_s: when to try again in such a case; doubled by each try.
+    later all the same, and nothing releases it: a driver whose operations share the lock then waits forever. After
+    `POSTPONED_FOR_S` the task is cancelled in any case.
     """
-    if task.done():
+    if task.done() or task in _postponed:
         return
     if _is_ending_a_wait(task):
-        task.get_loop().call_later(again_in_s, cancel, task, 2 * again_in_s)
+        _postponed.add(task)
+        _cancel_later(task, CANCEL_AGAIN_IN_S, task.get_loop().time() + POSTPONED_FOR_S)
     else:
+        task.cancel()
+
+
+def _cancel_later(task: asyncio.Task[Any], in_s: float, until: float) -> None:
+    task.get_loop().call_later(in_s, _cancel_again, task, in_s, until)
+
+
+def _cancel_again(task: asyncio.Task[Any], waited_s: float, until: float) -> None:
+    if _is_ending_a_wait(task) and task.get_loop().time() < until:
+        _cancel_later(task, min(2 * waited_s, CANCEL_AGAIN_MAX_S), until)
+    else:
+        _postponed.discard(task)
         task.cancel()
 
 

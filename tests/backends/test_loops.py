@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import weakref
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from aiohttp_cache_di.backends.loops import (
     conclude,
     end,
 )
+from tests.backends.timed_waits import TimedWait
 from tests.interleaving import at_each_line, in_loop_that_ends
 
 
@@ -94,38 +97,6 @@ async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhear
     assert call.left == -1
 
 
-class TimedWait:
-    """A call that waits with a timeout, again and again, for what takes its time to end: so does one for a condition.
-
-    Args:
-        timeout_s: the timeout.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.begun, self.ending, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.ended: list[str] = []
-
-    async def __call__(self) -> None:
-        try:
-            while True:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wait(), self.timeout_s)
-        finally:
-            self.ended.append("call")
-
-    async def _wait(self) -> None:
-        try:
-            self.begun.set()
-            await asyncio.Event().wait()
-        finally:
-            self.ending.set()
-            while not self.may_end.is_set():
-                with suppress(asyncio.CancelledError):
-                    await self.may_end.wait()
-            self.ended.append("wait")
-
-
 async def test_a_call_that_is_cancelled_as_its_wait_times_out_does_not_abandon_it() -> None:
     calls, call = DetachedCalls(), TimedWait(0.001)
     caller = asyncio.create_task(calls.run(call()))
@@ -148,6 +119,28 @@ async def test_ending_does_not_abandon_a_wait(monkeypatch: pytest.MonkeyPatch) -
     call.may_end.set()
     await ending
     assert call.ended == ["wait", "call"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a timed wait ends what it has waited for otherwise")
+async def test_a_wait_that_does_not_end_is_abandoned_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "POSTPONED_FOR_S", 0.05)
+    monkeypatch.setattr(loops, "INSIST_EVERY_S", 0.001)
+    monkeypatch.setattr(loops, "INSIST_TIMES", 5000)
+    call, timers = TimedWait(0.001), list[object]()
+    task, loop = asyncio.create_task(call()), asyncio.get_running_loop()
+    await call.ending.wait()
+    later = loop.call_later
+
+    def noted(delay: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        if callback is loops._cancel_again:
+            timers.append(callback)
+        return later(delay, callback, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    await end(task)
+    assert (task.done(), call.ended) == (True, ["call"])
+    assert len(timers) < 10, "one timer at a time, however often it is ended"
+    call.may_end.set()
 
 
 async def test_ending_insists_and_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,9 +149,12 @@ class MongoDBStore(RowStore[Connection]):
         """Pages from one cursor, which the server closes after ten idle minutes."""
         here = await self._loops.here()
         fields = {**BESIDE_FRAME, **({"v": 1} if frames else {}), **({"i": 1} if infos else {})}
-        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
+        cursor = here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE)
+        try:
             while page := await here.calls.run(_page(cursor)):
                 yield page
+        finally:
+            await here.calls.run(cursor.close())
 
     async def _write(
         self, here: Connection, records: Mapping[str, RowRecord], held: Mapping[str, str]
@@ -178,8 +181,9 @@ async def _page(cursor: AsyncCursor[Document]) -> list[RowRecord]:
     page: list[RowRecord] = []
     weight = 0
     while len(page) < PAGE and weight < PAGE_BYTES:
-        row = await anext(cursor, None)
-        if row is None:
+        try:
+            row = await cursor.next()  # not anext(): `cancel` sees into coroutines only
+        except StopAsyncIteration:
             break
         record = record_in(row)
         if record is not None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bson.codec_options import CodecOptions
@@ -30,11 +30,11 @@ from pymongo.monitoring import (
     TopologyListener,
 )
 
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.loops import DetachedCalls, SharedTask
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.client import Connection
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
-from aiohttp_cache_di.backends.mongodb.store import WATCHING, MongoDBStore
+from aiohttp_cache_di.backends.mongodb.store import WATCHING, MongoDBStore, _page
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import (
     Changing,
@@ -49,6 +49,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
 from tests.backends.store_contract import StoreContract
+from tests.backends.timed_waits import TimedWait
 from tests.secantus import SecantusServer
 
 UPDATES = {"findAndModify", "update"}
@@ -731,6 +732,24 @@ async def test_a_call_that_its_caller_has_left_ends_in_time(options: dict[str, A
     set_to = (await store._loops.here()).collection.database.client.options
     assert (set_to.pool_options.socket_timeout, set_to.server_selection_timeout) == expected
     await store.close()
+
+
+class TimedCursor(TimedWait):
+    """A cursor that asks a server with timed waits."""
+
+    next = __anext__ = TimedWait.__call__
+
+
+async def test_a_page_that_is_cancelled_as_a_wait_of_the_driver_times_out_does_not_abandon_it() -> None:
+    calls, cursor = DetachedCalls(), TimedCursor(0.001)
+    reader = asyncio.create_task(calls.run(_page(cast("Any", cursor))))
+    await cursor.ending.wait()
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    cursor.may_end.set()
+    await calls.finish()
+    assert cursor.ended[-1] == "call", "the wait has ended before"
 
 
 # ---- options
