@@ -68,9 +68,10 @@ test: $(VENV)/.dev
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves, and
 # their files are on the disk. They wait most of the time, which is left to what has no hurry, at a lower priority. What
-# is left of that by then, such as the type checkers, goes on where the other tests wait.
+# is left of that by then, such as the type checkers, goes on where the other tests wait. An environment that cannot be
+# made fails what needs it, and nothing else.
 check:
-	$(MAKE) -j3 $(VENV)/.dev $(VENV)-lowest/.ready $(VENV)-neighbours/.ready
+	-$(MAKE) -k -j3 $(VENV)/.dev $(VENV)-lowest/.ready $(VENV)-neighbours/.ready
 	$(MAKE) -j4 faults programs others covered-stores covered-rest FIRST='faults programs'
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report

@@ -51,7 +51,7 @@ class SecantusServer(ServerProcess):
         """Whether it writes a document: its storage may be stuck although it answers a ping."""
         try:
             with self.client(serverSelectionTimeoutMS=200, socketTimeoutMS=2000) as client:
-                client.alive.documents.replace_one({"_id": 1}, {}, upsert=True)
+                client["test-alive"].documents.replace_one({"_id": 1}, {}, upsert=True)
         except PyMongoError:
             return False
         return True

@@ -23,8 +23,8 @@ _running: Final[dict[str, Sequence[ServerProcess]]] = {}
 
 @contextmanager
 def shared(name: str, processes: Sequence[ServerProcess]) -> Generator[None]:
-    """Have `revive` look after *processes* within this context."""
-    _running[name] = processes
+    """Have `revive` look after those of *processes* that the tests have started, within this context."""
+    _running[name] = [process for process in processes if process.process is not None]
     try:
         yield
     finally:
