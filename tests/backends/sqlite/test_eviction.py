@@ -149,7 +149,7 @@ async def test_expiring_half_is_quick_and_leaves_room_for_others(tmp_path: Path)
     now = time.time()
     await asyncio.to_thread(plant, tmp_path / "cache.sqlite", 20_000, lambda n: now + (-50 if n % 2 else 5000))
     before = os.path.getsize(tmp_path / "cache.sqlite")
-    other = SQLiteCache(tmp_path / "cache", "t")
+    other = SQLiteCache(tmp_path / "cache", "t", timeout=2.0)  # more than all steps take, but on a busy machine
     expiring = asyncio.ensure_future(cache.delete_expired(now))
     writes = 0
     while not expiring.done():
