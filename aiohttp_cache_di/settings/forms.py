@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Final, cast
 
 from pydantic import SecretStr
@@ -83,10 +86,15 @@ def seconds(value: object) -> object:
         raise ValueError("not a length of time")
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    found = parse_duration(value) if isinstance(value, str) else value
+    found = parse_duration(value) if isinstance(value, str) else _plain(value)
     if isinstance(found, (int, float)) and not 0 <= found < MAX_SECONDS:
         raise ValueError("not a length of time")
     return found
+
+
+def _plain(value: object) -> object:
+    """*value*, as a float if it is a number of another exact kind, which would pass the bounds unseen."""
+    return float(value) if isinstance(value, (Decimal, Fraction)) else value
 
 
 def optional_seconds(value: object) -> object:
@@ -125,7 +133,7 @@ def stale_window(value: object) -> object:
 
 def number_of_bytes(value: object) -> object:
     """A size in bytes."""
-    found = parse_size(value) if isinstance(value, str) else value
+    found = parse_size(value) if isinstance(value, str) else _plain(value)
     if isinstance(found, bool) or (isinstance(found, (int, float)) and found < 0):
         raise ValueError("not a size")
     return found
@@ -188,7 +196,7 @@ def path(value: object) -> object:
 
 
 def _no_structure(value: object) -> object:
-    if isinstance(value, str) and value and not value.strip():
+    if isinstance(value, (str, Path)) and str(value) and not str(value).strip():
         raise FormError("nothing but spaces in it")
     if isinstance(value, str) and ("://" in value or value.lstrip()[:1] == "{"):
         raise FormError("a URL or JSON, where a name belongs")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -56,11 +59,29 @@ def test_a_list_is_read_in_both_forms(name: str, text: str, value: object, monke
     assert getattr(CacheSettings.load(), name) == value
 
 
-@pytest.mark.parametrize("value", [-1, -0.5, "-1", True])
+@pytest.mark.parametrize("value", [-1, -0.5, "-1", True, Decimal(-1), Fraction(-1, 2), Decimal("sNaN")])
 @pytest.mark.parametrize("name", ["max_bytes", "max_body_bytes"])
 def test_a_size_that_is_none_is_refused_in_code_as_in_a_variable(name: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name}={value!r}: it accepts a number of bytes"):
+    with pytest.raises(ConfigurationError, match=f"^{name}={re.escape(repr(value))}: it accepts a number of bytes"):
         CacheSettings(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-2, Decimal(-2), Fraction(-2)])
+@pytest.mark.parametrize("name", ["expire_after", "stale_if_error"])
+def test_a_negative_duration_is_refused_in_code_whatever_the_kind_of_number(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}={re.escape(repr(value))}: it accepts a number of seconds"):
+        CacheSettings(**{name: value})
+
+
+def test_a_number_of_another_kind_is_taken() -> None:
+    settings = CacheSettings(max_bytes=cast("Any", Decimal(64)), expire_after=cast("Any", Fraction(1, 2)))
+    assert (settings.max_bytes, settings.expire_after) == (64, 0.5)
+
+
+@pytest.mark.parametrize("path", [" ", Path(" "), Path("\t")])
+def test_a_blank_path_is_refused_in_code_as_in_a_variable(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^sqlite\.path=.*nothing but spaces in it"):
+        CacheSettings(sqlite=cast("Any", {"path": path}))
 
 
 @pytest.mark.parametrize("text", [f"{LONG},{LONG[::-1]}", f'["{LONG}", "{LONG[::-1]}"]'])

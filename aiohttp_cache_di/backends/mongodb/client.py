@@ -12,6 +12,7 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient, common, uri_parser
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.client_options import ClientOptions
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 from pymongo.monitoring import ServerListener, TopologyListener
@@ -103,8 +104,10 @@ class Server:
 
 
 def _tells_of_servers(options: Mapping[str, Any]) -> bool:
-    """Whether *options* have a listener for the driver's servers or their topology."""
-    return any(isinstance(each, ServerListener | TopologyListener) for each in options.get("event_listeners") or ())
+    """Whether there is a listener for the driver's servers or their topology, of *options* or of the whole process."""
+    ours = {"event_listeners": options.get("event_listeners")}
+    listeners = ClientOptions("", "", "", ours).event_listeners  # with those of pymongo.monitoring.register
+    return any(isinstance(each, ServerListener | TopologyListener) for each in listeners)
 
 
 async def _close(client: Client) -> None:

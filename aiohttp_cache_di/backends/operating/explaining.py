@@ -18,10 +18,9 @@ from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
 from aiohttp_cache_di.backends.operating.searching import Search
 from aiohttp_cache_di.backends.operating.store_view import StoreView
-from aiohttp_cache_di.backends.operating.terms import expect_method
+from aiohttp_cache_di.backends.operating.terms import expect_method, named_url
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Validate
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
@@ -60,13 +59,12 @@ class Explained(Operated):
             kwargs: the other arguments of the request.
         """
         expect_method(method)
-        if not isinstance(url, str | URL):
-            raise ConfigurationError(f"url={url!r}: use a URL")
+        asked = named_url(url)[0]
         refuse_unusable({"refresh": refresh, "only_if_cached": only_if_cached})
         await self.learn_secret()
         wishes: dict[str, Any] = {"expire_after": expire_after, "stale_if_error": stale_if_error}
         wishes |= {"refresh": refresh, "only_if_cached": only_if_cached}
-        method, asked = method.upper(), URL(url) if isinstance(url, str) else url
+        method = method.upper()
         asked = asked.extend_query(kwargs["params"]) if kwargs.get("params") else asked
         headers = CIMultiDict(pairs_of(kwargs.get("headers") or ()))
         whose = self.whose(method, asked, headers, principal)

@@ -13,7 +13,7 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import expect_flag
-from aiohttp_cache_di.backends.operating.terms import named_host, named_url
+from aiohttp_cache_di.backends.operating.terms import named_host, named_url, quoted
 from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
@@ -138,7 +138,7 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> S
     try:
         return of_urls(spellings, ignored_params, ordered=ordered)
     except ValueError as exc:
-        raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
+        raise ConfigurationError(f"url={quoted(url)}: {exc}") from exc
 
 
 def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordered: bool) -> Selection:
@@ -195,7 +195,7 @@ def _partition(given: object) -> str:
 
 def _string(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name}={value!r}: use text that is not blank")
+        raise ConfigurationError(f"{name}={quoted(value)}: use text that is not blank")
     return value
 
 
@@ -204,7 +204,7 @@ def _strings(name: str, value: object) -> list[str]:
         return [_string(name, value)]
     found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
     if not found:
-        raise ConfigurationError(f"{name}={value!r}: use a text, or a collection of at least one")
+        raise ConfigurationError(f"{name}={quoted(value)}: use a text, or a collection of at least one")
     return found
 
 

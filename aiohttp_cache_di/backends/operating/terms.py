@@ -17,16 +17,19 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import is_token
 
-__all__ = ["Host", "expect_method", "expect_scheme", "is_key_beginning", "named_host", "named_url"]
+__all__ = ["Host", "expect_method", "expect_scheme", "is_key_beginning", "named_host", "named_url", "quoted"]
 
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
 """Schemes that are refused as mistakes: a connector of the user's own may request URLs of any other (``tcp``)."""
 
+_ABSOLUTE: Final = "use an absolute URL, such as https://api.example.org/items"
 _KEY_BEGINNING: Final = compiled_later("[0-9a-f]{1,40}", re.ASCII)
 _NO_HOST: Final = compiled_later(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
 _BRACKETED: Final = compiled_later(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IGNORECASE)
 _ADDRESS: Final = compiled_later(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
+_USER: Final = compiled_later(r"([^/@:]*://)?.*@", re.DOTALL)
+_PARAMETERS: Final = compiled_later(r"[?#;].*", re.DOTALL)
 
 
 class Host(Struct, frozen=True):
@@ -57,7 +60,9 @@ def named_host(text: object) -> Host:
         ConfigurationError: it is not a host.
     """
     if not isinstance(text, str) or not text.strip():
-        raise ConfigurationError(f"host={text!r}: use a host, such as 'api.example.org' or 'api.example.org:8443'")
+        raise ConfigurationError(
+            f"host={quoted(text)}: use a host, such as 'api.example.org' or 'api.example.org:8443'"
+        )
     given = text.strip()
     if _ADDRESS.fullmatch(given):
         given = f"[{given}]"
@@ -67,14 +72,14 @@ def named_host(text: object) -> Host:
     except ValueError:
         name, port = None, None
     if not name or (_NO_HOST.search(given) and not _BRACKETED.fullmatch(given)) or given.endswith(":"):
-        raise ConfigurationError(f"host={text!r}: {_way_out(given)}")
+        raise ConfigurationError(f"host={quoted(text)}: {_way_out(given)}")
     shown = f"[{name}]" if ":" in name else name
     return Host(shown.lower(), "" if port is None else str(port))
 
 
 def _way_out(given: str) -> str:
     if "*" in given:
-        return f"that is a pattern; select by match: {given if '/' in given else f'{given}/*'!r}"
+        return f"that is a pattern; select by match: {quoted(given if '/' in given else f'{given}/*')}"
     if "://" in given:
         try:
             url = URL(given)
@@ -88,10 +93,31 @@ def _way_out(given: str) -> str:
     return "that is no host; use one such as 'api.example.org' or 'api.example.org:8443'"
 
 
+def quoted(given: object) -> str:
+    """The repr of *given*, which may be a URL, for a message: without userinfo, and with the values of secrets masked.
+
+    If it cannot be parsed as a URL, it is quoted without all that stands before an @, and without its parameters.
+    """
+    if not isinstance(given, str | URL):
+        return _unparsed(repr(given))
+    text = str(given)
+    try:
+        URL(text)
+        told = keys.redact_url(text)
+    except ValueError:
+        return repr(_unparsed(text))
+    return repr(_unparsed(text) if "@" in told.partition("?")[0] else told)
+
+
+def _unparsed(text: str) -> str:
+    text = _USER.sub(r"\1…@", text, count=1)
+    return _PARAMETERS.sub(lambda found: f"{found[0][0]}…", text, count=1)
+
+
 def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
     if not url.scheme or not url.raw_host or url.scheme in NEVER_REQUESTED:
-        raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
+        raise ConfigurationError(f"url={quoted(given)}: {_ABSOLUTE}")
 
 
 def named_url(url: object) -> tuple[URL, ...]:
@@ -101,11 +127,12 @@ def named_url(url: object) -> tuple[URL, ...]:
         ConfigurationError: it is not an absolute URL that can be requested.
     """
     if not isinstance(url, str | URL):
-        raise ConfigurationError(f"url={url!r}: use a URL")
+        raise ConfigurationError(f"url={quoted(url)}: use a URL")
     try:
         spellings = keys.spellings(url)
     except ValueError as exc:
-        raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
+        why = _ABSOLUTE if "@" in str(url) else exc  # the parser may quote a password
+        raise ConfigurationError(f"url={quoted(url)}: {why}") from None
     for spelling in spellings:
         expect_scheme(spelling, url)
     return spellings

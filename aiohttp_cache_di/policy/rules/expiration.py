@@ -146,7 +146,8 @@ class UrlRules:
     if ``*`` followed: ``example.org/api`` matches ``http://example.org/api/items?page=2``. But a host without a path is
     matched as a whole: ``example.org`` does not match ``example.org.evil.test``. Case makes no difference in scheme and
     host; nor do userinfo, fragment, the scheme's default port, and the encoding of names and characters:
-    ``bücher.example/my files`` matches ``http://xn--bcher-kva.example/my%20files``.
+    ``bücher.example/my files`` matches ``http://xn--bcher-kva.example/my%20files``. A pattern begins with a host or a
+    wildcard, and has no fragment: a ``#`` only within ``[…]``.
 
     Raises:
         ConfigurationError: a pattern is not text, would match no URL or has an invalid set (``[z-a]``), or its rule is

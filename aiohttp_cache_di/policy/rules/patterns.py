@@ -37,6 +37,7 @@ MEMOISED_URL_CHARS: Final = 1024
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
+_SETS: Final = compiled_later(r"\[.[^\]]*\]", re.DOTALL)
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
@@ -131,16 +132,18 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
 
 
 def why_matchless(pattern: str) -> str:
-    """The way out, without *pattern*, which may have a secret, if it begins with neither a host nor a wildcard; or "".
+    """The way out, without *pattern*, which may have a secret, if it cannot match a URL; or "".
 
-    Such a pattern matches no URL. One that begins so may match none either: that is not examined.
+    A pattern begins with a host or a wildcard, not with a query, and has a # in sets only, since URLs are compared
+    without the fragment. One that keeps this may match no URL either: that is not examined.
     """
     scheme, rest = _parts(pattern)
-    if (not scheme or _SCHEME.fullmatch(scheme)) and _BEGINNING.match(rest):
+    begins_well = (not scheme or _SCHEME.fullmatch(scheme)) and _BEGINNING.match(rest) and _split(rest)[0]
+    if begins_well and "#" not in _SETS.sub("", rest):
         return ""
     return (
-        "begin it with a host, or with * for any; patterns are shell globs, not regular expressions: such as "
-        "*.example.org/v1/*"
+        "begin it with a host, or with * for any, and leave out a fragment (#…); patterns are shell globs, not regular "
+        "expressions: such as *.example.org/v1/*"
     )
 
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ import pytest
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from msgspec.structs import replace
-from pymongo import AsyncMongoClient, MongoClient
+from pymongo import AsyncMongoClient, MongoClient, monitoring
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
@@ -476,7 +477,10 @@ async def test_an_index_that_takes_long_holds_no_write_up_for_more_than_a_moment
 # ---- clients
 
 
-async def test_a_listener_to_the_drivers_topology_is_told_of_the_server(secantus: SecantusServer) -> None:
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_a_listener_to_the_drivers_topology_is_told_of_the_server(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, *, everywhere: bool
+) -> None:
     heard = asyncio.Event()
 
     class Listener(TopologyListener):
@@ -487,7 +491,10 @@ async def test_a_listener_to_the_drivers_topology_is_told_of_the_server(secantus
 
         def closed(self, event: object) -> None: ...
 
-    store = make_store(secantus, event_listeners=[Listener()])
+    if everywhere:
+        monkeypatch.setattr("pymongo.monitoring._LISTENERS", deepcopy(vars(monitoring)["_LISTENERS"]))
+        monitoring.register(Listener())
+    store = make_store(secantus) if everywhere else make_store(secantus, event_listeners=[Listener()])
     await write(store, entry("k"))
     assert await read(store, "k") is not None
     async with asyncio.timeout(10):

@@ -1,11 +1,15 @@
-"""The URLs by which entries are selected: those that can be requested."""
+"""The URLs by which entries are selected: those that can be requested; and how messages quote them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from yarl import URL
 
-from aiohttp_cache_di.backends.operating.terms import expect_scheme
+from aiohttp_cache_di.backends.operating.selection import Selectors, selection
+from aiohttp_cache_di.backends.operating.terms import expect_scheme, named_host, named_url
 from aiohttp_cache_di.errors import ConfigurationError
 
 
@@ -18,3 +22,42 @@ def test_a_url_that_a_connector_may_request_is_accepted(text: str) -> None:
 def test_a_url_that_is_never_requested_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^url='{text}': use an absolute URL"):
         expect_scheme(URL(text), text)
+
+
+URLS = {
+    "redis://:hunter2@h/0": "'redis://h/0'",
+    "http://user:hunter2@h:99999/": "'http://…@h:99999/'",
+    "http://h:99999/?token=hunter2": "'http://h:99999/?…'",
+    "http://h:99999/;sid=hunter2": "'http://h:99999/;…'",
+    "ftp://h/?a=b&token=hunter2": "'ftp://h/?a=b&token=REDACTED'",
+    "/x?token=hunter2": "'/x?token=REDACTED'",
+    "user:hunter2@h/x": "'…@h/x'",
+    "ftp://user:12/hunter2@h/x": "'ftp://…@h/x'",
+    "http://user:s#hunter2@h/x": "'http://…@h/x'",
+    "http://user:hunter2@ex℀mple/": "'http://…@ex℀mple/'",
+}
+
+
+@pytest.mark.parametrize("given", URLS)
+def test_an_error_quotes_a_url_without_its_secrets(given: str) -> None:
+    calls: list[tuple[str, Callable[[Any], object]]] = [("url", named_url), ("host", named_host)]
+    for name, parse in calls:
+        with pytest.raises(ConfigurationError) as caught:
+            parse(given)
+        assert str(caught.value).startswith(f"{name}={URLS[given]}: ")
+        assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize("given", [b"http://u:hunter2@h/?a", URL("ftp://u:hunter2@h/"), URL("ftp://h/?token=hunter2")])
+def test_an_error_quotes_another_object_without_secrets(given: Any) -> None:
+    wrong: list[Selectors] = [{"url": given}, {"host": given}, {"match": given}, {"match": [given]}]
+    for selectors in wrong:
+        with pytest.raises(ConfigurationError) as caught:
+            selection(selectors)
+        assert "h/" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_the_pattern_that_is_suggested_for_a_host_has_no_password() -> None:
+    with pytest.raises(ConfigurationError, match=r"^host='http://\*\.h/': that is a pattern; .*: 'http://\*\.h/'$"):
+        named_host("http://u:hunter2@*.h/")

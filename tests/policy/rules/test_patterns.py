@@ -192,9 +192,19 @@ def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
         ":http/*",
         "e.test#b",
         "#b",
+        "*#b",
+        "e.test/a#b",
+        "e.test/[!x]#[b]",
+        "e.test/[#",
+        "?x=1",
+        "?a&x=1/2",
+        "?mail=a@b.test",
+        "https://?x=1",
     ],
 )
-def test_a_pattern_that_begins_with_neither_a_host_nor_a_wildcard_is_refused_with_the_way_out(pattern: str) -> None:
+def test_a_pattern_that_begins_with_no_host_and_no_wildcard_or_has_a_fragment_is_refused_with_the_way_out(
+    pattern: str,
+) -> None:
     for by_host in (False, True):
         with pytest.raises(ConfigurationError) as caught:
             UrlPatterns([pattern], option="post_as_query", by_host=by_host)
@@ -225,7 +235,11 @@ def test_a_pattern_that_begins_with_neither_a_host_nor_a_wildcard_is_refused_wit
         ("[!f]*://e.test/*", "tcp://e.test/x"),
         ("http[s]://e.test/*", "https://e.test/x"),
         ("?pi.e.test?c=1", "http://api.e.test/?c=1"),
+        ("?xample.org/*", "http://example.org/x"),
+        ("?xample.org/a=b", "http://example.org/a=b"),
         ("e.test/[!#]*", "http://e.test/x"),
+        ("e.test/[]#x]", "http://e.test/x"),
+        ("user:p#w@e.test/x", "http://e.test/x"),
         ("*/[[]", "http://e.test/%5B"),
         ("*[", "http://e.test/x["),
         (r"*a\b", "http://e.test/a%5Cb"),
