@@ -202,9 +202,12 @@ def _string(name: str, value: object) -> str:
 def _strings(name: str, value: object) -> list[str]:
     if isinstance(value, str | bytes):
         return [_string(name, value)]
-    found = [_string(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
+    refused = ConfigurationError(f"{name}={quoted(value)}: use a text, or a collection of at least one")
+    if not isinstance(value, Iterable):
+        raise refused
+    found = [_string(name, each) for each in cast("Iterable[object]", value)]
     if not found:
-        raise ConfigurationError(f"{name}={quoted(value)}: use a text, or a collection of at least one")
+        raise refused
     return found
 
 
