@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.loops import (
     conclude,
     end,
 )
-from tests.backends.timed_waits import TimedWait
+from tests.backends.timed_waits import TimedWait, leave
 from tests.interleaving import at_each_line, in_loop_that_ends
 
 
@@ -87,11 +87,7 @@ async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhear
 ) -> None:
     monkeypatch.setattr(loops, "FINISH_WITHIN_S", 0.01)
     calls, call = DetachedCalls(), Stubborn(1)
-    caller = asyncio.create_task(calls.run(call()))
-    await call.begun.wait()
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+    await leave(call(), calls, at=call.begun)
     assert call.left == 0, "it goes on"
     await calls.finish()
     assert call.left == -1
@@ -99,11 +95,7 @@ async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhear
 
 async def test_a_call_that_is_cancelled_as_its_wait_times_out_does_not_abandon_it() -> None:
     calls, call = DetachedCalls(), TimedWait(0.001)
-    caller = asyncio.create_task(calls.run(call()))
-    await call.ending.wait()
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+    await leave(call(), calls, at=call.ending)
     call.may_end.set()
     await calls.finish()
     assert call.ended[-1] == "call", "the wait has ended before"

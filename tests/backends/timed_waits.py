@@ -1,11 +1,17 @@
-"""A call that a driver might make: it waits with timeouts."""
+"""Calls that drivers might make, and callers who leave them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
-__all__ = ["TimedWait"]
+import pytest
+
+from aiohttp_cache_di.backends.loops import DetachedCalls
+
+__all__ = ["TimedWait", "leave"]
 
 
 class TimedWait:
@@ -38,3 +44,12 @@ class TimedWait:
                 with suppress(asyncio.CancelledError):
                     await self.may_end.wait()
             self.ended.append("wait")
+
+
+async def leave(call: Coroutine[Any, Any, object], calls: DetachedCalls, *, at: asyncio.Event) -> None:
+    """Run *call*, which goes on, for a caller who is cancelled when *at* comes and leaves at once."""
+    caller = asyncio.create_task(calls.run(call))
+    await at.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller

@@ -50,7 +50,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
 from tests.backends.store_contract import StoreContract
-from tests.backends.timed_waits import TimedWait
+from tests.backends.timed_waits import TimedWait, leave
 from tests.secantus import SecantusServer
 
 UPDATES = {"findAndModify", "update"}
@@ -749,11 +749,7 @@ class TimedCursor(TimedWait):
 
 async def test_a_page_that_is_cancelled_as_a_wait_of_the_driver_times_out_does_not_abandon_it() -> None:
     calls, cursor = DetachedCalls(), TimedCursor(0.001)
-    reader = asyncio.create_task(calls.run(_page(cast("Any", cursor))))
-    await cursor.ending.wait()
-    reader.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reader
+    await leave(_page(cast("Any", cursor)), calls, at=cursor.ending)
     cursor.may_end.set()
     await calls.finish()
     assert cursor.ended[-1] == "call", "the wait has ended before"
