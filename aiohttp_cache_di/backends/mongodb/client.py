@@ -89,11 +89,14 @@ class Server:
         """Make the client of the running loop; it connects when it is first used."""
         if self._lent is not None:
             return Connection(self._collection(self._lent), None)
-        if _tells_of_servers(self._options):  # by a task of this loop, which the client begins when it is made
+        client = await asyncio.to_thread(self._make_aside)  # since it reads files, such as certificates
+        if client is None:
             client = self._make()
-        else:
-            client = await asyncio.to_thread(self._make)  # since it reads files of certificates
         return Connection(self._collection(client), partial(_close, client))
+
+    def _make_aside(self) -> Client | None:
+        """The client; None if it has to be made in its loop, where it begins a task that tells listeners of servers."""
+        return None if _tells_of_servers(self._options) else self._make()
 
     def _make(self) -> Client:
         return AsyncMongoClient(**{**_defaults(self._options), **self._options})
