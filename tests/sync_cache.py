@@ -107,7 +107,9 @@ class SyncCache:
         match decision:
             case GatewayTimeout():
                 return Answer(504, CIMultiDict(), b"", decision.cache_status, False)
-            case Bypass() | Fetch() | Validate():
+            case Bypass():
+                return self._handed_on(self._ask(request), decision.reason)
+            case Fetch() | Validate():
                 return self._forward(request, decision, candidates)
             case _:
                 return self._reuse(request, decision)

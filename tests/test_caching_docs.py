@@ -230,7 +230,6 @@ PART = {"Cache-Control": "max-age=5", "Content-Range": "bytes 0-4/10"}
 @pytest.mark.parametrize(
     ("end", "plan", "response", "asked"),
     [
-        ("pass_bypassed", Bypass("method"), a_response({"Cache-Control": "max-age=5"}), {}),
         ("freshen", OURS, a_response({"ETag": '"a"'}, status=304), {}),
         ("load", Validate(None, (), "vary-miss"), a_response({"ETag": '"a"'}, status=304), {}),
         ("refetch", OURS, a_response({"ETag": '"b"'}, status=304), {}),
@@ -284,7 +283,10 @@ def test_the_rows_of_the_table_of_lifetimes_are_true(row: list[str]) -> None:
     request = a_request()
     rules = backend.rules_for(request.url, expire_after=None if asked is None else int(asked))
     plan = policy.on_request(request, None, rules, now=NOW)
-    assert isinstance(plan, Bypass | Fetch)
+    if isinstance(plan, Bypass):
+        assert expected == "not stored"
+        return
+    assert isinstance(plan, Fetch)
     response = a_response({} if said is None else {"Cache-Control": said})
     decision = policy.on_response(request, response, plan, rules, now=NOW)
     if expected == "not stored":

@@ -29,6 +29,7 @@ from aiohttp_cache_di.policy import (
     NotModified,
     Partial,
     PlainHit,
+    Plan,
     RangeNotSatisfiable,
     Reuse,
     Serve,
@@ -84,7 +85,7 @@ class Exchange(Fetching):
         if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
             self.lookup.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
-    async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
+    async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Plan:
         """The response from the store; or, if there is none, what to do instead.
 
         Args:
@@ -198,7 +199,7 @@ class Exchange(Fetching):
 
     # ---- one request to the origin per key
 
-    async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
+    async def _share_or_fetch(self, plan: Plan) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
         sharing = Sharing(self.lookup, self.call)
         if not sharing.may_share(plan):
@@ -219,7 +220,7 @@ class Exchange(Fetching):
                 return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
         return await self._fetch_alone(plan)  # the flight has ended: its response cannot be shared, or was invalidated
 
-    async def _race(self, plan: Fetch | Validate, flight: Flight, sharing: Sharing) -> ClientResponse:
+    async def _race(self, plan: Plan, flight: Flight, sharing: Sharing) -> ClientResponse:
         """Fetch; but if the late *flight* ends first with an entry that answers this request, use that."""
         fetching = self._fetch_alone(plan)
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
@@ -229,7 +230,7 @@ class Exchange(Fetching):
         self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
-    async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
+    async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
         """Answer with the response to another request."""
         try:
             answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
@@ -240,7 +241,7 @@ class Exchange(Fetching):
         self.call.result = "coalesced"
         return answer
 
-    async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
+    async def _fetch_alone(self, plan: Plan) -> ClientResponse:
         """Ask the origin, in a flight that others cannot join."""
         outcome = await self.alone(plan)
         return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome

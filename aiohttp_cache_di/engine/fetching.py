@@ -37,6 +37,7 @@ from aiohttp_cache_di.policy import (
     FullQuestion,
     Load,
     Pass,
+    Plan,
     Refetch,
     ServeStale,
     Store,
@@ -104,12 +105,12 @@ class Fetching(OriginRequest):
         self.backend: CacheBackend = lookup.backend
         self.runtime: Runtime = lookup.runtime
 
-    async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
+    async def alone(self, plan: Plan) -> ClientResponse | ServeStale:
         """Ask the origin, in a flight that others cannot join."""
         with self.runtime.flights.start(self.question.key, joinable=False) as flight:
             return await self.fetch(plan, flight)
 
-    async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
+    async def fetch(self, plan: Plan, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do what the policy decides about its response."""
         if plan.stored is not None and not self.lookup.found:
             self.lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
@@ -162,7 +163,7 @@ class Fetching(OriginRequest):
         self.backend.stats.misses += 1
         self.call.result = "miss"
 
-    def _instead_or_raise(self, error: BaseException, plan: Fetch | Validate, flight: Flight) -> ServeStale:
+    def _instead_or_raise(self, error: BaseException, plan: Plan, flight: Flight) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
         stale = None if self.comes_again(error) else self._instead_of(error, plan)
         if stale is not None:
@@ -173,7 +174,7 @@ class Fetching(OriginRequest):
             self.call.failures += 1
         raise error
 
-    def _instead_of(self, error: BaseException, plan: Fetch | Validate) -> ServeStale | None:
+    def _instead_of(self, error: BaseException, plan: Plan) -> ServeStale | None:
         """The decision to use a stale response instead of *error*, if there is one.
 
         If the request's own timeout has cancelled this task, the cancellation is taken back.
@@ -191,7 +192,7 @@ class Fetching(OriginRequest):
             task.uncancel()
         return stale
 
-    async def _decide(self, reply: Reply, plan: Fetch | Validate) -> Decided:
+    async def _decide(self, reply: Reply, plan: Plan) -> Decided:
         """What to do with a reply; None if the policy fails on it: then it is handed on, and not stored."""
         if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))

@@ -15,7 +15,7 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fir
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
-from aiohttp_cache_di.policy import Fetch, Validate
+from aiohttp_cache_di.policy import Plan, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
 
 __all__ = ["OriginRequest", "Reply"]
@@ -74,7 +74,7 @@ class OriginRequest:
     runtime: Runtime
     _watch: DecodingWatch | None = None
 
-    async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
+    async def ask(self, plan: Plan) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
         purges = await self.latest_purge()
         requested_at, asked = time.time(), CIMultiDict(self.request.headers)

@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.policy import Fetch, Reuse, Validate, decide
+from aiohttp_cache_di.policy import Plan, Reuse, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Sharing", "why_unusable"]
@@ -50,7 +50,7 @@ class Sharing:
         fields = () if primary is None else primary.vary_fields
         self.place = policy.wanted_variant(question.request, question.key, fields, question.rules.digest_key)
 
-    def may_share(self, plan: Fetch | Validate) -> bool:
+    def may_share(self, plan: Plan) -> bool:
         """Whether this request may wait for others, and others for this one."""
         question, flights = self.lookup.question, self.lookup.runtime.flights
         return (

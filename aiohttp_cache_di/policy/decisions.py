@@ -147,12 +147,10 @@ class Validate(Struct, frozen=True, gc=False):
 Reuse: TypeAlias = Serve | NotModified | Partial | RangeNotSatisfiable
 """An answer made from a stored response."""
 
-Plan: TypeAlias = Bypass | Fetch | Validate
-"""A request to the origin."""
+Plan: TypeAlias = Fetch | Validate
+"""A request to the origin about whose response the policy decides (`on_response`, `on_failure`)."""
 
-RequestDecision: TypeAlias = (
-    Bypass | Fetch | Serve | NotModified | Partial | RangeNotSatisfiable | GatewayTimeout | Validate
-)
+RequestDecision: TypeAlias = Bypass | Plan | Reuse | GatewayTimeout
 
 
 class Store(Struct, frozen=True, gc=False):
@@ -219,7 +217,7 @@ class Pass(Struct, frozen=True, gc=False):
         forget: delete the stored response for this request, which is known to be outdated.
     """
 
-    reason: Detail | FwdReason | Literal["not-modified"]
+    reason: Detail | Literal["not-modified"]
     cache_status: str
     forget: bool = False
 

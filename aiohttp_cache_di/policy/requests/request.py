@@ -13,6 +13,7 @@ from aiohttp_cache_di.policy.decisions import (
     GatewayTimeout,
     NotModified,
     Partial,
+    Plan,
     RangeNotSatisfiable,
     RequestDecision,
     Reuse,
@@ -130,15 +131,13 @@ def _only_if_cached(request: Request, rules: Rules) -> bool:
     return rules.only_if_cached or (rules.cache_control and request_directives(request.headers).only_if_cached)
 
 
-def _forward(
-    plan: Bypass | Fetch | Validate, only_if_cached: bool, trace: Trace | None, question: str = "only"
-) -> RequestDecision:
+def _forward(plan: Bypass | Plan, only_if_cached: bool, trace: Trace | None, question: str = "only") -> RequestDecision:
     if trace is not None:
         _note_plan(trace, plan, only_if_cached, question)
     return GatewayTimeout(plan.reason, generated("only-if-cached")) if only_if_cached else plan
 
 
-def _note_plan(trace: Trace, plan: Bypass | Fetch | Validate, only_if_cached: bool, question: str) -> None:
+def _note_plan(trace: Trace, plan: Bypass | Plan, only_if_cached: bool, question: str) -> None:
     note(trace, question, only_if_cached)
     if only_if_cached:
         return
@@ -149,7 +148,7 @@ def _note_plan(trace: Trace, plan: Bypass | Fetch | Validate, only_if_cached: bo
         note(trace, "askable", isinstance(plan, Validate), _offered(plan))
 
 
-def _offered(plan: Bypass | Fetch | Validate) -> str:
+def _offered(plan: Bypass | Plan) -> str:
     """The conditions sent to the origin, or why there are none, in words."""
     if isinstance(plan, Validate):
         return ", ".join(f"{name}: {value}" for name, value in plan.headers)
@@ -251,7 +250,7 @@ def _note_answer(trace: Trace | None, answer: Reuse | None) -> None:
             note(trace, "satisfiable", isinstance(answer, Partial))
 
 
-def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
+def _miss(request: Request, candidates: Candidates) -> Plan:
     if not candidates:
         return Fetch("uri-miss")
     tags = _tags(candidates)
@@ -277,7 +276,7 @@ def _validation(
     rules: Rules,
     now: float,
     candidates: Candidates,
-) -> Fetch | Validate:
+) -> Plan:
     reason: FwdReason = "request" if remaining_s(stored, now=now) > 0 else "stale"
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
@@ -291,7 +290,7 @@ def _validation(
     return Validate(stored, asked, reason, fallback)
 
 
-def background_plan(request: Request, stored: StoredResponse, rules: Rules, *, now: float) -> Fetch | Validate:
+def background_plan(request: Request, stored: StoredResponse, rules: Rules, *, now: float) -> Plan:
     """How to update *stored* after it was served stale; the request is sent without `PRIVATE_TO_CALLER`."""
     headers = CIMultiDict((n, v) for n, v in request.headers.items() if n.lower() not in PRIVATE_TO_CALLER)
     plain = Request(request.method, request.url, headers)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy.decisions import Bypass, Fetch, GatewayTimeout, Plan, ServeStale, Validate
+from aiohttp_cache_di.policy.decisions import GatewayTimeout, Plan, ServeStale
 from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
 from aiohttp_cache_di.policy.requests.reuse import answer_from, serve
 from aiohttp_cache_di.policy.rules.book import Rules
@@ -37,9 +37,9 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
     Args:
         by_default: the origin is unreachable, so a stale response may be served without a directive.
     """
-    if isinstance(plan, Bypass) or plan.fallback is None:
-        return None
     stored = plan.fallback
+    if stored is None:
+        return None
     directives = request_directives(request.headers)
     if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
         detail: Detail = "stale-if-error"
@@ -57,6 +57,6 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
 
 def not_at_hand(decision: Decided) -> Decided:
     """*decision* with the reason "miss": it is unknown what is stored, as the store or a filter did not give it."""
-    if isinstance(decision, Fetch | Validate | GatewayTimeout) and decision.reason in ("uri-miss", "vary-miss"):
+    if isinstance(decision, Plan | GatewayTimeout) and decision.reason in ("uri-miss", "vary-miss"):
         return replace(decision, reason="miss")
     return decision

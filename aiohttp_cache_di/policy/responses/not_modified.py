@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from aiohttp_cache_di.policy.decisions import (
-    Fetch,
     Freshen,
     Load,
     NotModified,
     Pass,
+    Plan,
     Refetch,
     ResponseDecision,
     Validate,
@@ -45,7 +45,7 @@ Candidate = StoredResponse | VariantRef
 def on_not_modified(
     request: Request,
     response: Response,
-    plan: Fetch | Validate,
+    plan: Plan,
     rules: Rules,
     *,
     now: float,

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from multidict import CIMultiDict, istr
 
 from aiohttp_cache_di.policy.decisions import (
-    Bypass,
     Complete,
     Fetch,
     Pass,
@@ -65,8 +64,6 @@ def on_response(
         now: POSIX time, UTC; at or after ``response.received_at``.
         candidates: the known stored responses for the URL; ``plan.stored`` counts as one of them.
     """
-    if isinstance(plan, Bypass):
-        return Pass(plan.reason, forwarded(plan.reason))
     stored = plan.stored
     if stored is not None:
         # First, because variants may share a weak tag, and the request selects this one.
@@ -85,7 +82,7 @@ def on_response(
 
 
 def _store_or_pass(
-    request: Request, response: Response, plan: Fetch | Validate, rules: Rules, *, sent: Request | None = None
+    request: Request, response: Response, plan: Plan, rules: Rules, *, sent: Request | None = None
 ) -> Store | Pass:
     """Whether to store *response* itself.
 
@@ -142,7 +139,7 @@ def _store(
     response: Response,
     directives: ResponseDirectives,
     fields: tuple[str, ...],
-    plan: Fetch | Validate,
+    plan: Plan,
     rules: Rules,
 ) -> Store | Pass:
     headers, stored = response.headers, plan.stored
@@ -190,7 +187,7 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
     return leads_on(response.status, response.headers) and not rules.cache_control
 
 
-def _pass(request: Request, plan: Fetch | Validate, status: int, why: Detail) -> Pass:
+def _pass(request: Request, plan: Plan, status: int, why: Detail) -> Pass:
     forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
     return Pass(why, forwarded(plan.reason, detail=why), forget=forget)
 

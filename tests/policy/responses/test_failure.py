@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy import Bypass, Fetch, Partial, Rules, ServeStale, on_failure
+from aiohttp_cache_di.policy import Fetch, Partial, Rules, ServeStale, on_failure
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_stored
 
@@ -19,7 +19,6 @@ def stood_in(
 
 def test_without_anything_stored_the_error_is_the_callers() -> None:
     assert stood_in(None) is None
-    assert on_failure(Bypass("method"), PRIVATE, a_request(), now=NOW, timeout=False) is None
 
 
 def test_a_broken_connection_is_stood_in_for_by_default() -> None:
