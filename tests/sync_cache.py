@@ -164,7 +164,7 @@ class SyncCache:
                 assert len(body) == decision.complete_bytes
                 return self._handed_on(Reply(200, reply.headers, body), decision.then.cache_status)
             case Freshen():
-                self.entries[decision.stored.key] = decision.stored
+                self.entries[decision.answer.stored.key] = decision.answer.stored
                 return self._reuse(request, decision.answer)
             case ServeStale():
                 return self._reuse(request, decision.answer)

@@ -249,7 +249,7 @@ class Exchange(Fetching):
     async def _stale(self, outcome: ServeStale) -> ClientResponse:
         """The stale response that is used instead of an error."""
         try:
-            answer = self._answer(outcome.answer, cache_status=outcome.cache_status)
+            answer = self._answer(outcome.answer)
         except Exception as error:
             await self.lookup.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller

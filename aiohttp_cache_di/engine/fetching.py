@@ -71,8 +71,11 @@ def is_challenge(question: FullQuestion, backend: CacheBackend) -> bool:
 def told_of_purge(decision: Decided, tag: str) -> Decided:
     """*decision*, with a Cache-Status that names *tag*, whose purge is the reason for the request."""
     match decision:
-        case Store() | Freshen() | Pass() | ServeStale():
+        case Store() | Pass():
             return replace(decision, cache_status=purged(decision.cache_status, tag))
+        case Freshen():
+            answer = decision.answer
+            return Freshen(replace(answer, cache_status=purged(answer.cache_status, tag)))
         case Complete():
             then = decision.then
             return replace(decision, then=replace(then, cache_status=purged(then.cache_status, tag)))
@@ -272,18 +275,18 @@ class Fetching(OriginRequest):
         can be made of the entry, which is then dropped.
         """
         reply.response.release()
-        standard, cache_status = self.backend.cache_control, decision.cache_status
+        stored, cache_status = decision.answer.stored, decision.answer.cache_status
         try:
-            answer = answer_from(decision.answer, self.request, standard=standard, cache_status=cache_status)
+            answer = answer_from(decision.answer, self.request, standard=self.backend.cache_control)
         except Exception as error:
-            await self.lookup.discard(error, decision.stored)
+            await self.lookup.discard(error, stored)
             return None
         self.backend.stats.revalidated += 1
         self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
-        report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
+        report = Report(answer, cache_status, received_at=reply.head.received_at)
         try:
-            stored = redacted(self.backend, confirmed(self.question, decision.stored, reply.purges))
+            stored = redacted(self.backend, confirmed(self.question, stored, reply.purges))
             if not flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:

@@ -192,15 +192,8 @@ class Complete(Struct, frozen=True):
 
 
 class Freshen(Struct, frozen=True):
-    """A 304 confirmed a stored response: replace it by *stored*, which is updated, and answer with that.
+    """A 304 confirmed a stored response: replace it by that of *answer*, which is updated, and answer so."""
 
-    Args:
-        stored: with updated header fields and times.
-        answer: how the caller is to be answered from it.
-    """
-
-    stored: StoredResponse
-    cache_status: str
     answer: Reuse
 
 
@@ -229,15 +222,8 @@ class Refetch(Struct, frozen=True):
 
 
 class ServeStale(Struct, frozen=True):
-    """Answer with a stale response instead of an error.
+    """Answer from a stale response instead of with an error."""
 
-    Args:
-        answer: how the caller is to be answered from it.
-    """
-
-    stored: StoredResponse
-    age_s: int
-    cache_status: str
     answer: Reuse
 
 

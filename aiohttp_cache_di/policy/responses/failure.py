@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.policy.decisions import GatewayTimeout, Plan, ServeStale
 from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
-from aiohttp_cache_di.policy.requests.reuse import answer_from, serve
+from aiohttp_cache_di.policy.requests.reuse import answer_from
 from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import request_directives
@@ -49,10 +49,7 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
     else:
         return None
     answer = answer_from(request, stored, now=now, detail=detail)
-    if answer is None:
-        return None
-    served = serve(stored, now=now, detail=detail)
-    return ServeStale(stored, served.age_s, served.cache_status, answer)
+    return None if answer is None else ServeStale(answer)
 
 
 def not_at_hand(decision: Decided) -> Decided:

@@ -65,12 +65,12 @@ def on_not_modified(
     status = forwarded(plan.reason, fwd_status=304 if is_ours else None)
     if not is_ours:
         answer = NotModified(updated, whole_s(current_age_s(updated, now=now)), status)
-        return Freshen(updated, status, answer)
+        return Freshen(answer)
     reused = answer_from(request, updated, now=now)
     if reused is None:
         return Refetch(plan.reason)
     # Validated a moment ago, whatever lifetime it has.
-    return Freshen(updated, status, msgspec.structs.replace(reused, cache_status=status, stale=False))
+    return Freshen(msgspec.structs.replace(reused, cache_status=status, stale=False))
 
 
 def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Candidate]) -> Candidate | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy import Fetch, Partial, Rules, ServeStale, on_failure
+from aiohttp_cache_di.policy import Fetch, Partial, Rules, Serve, ServeStale, on_failure
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_stored
 
@@ -22,8 +22,10 @@ def test_without_anything_stored_the_error_is_the_callers() -> None:
 
 
 def test_a_broken_connection_is_stood_in_for_by_default() -> None:
-    answer = stood_in(OLD)
-    assert answer is not None
+    stale = stood_in(OLD)
+    assert stale is not None
+    answer = stale.answer
+    assert isinstance(answer, Serve)
     assert (answer.stored, answer.age_s) == (OLD, 0)
     assert answer.cache_status.endswith("detail=disconnected")
 
