@@ -53,19 +53,10 @@ __all__ = ["Fetching"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
-Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale | None
+Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale
 
 CHALLENGES = frozenset({401, 407})
 """Statuses by which the origin asks for credentials."""
-
-
-def is_challenge(question: FullQuestion, backend: CacheBackend) -> bool:
-    """Whether a response with one of these statuses must not be stored or shared in the question's partition.
-
-    That is so if the partition does not depend on all credentials: then the challenge concerns this request's
-    credentials, and says nothing about what other requests in the partition would get.
-    """
-    return question.is_named or backend.leaves_credentials_out
 
 
 def told_of_purge(decision: Decided, tag: str) -> Decided:
@@ -150,12 +141,6 @@ class Fetching(OriginRequest):
                     case Refetch():
                         reply.response.release()
                         plan = Fetch(decision.reason)
-                    case None:
-                        self._count_miss()
-                        describe_miss(
-                            reply.response, forwarded("bypass", detail="error"), hidden=self.backend.ignored_params
-                        )
-                        return reply.response
                     case _:
                         assert_never(decision)
             except BaseException:
@@ -196,9 +181,11 @@ class Fetching(OriginRequest):
         return stale
 
     async def _decide(self, reply: Reply, plan: Plan) -> Decided:
-        """What to do with a reply; None if the policy fails on it: then it is handed on, and not stored."""
-        if reply.head.status in CHALLENGES and is_challenge(self.question, self.backend):
-            return Pass("status", forwarded(plan.reason, detail="status"))
+        """What to do with a reply; if the policy fails on it, it is handed on."""
+        if reply.head.status in CHALLENGES and (self.question.is_named or self.backend.leaves_credentials_out):
+            # The partition does not depend on all credentials. The challenge concerns those of this request, and says
+            # nothing about what other requests in the partition would get.
+            return Pass("status", forwarded(plan.reason, detail="status"), is_lasting=False)
         request, rules, lookup, head = self.question.request, self.question.rules, self.lookup, reply.head
         candidates: Candidates = () if lookup.primary is None else lookup.candidates
         has_failed = False
@@ -214,7 +201,7 @@ class Fetching(OriginRequest):
             except Exception as error:
                 if has_failed:
                     logger.exception("The policy has failed on a response, which is not stored")
-                    return None
+                    return Pass("error", forwarded("bypass", detail="error"), is_lasting=False)
                 if plan.stored is not None or lookup.primary is not None:  # the stored entry may be the cause
                     await lookup.discard(error, plan.stored)
                     if isinstance(plan, Validate) and head.status == 304:
@@ -303,14 +290,12 @@ class Fetching(OriginRequest):
         return answer
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
-        """Hand the response on without storing it; hit-for-miss, unless it is a challenge or an error of the origin."""
+        """Hand the response on without storing it."""
         self._count_miss()
         self._update_get(reply, flight)
         if decision.forget:
             await self.lookup.forget()
-        if reply.response.status in CHALLENGES and is_challenge(self.question, self.backend):
-            flight.end(Outcome.UNSHARED)  # no hit-for-miss: responses to other credentials can be shared
-        elif reply.response.status < 500:
+        if decision.is_lasting:
             self.runtime.flights.end_unshared(flight)
         hidden = self.backend.ignored_params
         describe_miss(reply.response, decision.cache_status, values=self.lookup.found, hidden=hidden)

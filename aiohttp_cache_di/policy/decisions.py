@@ -208,11 +208,14 @@ class Pass(Struct, frozen=True, gc=False):
 
     Args:
         forget: delete the stored response for this request, which is known to be outdated.
+        is_lasting: the next response is likely not to be stored, either, so that for a while requests need not wait
+            for each other (hit-for-miss).
     """
 
     reason: Detail | Literal["not-modified"]
     cache_status: str
     forget: bool = False
+    is_lasting: bool = True
 
 
 class Refetch(Struct, frozen=True):

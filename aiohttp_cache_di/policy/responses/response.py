@@ -189,7 +189,7 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
 
 def _pass(request: Request, plan: Plan, status: int, why: Detail) -> Pass:
     forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
-    return Pass(why, forwarded(plan.reason, detail=why), forget=forget)
+    return Pass(why, forwarded(plan.reason, detail=why), forget=forget, is_lasting=status < 500)
 
 
 def _differ(one: Headers, other: Headers) -> bool:
