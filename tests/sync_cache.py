@@ -169,7 +169,7 @@ class SyncCache:
             case ServeStale():
                 return self._reuse(request, decision.answer)
             case Refetch():
-                return self._forward(request, Fetch(decision.reason), ())
+                return self._forward(request, Fetch(plan.reason), ())
             case _:
                 assert_never(decision)
 

@@ -118,34 +118,36 @@ class Fetching(OriginRequest):
                 self._count_miss()
                 return reply
             try:
-                decision = await self._decide(reply, plan)
-                if self.lookup.purged:
-                    decision = told_of_purge(decision, self.lookup.purged)
-                match decision:
-                    case Store():
-                        return await self._store(reply, decision, flight)
-                    case Complete():
-                        if (whole := await self._complete(reply, decision, flight)) is not None:
-                            return whole
-                        plan = Fetch(plan.reason)
-                    case Freshen():
-                        answer = await self._freshen(reply, decision, flight)
-                        if answer is not None:
-                            return answer
-                        plan = Fetch(plan.reason)
-                    case ServeStale():
-                        reply.response.release()
-                        return decision
-                    case Pass():
-                        return await self._pass(reply, decision, flight)
-                    case Refetch():
-                        reply.response.release()
-                        plan = Fetch(decision.reason)
-                    case _:
-                        assert_never(decision)
+                answer = await self._act_on(reply, plan, flight)
             except BaseException:
                 reply.response.close()  # nothing else refers to it
                 raise
+            if answer is not None:
+                return answer
+            plan = Fetch(plan.reason)
+
+    async def _act_on(self, reply: Reply, plan: Plan, flight: Flight) -> ClientResponse | ServeStale | None:
+        """Do what the policy decides about a reply; None to send the request again, without a condition of ours."""
+        decision = await self._decide(reply, plan)
+        if self.lookup.purged:
+            decision = told_of_purge(decision, self.lookup.purged)
+        match decision:
+            case Store():
+                return await self._store(reply, decision, flight)
+            case Complete():
+                return await self._complete(reply, decision, flight)
+            case Freshen():
+                return await self._freshen(reply, decision, flight)
+            case Pass():
+                return await self._pass(reply, decision, flight)
+            case ServeStale():
+                reply.response.release()
+                return decision
+            case Refetch():
+                reply.response.release()
+                return None
+            case _:
+                assert_never(decision)
 
     def _count_miss(self) -> None:
         self.backend.stats.misses += 1
@@ -205,7 +207,7 @@ class Fetching(OriginRequest):
                 if plan.stored is not None or lookup.primary is not None:  # the stored entry may be the cause
                     await lookup.discard(error, plan.stored)
                     if isinstance(plan, Validate) and head.status == 304:
-                        return Refetch(plan.reason)
+                        return Refetch()
                 plan, candidates, has_failed = Fetch(plan.reason), (), True
 
     async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:

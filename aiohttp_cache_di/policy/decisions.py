@@ -221,8 +221,6 @@ class Pass(Struct, frozen=True, gc=False):
 class Refetch(Struct, frozen=True):
     """Send the request again without our condition: the 304 confirms no stored response, or the origin refused it."""
 
-    reason: FwdReason
-
 
 class ServeStale(Struct, frozen=True):
     """Answer from a stale response instead of with an error."""

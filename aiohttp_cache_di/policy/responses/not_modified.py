@@ -58,7 +58,7 @@ def on_not_modified(
     else:
         confirmed = _by_caller(request, response, candidates)
     if confirmed is None:
-        return Refetch(plan.reason) if is_ours else Pass("not-modified", forwarded(plan.reason))
+        return Refetch() if is_ours else Pass("not-modified", forwarded(plan.reason))
     if isinstance(confirmed, VariantRef):
         return Load(confirmed.key)
     updated = _freshened(request, confirmed, response, rules)
@@ -68,7 +68,7 @@ def on_not_modified(
         return Freshen(answer)
     reused = answer_from(request, updated, now=now)
     if reused is None:
-        return Refetch(plan.reason)
+        return Refetch()
     # Validated a moment ago, whatever lifetime it has.
     return Freshen(msgspec.structs.replace(reused, cache_status=status, stale=False))
 

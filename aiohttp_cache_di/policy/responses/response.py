@@ -71,7 +71,7 @@ def on_response(
     if response.status == 304:
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
     if isinstance(plan, Validate) and response.status in _REFUSING:
-        return Refetch(plan.reason)
+        return Refetch()
     if isinstance(plan, Validate) and plan.completes and response.status in (206, 416):
         return _complete(request, response, plan, rules)
     if response.status in ERROR_STATUSES:
@@ -100,7 +100,7 @@ def _store_or_pass(
 def _complete(request: Request, response: Response, plan: Validate, rules: Rules) -> Complete | Refetch:
     stored, length = plan.stored, single(response.headers, "Content-Length")
     if stored is None or length is None or not completes(stored, response):
-        return Refetch(plan.reason)  # it is of another representation, or not the range that was requested
+        return Refetch()  # it is of another representation, or not the range that was requested
     headers = CIMultiDict(request.headers)
     headers.update(plan.headers)
     then = _store_or_pass(request, response, plan, rules, sent=replace(request, headers=headers))

@@ -152,7 +152,7 @@ def test_a_304_without_the_suffix_is_compared_weakly(own: str, tag: str) -> None
 @pytest.mark.parametrize("tag", ['"y"', 'W/"y"', '"y-gzip"', '"x-br"', '"x-gzip-gzip"'])
 def test_a_304_with_the_tag_of_other_content_confirms_no_gzipped_response(tag: str) -> None:
     response = a_response({"ETag": tag}, status=304)
-    assert on_response(a_request(), response, validation(GZIPPED), PRIVATE, now=NOW) == Refetch("stale")
+    assert on_response(a_request(), response, validation(GZIPPED), PRIVATE, now=NOW) == Refetch()
 
 
 def test_a_304_without_the_suffix_is_about_the_response_that_was_not_encoded_if_that_is_stored_too() -> None:
@@ -165,7 +165,7 @@ def test_a_304_without_the_suffix_is_about_the_response_that_was_not_encoded_if_
 def test_a_304_with_the_suffix_confirms_no_response_that_was_not_encoded() -> None:
     plain = a_stored({"ETag": '"x"', "Cache-Control": "max-age=5"})
     response = a_response({"ETag": '"x-gzip"'}, status=304)
-    assert on_response(a_request(), response, validation(plain), PRIVATE, now=NOW) == Refetch("stale")
+    assert on_response(a_request(), response, validation(plain), PRIVATE, now=NOW) == Refetch()
 
 
 def test_of_variants_that_share_a_tag_the_selected_one_is_confirmed() -> None:
@@ -183,7 +183,7 @@ def test_a_304_without_tag_is_about_the_only_one_that_was_asked_about() -> None:
     alone = on_response(a_request(), response, validation(None), PRIVATE, now=NOW, candidates=(REF,))
     assert alone == Load("k.2")
     several = on_response(a_request(), response, validation(OLD), PRIVATE, now=NOW, candidates=(OLD, REF))
-    assert several == Refetch("stale")
+    assert several == Refetch()
 
 
 def test_a_304_may_bring_a_tag_where_there_was_only_a_date() -> None:
@@ -191,14 +191,14 @@ def test_a_304_may_bring_a_tag_where_there_was_only_a_date() -> None:
     assert freshened({"ETag": '"new"', "Last-Modified": date(-500)}, stored=dated).headers["ETag"] == '"new"'
     for fields in ({"ETag": '"new"'}, {"ETag": '"new"', "Last-Modified": date(-400)}):
         response = a_response(fields, status=304)
-        assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch("stale")
+        assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch()
 
 
 @pytest.mark.parametrize("offset_s", [-600, -400])
 def test_a_304_with_another_date_than_the_one_asked_about_confirms_nothing(offset_s: float) -> None:
     dated = a_stored({"Last-Modified": date(-500)}, fresh_for_s=-1)
     response = a_response({"Last-Modified": date(offset_s)}, status=304)
-    assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch("stale")
+    assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch()
     tagged = a_stored({"ETag": '"a"', "Last-Modified": date(-500)}, fresh_for_s=-1)
     assert freshened({"Last-Modified": date(offset_s)}, stored=tagged).headers["Last-Modified"] == date(offset_s)
 
@@ -207,7 +207,7 @@ def test_a_304_that_cannot_answer_the_request_is_no_answer() -> None:
     part = a_stored({"ETag": '"a"', "Content-Range": "bytes 0-9/20"}, status=206)
     response = a_response({"ETag": '"a"'}, status=304)
     request = a_request({"Range": "bytes=15-"})
-    assert on_response(request, response, validation(part), PRIVATE, now=NOW) == Refetch("stale")
+    assert on_response(request, response, validation(part), PRIVATE, now=NOW) == Refetch()
 
 
 @pytest.mark.parametrize(
