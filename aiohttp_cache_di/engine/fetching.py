@@ -74,7 +74,7 @@ def told_of_purge(decision: Decided, tag: str) -> Decided:
             return decision
 
 
-class Fetching(OriginRequest):
+class Fetching:
     """One request to the origin, and acting on its response.
 
     The result is a response to hand on, or the decision to use a stale one instead of an error: a subclass or a user of
@@ -108,12 +108,13 @@ class Fetching(OriginRequest):
         """Ask the origin, and do what the policy decides about its response."""
         if plan.stored is not None and not self.lookup.found:
             self.lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
+        origin = OriginRequest(self.request, self.handler, self.call, self.runtime)
         while True:
             refuse_when_closed(self.request.session)
             try:
-                reply = await self.ask(plan)
+                reply = await origin.ask(plan)
             except (ClientError, OSError, asyncio.CancelledError) as error:
-                return self._instead_or_raise(error, plan, flight)
+                return self._instead_or_raise(origin, error, plan, flight)
             if not isinstance(reply, Reply):
                 self._count_miss()
                 return reply
@@ -153,29 +154,28 @@ class Fetching(OriginRequest):
         self.backend.stats.misses += 1
         self.call.result = "miss"
 
-    def _instead_or_raise(self, error: BaseException, plan: Plan, flight: Flight) -> ServeStale:
+    def _instead_or_raise(self, origin: OriginRequest, error: BaseException, plan: Plan, flight: Flight) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
-        stale = None if self.comes_again(error) else self._instead_of(error, plan)
+        stale = None if origin.comes_again(error) else self._instead_of(origin, error, plan)
         if stale is not None:
             return stale
-        if self.is_old_connection(error):
+        if origin.is_old_connection(error):
             flight.end(Outcome.ABANDONED)
         if not isinstance(error, asyncio.CancelledError):
             self.call.failures += 1
         raise error
 
-    def _instead_of(self, error: BaseException, plan: Plan) -> ServeStale | None:
+    def _instead_of(self, origin: OriginRequest, error: BaseException, plan: Plan) -> ServeStale | None:
         """The decision to use a stale response instead of *error*, if there is one.
 
         If the request's own timeout has cancelled this task, the cancellation is taken back.
         """
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and not self.is_own_cancellation(error):
+        if is_cancelled and not origin.is_own_cancellation(error):
             return None
-        is_timeout = self.is_timeout(error)
         rules, request = self.question.rules, self.question.request
         try:
-            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=is_timeout)
+            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=origin.is_timeout(error))
         except Exception:  # the entry cannot be judged; the next request that finds it discards it
             return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:

@@ -66,44 +66,40 @@ def _credentials(fields: Mapping[str, str], names: CredentialNames, is_named: bo
 
 
 class OriginRequest:
-    """Sends one request to the origin; a subclass sets `request`, `handler`, `call` and `runtime`."""
+    """Sends one request to the origin, perhaps several times."""
 
-    request: ClientRequest
-    handler: ClientHandlerType
-    call: Call
-    runtime: Runtime
-    _watch: DecodingWatch | None = None
+    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call, runtime: Runtime) -> None:
+        self._request = request
+        self._handler = handler
+        self._call = call
+        self._runtime = runtime
+        self._watch: DecodingWatch | None = None
 
     async def ask(self, plan: Plan) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
-        purges = await self.latest_purge()
-        requested_at, asked = time.time(), CIMultiDict(self.request.headers)
-        self._watch = watch_decoding(self.request) if self.call.decoded else None
-        response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
+        purges = await self._runtime.here.purges.observe()
+        requested_at, asked = time.time(), CIMultiDict(self._request.headers)
+        self._watch = watch_decoding(self._request) if self._call.decoded else None
+        response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch, asked, purges, self.request.proxy is not None)
-
-    async def latest_purge(self) -> int:
-        """The number of the latest purge by tag, also of other processes, for a request about to be sent."""
-        known = self.runtime.here.purges
-        return await known.observe() if known.is_open else known.latest
+        return Reply(response, head, self._watch, asked, purges, self._request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request with the conditions of *plan* instead of the caller's."""
-        own = self.request.headers
+        own = self._request.headers
         conditional = CIMultiDict(own)
         conditional.update(plan.headers)
-        self.request.headers = conditional
+        self._request.headers = conditional
         try:
-            return await self.handler(self.request)
+            return await self._handler(self._request)
         finally:
-            self.request.headers = own
+            self._request.headers = own
 
     def comes_again(self, error: BaseException) -> bool:
         """Whether aiohttp will send the request again after *error*, so that the origin may still be reachable."""
-        return not self.call.failures and will_retry(self.request, error, self._watch)
+        return not self._call.failures and will_retry(self._request, error, self._watch)
 
     def is_old_connection(self, error: BaseException) -> bool:
         """Whether *error* only means that the origin had closed an idle connection."""
@@ -115,4 +111,4 @@ class OriginRequest:
 
     def is_own_cancellation(self, error: BaseException) -> bool:
         """Whether *error* is the cancellation by which aiohttp enforces the request's total timeout."""
-        return isinstance(error, asyncio.CancelledError) and timer_fired(self.request)
+        return isinstance(error, asyncio.CancelledError) and timer_fired(self._request)
