@@ -116,7 +116,7 @@ class CacheMiddleware:
                 trail.result, trail.key = "hit", question.key
         if response is None:
             if call is None:
-                call = Call(ref(session), digest_user=user, is_plain=user is None)
+                call = Call(ref(session), digest_user=user)
             call.decoded = decoded
             call.result = None
             try:
@@ -198,7 +198,7 @@ class CacheMiddleware:
         else:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
-        question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
+        question = self.questions.full(request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known)
         exchange = Exchange(request, handler, call, Lookup(question, backend, runtime, arguments))
         if trail is not None:
             trail.key = question.key

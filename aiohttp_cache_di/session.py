@@ -12,6 +12,7 @@ from weakref import ref
 
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware, TraceConfig
 from aiohttp.typedefs import StrOrURL
+from msgspec.structs import replace
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
@@ -24,7 +25,7 @@ from aiohttp_cache_di.engine.bases.senders import ADDING
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
-from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
+from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.questions.digest import digest_user
@@ -32,6 +33,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -199,31 +201,28 @@ class CacheMixin(Asking, TypedSession):
                 if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
                     await asyncio.sleep(0)
                 return found
-        may_learn, wishes = not self._own_middlewares and not callable(self._principal), None
-        if not WISHES.isdisjoint(options):
-            may_learn = may_learn and wish_for_nothing(options)
-            wishes = {name: options.pop(name) for name in WISHES & options.keys()}
-        call = self._call(options, self._principal)
-        if wishes:
-            call.wish(**wishes)
+        wishes = NO_WISHES if WISHES.isdisjoint(options) else take_wishes(options)
+        may_learn = wishes is NO_WISHES and not self._own_middlewares and not callable(self._principal)
+        call = self._call(options, wishes)
         call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, options, may_learn=may_learn)
 
-    def _call(self, options: dict[str, Any], principal: Principal) -> Call:
-        """The `Call` of a request with *options*, aiohttp's arguments."""
+    def _call(self, options: dict[str, Any], wishes: Wishes) -> Call:
+        """The `Call` of a request with *options*, aiohttp's arguments, and *wishes*, the caller's for the cache."""
+        if self._principal is not None and wishes.principal is None:
+            wishes = replace(wishes, principal=self._principal)
         decoded, user = options.get("auto_decompress"), None
         if self._own_middlewares or "middlewares" in options:
             user = self._digest_user(options)
         return Call(
             ref(self),
+            wishes=wishes,
             decoded=self.auto_decompress if decoded is None else bool(decoded),
             headers=options.get("headers") or (),
             cookies=options.get("cookies"),
             timeout=options.get("timeout"),
             follows=bool(options.get("allow_redirects", True)),
-            principal=principal,
             digest_user=user,
-            is_plain=principal is None and user is None,
         )
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:

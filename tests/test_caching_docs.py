@@ -19,6 +19,7 @@ from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.requests.request import own_conditions
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.policy.tracing import Trace
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
@@ -281,7 +282,7 @@ def test_the_rows_of_the_table_of_lifetimes_are_true(row: list[str]) -> None:
     )
     backend = CacheBackend(urls_expire_after=patterns, cache_control=mode == "True", **given)
     request = a_request()
-    rules = backend.rules_for(request.url, expire_after=None if asked is None else int(asked))
+    rules = backend.rules_for(request.url, Wishes(expire_after=None if asked is None else int(asked)))
     plan = policy.on_request(request, None, rules, now=NOW)
     if isinstance(plan, Bypass):
         assert expected == "not stored"

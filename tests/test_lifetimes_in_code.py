@@ -20,6 +20,7 @@ from aiohttp_cache_di import (
     SQLiteBackend,
     UrlExpiration,
 )
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.settings.build import build_backend
 from tests.origin import Origin, answer
 
@@ -39,7 +40,7 @@ PLACES: dict[str, Callable[[Any], float | None]] = {
     "backend": lambda text: CacheBackend(expire_after=text).rules_for(URL).lifetime_s,
     "pattern": lambda text: CacheBackend(urls_expire_after={"*": text}).rules_for(URL).lifetime_s,
     "rule": lambda text: CacheBackend(urls_expire_after={"*": UrlExpiration(text)}).rules_for(URL).lifetime_s,
-    "request": lambda text: CacheBackend().rules_for(URL, expire_after=text).lifetime_s,
+    "request": lambda text: CacheBackend().rules_for(URL, Wishes(expire_after=text)).lifetime_s,
     "actions": lambda text: CacheBackend().create_cache_actions("k", URL, expire_after=text).rules.lifetime_s,
 }
 

@@ -9,6 +9,7 @@ import pytest
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 
@@ -75,7 +76,7 @@ async def test_a_pattern_may_let_stale_responses_be_used_while_they_are_validate
 async def test_a_request_says_more_than_a_pattern(origin: Origin, clients: Clients) -> None:
     client = clients(urls_expire_after={"*": UrlExpiration(stale_if_error=True)})
 
-    rules = client.backend.rules_for(origin.url, stale_if_error=False, expire_after=5)
+    rules = client.backend.rules_for(origin.url, Wishes(stale_if_error=False, expire_after=5))
 
     assert (rules.stale_if_error_s, rules.lifetime_s) == (None, 5)
 

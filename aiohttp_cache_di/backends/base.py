@@ -31,6 +31,7 @@ from aiohttp_cache_di.policy import origin_of, tags_of
 from aiohttp_cache_di.policy.requests.request import may_be_cached
 from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
 from aiohttp_cache_di.policy.rules.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature
@@ -134,7 +135,7 @@ class CacheBackend(Explained):
             refresh: validate a stored response with the origin before it is used.
             kwargs: all other arguments of the request.
         """
-        rules = self.rules_for(url, expire_after=expire_after, refresh=refresh)
+        rules = self.rules_for(url, Wishes(expire_after, refresh))
         return CacheActions(key=key, url=str(url), rules=rules, request=kwargs)
 
     @hook

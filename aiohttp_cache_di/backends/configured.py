@@ -27,7 +27,8 @@ from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime
 from aiohttp_cache_di.policy.rules.idle import idle_settings
 from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
 from aiohttp_cache_di.policy.rules.principals import Principal, PrincipalPatterns, named_by
-from aiohttp_cache_di.policy.rules.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.windows import window_s
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats
@@ -194,24 +195,9 @@ class Configured(Stacked, RuleBook):
         """Whether pending writes count as stored; not if the user has overridden a method of look-up."""
         return self.write_behind and self.overridden.isdisjoint(LOOKING_UP)
 
-    def rules_for(
-        self,
-        url: StrOrURL,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-    ) -> Rules:
+    def rules_for(self, url: StrOrURL, wishes: Wishes = NO_WISHES) -> Rules:
         """Resolve the settings for one request: its own, those of the first matching pattern, or the backend's."""
-        return self.resolve(
-            url,
-            now=time.time(),
-            expire_after=expire_after,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error=stale_if_error,
-        )
+        return self.resolve(url, wishes, now=time.time())
 
     def principal_of(self, request: Request) -> str | None:
         """The name of the principal of *request*; None if its credentials identify it.

@@ -32,6 +32,7 @@ from aiohttp_cache_di.entries.older import OlderResponse
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
 from aiohttp_cache_di.policy.requests.request import is_off
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Request, Response, StoredResponse
 
@@ -56,16 +57,6 @@ class _PastRequest(NamedTuple):
     method: str
     url: URL
     headers: CIMultiDict[str]
-
-
-class _NoWishes(NamedTuple):
-    """No options of a request: those of the old request are contained in the time at which its response expires."""
-
-    expire_after: None = None
-    refresh: bool = False
-    only_if_cached: bool = False
-    stale_if_error: None = None
-    tags: tuple[str, ...] = ()
 
 
 class Adopted(NamedTuple):
@@ -151,7 +142,8 @@ class Adopter:
             raise
         except Exception as exc:  # raised by the user's function ``principal``
             raise NotAdopted("principal") from exc
-        return self._questions.full(asked, _NoWishes(), arguments, url=old.url, place=place), arguments
+        # The options of the old request are contained in the time at which its response expires.
+        return self._questions.full(asked, NO_WISHES, arguments, url=old.url, place=place), arguments
 
     def _entry(
         self, old: OlderResponse, question: FullQuestion, decision: Store, history: tuple[str, ...]

@@ -183,7 +183,7 @@ class Exchange(Fetching):
         posted = None
         if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
             arguments, url = self.lookup.key_arguments, self.question.request.url
-            as_get = partial(self.questions.as_get, self.request, self.call, arguments, url=url)
+            as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
             purges = await self.runtime.here.purges.observe()
             posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
         with posted or contextlib.nullcontext():

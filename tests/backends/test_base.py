@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends import BaseStorage, CacheActions, CacheBackend, D
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from tests.backends.proof import ProofStore
 from tests.origin import Origin, answer
 from tests.storages import CustomBackend, ProofBackend
@@ -126,7 +127,7 @@ class TestRules:
     def test_the_nearest_lifetime_counts(
         self, settings: dict[str, Any], wishes: dict[str, Any], expected: float | None
     ) -> None:
-        assert CacheBackend(**settings).rules_for("http://example.org", **wishes).lifetime_s == expected
+        assert CacheBackend(**settings).rules_for("http://example.org", Wishes(**wishes)).lifetime_s == expected
 
     def test_a_pattern_may_come_before_the_origin(self) -> None:
         backend = CacheBackend(cache_control=True, urls_expire_after={"*.org": UrlExpiration(6, override_origin=True)})

@@ -26,6 +26,7 @@ from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.windows import Window
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
@@ -62,8 +63,7 @@ class Explained(Operated):
         asked = named_url(url)[0]
         refuse_unusable({"refresh": refresh, "only_if_cached": only_if_cached})
         await self.learn_secret()
-        wishes: dict[str, Any] = {"expire_after": expire_after, "stale_if_error": stale_if_error}
-        wishes |= {"refresh": refresh, "only_if_cached": only_if_cached}
+        wishes = Wishes(expire_after, refresh, only_if_cached, stale_if_error)
         method = method.upper()
         asked = asked.extend_query(kwargs["params"]) if kwargs.get("params") else asked
         headers = CIMultiDict(pairs_of(kwargs.get("headers") or ()))
@@ -74,7 +74,7 @@ class Explained(Operated):
         message = Request(method, str(asked.with_user(None) if asked.user else asked), headers)
         question = FullQuestion.of(
             message,
-            self.rules_for(asked, **wishes),
+            self.rules_for(asked, wishes),
             key=self.create_key(method, asked, **arguments),
             partition=_partition(self, asked, headers, kwargs, whose),
             is_named="principal" in whose,
@@ -88,7 +88,7 @@ class Explained(Operated):
         question: FullQuestion,
         *,
         get_key: str,
-        wishes: dict[str, Any],
+        wishes: Wishes,
         follows: bool = True,
         passed_by: str = "",
     ) -> Explanation:
@@ -161,25 +161,25 @@ def _partition(
     return who_asks(fields, backend.names_of_credentials, key=backend.digest_key, **whose)
 
 
-def _settings(backend: Configured, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
+def _settings(backend: Configured, url: str, rules: Rules, wishes: Wishes) -> list[str]:
     """The settings that apply to a request, each with its source."""
     pattern, found = backend.url_rules.pattern_of(url), backend.url_rules.match(url)
     by_pattern = f"urls_expire_after[{pattern!r}]"
     settings = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
     is_by_pattern = found is not None and (found.value is not None or not found.says_more)
     source = by_pattern if is_by_pattern else "the backend"
-    source = source if wishes.get("expire_after") is None else "the request"
+    source = source if wishes.expire_after is None else "the request"
     lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
     insisted = ", which overrides the origin" if rules.override_origin else ""
     settings.append(f"expire_after says {lifetime}{insisted}, by {source}")
     for name in ("stale_if_error", "stale_while_revalidate"):
         window_s: float | None = getattr(rules, f"{name}_s")
         if window_s is not None:
-            by = "the request" if wishes.get(name) is not None else "the backend"
+            by = "the request" if getattr(wishes, name, None) is not None else "the backend"
             by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
             window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
             settings.append(f"{name}={window}, by {by}")
-    settings += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+    settings += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if getattr(wishes, name)]
     settings += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & backend.overridden)]
     return settings
 

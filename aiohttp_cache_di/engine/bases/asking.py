@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.operating.terms import expect_method
 from aiohttp_cache_di.engine.bases.doubles import Doubles
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
-from aiohttp_cache_di.engine.calls.wishes import WISHES
+from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -28,6 +28,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 
 __all__ = ["Asking"]
 
@@ -82,7 +83,7 @@ class Probe:
             passed_by = "it asks for a tunnel, another protocol or a stream of events"
 
         def question() -> tuple[FullQuestion, str]:
-            full = self._questions.full(request, self._call, arguments, url=url, place=place)
+            full = self._questions.full(request, self._call.wishes, arguments, url=url, place=place)
             return full, "" if passed_by else self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
 
         raise ProbeReached(place.key, question, passed_by)
@@ -140,10 +141,8 @@ class Asking(Session):
             return await self.cache.explain(method, url, **kwargs)
         expect_method(method)
         await self.cache.learn_secret()
-        wishes = {name: kwargs.pop(name) for name in WISHES & kwargs.keys()}
-        principal = wishes.pop("principal", None)
-        call = self._call(kwargs, self.principal)
-        call.wish(principal=principal, **wishes)
+        wishes = take_wishes(kwargs)
+        call = self._call(kwargs, wishes)
         probed = await self._asked(method, url, kwargs, call, explains=True)
         if probed is None:
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
@@ -170,7 +169,8 @@ class Asking(Session):
         if self._sender.has_doubles(self.cache):
             named = {} if principal is None else {"principal": principal}
             return Doubles.key(self, self.cache, method, url, {**options, **named})
-        probed = await self._asked(method, url, options, self._call(options, principal))
+        wishes = NO_WISHES if principal is None else Wishes(principal=principal)
+        probed = await self._asked(method, url, options, self._call(options, wishes))
         return "" if probed is None else probed.key
 
     async def _asked(
@@ -192,5 +192,5 @@ class Asking(Session):
         return None
 
     @abstractmethod
-    def _call(self, options: dict[str, Any], principal: Principal) -> Call:
-        """The `Call` of a request with *options*, aiohttp's arguments."""
+    def _call(self, options: dict[str, Any], wishes: Wishes) -> Call:
+        """The `Call` of a request with *options*, aiohttp's arguments, and *wishes*, the caller's for the cache."""

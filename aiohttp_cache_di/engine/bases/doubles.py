@@ -65,9 +65,10 @@ class Doubles:
         if session is None or is_disabled(session):
             return await send(method, url, **options)
         try:
-            named = {} if call.principal is None else {"principal": call.principal}
+            wishes = call.wishes
+            named = {} if wishes.principal is None else {"principal": wishes.principal}
             key = backend.create_key(method, url, **_identity(session, url, options), **named)
-            actions = backend.create_cache_actions(key, url, call.expire_after, call.refresh, **options)
+            actions = backend.create_cache_actions(key, url, wishes.expire_after, wishes.refresh, **options)
         except TypeError:  # the body cannot be read twice, or aiohttp will refuse an option with a better message
             return await send(method, url, **options)
         if not is_backend(backend) or key in self._keys or LOOKUPS & vars(backend).keys():

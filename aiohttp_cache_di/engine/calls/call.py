@@ -10,14 +10,10 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.engine.calls.looks import Look
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.through import Through
-from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
-from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
-from aiohttp_cache_di.policy.rules.windows import Window
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.telemetry import Result
 
 __all__ = [
@@ -25,7 +21,6 @@ __all__ = [
     "DISABLED",
     "Call",
     "Disabled",
-    "current_call",
     "end_call",
     "is_disabled",
     "refuse_when_closed",
@@ -39,7 +34,7 @@ class Call(Struct):
         session: a reference to the session that was called; a middleware of another session ignores the call. It is
             weak, because connections that are opened meanwhile keep the context, and so the call, for as long as they
             live.
-        expire_after, refresh, only_if_cached, stale_if_error: the caller's options for this request.
+        wishes: the caller's options for the cache, with the session's principal if the caller names none.
         decoded: whether the body is decoded (``auto_decompress``).
         headers, cookies: as the caller gave them; *headers* is None if they are not known.
         keys: the keys of the hops so far.
@@ -47,21 +42,15 @@ class Call(Struct):
         follows: whether aiohttp follows redirects.
         failures: how often the origin has not answered; aiohttp retries if an old connection may be the cause.
         early_read: what the fast lane has read.
-        principal: the user that it is for, as the caller or the session names them.
         digest_user: the middleware that logs in by digest.
         is_reached: whether the cache's middleware has seen a request of the call.
         look: set during and after a trial request that must not go to the origin; see `looks`.
         result: how the latest hop was answered.
         through: sends requests to the origin, instead of aiohttp's own handler; see `through`.
-        tags: the caller's tags for what is stored, besides those of the responses.
-        is_plain: whether there are no options for the cache, no principal and no digest login.
     """
 
     session: ref[ClientSession]
-    expire_after: ExpirationTime = None
-    refresh: bool = False
-    only_if_cached: bool = False
-    stale_if_error: Window = None
+    wishes: Wishes = NO_WISHES
     decoded: bool = True
     headers: Any = None
     cookies: Any = None
@@ -70,37 +59,16 @@ class Call(Struct):
     keys: list[str] = []
     failures: int = 0
     early_read: EarlyRead | None = None
-    principal: Principal = None
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
     result: Result | None = None
     through: Through | None = None
-    tags: tuple[str, ...] = ()
-    is_plain: bool = True
 
-    def wish(
-        self,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-        principal: Principal = None,
-        tags: Tags = (),
-    ) -> None:
-        """Set the caller's options for this call; see `CacheRequestOptions`."""
-        if refresh or only_if_cached:
-            refuse_unusable({"refresh": refresh or False, "only_if_cached": only_if_cached or False})
-        self.expire_after, self.refresh, self.only_if_cached = expire_after, refresh, only_if_cached
-        self.stale_if_error = stale_if_error
-        if principal is not None:
-            refuse_unusable({"principal": principal})
-            self.principal = principal
-        if tags:
-            self.tags = tags_of(tags, bounded=False)
-        wishes = expire_after is not None or refresh or only_if_cached or stale_if_error is not None
-        self.is_plain = self.is_plain and not wishes and principal is None and not self.tags
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are no options for the cache, no principal and no digest login."""
+        return self.wishes is NO_WISHES and self.digest_user is None
 
     @property
     def is_looking(self) -> bool:
@@ -118,12 +86,6 @@ class Call(Struct):
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
 DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
-
-
-def current_call(session: ClientSession) -> Call | None:
-    """The call that *session* is serving in this task; None for a session without `CacheMixin`."""
-    call = CURRENT_CALL.get()
-    return call if call is not None and call.session() is session else None
 
 
 def is_disabled(session: ClientSession) -> bool:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Collection
 from copy import copy
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import ClientRequest, hdrs
 from msgspec import Struct
@@ -17,18 +17,39 @@ from yarl import URL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.calls.wishes import RequestFacts, Wishes
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect"]
 
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+
+
+class RequestFacts(Protocol):
+    """The parts of a request by which the place of its response is found.
+
+    A request that is about to be sent has them, and so has the record of one that another program sent.
+    """
+
+    @property
+    def method(self) -> str:
+        """The method in capitals."""
+        ...
+
+    @property
+    def url(self) -> URL:
+        """The URL with its query, without a fragment."""
+        ...
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The header fields that it is sent with."""
+        ...
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -151,7 +172,7 @@ class Questions:
     def full(
         self,
         request: RequestFacts,
-        call: Wishes,
+        wishes: Wishes,
         arguments: dict[str, Any],
         *,
         url: str,
@@ -175,24 +196,18 @@ class Questions:
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
             return FullQuestion(request.method, place.key, may_hop=self._may_hop, request=message, rules=of_all)
-        rules = backend.rules_for(
-            request.url,
-            expire_after=call.expire_after,
-            refresh=call.refresh,
-            only_if_cached=call.only_if_cached,
-            stale_if_error=call.stale_if_error,
-        )
+        rules = backend.rules_for(request.url, wishes)
         key = place.key
         if key and self._makes_rules:
-            wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
-            resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
+            asked: dict[str, Any] = {"expire_after": wishes.expire_after, "refresh": wishes.refresh}
+            resolved = backend.create_cache_actions(key, request.url, **asked, **arguments).rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
-        if call.tags:
-            rules = replace(rules, tags=call.tags + rules.tags)
+        if wishes.tags:
+            rules = replace(rules, tags=wishes.tags + rules.tags)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(
-        self, request: ClientRequest, call: Call, arguments: dict[str, Any], *, url: str
+        self, request: ClientRequest, wishes: Wishes, arguments: dict[str, Any], *, url: str
     ) -> tuple[FullQuestion, dict[str, Any]]:
         """The question of the GET request that is *request* without its content, and its `wire.key_arguments`."""
         get = copy(request)
@@ -200,7 +215,7 @@ class Questions:
         arguments = {name: value for name, value in arguments.items() if name != "data"}
         arguments["headers"] = _without(arguments["headers"], *_OF_CONTENT)
         place = self.place_of(get, arguments, url)
-        return self.full(get, call, arguments, url=url, place=place), arguments
+        return self.full(get, wishes, arguments, url=url, place=place), arguments
 
     def _selecting(self, request: RequestFacts, place: Place) -> CIMultiDict[str] | None:
         """The header fields that Vary compares: without ignored ones, or credentials if `is_named`; None for all."""

@@ -78,8 +78,8 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         arguments["cookies"] = call.cookies
     if call.digest_user is not None:
         arguments["headers"] = log_in(arguments["headers"], call.digest_user)
-    if call.principal is not None:
-        arguments["principal"] = named_by(call.principal, Request(request.method, str(request.url), headers))
+    if call.wishes.principal is not None:
+        arguments["principal"] = named_by(call.wishes.principal, Request(request.method, str(request.url), headers))
     return arguments
 
 

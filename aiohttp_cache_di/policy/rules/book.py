@@ -22,7 +22,8 @@ from aiohttp_cache_di.policy.rules.expiration import (
     posix_time,
 )
 from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
-from aiohttp_cache_di.policy.rules.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.windows import window_s
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 from aiohttp_cache_di.units import means_none
 
@@ -116,22 +117,15 @@ class RuleBook:
             return None
         return _rules_of(self, _Options(expire_after), now=0.0)
 
-    def resolve(
-        self,
-        url: str | URL,
-        *,
-        now: float,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-    ) -> Rules:
+    def resolve(self, url: str | URL, wishes: Wishes = NO_WISHES, *, now: float) -> Rules:
         """Resolve the rules for one request: its own options, else those of the first URL pattern, else the backend's.
 
         Args:
+            wishes: the options of the request; its tags are not among the rules.
             now: POSIX time, UTC, from which the lifetime until a date is counted.
         """
-        if expire_after is None and not refresh and not only_if_cached and stale_if_error is None:
+        expire_after, stale_if_error = wishes.expire_after, wishes.stale_if_error
+        if expire_after is None and stale_if_error is None and not (wishes.refresh or wishes.only_if_cached):
             rules = self.of_all_urls
             if rules is not None:
                 return rules
@@ -145,7 +139,7 @@ class RuleBook:
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
         # A plain tuple, as it is quicker to make; it becomes `_Options` when there are no rules for it yet.
-        options = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
+        options = (expire_after, override_origin, wishes.refresh, wishes.only_if_cached, window, is_query, more)
         if not isinstance(expire_after, _STAYING):  # the lifetime until a date changes with every second
             return _rules_of(self, _Options(*options), now=now)
         rules = self.resolved.get(options)

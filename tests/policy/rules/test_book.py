@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy import Bypass, Fetch, on_request
 from aiohttp_cache_di.policy.rules.book import Rules
+from aiohttp_cache_di.policy.rules.wishes import Wishes
 from tests.messages import PRIVATE, Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
 
@@ -142,7 +143,7 @@ def test_a_lifetime_that_is_not_given_is_no_lifetime_that_is_for_ever(cache_cont
     url = "http://example.org/"
     assert for_ever.rules_for(url).lifetime_s == math.inf
     assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
-    assert unset.rules_for(url, expire_after=-1).lifetime_s == math.inf
+    assert unset.rules_for(url, Wishes(expire_after=-1)).lifetime_s == math.inf
     assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
     assert unset.expire_after == -1
     assert repr(unset.expire_after) == "-1"
@@ -154,15 +155,15 @@ def test_lifetimes_and_windows_may_have_units() -> None:
     assert (rules.lifetime_s, rules.stale_if_error_s) == (300, 7200)
     assert backend.rules_for("http://example.org/") is rules
     assert backend.rules_for("http://a.test/").lifetime_s == 3600
-    assert backend.rules_for("http://a.test/", expire_after="250ms", stale_if_error="1m").lifetime_s == 0.25
-    assert backend.rules_for("http://a.test/", stale_if_error="1m").stale_if_error_s == 60
-    assert backend.rules_for("http://a.test/", stale_if_error=timedelta(hours=1)).stale_if_error_s == 3600
+    assert backend.rules_for("http://a.test/", Wishes(expire_after="250ms", stale_if_error="1m")).lifetime_s == 0.25
+    assert backend.rules_for("http://a.test/", Wishes(stale_if_error="1m")).stale_if_error_s == 60
+    assert backend.rules_for("http://a.test/", Wishes(stale_if_error=timedelta(hours=1))).stale_if_error_s == 3600
 
 
 @pytest.mark.parametrize("value", ["soon", "-5m", [1], math.nan, -1])
 def test_a_window_that_is_none_is_refused_with_its_value(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"stale_if_error={re.escape(repr(value))}: use "):
-        CacheBackend().rules_for("http://example.org/", stale_if_error=value)
+        CacheBackend().rules_for("http://example.org/", Wishes(stale_if_error=value))
 
 
 @pytest.mark.parametrize("rules", [RULES, replace(RULES, stale_while_revalidate_s=60), PRIVATE])
