@@ -152,7 +152,7 @@ class CacheMixin(Asking, TypedSession):
     def principal(self, principal: Principal) -> None:
         refuse_unusable({"principal": principal})
         self._principal = principal
-        self._fast_lane = FastLane(self.cache, self._cache_middleware.questions, _OWN)
+        self._fast_lane.forget()
 
     @property
     def _middlewares(self) -> Sequence[ClientMiddlewareType]:
