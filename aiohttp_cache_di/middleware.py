@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any, Final
 from weakref import ref
@@ -34,9 +35,9 @@ from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, req
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
+from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["CacheMiddleware"]
 
@@ -71,71 +72,19 @@ class CacheMiddleware:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.backend!r}>"
 
-    async def __call__(
-        self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
-    ) -> ClientResponse:
-        """Answer *request* from the cache, or by *handler*.
-
-        Args:
-            trail: collects what is reported of a watched request; aiohttp does not pass it, only `_watched` does.
-        """
+    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
+        """Answer *request* from the cache, or by *handler*."""
         if not issubclass(type(request), ClientRequest):  # a test double, about which nothing is known
-            return await handler(request)
-        backend, session = self.backend, request.session
-        if trail is None and backend.stats.watch.is_on:
-            return await self._watched(request, handler)
-        call = CURRENT_CALL.get()
-        if call is not None and call.session() is not session:
-            call = None
-        if call is not None:
-            call.is_reached = True
-            if call.look is not None:
-                call.look.see(request)
-        asked, handler = handler, handler if call is None or call.through is None else call.through
-        if TAPS:
-            handler = tapped(handler)
-        if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or passes_by(request, backend):
-            return await self._pass_by(request, handler, call, trail)
-        runtime = self._runtime
-        if runtime is None or not runtime.is_current():
-            self._runtime = runtime = Runtime.of(backend)
-        decoded = decodes(asked, call.decoded if call else None, session)
-        if decoded is None:
-            return await self._pass_by(request, handler, call, trail)
-        url = str(request.url)
-        user = digest_user(middlewares_of(session)) if call is None else None
-        is_plain = decoded and user is None and (call is None or call.is_plain)
-        is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
-        revision = backend.revision
-        question = self.questions.of_plain(request, url) if is_plain else None
-        response: ClientResponse | None = None
-        if question is not None:
-            entry = runtime.peek(question.key) if call is None or call.early_read is None else None
-            response = None if entry is None else self._at_once(request, question, entry, call, runtime)
-            if trail is not None and response is not None:
-                trail.result, trail.key = "hit", question.key
-        if response is None:
-            if call is None:
-                call = Call(ref(session), digest_user=user)
-            call.decoded = decoded
-            call.result = None
-            try:
-                response = await self._exchange(request, handler, url, call, runtime, question, trail)
-            finally:
-                if trail is not None:
-                    trail.result = call.result
-        if isinstance(response, CachedResponse):
-            if question is not None and backend.revision == revision:
-                self.questions.remember(question, url)
-            if is_turn_over(backend.stats):
-                await asyncio.sleep(0)
-        return response
+            return handler(request)
+        if self.backend.stats.watch.is_on:
+            return self._watched(request, handler)
+        return self._answer(request, handler)
 
     async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Answer *request*, and report it to the observers of the cache."""
         trail = Trail(perf_counter())
         try:
-            response = await self(request, handler, trail)
+            response = await self._answer(request, handler, trail)
         except NotStored:
             raise
         except BaseException as error:
@@ -144,15 +93,53 @@ class CacheMiddleware:
         tell_of(trail, request, self.backend, response)
         return response
 
-    def _at_once(
-        self, request: ClientRequest, question: Question, entry: StoredResponse, call: Call | None, runtime: Runtime
-    ) -> CachedResponse | None:
-        """The plain hit, if *entry* is one: the response that an `Exchange` would give, without waiting for anything.
+    async def _answer(
+        self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
+    ) -> ClientResponse:
+        """Answer *request*.
 
         Args:
-            entry: the entry at hand under the question's key.
+            trail: collects what is reported of a request that is observed.
         """
+        backend, session, call = self.backend, request.session, _call_of(request)
+        decoded = None
+        if _CAN_CACHE and not (DISABLED.get() and is_disabled(session)) and not passes_by(request, backend):
+            decoded = decodes(handler, None if call is None else call.decoded, session)
+        if decoded is None:
+            return await self._pass_by(request, handler, call, trail)
+        runtime = self._runtime
+        if runtime is None or not runtime.is_current():
+            self._runtime = runtime = Runtime.of(backend)
+        url, revision = str(request.url), backend.revision
+        user = digest_user(middlewares_of(session)) if call is None else call.digest_user
+        is_plain = decoded and user is None and (call is None or call.wishes is NO_WISHES)
+        is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
+        question = self.questions.of_plain(request, url) if is_plain else None
+        response: ClientResponse | None = None
+        if question is not None:
+            response = self._at_once(request, question, call, runtime)
+            if trail is not None and response is not None:
+                trail.result, trail.key = "hit", question.key
+        if response is None:
+            if call is None:
+                call = Call(ref(session), digest_user=user)
+            call.decoded, call.result = decoded, None
+            response = await self._exchange(request, handler, url, call, runtime, question, trail)
+        if isinstance(response, CachedResponse):
+            if question is not None and backend.revision == revision:
+                self.questions.remember(question, url)
+            if is_turn_over(backend.stats):
+                await asyncio.sleep(0)
+        return response
+
+    def _at_once(
+        self, request: ClientRequest, question: Question, call: Call | None, runtime: Runtime
+    ) -> CachedResponse | None:
+        """The plain hit, if the entry at hand is one: what an `Exchange` would give, without waiting for anything."""
         backend, key = self.backend, question.key
+        entry = runtime.peek(key) if call is None or call.early_read is None else None
+        if entry is None:
+            return None
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         if entry.status != 200 and (keys.is_sealed(entry) or (call is not None and key in call.keys)):
@@ -186,7 +173,7 @@ class CacheMiddleware:
 
         Args:
             known: the question of the request, if its key depends on nothing but the URL.
-            trail: see `__call__`.
+            trail: see `_answer`.
         """
         backend = self.backend
         if backend.is_secret_due:
@@ -199,7 +186,7 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         question = self.questions.full(request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known)
-        exchange = Exchange(request, handler, call, Lookup(question, backend, runtime, arguments))
+        exchange = Exchange(request, _to_origin(handler, call), call, Lookup(question, backend, runtime, arguments))
         if trail is not None:
             trail.key = question.key
         else:
@@ -209,13 +196,15 @@ class CacheMiddleware:
                 raise NotStored
             return await exchange.bypass("bypass")
         exchange.questions = self.questions
-        if CURRENT_CALL.get() is call:
-            return await exchange.run()
-        token = CURRENT_CALL.set(call)  # a session without CacheMixin has set none
+        token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
         try:
-            return await exchange.run()
+            response = await exchange.run()
         finally:
-            end_call(token)
+            if token is not None:
+                end_call(token)
+        if trail is not None:
+            trail.result = call.result
+        return response
 
     async def _place_of(
         self, request: ClientRequest, url: str, call: Call, runtime: Runtime, *, is_allowed: bool
@@ -250,10 +239,28 @@ class CacheMiddleware:
         if trail is not None:
             trail.result = "bypass"
         self.backend.stats.bypassed += 1
-        response = await handler(request)
+        response = await _to_origin(handler, call)(request)
         describe_miss(response, forwarded("bypass"))
         return response
 
     async def close(self) -> None:
         """Cancel the backend's background tasks in the running event loop, and wait until they have ended."""
         await Runtime.of(self.backend).cancel(self.backend)
+
+
+def _call_of(request: ClientRequest) -> Call | None:
+    """The call that *request* is a hop of; None for that of a session without `CacheMixin`."""
+    call = CURRENT_CALL.get()
+    if call is None or call.session() is not request.session:
+        return None
+    call.is_reached = True
+    if call.look is not None:
+        call.look.see(request)
+    return call
+
+
+def _to_origin(handler: ClientHandlerType, call: Call | None) -> ClientHandlerType:
+    """What sends a request to the origin: *handler*, unless base classes of the session or tests come between."""
+    if call is not None and call.through is not None:
+        handler = call.through
+    return tapped(handler) if TAPS else handler

@@ -66,11 +66,6 @@ class Call(Struct):
     through: Through | None = None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether there are no options for the cache, no principal and no digest login."""
-        return self.wishes is NO_WISHES and self.digest_user is None
-
-    @property
     def is_looking(self) -> bool:
         """Whether a look is under way, so that the origin must not be asked."""
         return self.look is not None and not self.look.is_over

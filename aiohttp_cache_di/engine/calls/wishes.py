@@ -20,7 +20,11 @@ _EMPTY: Final = frozenset({"refresh", "only_if_cached", "tags"})
 
 def wish_for_nothing(options: Mapping[str, Any]) -> bool:
     """Whether the options for the cache among *options* all have their defaults."""
-    return all(options[name] is None or (name in _EMPTY and not options[name]) for name in WISHES & options.keys())
+    return all(_is_default(name, options[name]) for name in WISHES & options.keys())
+
+
+def _is_default(name: str, value: object) -> bool:
+    return value is None or (name in _EMPTY and not value)
 
 
 def take_wishes(options: dict[str, Any]) -> Wishes:
@@ -29,10 +33,11 @@ def take_wishes(options: dict[str, Any]) -> Wishes:
     Raises:
         ConfigurationError: one of them has a value that cannot be used.
     """
-    given = {name: options.pop(name) for name in WISHES & options.keys()}
-    if wish_for_nothing(given):
+    names = WISHES & options.keys()
+    found: dict[str, Any] = {name: value for name in names if not _is_default(name, value := options.pop(name))}
+    if not found:
         return NO_WISHES
-    given |= {name: given.get(name) or False for name in ("refresh", "only_if_cached")}
-    refuse_unusable(given)
-    given["tags"] = tags_of(given.get("tags") or (), bounded=False)
-    return Wishes(**given)
+    refuse_unusable(found)
+    if "tags" in found:
+        found["tags"] = tags_of(found["tags"], bounded=False)
+    return Wishes(**found)
