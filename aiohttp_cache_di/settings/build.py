@@ -20,6 +20,7 @@ from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradict
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import without_secrets
+from aiohttp_cache_di.settings.sections import StoreSection
 from aiohttp_cache_di.telemetry import Health
 
 __all__ = ["BackendPlan", "build_backend", "build_session", "check_store", "plan_backend"]
@@ -88,9 +89,9 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
                 raise _store_missing(settings, f"{place.warning}")
             return BackendPlan(settings, CacheBackend, options, f"{place.warning}")
         options["cache_name"] = str(place.path)
-    own_options = _OWN_OPTIONS.get(settings.backend)
-    if own_options is not None:
-        options |= own_options(settings)
+    own = getattr(settings, settings.backend, None)
+    if isinstance(own, StoreSection):
+        options |= own.arguments()
     return BackendPlan(settings, _backend_class(settings), {**options, **settings.backend_options})
 
 
@@ -160,52 +161,6 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     return options
 
 
-def _sqlite_options(settings: CacheSettings) -> dict[str, Any]:
-    return {"timeout": settings.sqlite.timeout, "fast_save": settings.sqlite.fast_save}
-
-
-def _filesystem_options(settings: CacheSettings) -> dict[str, Any]:
-    return {"fsync": settings.filesystem.fsync}
-
-
-def _redis_options(settings: CacheSettings) -> dict[str, Any]:
-    redis = settings.redis
-    own: dict[str, Any] = {"address": redis.url.get_secret_value(), "near_tier_s": redis.near_tier}
-    if redis.username is not None:
-        own["username"] = redis.username
-    if redis.password is not None:
-        own["password"] = redis.password.get_secret_value()
-    return own
-
-
-def _mongodb_options(settings: CacheSettings) -> dict[str, Any]:
-    mongodb = settings.mongodb
-    return {
-        "cache_name": mongodb.database or settings.name,
-        "host": mongodb.url.get_secret_value(),
-        "near_tier_s": mongodb.near_tier,
-    }
-
-
-def _dynamodb_options(settings: CacheSettings) -> dict[str, Any]:
-    dynamodb = settings.dynamodb
-    own: dict[str, Any] = {
-        "cache_name": dynamodb.table or settings.name,
-        "create_if_not_exists": dynamodb.create_table,
-        "consistent_reads": dynamodb.consistent_reads,
-        "near_tier_s": dynamodb.near_tier,
-    }
-    given = {"region_name": dynamodb.region, "endpoint_url": dynamodb.endpoint}
-    return own | {name: value for name, value in given.items() if value is not None}
-
-
-_OWN_OPTIONS: Final[Mapping[str, Callable[[CacheSettings], dict[str, Any]]]] = {
-    "sqlite": _sqlite_options,
-    "filesystem": _filesystem_options,
-    "redis": _redis_options,
-    "mongodb": _mongodb_options,
-    "dynamodb": _dynamodb_options,
-}
 _CLASSES: Final = {
     "memory": "CacheBackend",
     "sqlite": "SQLiteBackend",

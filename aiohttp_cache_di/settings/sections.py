@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
@@ -38,6 +39,7 @@ __all__ = [
     "RedisSettings",
     "SQLiteSettings",
     "Section",
+    "StoreSection",
 ]
 
 
@@ -47,7 +49,15 @@ class Section(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class SQLiteSettings(Section):
+class StoreSection(Section):
+    """The settings of one store."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the store's backend that these settings stand for, besides those of all backends."""
+
+
+class SQLiteSettings(StoreSection):
     """Settings of ``backend=sqlite``."""
 
     path: OptionalPath = Field(
@@ -83,8 +93,12 @@ class SQLiteSettings(Section):
         """Whether the path was written with a slash at its end, and so means a directory."""
         return self._is_directory
 
+    def arguments(self) -> dict[str, Any]:
+        """Those of `SQLiteBackend`, without the file, whose place depends on the machine."""
+        return {"timeout": self.timeout, "fast_save": self.fast_save}
 
-class RedisSettings(Section):
+
+class RedisSettings(StoreSection):
     """Settings of ``backend=redis``."""
 
     url: RedisUrl = Field(
@@ -100,8 +114,15 @@ class RedisSettings(Section):
 
         def __init__(self, **values: Unpack[RedisSettingsOptions]) -> None: ...
 
+    def arguments(self) -> dict[str, Any]:
+        """Those of `RedisBackend`."""
+        password = None if self.password is None else self.password.get_secret_value()
+        own = {"username": self.username, "password": password}
+        address: dict[str, Any] = {"address": self.url.get_secret_value(), "near_tier_s": self.near_tier}
+        return address | _given(own)
 
-class MongoDBSettings(Section):
+
+class MongoDBSettings(StoreSection):
     """Settings of ``backend=mongodb``."""
 
     url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="address of the server")
@@ -116,8 +137,13 @@ class MongoDBSettings(Section):
 
         def __init__(self, **values: Unpack[MongoDBSettingsOptions]) -> None: ...
 
+    def arguments(self) -> dict[str, Any]:
+        """Those of `MongoDBBackend`."""
+        address: dict[str, Any] = {"host": self.url.get_secret_value(), "near_tier_s": self.near_tier}
+        return address | _given({"cache_name": self.database})
 
-class DynamoDBSettings(Section):
+
+class DynamoDBSettings(StoreSection):
     """Settings of ``backend=dynamodb``; credentials are found as boto finds them."""
 
     table: OptionalText = Field(default=None, min_length=3, description="name of the table; none: the cache's name")
@@ -133,8 +159,17 @@ class DynamoDBSettings(Section):
 
         def __init__(self, **values: Unpack[DynamoDBSettingsOptions]) -> None: ...
 
+    def arguments(self) -> dict[str, Any]:
+        """Those of `DynamoDBBackend`."""
+        table: dict[str, Any] = {
+            "create_if_not_exists": self.create_table,
+            "consistent_reads": self.consistent_reads,
+            "near_tier_s": self.near_tier,
+        }
+        return table | _given({"cache_name": self.table, "region_name": self.region, "endpoint_url": self.endpoint})
 
-class FilesystemSettings(Section):
+
+class FilesystemSettings(StoreSection):
     """Settings of ``backend=filesystem``."""
 
     path: OptionalPath = Field(
@@ -145,6 +180,10 @@ class FilesystemSettings(Section):
     if TYPE_CHECKING:
 
         def __init__(self, **values: Unpack[FilesystemSettingsOptions]) -> None: ...
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of `FileBackend`, without the directory, whose place depends on the machine."""
+        return {"fsync": self.fsync}
 
 
 class ClientSettings(Section):
@@ -160,3 +199,8 @@ class ClientSettings(Section):
     if TYPE_CHECKING:
 
         def __init__(self, **values: Unpack[ClientSettingsOptions]) -> None: ...
+
+
+def _given(arguments: Mapping[str, str | None]) -> dict[str, str]:
+    """Those of *arguments* that are not None, for which the backend or its driver has a default."""
+    return {name: value for name, value in arguments.items() if value is not None}
