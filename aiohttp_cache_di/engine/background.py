@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.fetching import Fetching
+from aiohttp_cache_di.engine.fetching import fetch_alone
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, ServeStale
@@ -49,35 +49,35 @@ class Validation:
         message = replace(lookup.question.request, headers=own.headers)
         question = replace(lookup.question, request=message)
         # Without the caller's options, which were for the response that they got; with the hops before this one.
-        quiet = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
+        self._call = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
         self._stored = stored
-        self._runtime = lookup.runtime
-        self._session = request.session
+        self._request = own
+        self._handler = handler
+        self._lookup = lookup.for_another(question)
         self._plan = policy.background_plan(message, stored, question.rules, now=time.time())
-        self._fetching = Fetching(own, handler, quiet, lookup.for_another(question))
 
     def start(self) -> None:
         """Start the validation in a background task, unless one of the same response is running."""
-        self._runtime.spawn(self._run(), owner=self._session, name=self._stored.key)
+        self._lookup.runtime.spawn(self._run(), owner=self._request.session, name=self._stored.key)
 
     async def _run(self) -> None:
         """Ask the origin and read the whole body, so that it is stored."""
         response: ClientResponse | None = None
-        fetching = self._fetching
-        trail = Trail(perf_counter(), key=self._stored.key) if fetching.backend.stats.watch.is_on else None
+        request, backend = self._request, self._lookup.backend
+        trail = Trail(perf_counter(), key=self._stored.key) if backend.stats.watch.is_on else None
         try:
             async with asyncio.timeout(LIMIT_S):
-                outcome = await fetching.alone(self._plan)
+                outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
                 if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
                     await response.read()
             if trail is not None:
-                trail.result = fetching.call.result
-                tell_of(trail, fetching.request, fetching.backend, response)
+                trail.result = self._call.result
+                tell_of(trail, request, backend, response)
         except (ClientError, OSError) as error:
             logger.info("A validation in the background failed: %s", type(error).__name__)
             if trail is not None:
-                tell_of(trail, fetching.request, fetching.backend, error=error)
+                tell_of(trail, request, backend, error=error)
         finally:
             if response is not None:
                 response.release()

@@ -7,24 +7,29 @@ import time
 from functools import partial
 from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientResponse
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
-from aiohttp_cache_di.engine.fetching import Fetching
+from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
+from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
 from aiohttp_cache_di.engine.storing.invalidating import forget_changed, purge_groups
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
+    FullQuestion,
     GatewayTimeout,
     NotModified,
     Partial,
@@ -46,11 +51,24 @@ __all__ = ["Exchange"]
 Decision = TypeVar("Decision")
 
 
-class Exchange(Fetching):
-    """One hop of one call, from the request to the response that the caller gets."""
+class Exchange:
+    """One hop of one call, from the request to the response that the caller gets.
+
+    Args:
+        lookup: the look-up of the response to the request.
+    """
 
     questions: Questions | None = None
     """Makes the question of a GET request that a POST response may answer; None if there can be none."""
+
+    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup) -> None:
+        self.request = request
+        self.handler = handler
+        self.call = call
+        self.lookup = lookup
+        self.question: FullQuestion = lookup.question
+        self.backend: CacheBackend = lookup.backend
+        self.runtime: Runtime = lookup.runtime
 
     async def run(self) -> ClientResponse:
         """Answer from the store if that is allowed, otherwise by the origin."""
@@ -216,7 +234,8 @@ class Exchange(Fetching):
             if found is not None:
                 return await self._collapsed(found, plan)
             if flight.outcome is None:
-                outcome = await self.fetch(plan, flight)
+                fetching = Fetching(self.request, self.handler, self.call, self.lookup, flight)
+                outcome = await fetching.fetch(plan)
                 return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
         return await self._fetch_alone(plan)  # the flight has ended: its response cannot be shared, or was invalidated
 
@@ -243,7 +262,7 @@ class Exchange(Fetching):
 
     async def _fetch_alone(self, plan: Plan) -> ClientResponse:
         """Ask the origin, in a flight that others cannot join."""
-        outcome = await self.alone(plan)
+        outcome = await fetch_alone(plan, self.request, self.handler, self.call, self.lookup)
         return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
 
     async def _stale(self, outcome: ServeStale) -> ClientResponse:

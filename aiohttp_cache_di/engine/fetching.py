@@ -21,10 +21,10 @@ from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
 from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
-from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
 from aiohttp_cache_di.engine.storing.locations import next_keys
 from aiohttp_cache_di.engine.storing.placing import place, place_and_tell, redacted
@@ -48,7 +48,7 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
 
-__all__ = ["Fetching"]
+__all__ = ["Fetching", "fetch_alone"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -74,52 +74,52 @@ def told_of_purge(decision: Decided, tag: str) -> Decided:
             return decision
 
 
+async def fetch_alone(
+    plan: Plan, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup
+) -> ClientResponse | ServeStale:
+    """Ask the origin in a flight that others cannot join; see `Fetching`."""
+    with lookup.runtime.flights.start(lookup.question.key, joinable=False) as flight:
+        return await Fetching(request, handler, call, lookup, flight).fetch(plan)
+
+
 class Fetching:
     """One request to the origin, and acting on its response.
 
-    The result is a response to hand on, or the decision to use a stale one instead of an error: a subclass or a user of
-    this class knows whether there is a caller to get that, and how to count it.
+    The result is a response to hand on, or the decision to use a stale one instead of an error: a user of this class
+    knows whether there is a caller to get that, and how to count it.
 
     Args:
         lookup: the look-up of the response to the request.
+        flight: that of the request.
     """
 
     def __init__(
-        self,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        lookup: Lookup,
+        self, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup, flight: Flight
     ) -> None:
-        self.request = request
-        self.handler = handler
-        self.call = call
-        self.question: FullQuestion = lookup.question
-        self.lookup = lookup
-        self.backend: CacheBackend = lookup.backend
-        self.runtime: Runtime = lookup.runtime
+        self._request = request
+        self._call = call
+        self._lookup = lookup
+        self._flight = flight
+        self._question: FullQuestion = lookup.question
+        self._backend: CacheBackend = lookup.backend
+        self._flights: Flights = lookup.runtime.flights
+        self._origin = OriginRequest(request, handler, call, lookup.runtime)
 
-    async def alone(self, plan: Plan) -> ClientResponse | ServeStale:
-        """Ask the origin, in a flight that others cannot join."""
-        with self.runtime.flights.start(self.question.key, joinable=False) as flight:
-            return await self.fetch(plan, flight)
-
-    async def fetch(self, plan: Plan, flight: Flight) -> ClientResponse | ServeStale:
+    async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
         """Ask the origin, and do what the policy decides about its response."""
-        if plan.stored is not None and not self.lookup.found:
-            self.lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
-        origin = OriginRequest(self.request, self.handler, self.call, self.runtime)
+        if plan.stored is not None and not self._lookup.found:
+            self._lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
-            refuse_when_closed(self.request.session)
+            refuse_when_closed(self._request.session)
             try:
-                reply = await origin.ask(plan)
+                reply = await self._origin.ask(plan)
             except (ClientError, OSError, asyncio.CancelledError) as error:
-                return self._instead_or_raise(origin, error, plan, flight)
+                return self._instead_or_raise(error, plan)
             if not isinstance(reply, Reply):
                 self._count_miss()
                 return reply
             try:
-                answer = await self._act_on(reply, plan, flight)
+                answer = await self._act_on(reply, plan)
             except BaseException:
                 reply.response.close()  # nothing else refers to it
                 raise
@@ -127,20 +127,20 @@ class Fetching:
                 return answer
             plan = Fetch(plan.reason)
 
-    async def _act_on(self, reply: Reply, plan: Plan, flight: Flight) -> ClientResponse | ServeStale | None:
+    async def _act_on(self, reply: Reply, plan: Plan) -> ClientResponse | ServeStale | None:
         """Do what the policy decides about a reply; None to send the request again, without a condition of ours."""
         decision = await self._decide(reply, plan)
-        if self.lookup.purged:
-            decision = told_of_purge(decision, self.lookup.purged)
+        if self._lookup.purged:
+            decision = told_of_purge(decision, self._lookup.purged)
         match decision:
             case Store():
-                return await self._store(reply, decision, flight)
+                return await self._store(reply, decision)
             case Complete():
-                return await self._complete(reply, decision, flight)
+                return await self._complete(reply, decision)
             case Freshen():
-                return await self._freshen(reply, decision, flight)
+                return await self._freshen(reply, decision)
             case Pass():
-                return await self._pass(reply, decision, flight)
+                return await self._pass(reply, decision)
             case ServeStale():
                 reply.response.release()
                 return decision
@@ -151,31 +151,31 @@ class Fetching:
                 assert_never(decision)
 
     def _count_miss(self) -> None:
-        self.backend.stats.misses += 1
-        self.call.result = "miss"
+        self._backend.stats.misses += 1
+        self._call.result = "miss"
 
-    def _instead_or_raise(self, origin: OriginRequest, error: BaseException, plan: Plan, flight: Flight) -> ServeStale:
+    def _instead_or_raise(self, error: BaseException, plan: Plan) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
-        stale = None if origin.comes_again(error) else self._instead_of(origin, error, plan)
+        stale = None if self._origin.comes_again(error) else self._instead_of(error, plan)
         if stale is not None:
             return stale
-        if origin.is_old_connection(error):
-            flight.end(Outcome.ABANDONED)
+        if self._origin.is_old_connection(error):
+            self._flight.end(Outcome.ABANDONED)
         if not isinstance(error, asyncio.CancelledError):
-            self.call.failures += 1
+            self._call.failures += 1
         raise error
 
-    def _instead_of(self, origin: OriginRequest, error: BaseException, plan: Plan) -> ServeStale | None:
+    def _instead_of(self, error: BaseException, plan: Plan) -> ServeStale | None:
         """The decision to use a stale response instead of *error*, if there is one.
 
         If the request's own timeout has cancelled this task, the cancellation is taken back.
         """
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and not origin.is_own_cancellation(error):
+        if is_cancelled and not self._origin.is_own_cancellation(error):
             return None
-        rules, request = self.question.rules, self.question.request
+        rules, request = self._question.rules, self._question.request
         try:
-            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=origin.is_timeout(error))
+            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=self._origin.is_timeout(error))
         except Exception:  # the entry cannot be judged; the next request that finds it discards it
             return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
@@ -184,11 +184,11 @@ class Fetching:
 
     async def _decide(self, reply: Reply, plan: Plan) -> Decided:
         """What to do with a reply; if the policy fails on it, it is handed on."""
-        if reply.head.status in CHALLENGES and (self.question.is_named or self.backend.leaves_credentials_out):
+        if reply.head.status in CHALLENGES and (self._question.is_named or self._backend.leaves_credentials_out):
             # The partition does not depend on all credentials. The challenge concerns those of this request, and says
             # nothing about what other requests in the partition would get.
             return Pass("status", forwarded(plan.reason, detail="status"), is_lasting=False)
-        request, rules, lookup, head = self.question.request, self.question.rules, self.lookup, reply.head
+        request, rules, lookup, head = self._question.request, self._question.rules, self._lookup, reply.head
         candidates: Candidates = () if lookup.primary is None else lookup.candidates
         has_failed = False
         while True:
@@ -210,36 +210,36 @@ class Fetching:
                         return Refetch()
                 plan, candidates, has_failed = Fetch(plan.reason), (), True
 
-    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
+    async def _complete(self, reply: Reply, decision: Complete) -> ClientResponse | None:
         """Put a stored part before the rest of the body, and hand both on as one response; None if that fails."""
         if not can_prepend(reply.response):
             reply.response.release()
             return None
         match decision.then:
             case Store():
-                response = await self._store(reply, decision.then, flight)
+                response = await self._store(reply, decision.then)
             case Pass():
-                response = await self._pass(reply, decision.then, flight)
+                response = await self._pass(reply, decision.then)
         try:
             prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
         except Exception:
             logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self.backend.stats.misses -= 1  # the next attempt counts it again
+            self._backend.stats.misses -= 1  # the next attempt counts it again
             return None
         return response
 
-    async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
+    async def _store(self, reply: Reply, decision: Store) -> ClientResponse:
         """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
-        response, call = reply.response, self.call
+        response, call = reply.response, self._call
         self._count_miss()
-        if self.lookup.head_of is not None:
-            self._update_get(reply, flight)
+        if self._lookup.head_of is not None:
+            self._update_get(reply, self._lookup.head_of)
         is_hop = response.status in REDIRECTS
         if is_hop:
             self._announce_next(reply)
-        is_asking_user = store_when_whole(self.lookup, reply, decision, flight, call.keys, call.session)
-        call.keys.append(self.question.key)
+        is_asking_user = store_when_whole(self._lookup, reply, decision, self._flight, call.keys, call.session)
+        call.keys.append(self._question.key)
         if is_asking_user:  # let a user's method, which commonly returns at once, finish first
             await asyncio.sleep(0)
         if is_hop and hdrs.LOCATION in response.headers:
@@ -252,12 +252,12 @@ class Fetching:
         Requests that have waited for the redirect, and may use it only together with its target, then wait for that.
         """
         response = reply.response
-        if policy.leads_on(response.status, response.headers) and self.call.follows:
-            request, arguments = self.question.request, self.lookup.key_arguments
-            for key in next_keys(request, response.status, response.headers, arguments, self.backend):
-                self.runtime.flights.announce(key)
+        if policy.leads_on(response.status, response.headers) and self._call.follows:
+            request, arguments = self._question.request, self._lookup.key_arguments
+            for key in next_keys(request, response.status, response.headers, arguments, self._backend):
+                self._flights.announce(key)
 
-    async def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse | None:
+    async def _freshen(self, reply: Reply, decision: Freshen) -> CachedResponse | None:
         """Answer with the stored response that a 304 has confirmed, and write the updated entry.
 
         An entry that may no longer be kept is written too, so that the old one is not used again. None if no response
@@ -266,24 +266,24 @@ class Fetching:
         reply.response.release()
         stored, cache_status = decision.answer.stored, decision.answer.cache_status
         try:
-            answer = answer_from(decision.answer, self.request, standard=self.backend.cache_control)
+            answer = answer_from(decision.answer, self._request, standard=self._backend.cache_control)
         except Exception as error:
-            await self.lookup.discard(error, stored)
+            await self._lookup.discard(error, stored)
             return None
-        self.backend.stats.revalidated += 1
-        self.call.result = "revalidated"
-        self.call.keys.append(self.question.key)
+        self._backend.stats.revalidated += 1
+        self._call.result = "revalidated"
+        self._call.keys.append(self._question.key)
         report = Report(answer, cache_status, received_at=reply.head.received_at)
         try:
-            stored = redacted(self.backend, confirmed(self.question, stored, reply.purges))
-            if not flight.store_allowed:
+            stored = redacted(self._backend, confirmed(self._question, stored, reply.purges))
+            if not self._flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:
-                flight.end(place_and_tell(self.lookup, stored, report))
+                self._flight.end(place_and_tell(self._lookup, stored, report))
             else:
-                flight.end(place(self.lookup, stored))
+                self._flight.end(place(self._lookup, stored))
         except TooManyTagsError as error:
-            note_too_many_tags(error, self.lookup.told)
+            note_too_many_tags(error, self._lookup.told)
             report.not_stored("too-many-tags")
         except Exception:
             logger.exception("A response that a 304 has confirmed could not be stored")
@@ -291,26 +291,27 @@ class Fetching:
         hand_on_cookies(answer, reply.response)  # cookies of the 304 are for this caller
         return answer
 
-    async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
+    async def _pass(self, reply: Reply, decision: Pass) -> ClientResponse:
         """Hand the response on without storing it."""
         self._count_miss()
-        self._update_get(reply, flight)
+        if self._lookup.head_of is not None:
+            self._update_get(reply, self._lookup.head_of)
         if decision.forget:
-            await self.lookup.forget()
+            await self._lookup.forget()
         if decision.is_lasting:
-            self.runtime.flights.end_unshared(flight)
-        hidden = self.backend.ignored_params
-        describe_miss(reply.response, decision.cache_status, values=self.lookup.found, hidden=hidden)
+            self._flights.end_unshared(self._flight)
+        hidden = self._backend.ignored_params
+        describe_miss(reply.response, decision.cache_status, values=self._lookup.found, hidden=hidden)
         return reply.response
 
-    def _update_get(self, reply: Reply, flight: Flight) -> None:
+    def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:
         """Update the stored response to GET from the response to HEAD (RFC 9111 §4.3.5)."""
-        question, head_of = self.question, self.lookup.head_of
-        if head_of is not None and flight.store_allowed:
+        question = self._question
+        if self._flight.store_allowed:
             now = reply.head.received_at
             try:
                 updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
                 if updated is not None:
-                    place(self.lookup, redacted(self.backend, updated))
+                    place(self._lookup, redacted(self._backend, updated))
             except Exception:
                 logger.exception("A stored response could not be updated from a response to HEAD")
