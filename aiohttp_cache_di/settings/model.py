@@ -246,7 +246,7 @@ class CacheSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave all sources to ``__init__``, which opens each file only once; pydantic-settings does so repeatedly."""
+        """Leave the sources to ``__init__``; the module ``sources`` says why."""
         return (init_settings,)
 
     @classmethod
