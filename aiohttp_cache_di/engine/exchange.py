@@ -85,7 +85,7 @@ class Exchange:
                 plan = await self._from_store(is_empty=True)
             if isinstance(plan, ClientResponse):
                 return plan
-            if call.look is not None and call.is_looking:
+            if call.is_looking:
                 raise NotStored
             match plan:
                 case Fetch() | Validate():
