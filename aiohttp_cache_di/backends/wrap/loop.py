@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di.backends.store import Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
@@ -21,7 +23,8 @@ from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
-from aiohttp_cache_di.entries.filed import FiledResponse
+from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
@@ -69,8 +72,8 @@ class LoopStack:
         self.tasks: Tasks = Tasks()
         self.leases: Leases | None = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
         self.under_way: UnderWay | None = None
-        self.direct: dict[asyncio.Future[None], str] = {}
-        """Keys of writes for which callers wait, by futures that end with them; a deletion of the key waits, too."""
+        self._whole = whole
+        self._puts: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
         self.pending: PendingWrites = PendingWrites(
             whole,
             guard,
@@ -164,8 +167,8 @@ class LoopStack:
             counts: count it as a stored response; not for records of purges, or for an update of a stored entry, such
                 as a change in its list of variants.
         """
-        if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
-            if outcome is not None:  # the body is in a file of another store, which cannot be moved here
+        if self._is_elsewhere(entry):  # it cannot be moved here without waiting
+            if outcome is not None:
                 outcome(False)
             return
         if entry.tagging is not None:
@@ -180,27 +183,75 @@ class LoopStack:
         if outcome is not None:
             outcome(is_written)
 
+    async def put(self, record: Record) -> None:
+        """Store *record* in place of a pending write of its key; return when it is stored, or raise."""
+        item, key = record.item, record.key
+        if isinstance(item, FiledResponse) and self._is_elsewhere(item):
+            item = await in_memory(item)
+            record = replace(record, item=item)
+        if isinstance(item, StoredResponse) and item.tagging is not None:
+            self.purges.note_stored(item)
+        self.purges.reasons.pop(key, None)
+        self.pending.forget({key})
+        await self.pending.settle({key})
+        self._puts[under_way := asyncio.get_running_loop().create_future()] = key
+        try:
+            (written,) = await self._whole.put((record,))
+        finally:
+            del self._puts[under_way]
+            under_way.set_result(None)
+        if isinstance(written, StorageError):
+            raise written
+        self.tombstones.pop(key, None)
+        if self.near is None:
+            return
+        if isinstance(item, StoredResponse):
+            self.near.wrote(item, written)
+        else:
+            self.near.drop({key})
+
+    def _is_elsewhere(self, entry: StoredResponse) -> bool:
+        """Whether the body of *entry* is in a file of another store."""
+        return isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file))
+
     def spool(self, key: str) -> Spool | None:
         """Begin to write a body for *key* piece by piece; None if the store cannot do that or its circuit is open."""
         if self._spooling is None or self.guard.probe_in_s("write") is not None:
             return None
         return self._spooling.spool(key)
 
+    # ---- deletions and other changes
+
     def invalidate(self, keys: Collection[str] | None) -> None:
         """*keys* (None: all) are being deleted: store or use nothing older in this loop."""
         if self.under_way is not None:
             self.under_way.invalidate(keys)
         self.pending.forget(keys)
-        if self.near is not None:
-            if keys is None:
-                self.near.clear()
-            else:
-                self.near.drop(keys)
+        self.drop_copies(keys)
 
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
         """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
         self.invalidate(keys)
         self.pending.delete_again(keys)
+
+    async def end_puts(self, keys: Collection[str] | None, *, within_s: float) -> None:
+        """Before *keys* (None: all) are deleted, wait for puts of them; what takes longer is deleted again at its end.
+
+        Args:
+            within_s: most seconds to wait for those that no caller waits for.
+        """
+        await self.pending.settle(keys, within_s)
+        self.pending.delete_again(keys)
+        puts = [under_way for under_way, key in self._puts.items() if keys is None or key in keys]
+        if puts:
+            await asyncio.wait(puts)
+
+    def drop_copies(self, keys: Collection[str] | None) -> None:
+        """Use no copies in memory of *keys* (None: all), which have changed in the store."""
+        if self.near is not None:
+            self.near.drop(keys)
+
+    # ---- leases, and the end
 
     def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Release the lease on *key* in the background, after the pending write of the response.
@@ -231,8 +282,7 @@ class LoopStack:
         if self.leases is not None:
             self.leases.close()
             await self.tasks.finish()  # tasks that release leases
-        if self.near is not None:
-            self.near.clear()
+        self.drop_copies(None)
 
     async def _release(self, key: str, written: str) -> None:
         await self.pending.settle({key, written})

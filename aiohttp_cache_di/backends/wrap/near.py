@@ -80,7 +80,7 @@ class NearTier:
         self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
         self._touch: Callable[[str], None] | None = None if touching is None else touching.touch
         if abilities.changing is not None:
-            abilities.changing.on_change(self._note_change)
+            abilities.changing.on_change(self.drop)
         self.is_current: Callable[[StoredResponse], bool] = _is_current
         """Returns whether it is known without waiting that no tag of a response has been purged."""
         self._withheld: StoredResponse | None = None
@@ -146,25 +146,18 @@ class NearTier:
         if version and self._version is not None:
             self._put(entry.key, entry, version)
 
-    def drop(self, keys: Collection[str]) -> None:
-        """Forget the copies of *keys*, and invalidate the tokens of their reads."""
+    def drop(self, keys: Collection[str] | None) -> None:
+        """Forget the copies of *keys* (None: all), and invalidate the tokens of their reads."""
+        if keys is None:
+            self._reading.clear()
+            copies, self._copies = self._copies, OrderedDict()
+            self._order.clear(self._copies)
+            dismantle(copies)
+            self.total_bytes = 0
+            return
         for key in keys:
             self._reading.pop(key, None)
             self._remove(key)
-
-    def clear(self) -> None:
-        """Forget all copies, and invalidate all tokens."""
-        copies, self._copies = self._copies, OrderedDict()
-        self._order.clear(self._copies)
-        dismantle(copies)
-        self._reading.clear()
-        self.total_bytes = 0
-
-    def _note_change(self, keys: Collection[str] | None) -> None:
-        if keys is None:
-            self.clear()
-        else:
-            self.drop(keys)
 
     def _put(self, key: str, entry: StoredResponse, version: int) -> None:
         self._remove(key)
