@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Found, Record, Store
-from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
@@ -86,19 +86,22 @@ class LoopStack:
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
-        self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
-        """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
-        self.near: NearTier | None = (
-            NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
-            if near_bytes
-            else None
-        )
         self.purges: Purges = Purges(self, purge_count) if purges is None else purges
         """What is known of purges by tag."""
-        self.peek: Callable[[str], StoredResponse | None] = _peek_of(
-            abilities, self.near, self.purges, pending=self._pending, doubted=tombstones
+        self.near: NearTier | None = None
+        if near_bytes:
+            self.near = NearTier(
+                abilities,
+                near_bytes,
+                near_lifetime_s,
+                pending=self._pending,
+                doubted=tombstones,
+                is_current=self.purges.is_current,
+            )
+        self.peek: Callable[[str], StoredResponse | None] = (
+            _peek_of(abilities, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
         )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
         self._reads = BatchedReads(whole, guard)
@@ -214,6 +217,14 @@ class LoopStack:
         """Whether the body of *entry* is in a file of another store."""
         return isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file))
 
+    @property
+    def largest_spooled_bytes(self) -> float | None:
+        """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
+        if self._spooling is None:
+            return None
+        largest = self._spooling.largest_body_bytes
+        return math.inf if largest is None else largest
+
     def spool(self, key: str) -> Spool | None:
         """Begin to write a body for *key* piece by piece; None if the store cannot do that or its circuit is open."""
         if self._spooling is None or self.guard.probe_in_s("write") is not None:
@@ -299,30 +310,15 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
-def _largest_body(spooling: Spooling | None) -> float | None:
-    if spooling is None:
-        return None
-    largest = spooling.largest_body_bytes
-    return math.inf if largest is None else largest
-
-
 def _nothing(key: str) -> StoredResponse | None:
     """The `peek` of a store that has nothing in memory."""
     return None
 
 
 def _peek_of(
-    abilities: Abilities,
-    near: NearTier | None,
-    purges: Purges,
-    *,
-    pending: Mapping[str, StoredResponse],
-    doubted: Container[str],
+    abilities: Abilities, purges: Purges, pending: Mapping[str, StoredResponse], doubted: Container[str]
 ) -> Callable[[str], StoredResponse | None]:
-    """The `peek` of a near tier, of a store in memory, or of a store that has some responses in memory, or none."""
-    if near is not None:
-        near.is_current = purges.is_current
-        return near.peek
+    """The `peek` of a store in memory, or of a store without a near tier that has some responses in memory, or none."""
     look = _nothing if abilities.peeking is None else abilities.peeking.peek
 
     def peek(key: str) -> StoredResponse | None:
@@ -337,7 +333,4 @@ def _peek_of(
 
     if abilities.immediate is None:
         return peek
-    if abilities.judging is None:
-        return peek_in_memory
-    abilities.judging.judge = purges.judge_at_once
-    return look
+    return peek_in_memory if abilities.judging is None else look

@@ -76,6 +76,7 @@ class StoreStack:
         if at_hand is not None and self.abilities.judging is not None:
             # The store refers to what checks tags, and outlives loops.
             purges = Purges(InMemory(at_hand), self.purge_count)
+            self.abilities.judging.judge = purges.judge_at_once
         self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count, purges))
         self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
