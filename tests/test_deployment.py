@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES as MEMORY_BYTES
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import DEFAULT_MAX_BYTES as FILE_BYTES
 from aiohttp_cache_di.backends.sqlite import DEFAULT_NEAR_BYTES
-from aiohttp_cache_di.backends.wrap.writing.pending import MAX_PENDING_BYTES
+from aiohttp_cache_di.backends.wrap.writing.backlog import MAX_PENDING_BYTES
 from aiohttp_cache_di.settings.model import CacheSettings
 from tests.posix import IS_ROOT
 from tests.valkey import ValkeyServer

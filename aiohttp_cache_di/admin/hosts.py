@@ -13,7 +13,7 @@ from msgspec import Struct
 from aiohttp_cache_di.admin.preview import shown
 from aiohttp_cache_di.admin.recent import OTHERS
 from aiohttp_cache_di.admin.shapes import HostUsage
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.calls import SharedTask
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.keys import host_of
 

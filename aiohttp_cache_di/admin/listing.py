@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.admin.messages import AdminError
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.calls import SharedTask
 from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["MAX_ROWS", "Listing", "Listings", "Order", "Query", "Sort"]

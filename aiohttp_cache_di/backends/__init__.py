@@ -34,6 +34,7 @@ Imports point down this list::
     bounded      a table that remembers a limited number of keys
     eviction     which entry of a full table is evicted next
     loops        what belongs to one event loop, such as a client of a driver
+    calls        calls that are shared or outlive their callers, and how those of a driver are cancelled
     tasks        background tasks, and futures whose result nothing awaits
     forks        what has to be put right in a forked child
     batches      a sequence, some items at a time

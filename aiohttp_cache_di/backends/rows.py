@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, SharedTask, aside, conclude
+from aiohttp_cache_di.backends.calls import DetachedCalls, SharedTask, aside, conclude
+from aiohttp_cache_di.backends.loops import PerLoop
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted, packed_info
 from aiohttp_cache_di.backends.store.sizes import item_bytes

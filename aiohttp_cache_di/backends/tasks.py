@@ -1,4 +1,4 @@
-"""Background tasks, futures whose result nothing awaits, and the keys of weak tables."""
+"""Background tasks, and futures whose result nothing awaits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any
 
-__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle", "keys_in"]
-
-K = TypeVar("K")
+__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -54,14 +51,6 @@ def dismantle(table: OrderedDict[str, Any]) -> None:
     if table:
         with suppress(RuntimeError):  # no loop is running that could be blocked, so the rest is freed at once
             asyncio.get_running_loop().call_soon(dismantle, table)
-
-
-def keys_in(table: WeakKeyDictionary[K, Any]) -> list[K]:
-    """The keys in *table* now; event loops in other threads may change it at any time.
-
-    An iterator of a weak table fails when the table changes; a list of its references is made in one step.
-    """
-    return [key for reference in table.keyrefs() if (key := reference()) is not None]
 
 
 class Tasks:

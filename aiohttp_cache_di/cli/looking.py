@@ -56,7 +56,7 @@ async def check(given: argparse.Namespace, cache: Cache) -> int:
 async def _lease(cache: Cache) -> str:
     """Take and release a lease; return what is wrong, "" for nothing."""
     stack, key = cache.backend.stack, secrets.token_hex(20)
-    leasing = stack.leasing
+    leasing = stack.abilities.leasing
     if leasing is None:
         return ""
     taken = await stack.guard.run("lease", lambda: leasing.acquire(key, LEASED_S), None, patient=True)

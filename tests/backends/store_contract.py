@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
-from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Renewing, Touching, Versioned
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Touching, Versioned
 from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
@@ -395,8 +395,6 @@ class StoreContract:
         other = make()
         if not self.is_shared or not isinstance(store, Leasing) or not isinstance(other, Leasing):
             pytest.skip("it has no leases, or no other store that asks for them")
-        if not isinstance(store, Renewing) or not isinstance(other, Renewing):
-            pytest.skip("its leases hold for a fixed time")
         assert not await store.renew("k", 60)
 
         async def acquire_and_renew(ttl_s: float) -> tuple[bool, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.loops import DetachedCalls
+from aiohttp_cache_di.backends.calls import DetachedCalls
 
 __all__ = ["TimedWait", "leave"]
 

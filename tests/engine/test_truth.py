@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
-from aiohttp_cache_di.backends.wrap.writing import pending
+from aiohttp_cache_di.backends.wrap.writing import backlog
 from aiohttp_cache_di.engine import fetching
 from aiohttp_cache_di.engine.answering.describe import DETAILS
 from aiohttp_cache_di.engine.copies import recording
@@ -237,7 +237,7 @@ async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin
 
 
 async def test_what_finds_no_room_among_the_writes_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pending, "MAX_PENDING_BYTES", 10)
+    monkeypatch.setattr(backlog, "MAX_PENDING_BYTES", 10)
     backend = CustomBackend(expire_after=60)
     async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
         assert told(response) == ("detail=no-room", False)

@@ -79,7 +79,7 @@ async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Orig
         assert not runtime.flights._flights
         assert not runtime.flights._fetching
         assert not runtime.here.pending.entries
-        assert runtime.here.pending._bytes == 0
+        assert runtime.here.pending._backlog.total_bytes == 0
         assert not connector._acquired
     assert store.connections() <= 1 + 4, "one of ours, and those of sessions that other tests left open"
     await backend.close()

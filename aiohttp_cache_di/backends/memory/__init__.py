@@ -1,8 +1,9 @@
 """Storage in this process's memory: a store that answers without waiting, and a storage that is also a dict.
 
 ``store`` has entries in a packed form (``packed``), and unpacked for a while after they were used, within limits of
-number and bytes. It is `Immediate`: it always knows whether a key exists, so nothing about it is awaited, batched or
-leased. ``face`` is the storage for users: items by key. May import the contract and `backends.wrap`, and no driver.
+number and bytes; ``expiry`` tells which of them expires next. The store is `Immediate`: it always knows whether a key
+exists, so nothing about it is awaited, batched or leased. ``face`` is the storage for users: items by key. May import
+the contract and `backends.wrap`, and no driver.
 """
 
 from __future__ import annotations

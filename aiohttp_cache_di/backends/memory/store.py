@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import math
 import threading
 import time
@@ -18,6 +17,7 @@ from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.forks import note_forks
+from aiohttp_cache_di.backends.memory.expiry import ExpiryQueue
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
@@ -29,16 +29,8 @@ __all__ = ["DEFAULT_MAX_BYTES", "MemoryStore"]
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 400  # of an entry besides its bytes: objects, slots in the table and in the expiry queue
 CHUNK = 100  # entries processed before yielding to the event loop: a millisecond at most
-SIFTED = 4  # items of the expiry queue that are checked for each one that is added
 MAX_OPEN = 1024  # entries that are kept unpacked, too
 MAX_MARKS = 100_000  # records of purges; the oldest concerns only responses that are older still
-
-
-class Due(msgspec.Struct, frozen=True, order=True, gc=False):
-    """When the entry under *key* expires (POSIX time); orders by time."""
-
-    until: float
-    key: str
 
 
 class MemoryStore:
@@ -70,11 +62,8 @@ class MemoryStore:
         self._lines = CommonLines()
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._others: set[str] = set()  # keys of items that are no `StoredResponse`: aliases, and objects of users
-        # Heaps by store_until, which may contain deleted or replaced entries; sifting drops these from the second heap.
-        self._queue: list[Due] = []
-        self._unsifted: list[Due] = []
-        # Entries that are kept unpacked, the first unpacked first.
-        self._open: OrderedDict[str, StoredResponse] = OrderedDict()
+        self._expiry = ExpiryQueue(self.data)
+        self._open: OrderedDict[str, StoredResponse] = OrderedDict()  # also kept unpacked; the first unpacked first
         note_forks(self)
 
     def after_fork(self) -> None:
@@ -188,13 +177,12 @@ class MemoryStore:
     async def clear(self) -> None:
         """Delete everything at once, but free the memory in steps, yielding to the event loop."""
         with self._lock:
-            old, queues = self.data, (self._queue, self._unsifted)
+            old, expiry = self.data, self._expiry
             self._begin_empty()
-        while old or any(queues):
+        while old or expiry:
             for _ in range(min(CHUNK, len(old))):
                 old.popitem(last=False)
-            for queue in queues:
-                del queue[-CHUNK:]
+            expiry.free(CHUNK)
             await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -216,7 +204,7 @@ class MemoryStore:
     def _begin_empty(self) -> None:
         self.data = OrderedDict()
         self._order.clear(self.data)
-        self._queue, self._unsifted = [], []
+        self._expiry = ExpiryQueue(self.data)
         self._open.clear()
         self._others.clear()
         self.leading_on.clear()
@@ -255,10 +243,7 @@ class MemoryStore:
             self._order.came(key, weight, has_room=has_room, total=self.total_bytes)
         else:
             self._order.used(key)
-        if until != math.inf:
-            heapq.heappush(self._queue, Due(until, key))
-            if self._unsifted or len(self._queue) > 2 * len(self.data) + CHUNK:
-                self._sift_queue()
+        self._expiry.add(key, until)
         if not has_room:
             self._evict()
 
@@ -326,26 +311,10 @@ class MemoryStore:
             return self._drop_first_expired(now)
 
     def _drop_first_expired(self, now: float) -> bool:
-        for queue in (self._queue, self._unsifted):
-            while queue and queue[0].until <= now:
-                due = heapq.heappop(queue)
-                if self._is_kept_until(due):
-                    self._pop(due.key)
-                    return True
-        return False
-
-    def _sift_queue(self) -> None:
-        """Remove outdated items from the expiry queue, a few at a time, since there may be many."""
-        if not self._unsifted:
-            self._queue, self._unsifted = [], self._queue
-        for _ in range(min(SIFTED, len(self._unsifted))):
-            due = self._unsifted.pop()  # a heap without its last item is still a heap
-            if self._is_kept_until(due):
-                heapq.heappush(self._queue, due)
-
-    def _is_kept_until(self, due: Due) -> bool:
-        entry = self.data.get(due.key)
-        return isinstance(entry, StoredResponse | Packed) and entry.store_until == due.until
+        key = self._expiry.next_expired(now)
+        if key is not None:
+            self._pop(key)
+        return key is not None
 
 
 def _as_it_is(entry: StoredResponse) -> StoredResponse | None:

@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.calls import SharedTask
 from aiohttp_cache_di.backends.mongodb.documents import Document
 
 __all__ = ["ServerClock"]

@@ -26,7 +26,6 @@ __all__ = [
     "LookingOrLeasing",
     "Peeking",
     "Placed",
-    "Renewing",
     "Restrained",
     "Sorting",
     "Spool",
@@ -111,13 +110,8 @@ class Leasing(Protocol):
     async def release(self, key: str) -> None:
         """Release a lease before it expires, unless it has passed to another process."""
 
-
-@runtime_checkable
-class Renewing(Protocol):
-    """A `Leasing` store whose leases can be extended."""
-
     async def renew(self, key: str, ttl_s: float) -> bool:
-        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is lost."""
+        """Extend the lease on *key* to *ttl_s* seconds from now; False if it is lost, or cannot be extended."""
         ...
 
 

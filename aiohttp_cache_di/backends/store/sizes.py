@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.backends.tasks import keys_in
+from aiohttp_cache_di.backends.loops import keys_in
 from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

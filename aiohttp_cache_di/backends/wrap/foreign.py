@@ -38,7 +38,7 @@ def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
     if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
         return ImmediatePair(responses, redirects)
     can_lease = (
-        responses.stack.leasing is not None
+        responses.stack.abilities.leasing is not None
         if isinstance(responses, StackCache)
         else _is_overridden(responses.acquire_lease, BaseCache.acquire_lease)
     )

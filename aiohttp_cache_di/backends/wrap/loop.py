@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di.backends.store import Found, Record, Store
-from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
@@ -21,7 +23,8 @@ from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
-from aiohttp_cache_di.entries.filed import FiledResponse
+from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
@@ -69,8 +72,8 @@ class LoopStack:
         self.tasks: Tasks = Tasks()
         self.leases: Leases | None = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
         self.under_way: UnderWay | None = None
-        self.direct: dict[asyncio.Future[None], str] = {}
-        """Keys of writes for which callers wait, by futures that end with them; a deletion of the key waits, too."""
+        self._whole = whole
+        self._puts: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
         self.pending: PendingWrites = PendingWrites(
             whole,
             guard,
@@ -83,19 +86,22 @@ class LoopStack:
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
-        self.largest_spooled_bytes: float | None = _largest_body(self._spooling)
-        """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
-        self.near: NearTier | None = (
-            NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
-            if near_bytes
-            else None
-        )
         self.purges: Purges = Purges(self, purge_count) if purges is None else purges
         """What is known of purges by tag."""
-        self.peek: Callable[[str], StoredResponse | None] = _peek_of(
-            abilities, self.near, self.purges, pending=self._pending, doubted=tombstones
+        self.near: NearTier | None = None
+        if near_bytes:
+            self.near = NearTier(
+                abilities,
+                near_bytes,
+                near_lifetime_s,
+                pending=self._pending,
+                doubted=tombstones,
+                is_current=self.purges.is_current,
+            )
+        self.peek: Callable[[str], StoredResponse | None] = (
+            _peek_of(abilities, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
         )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
         self._reads = BatchedReads(whole, guard)
@@ -164,8 +170,8 @@ class LoopStack:
             counts: count it as a stored response; not for records of purges, or for an update of a stored entry, such
                 as a change in its list of variants.
         """
-        if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
-            if outcome is not None:  # the body is in a file of another store, which cannot be moved here
+        if self._is_elsewhere(entry):  # it cannot be moved here without waiting
+            if outcome is not None:
                 outcome(False)
             return
         if entry.tagging is not None:
@@ -180,27 +186,83 @@ class LoopStack:
         if outcome is not None:
             outcome(is_written)
 
+    async def put(self, record: Record) -> None:
+        """Store *record* in place of a pending write of its key; return when it is stored, or raise."""
+        item, key = record.item, record.key
+        if isinstance(item, FiledResponse) and self._is_elsewhere(item):
+            item = await in_memory(item)
+            record = replace(record, item=item)
+        if isinstance(item, StoredResponse) and item.tagging is not None:
+            self.purges.note_stored(item)
+        self.purges.reasons.pop(key, None)
+        self.pending.forget({key})
+        await self.pending.settle({key})
+        self._puts[under_way := asyncio.get_running_loop().create_future()] = key
+        try:
+            (written,) = await self._whole.put((record,))
+        finally:
+            del self._puts[under_way]
+            under_way.set_result(None)
+        if isinstance(written, StorageError):
+            raise written
+        self.tombstones.pop(key, None)
+        if self.near is None:
+            return
+        if isinstance(item, StoredResponse):
+            self.near.wrote(item, written)
+        else:
+            self.near.drop({key})
+
+    def _is_elsewhere(self, entry: StoredResponse) -> bool:
+        """Whether the body of *entry* is in a file of another store."""
+        return isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file))
+
+    @property
+    def largest_spooled_bytes(self) -> float | None:
+        """Size of the largest body that the store takes piece by piece; None if it cannot do that."""
+        if self._spooling is None:
+            return None
+        largest = self._spooling.largest_body_bytes
+        return math.inf if largest is None else largest
+
     def spool(self, key: str) -> Spool | None:
         """Begin to write a body for *key* piece by piece; None if the store cannot do that or its circuit is open."""
         if self._spooling is None or self.guard.probe_in_s("write") is not None:
             return None
         return self._spooling.spool(key)
 
+    # ---- deletions and other changes
+
     def invalidate(self, keys: Collection[str] | None) -> None:
         """*keys* (None: all) are being deleted: store or use nothing older in this loop."""
         if self.under_way is not None:
             self.under_way.invalidate(keys)
         self.pending.forget(keys)
-        if self.near is not None:
-            if keys is None:
-                self.near.clear()
-            else:
-                self.near.drop(keys)
+        self.drop_copies(keys)
 
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
         """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
         self.invalidate(keys)
         self.pending.delete_again(keys)
+
+    async def end_puts(self, keys: Collection[str] | None, *, within_s: float) -> None:
+        """Before *keys* (None: all) are deleted, wait for puts of them; what takes longer is deleted again at its end.
+
+        Args:
+            within_s: most seconds to wait for those that no caller waits for.
+        """
+        await self.pending.settle(keys, within_s)
+        self.pending.delete_again(keys)
+        puts = [under_way for under_way, key in self._puts.items() if keys is None or key in keys]
+        if puts:
+            await asyncio.wait(puts)
+
+    def drop_copies(self, keys: Collection[str] | None) -> None:
+        """Use no copies in memory of *keys* (None: all), which have changed in the store."""
+        if self.near is not None:
+            self.near.drop(keys)
+
+    # ---- leases, and the end
 
     def release_lease(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Release the lease on *key* in the background, after the pending write of the response.
@@ -231,8 +293,7 @@ class LoopStack:
         if self.leases is not None:
             self.leases.close()
             await self.tasks.finish()  # tasks that release leases
-        if self.near is not None:
-            self.near.clear()
+        self.drop_copies(None)
 
     async def _release(self, key: str, written: str) -> None:
         await self.pending.settle({key, written})
@@ -249,30 +310,15 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
-def _largest_body(spooling: Spooling | None) -> float | None:
-    if spooling is None:
-        return None
-    largest = spooling.largest_body_bytes
-    return math.inf if largest is None else largest
-
-
 def _nothing(key: str) -> StoredResponse | None:
     """The `peek` of a store that has nothing in memory."""
     return None
 
 
 def _peek_of(
-    abilities: Abilities,
-    near: NearTier | None,
-    purges: Purges,
-    *,
-    pending: Mapping[str, StoredResponse],
-    doubted: Container[str],
+    abilities: Abilities, purges: Purges, pending: Mapping[str, StoredResponse], doubted: Container[str]
 ) -> Callable[[str], StoredResponse | None]:
-    """The `peek` of a near tier, of a store in memory, or of a store that has some responses in memory, or none."""
-    if near is not None:
-        near.is_current = purges.is_current
-        return near.peek
+    """The `peek` of a store in memory, or of a store without a near tier that has some responses in memory, or none."""
     look = _nothing if abilities.peeking is None else abilities.peeking.peek
 
     def peek(key: str) -> StoredResponse | None:
@@ -287,7 +333,4 @@ def _peek_of(
 
     if abilities.immediate is None:
         return peek
-    if abilities.judging is None:
-        return peek_in_memory
-    abilities.judging.judge = purges.judge_at_once
-    return look
+    return peek_in_memory if abilities.judging is None else look

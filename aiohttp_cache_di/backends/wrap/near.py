@@ -34,8 +34,7 @@ Token: TypeAlias = object
 """Shows that no change of a key was reported since a read of it began."""
 
 
-def _is_current(entry: StoredResponse) -> bool:
-    """No tags are known to be current: the default until the stack sets `NearTier.is_current`."""
+def _unknown(entry: StoredResponse) -> bool:
     return False
 
 
@@ -57,6 +56,7 @@ class NearTier:
         lifetime_s: most seconds for which a copy is used.
         pending: the pending writes, which take precedence over copies.
         doubted: keys whose copies are not used (tombstones).
+        is_current: returns whether it is known without waiting that no tag of a response has been purged.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class NearTier:
         *,
         pending: Mapping[str, StoredResponse] = NO_ENTRIES,
         doubted: Container[str] = (),
+        is_current: Callable[[StoredResponse], bool] = _unknown,
     ) -> None:
         self.max_bytes = max_bytes
         self.lifetime_s = lifetime_s
@@ -80,9 +81,8 @@ class NearTier:
         self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
         self._touch: Callable[[str], None] | None = None if touching is None else touching.touch
         if abilities.changing is not None:
-            abilities.changing.on_change(self._note_change)
-        self.is_current: Callable[[StoredResponse], bool] = _is_current
-        """Returns whether it is known without waiting that no tag of a response has been purged."""
+            abilities.changing.on_change(self.drop)
+        self._is_current = is_current
         self._withheld: StoredResponse | None = None
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class NearTier:
         """
         entry = self._pending.get(key)
         if entry is not None:
-            return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
+            return entry if entry.tagging is None or self._is_current(entry) else self._withhold(entry)
         copy = self._copies.get(key)
         if copy is None or key in self._doubted:
             return None
@@ -113,7 +113,7 @@ class NearTier:
         if self._touch is not None:
             self._touch(key)
         entry = copy.entry
-        return entry if entry.tagging is None or self.is_current(entry) else self._withhold(entry)
+        return entry if entry.tagging is None or self._is_current(entry) else self._withhold(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
         """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
@@ -146,25 +146,18 @@ class NearTier:
         if version and self._version is not None:
             self._put(entry.key, entry, version)
 
-    def drop(self, keys: Collection[str]) -> None:
-        """Forget the copies of *keys*, and invalidate the tokens of their reads."""
+    def drop(self, keys: Collection[str] | None) -> None:
+        """Forget the copies of *keys* (None: all), and invalidate the tokens of their reads."""
+        if keys is None:
+            self._reading.clear()
+            copies, self._copies = self._copies, OrderedDict()
+            self._order.clear(self._copies)
+            dismantle(copies)
+            self.total_bytes = 0
+            return
         for key in keys:
             self._reading.pop(key, None)
             self._remove(key)
-
-    def clear(self) -> None:
-        """Forget all copies, and invalidate all tokens."""
-        copies, self._copies = self._copies, OrderedDict()
-        self._order.clear(self._copies)
-        dismantle(copies)
-        self._reading.clear()
-        self.total_bytes = 0
-
-    def _note_change(self, keys: Collection[str] | None) -> None:
-        if keys is None:
-            self.clear()
-        else:
-            self.drop(keys)
 
     def _put(self, key: str, entry: StoredResponse, version: int) -> None:
         self._remove(key)

@@ -22,7 +22,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.calls import SharedTask
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.wrap.foreign import ForeignPair

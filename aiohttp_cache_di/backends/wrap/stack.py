@@ -10,12 +10,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, cast
 
-from msgspec.structs import replace
-
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
-from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
@@ -25,8 +22,6 @@ from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import InMemory, PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
-from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
-from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
@@ -73,7 +68,6 @@ class StoreStack:
         self.limit: RecordLimit = limit or RecordLimit()
         self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, self.limit)
         """The store, which takes items of any size: it is wrapped if its own items have a limit."""
-        self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones: Tombstones = Tombstones()
         self.purge_count: PurgeCount = PurgeCount()
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
@@ -82,6 +76,7 @@ class StoreStack:
         if at_hand is not None and self.abilities.judging is not None:
             # The store refers to what checks tags, and outlives loops.
             purges = Purges(InMemory(at_hand), self.purge_count)
+            self.abilities.judging.judge = purges.judge_at_once
         self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count, purges))
         self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
@@ -153,30 +148,7 @@ class StoreStack:
 
     async def put(self, record: Record) -> None:
         """Store *record* in place of a pending write of its key; return when it is stored, or raise."""
-        item, spooling = record.item, self.abilities.spooling
-        if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
-            record = replace(record, item=await in_memory(item))
-        here, key = self.here(), record.key
-        if isinstance(record.item, StoredResponse) and record.item.tagging is not None:
-            here.purges.note_stored(record.item)
-        here.purges.reasons.pop(key, None)
-        here.pending.forget({key})
-        await here.pending.settle({key})
-        here.direct[under_way := asyncio.get_running_loop().create_future()] = key
-        try:
-            (written,) = await self.whole.put((record,))
-        finally:
-            del here.direct[under_way]
-            under_way.set_result(None)
-        if isinstance(written, StorageError):
-            raise written
-        self.tombstones.pop(key, None)
-        if here.near is None:
-            return
-        if isinstance(record.item, StoredResponse):
-            here.near.wrote(record.item, written)
-        else:
-            here.near.drop({key})
+        await self.here().put(record)
 
     async def write(self, entry: StoredResponse) -> None:
         """Store *entry* under its own key until its ``store_until``, as `put` does."""
@@ -187,9 +159,7 @@ class StoreStack:
         await self._prevent_older(keys)
         for batch in in_batches(list(keys), self.store.limits.batch):
             await self.whole.delete(batch)
-        here = self.here()
-        if here.near is not None:
-            here.near.drop(keys)
+        self.here().drop_copies(keys)
         for key in keys:
             self.tombstones.pop(key, None)
 
@@ -197,9 +167,7 @@ class StoreStack:
         """Delete everything, including pending writes."""
         await self._prevent_older(None)
         await self.whole.clear()
-        here = self.here()
-        if here.near is not None:
-            here.near.clear()
+        self.here().drop_copies(None)
         self.tombstones.clear()
 
     async def pages(self, *, items: bool) -> AsyncGenerator[Sequence[Row]]:
@@ -247,10 +215,5 @@ class StoreStack:
     async def _prevent_older(self, keys: Collection[str] | None) -> None:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
         self.invalidate(keys)
-        here = self.here()
         # The caller may be a guarded deletion, of whose deadline this takes a part.
-        await here.pending.settle(keys, within_s=self.guard.deadline_s / 4)
-        here.pending.delete_again(keys)
-        direct = [write for write, key in here.direct.items() if keys is None or key in keys]
-        if direct:
-            await asyncio.wait(direct)
+        await self.here().end_puts(keys, within_s=self.guard.deadline_s / 4)

@@ -59,11 +59,11 @@ async def knows_purges(stack: StoreStack) -> bool:
 
 async def delete_expired(stack: StoreStack, now: float) -> int:
     """Delete records that have expired at *now* (POSIX time); return how many."""
-    here, expiring = stack.here(), stack.abilities.expiring
+    expiring = stack.abilities.expiring
     if expiring is not None:
         count = await expiring.delete_expired(now)
-        if here.near is not None and count:
-            here.near.clear()
+        if count:
+            stack.here().drop_copies(None)
         return count
     if stack.store.limits.drops_expired and now <= time.time():
         return 0
@@ -92,11 +92,9 @@ async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collect
         return keys
     await stack.settle(keys)
     left: list[str] = []
-    here = stack.here()
     for batch in in_batches(list(keys), size):
         left += await softening.soften(batch, at)
-        if here.near is not None:
-            here.near.drop(batch)
+        stack.here().drop_copies(batch)
     return left
 
 

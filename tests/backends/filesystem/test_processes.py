@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Lease, Record
-from aiohttp_cache_di.backends.store.capabilities import Expiring, Keeping, Leasing, Placed, Renewing
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Keeping, Leasing, Placed
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store
@@ -138,7 +138,6 @@ async def test_a_lock_for_which_its_holder_has_not_vouched_yet_is_held(tmp_path:
 @pytest.mark.parametrize("use_locks", [True, False])
 async def test_a_lease_that_is_renewed_is_held_for_longer(tmp_path: Path, use_locks: bool) -> None:
     one, two = (make_store(tmp_path, use_locks=use_locks) for _ in range(2))
-    assert isinstance(one, Renewing)
 
     async def acquire_and_renew(ttl_s: float) -> tuple[bool, bool]:
         return bool(await one.acquire(f"k{ttl_s}", ttl_s)), await one.renew(f"k{ttl_s}", 60)

@@ -31,7 +31,7 @@ from pymongo.monitoring import (
     TopologyListener,
 )
 
-from aiohttp_cache_di.backends.loops import DetachedCalls, SharedTask
+from aiohttp_cache_di.backends.calls import DetachedCalls, SharedTask
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.client import Connection
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock

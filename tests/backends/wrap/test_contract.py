@@ -50,6 +50,9 @@ class CapableStore(ProofStore):
         if self.place.leases.get(key) is self:
             del self.place.leases[key]
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        return self.place.leases.get(key) is self
+
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         versions = [self.version(key) or 0 for key in keys]
         found = await super().get(keys)

@@ -161,7 +161,7 @@ class TestBounds:
         for number in range(len(entries)):
             tier.wrote(entries[number], 7)
         assert len(tier) == len(entries)
-        tier.clear()
+        tier.drop(None)
         assert len(tier) == tier.total_bytes == 0
         assert tier.peek("0") is None
         counts = list[int]()

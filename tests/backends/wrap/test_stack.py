@@ -105,15 +105,15 @@ class TestTwoProcesses:
 
     async def test_a_lease_goes_back_with_the_write(self) -> None:
         one, other = process(place := Place()), process(place)
-        assert one.leasing is not None
-        assert other.leasing is not None
-        assert await one.leasing.acquire("k", 5)
+        assert one.abilities.leasing is not None
+        assert other.abilities.leasing is not None
+        assert await one.abilities.leasing.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
         here.release_lease("k", owner=self)
-        assert not await other.leasing.acquire("k", 5)
+        assert not await other.abilities.leasing.acquire("k", 5)
         await one.settle()
-        assert await other.leasing.acquire("k", 5) is Lease.GRANTED_LATE
+        assert await other.abilities.leasing.acquire("k", 5) is Lease.GRANTED_LATE
 
     async def test_a_lease_goes_back_at_once_when_the_write_fails(self) -> None:
         class Refusing(CapableStore):
@@ -121,15 +121,15 @@ class TestTwoProcesses:
                 raise OSError("no such disk")
 
         one, other = StoreStack(Refusing(place=(place := Place()))), process(place)
-        assert one.leasing is not None
-        assert other.leasing is not None
-        await one.leasing.acquire("k", 5)
+        assert one.abilities.leasing is not None
+        assert other.abilities.leasing is not None
+        await one.abilities.leasing.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
         here.release_lease("k", owner=self)
         await one.settle()
         await here.tasks.finish(here)
-        assert await other.leasing.acquire("k", 5)
+        assert await other.abilities.leasing.acquire("k", 5)
 
     async def test_a_store_is_closed_when_the_last_lease_has_gone_back(self) -> None:
         told: list[str] = []
@@ -144,18 +144,18 @@ class TestTwoProcesses:
                 told.append("closed")
 
         one = StoreStack(Slow(place=Place()))
-        assert one.leasing is not None
-        await one.leasing.acquire("k", 5)
+        assert one.abilities.leasing is not None
+        await one.abilities.leasing.acquire("k", 5)
         one.here().release_lease("k", owner=self)
         await one.close()
         assert told == ["k", "closed"]
 
     async def test_who_waits_for_a_lease_finds_what_its_holder_has_stored(self) -> None:
         holder, waiter = process(place := Place()), process(place)
-        assert holder.leasing is not None
+        assert holder.abilities.leasing is not None
         leases, until = waiter.here().leases, asyncio.get_running_loop().time() + 5
         assert leases is not None
-        await holder.leasing.acquire("k", 5)
+        await holder.abilities.leasing.acquire("k", 5)
 
         async def look() -> StoredResponse | None:
             found = await waiter.here().fetch("k")

@@ -26,7 +26,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
-from aiohttp_cache_di.backends.loops import LoopLocal, SharedTask, end
+from aiohttp_cache_di.backends.calls import SharedTask, end
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, Sent
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
 from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint

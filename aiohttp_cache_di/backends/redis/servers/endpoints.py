@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp_cache_di._redis import take_stream
-from aiohttp_cache_di.backends.loops import SharedTask
+from aiohttp_cache_di.backends.calls import SharedTask
 from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.connections.driven import DrivenConnection
 from aiohttp_cache_di.backends.redis.servers.ways import Way

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.store.capabilities import Awaiting, Leasing, Renewing
+from aiohttp_cache_di.backends.store.capabilities import Awaiting, Leasing
 from aiohttp_cache_di.backends.tasks import Tasks
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -61,7 +61,6 @@ class Leases:
 
     def __init__(self, store: Leasing, guard: StoreGuard, tasks: Tasks) -> None:
         self._store = store
-        self._renewing = store if isinstance(store, Renewing) else None
         self._guard = guard
         self._tasks = tasks
         self._granted_early: dict[str, float] = {}  # by key: loop time when it was granted
@@ -96,7 +95,7 @@ class Leases:
         is_held, found = True, None
         if not self.take_early(key, within_s=ttl_s / RENEWALS):
             is_held, found = await self._ask(key, ttl_s, until, look, owner)
-        if is_held and self._renewing is not None:
+        if is_held:
             self._renew_until_released(key, ttl_s)
         return is_held, found
 
@@ -161,11 +160,11 @@ class Leases:
             self._tasks.spawn(self._renew(key), owner=self)
 
     async def _renew(self, key: str) -> None:
-        kept, store = self._renewed.get(key), self._renewing
-        if kept is None or store is None:
+        kept = self._renewed.get(key)
+        if kept is None:
             return
         # If the store fails, the lease may still be held, and is renewed again later.
-        is_held = await self._guard.run("lease", partial(store.renew, key, kept.ttl_s), True)
+        is_held = await self._guard.run("lease", partial(self._store.renew, key, kept.ttl_s), True)
         if self._renewed.get(key) is not kept:  # released meanwhile
             return
         if is_held:

@@ -1,34 +1,28 @@
 """Pending writes: callers do not wait for them, reads are answered from them, and failed ones are tried again.
 
-A write is *ready* until a batch takes it, *busy* during its put, and *resting* after a failure, until it is ready
-again. It ends when it is written, deleted, or replaced by a later write of its key, or when the memory for all pending
-writes is needed: then failed writes are dropped, the oldest first, or if none is left, the new write. While the store's
-circuit is open, one batch at a time probes whether the store has recovered, when the guard allows it.
+Workers put what is ready in the `Backlog`, as many at a time as the store allows. While the store's circuit is open,
+there is one worker, which probes whether the store has recovered, when the guard allows it. If the limits of the store
+have a delay (``linger_s``), few writes wait that long for more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.store import Item, Store
 from aiohttp_cache_di.backends.tasks import background
-from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
-from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.writing.backlog import MAX_BATCH_BYTES, Backlog
 from aiohttp_cache_di.backends.wrap.writing.puts import Puts
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.writing.write import OnWritten, Write
-from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten, State, Write
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_PENDING_BYTES", "PendingWrites"]
-
-MAX_PENDING_BYTES = 64 * 1024 * 1024
-"""Most bytes of pending writes in one event loop; further entries are not stored."""
+__all__ = ["PendingWrites"]
 
 RETRY_AT_CLOSE_S: Final = 0.1
 
@@ -37,7 +31,7 @@ class PendingWrites:
     """The writes of one event loop into one store.
 
     Args:
-        tombstones: keys whose stored items must not be used; a successful write removes its key.
+        tombstones: keys whose stored items must not be used.
         pack: converts an entry to the item to store.
         written: called with each entry that has been written, and its version.
         release: releases the lease on a key, in the background.
@@ -53,25 +47,17 @@ class PendingWrites:
         written: Callable[[StoredResponse, int], None],
         release: Callable[[str], None],
     ) -> None:
-        self.entries: dict[str, StoredResponse] = {}
-        """By key, the entries to read instead of what is stored. Others keep references to this dict."""
-        self._store = store
+        self._limits = store.limits
         self._guard = guard
-        self._tombstones = tombstones
-        self._pack = pack
-        self._on_written = written
-        self._release = release
-        self._bytes = 0
-        self._newest: dict[str, Write] = {}  # the writes in `entries`, the oldest first
-        self._ready: dict[str, Write] = {}
-        self._busy: dict[str, Write] = {}
+        self._backlog = Backlog(self._start_workers)
+        self.entries: dict[str, StoredResponse] = self._backlog.entries
+        """By key, the entries to read instead of what is stored. Others keep references to this dict."""
+        self._puts = Puts(store, guard, tombstones, self._backlog, pack=pack, written=written, release=release)
         self._workers: set[asyncio.Task[None]] = set()
         self._starting: set[object] = set()  # one for each worker that has not begun
-        self._pause: asyncio.TimerHandle | None = None
-        self._puts = Puts(store.limits, self._start_workers)
+        self._pause: asyncio.TimerHandle | None = None  # until the next probe of an open circuit
+        self._delay: asyncio.TimerHandle | None = None  # of few writes, which wait for more
         self._waiters: list[asyncio.Future[None]] = []
-
-    # ---- adding
 
     def add(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
         """Write *entry* in the background, in place of a pending write of its key.
@@ -80,83 +66,30 @@ class PendingWrites:
             outcome: see `OnWritten`.
             counts: see `LoopStack.store`.
         """
-        write, key = Write(entry, outcome, counts=counts), entry.key
-        earlier = self._newest.get(key)
-        if earlier is not None and self._busy.get(key) is not earlier:
-            self._withdraw(earlier)
-            write.stand_in_for(earlier)
-            write.is_leased = earlier.is_leased
-        if not self._make_room(write.size):
-            self._newest.pop(key, None)
-            self.entries.pop(key, None)
+        write = Write(entry, outcome, counts=counts)
+        for dropped in self._backlog.add(write):
             self._guard.stats.count_error("write", "backlog")
-            write.tell(False)
-            return
-        self._bytes += write.size
-        self._newest.pop(key, None)  # so that it is added at the end
-        self._newest[key] = self._ready[key] = write
-        self.entries[key] = entry
-        if not self._must_wait():
+            dropped.tell(False)
+        if write.state is not State.OVER and not self._must_wait():
             self._start_workers()
 
     def release_with(self, key: str) -> bool:
         """Have the write of *key* release the lease, too; False if none is about to begin."""
-        write = self._ready.get(key)
+        write = self._backlog.ready.get(key)
         if write is None or write.failures or self._pause is not None:
             return False
         write.is_leased = True
         return True
 
-    def _make_room(self, size: int) -> bool:
-        if self._bytes + size > MAX_PENDING_BYTES:
-            failing = [each for each in self._newest.values() if each.failures and each.entry.key not in self._busy]
-            for write in failing:
-                self._withdraw(write)
-                self._stop_answering(write)
-                self._guard.stats.count_error("write", "backlog")
-                write.tell(False)
-                if self._bytes + size <= MAX_PENDING_BYTES:
-                    break
-        return self._bytes + size <= MAX_PENDING_BYTES
-
-    def _withdraw(self, write: Write) -> None:
-        """End a write that is not busy."""
-        if self._ready.get(write.entry.key) is write:
-            del self._ready[write.entry.key]
-        write.stop_resting()
-        self._end(write)
-
-    def _end(self, write: Write) -> None:
-        write.is_over = True
-        self._bytes -= write.size
-
-    def _stop_answering(self, write: Write) -> bool:
-        """Stop answering reads from *write*; return whether they were."""
-        key = write.entry.key
-        if self._newest.get(key) is not write:
-            return False
-        del self._newest[key]
-        del self.entries[key]
-        return True
-
-    # ---- deletions
-
     def forget(self, keys: Collection[str] | None) -> None:
         """Drop the writes of *keys* (None: all); busy ones only stop answering reads."""
-        for key in list(self._newest) if keys is None else keys:
-            write = self._newest.get(key)
-            if write is None:
-                continue
-            self._stop_answering(write)
-            if self._busy.get(key) is not write:
-                self._withdraw(write)
+        for write in self._backlog.forget(keys):
+            if write.state is State.OVER:
                 write.tell(False)
 
     def delete_again(self, keys: Collection[str] | None) -> None:
         """Delete those of *keys* (None: all) that are being put now, when that has ended."""
-        for key, write in self._busy.items():
-            if keys is None or key in keys:
-                write.is_deleted = True
+        self._backlog.delete_again(keys)
 
     # ---- waiting
 
@@ -166,71 +99,79 @@ class PendingWrites:
         Args:
             within_s: most seconds to wait; None for no limit.
         """
-        if not (self._newest or self._busy) or asyncio.current_task() in self._workers:
+        if self._backlog.is_empty or asyncio.current_task() in self._workers:
             return
         loop = asyncio.get_running_loop()
-        begun = [
-            (write, write.failures)
-            for of_keys in (self._newest, self._busy)
-            for key, write in of_keys.items()
-            if keys is None or key in keys
-        ]
+        begun = [(write, write.failures) for write in self._backlog.of(keys)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while any(self._is_under_way(write, failures) for write, failures in begun):
-                    self._puts.stop_waiting()
+                    self._end_delay()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiters.append(waiter)
                     await waiter
 
     def _is_under_way(self, write: Write, failures: int) -> bool:
-        if write.is_over or write.failures != failures:
-            return False
-        key = write.entry.key
-        return self._busy.get(key) is write or (self._ready.get(key) is write and self._pause is None)
+        is_tried = write.state is State.BUSY or (write.state is State.READY and self._pause is None)
+        return is_tried and write.failures == failures
+
+    def _wake_waiters(self) -> None:
+        waiting, self._waiters = self._waiters, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def finish(self, within_s: float) -> None:
         """Retry all pending writes for *within_s* seconds at most."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        while (self._newest or self._busy) and (left_s := until - loop.time()) > 0:
+        while not self._backlog.is_empty and (left_s := until - loop.time()) > 0:
             self._guard.retry_now("write")
             if self._pause is not None:
                 self._pause.cancel()
                 self._resume()
-            for write in list(self._newest.values()):
-                self._wake(write)
+            self._backlog.wake_all()
             await self.settle(within_s=left_s)
-            if self._newest:
+            if self.entries:
                 await asyncio.sleep(min(RETRY_AT_CLOSE_S, left_s))
 
     async def give_up(self) -> None:
         """Drop and count the writes that are left."""
-        for write in list(self._newest.values()):
+        for write in self._backlog.forget(None):
             self._guard.stats.count_error("write", "unwritten")
             write.tell(False)
-        self.forget(None)
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
-        self._puts.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._delay, self._pause):
+            if timer is not None:
+                timer.cancel()
+        self._delay = self._pause = None
 
-    # ---- writing
+    # ---- working
 
     def _must_wait(self) -> bool:
         """Whether ready writes wait briefly for more: no caller waits for them, and they are few yet."""
-        may_linger = self._store.limits.linger_s > 0 and not self._waiters
-        return may_linger and self._puts.wait(len(self._ready), self._bytes)
+        limits, ready = self._limits, len(self._backlog.ready)
+        if limits.linger_s <= 0 or self._waiters or ready >= limits.batch:
+            return False
+        if self._backlog.total_bytes >= MAX_BATCH_BYTES:
+            return False
+        if self._delay is None and ready:
+            self._delay = asyncio.get_running_loop().call_later(limits.linger_s, self._end_delay)
+        return self._delay is not None
+
+    def _end_delay(self) -> None:
+        delay, self._delay = self._delay, None
+        if delay is not None:
+            delay.cancel()
+            self._start_workers()
 
     def _start_workers(self) -> None:
         """Start workers for ready writes, or a timer while the circuit is open."""
-        limits = self._store.limits
-        parallel, probe_in_s = limits.parallel, self._guard.probe_in_s("write")
+        ready, parallel, probe_in_s = self._backlog.ready, self._limits.parallel, self._guard.probe_in_s("write")
         if probe_in_s is not None:
             if probe_in_s > 0:
                 if self._pause is None:
@@ -238,7 +179,7 @@ class PendingWrites:
                     self._wake_waiters()
                 return
             parallel = 1
-        while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
+        while len(self._workers) < parallel and len(ready) > len(self._starting) * self._limits.batch:
             start = object()
             self._starting.add(start)
             worker = background(self._work(start))
@@ -250,7 +191,7 @@ class PendingWrites:
 
     def _resume(self) -> None:
         self._pause = None
-        if self._ready:
+        if self._backlog.ready:
             self._start_workers()
 
     def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
@@ -261,135 +202,15 @@ class PendingWrites:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
         self._workers.add(worker)
         self._starting.discard(start)
-        while self._pause is None and (batch := self._take()):
+        while self._pause is None and (batch := self._backlog.take(self._puts.most)):
             try:
-                await self._try(batch)
+                await self._puts.put(batch)
             finally:
-                self._put_back(batch)
+                self._backlog.put_back(batch)
+                if self._waiters:
+                    self._wake_waiters()
             if self._guard.probe_in_s("write") is not None or self._must_wait():
                 break
         self._workers.discard(worker)
-        if self._ready and not self._puts.is_waiting and self._ready.keys() - self._busy.keys():
+        if self._delay is None and self._backlog.may_take:
             self._start_workers()
-
-    def _put_back(self, batch: list[Write]) -> None:
-        """End the busy state of *batch*; writes that neither ended nor rest were cancelled, and are ready again."""
-        for write in batch:
-            key = write.entry.key
-            if self._busy.get(key) is write:
-                del self._busy[key]
-            if write.is_over or write.timer is not None:
-                continue
-            if self._newest.get(key) is write:
-                self._ready[key] = write
-            else:
-                self._end(write)
-        if self._waiters:
-            self._wake_waiters()
-
-    def _take(self) -> list[Write]:
-        batch = self._puts.choose(self._ready, self._busy)
-        for write in batch:
-            del self._ready[write.entry.key]
-            self._busy[write.entry.key] = write
-            write.timer = None
-        return batch
-
-    async def _try(self, batch: list[Write]) -> None:
-        writes, records = self._packed(batch)
-        if not records:
-            return
-        errors: list[BaseException] = []
-        put = partial(self._store.put, records)
-        results = await self._guard.run("write", put, None, patient=True, failed=errors.append)
-        if results is None:
-            self._note_failure(writes, errors[0] if errors else None)
-        else:
-            self._note_results(writes, results)
-        deleted = [write.entry.key for write in writes if write.is_deleted]
-        if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
-            self._tombstones.add(deleted)
-
-    def _packed(self, batch: list[Write]) -> tuple[list[Write], list[Record]]:
-        """The writes of *batch* that are still to be made, and their records."""
-        writes: list[Write] = []
-        records: list[Record] = []
-        for write in batch:
-            entry = write.entry
-            if write.failures and entry.store_until <= time.time():  # it has expired meanwhile
-                self._stop_answering(write)
-                self._end(write)
-                continue
-            try:
-                item = self._pack(entry)
-            except Exception as exc:  # a user's serializer may raise anything
-                self._refuse(write, exc)
-                continue
-            writes.append(write)
-            records.append(Record(entry.key, item, entry.store_until, write.is_leased))
-        return writes, records
-
-    async def _delete(self, keys: Collection[str]) -> bool:
-        await self._store.delete(keys)
-        return True
-
-    def _note_results(self, writes: list[Write], results: Sequence[Written]) -> None:
-        self._puts.grow()
-        for write, result in zip(writes, results, strict=True):
-            if isinstance(result, StorageError):
-                self._refuse(write, result)
-            else:
-                self._note_written(write, result)
-
-    def _note_written(self, write: Write, version: int) -> None:
-        entry = write.entry
-        self._end(write)
-        if not write.is_deleted:
-            self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += write.counts
-        if self._stop_answering(write) and not write.is_deleted:
-            self._on_written(entry, version)
-        write.tell(not write.is_deleted)
-
-    def _refuse(self, write: Write, exc: Exception) -> None:
-        """Drop a write whose entry cannot be stored, although the store is healthy."""
-        self._guard.note_failure("write", exc)
-        self._drop(write)
-
-    def _drop(self, write: Write) -> None:
-        self._stop_answering(write)
-        self._end(write)
-        self._release_lease(write)
-        write.tell(False)
-
-    def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
-        is_about_data = error is not None and kind_of(error) in OF_THE_DATA
-        self._puts.shrink(len(batch))
-        for write in batch:
-            newest = self._newest.get(write.entry.key)
-            if newest is not write or (is_about_data and len(batch) == 1):
-                if newest is not None and newest is not write:
-                    newest.stand_in_for(write)
-                self._drop(write)
-                continue
-            write.rest(self._wake)
-            self._release_lease(write)
-            write.tell(False)
-
-    def _release_lease(self, write: Write) -> None:
-        if write.is_leased:
-            write.is_leased = False
-            self._release(write.entry.key)
-
-    def _wake(self, write: Write) -> None:
-        """Make a write ready again after its rest."""
-        key = write.entry.key
-        if not write.is_over and self._newest.get(key) is write and write.stop_resting():
-            self._ready[key] = write
-            self._start_workers()
-
-    def _wake_waiters(self) -> None:
-        waiting, self._waiters = self._waiters, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)

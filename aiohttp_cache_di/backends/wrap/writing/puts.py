@@ -1,91 +1,134 @@
-"""Which pending writes go into the next put, and whether they wait briefly for more."""
+"""`Puts`: puts batches of pending writes into the store, and does what follows for each write."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Mapping
-from itertools import islice
-from typing import Final
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
-from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
+from aiohttp_cache_di.backends.wrap.writing.backlog import Backlog
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import Write
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_BATCH_BYTES", "Puts"]
-
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
+__all__ = ["Puts"]
 
 
 class Puts:
-    """The size of the next put: half as many writes after a failure, twice as many after a success.
-
-    If the limits of the store have a delay (``linger_s``), few writes that are ready wait that long for more.
+    """Puts batches of the *backlog*; a write that was put has ended, or rests to be tried again.
 
     Args:
-        limits: the limits of the store.
-        waited: called when the delay is over.
+        tombstones: a successful write removes its key; a failed deletion adds it.
+        pack: converts an entry to the item to store.
+        written: called with each entry that has been written, and its version.
+        release: releases the lease on a key, in the background.
     """
 
-    __slots__ = ("_count", "_limits", "_timer", "_waited")
+    def __init__(
+        self,
+        store: Store,
+        guard: StoreGuard,
+        tombstones: Tombstones,
+        backlog: Backlog,
+        *,
+        pack: Callable[[StoredResponse], Item],
+        written: Callable[[StoredResponse, int], None],
+        release: Callable[[str], None],
+    ) -> None:
+        self.most: int = store.limits.batch
+        """Most writes in the next put: halved by a failure, which isolates a write at fault; doubled by a success."""
+        self._store = store
+        self._guard = guard
+        self._tombstones = tombstones
+        self._backlog = backlog
+        self._pack = pack
+        self._on_written = written
+        self._release = release
 
-    def __init__(self, limits: Limits, waited: Callable[[], None]) -> None:
-        self._limits = limits
-        self._waited = waited
-        self._count = limits.batch
-        self._timer: asyncio.TimerHandle | None = None
+    async def put(self, batch: Sequence[Write]) -> None:
+        """Put the busy writes of *batch*, and then delete those of them that were deleted meanwhile."""
+        writes, records = self._packed(batch)
+        if not records:
+            return
+        errors: list[BaseException] = []
+        put = partial(self._store.put, records)
+        results = await self._guard.run("write", put, None, patient=True, failed=errors.append)
+        if results is None:
+            self._note_failure(writes, errors[0] if errors else None)
+        else:
+            self._note_results(writes, results)
+        deleted = [write.entry.key for write in writes if write.is_deleted]
+        if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
+            self._tombstones.add(deleted)
 
-    # ---- the size
-
-    def choose(self, ready: Mapping[str, Write], busy: Collection[str]) -> list[Write]:
-        """Choose the writes of the next put from *ready*, the oldest first; one that is too large goes alone.
-
-        Args:
-            busy: keys that are being put now, which are left out: two puts of one key could overtake each other.
-        """
-        batch: list[Write] = []
-        total_bytes = 0
-        for key, write in islice(ready.items(), 2 * self._count + len(busy)):
-            if key in busy:
+    def _packed(self, batch: Sequence[Write]) -> tuple[list[Write], list[Record]]:
+        """The writes of *batch* that are still to be made, and their records."""
+        writes: list[Write] = []
+        records: list[Record] = []
+        for write in batch:
+            entry = write.entry
+            if write.failures and entry.store_until <= time.time():  # it has expired meanwhile
+                self._backlog.end(write)
                 continue
-            total_bytes += write.size
-            if batch and total_bytes > MAX_BATCH_BYTES:
-                break
-            batch.append(write)
-            if len(batch) >= self._count:
-                break
-        return batch
+            try:
+                item = self._pack(entry)
+            except Exception as exc:  # a user's serializer may raise anything
+                self._refuse(write, exc)
+                continue
+            writes.append(write)
+            records.append(Record(entry.key, item, entry.store_until, write.is_leased))
+        return writes, records
 
-    def grow(self) -> None:
-        """Note that a put has succeeded."""
-        self._count = min(2 * self._count, self._limits.batch)
+    async def _delete(self, keys: Collection[str]) -> bool:
+        await self._store.delete(keys)
+        return True
 
-    def shrink(self, failed: int) -> None:
-        """Note that a put of *failed* writes has failed; halving isolates a write that is at fault."""
-        self._count = max(1, failed // 2)
+    def _note_results(self, writes: Sequence[Write], results: Sequence[Written]) -> None:
+        self.most = min(2 * self.most, self._store.limits.batch)
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, StorageError):
+                self._refuse(write, result)
+            else:
+                self._note_written(write, result)
 
-    # ---- the delay
+    def _note_written(self, write: Write, version: int) -> None:
+        entry = write.entry
+        if not write.is_deleted:
+            self._tombstones.pop(entry.key, None)
+            self._guard.stats.stored += write.counts
+        if self._backlog.end(write) and not write.is_deleted:
+            self._on_written(entry, version)
+        write.tell(not write.is_deleted)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the delay has begun and is not over."""
-        return self._timer is not None
+    def _note_failure(self, batch: Sequence[Write], error: BaseException | None) -> None:
+        is_about_data = error is not None and kind_of(error) in OF_THE_DATA
+        self.most = max(1, len(batch) // 2)
+        for write in batch:
+            newest = self._backlog.newest(write.entry.key)
+            if newest is not write or (is_about_data and len(batch) == 1):
+                if newest is not None and newest is not write:
+                    newest.stand_in_for(write)
+                self._drop(write)
+                continue
+            self._backlog.rest(write)
+            self._release_lease(write)
+            write.tell(False)
 
-    def wait(self, ready: int, size: int) -> bool:
-        """Whether *ready* writes wait for more, while all pending writes have *size* bytes; begins the delay if so."""
-        limits = self._limits
-        if ready >= limits.batch or size >= MAX_BATCH_BYTES:
-            return False
-        if self._timer is None and ready:
-            self._timer = asyncio.get_running_loop().call_later(limits.linger_s, self.stop_waiting)
-        return self._timer is not None
+    def _refuse(self, write: Write, exc: Exception) -> None:
+        """Drop a write whose entry cannot be stored, although the store is healthy."""
+        self._guard.note_failure("write", exc)
+        self._drop(write)
 
-    def stop_waiting(self) -> None:
-        """End the delay, if it has begun."""
-        if self._timer is not None:
-            self.cancel()
-            self._waited()
+    def _drop(self, write: Write) -> None:
+        self._backlog.end(write)
+        self._release_lease(write)
+        write.tell(False)
 
-    def cancel(self) -> None:
-        """Like `stop_waiting`, without calling *waited*."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+    def _release_lease(self, write: Write) -> None:
+        if write.is_leased:
+            write.is_leased = False
+            self._release(write.entry.key)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["OnWritten", "Write"]
+__all__ = ["OnWritten", "State", "Write"]
 
 OnWritten = Callable[[bool], None]
 """Called with True when the entry, or a later one of its key, is written; with False after a failure or a drop."""
@@ -16,6 +17,15 @@ OnWritten = Callable[[bool], None]
 OVERHEAD_BYTES: Final = 512  # of a write, besides its entry
 FIRST_REST_S = 0.1
 MAX_REST_S: Final = 5.0
+
+
+class State(enum.Enum):
+    """Where a write is on its way into the store; see `Backlog`."""
+
+    READY = "the next put may take it"
+    BUSY = "it is being put"
+    RESTING = "its put has failed, and it is ready again later"
+    OVER = "it is written, deleted, replaced or dropped"
 
 
 class Write:
@@ -27,10 +37,10 @@ class Write:
         "failures",
         "is_deleted",
         "is_leased",
-        "is_over",
         "outcomes",
         "rest_s",
         "size",
+        "state",
         "timer",
     )
 
@@ -43,23 +53,23 @@ class Write:
         self.is_leased: bool = False
         self.is_deleted: bool = False
         """Its key was deleted during its put, and is deleted again when the put has ended."""
-        self.is_over: bool = False
+        self.state: State = State.READY
         self.failures: int = 0
         self.rest_s: float = FIRST_REST_S
         self.timer: asyncio.TimerHandle | None = None
 
     def rest(self, wake: Callable[[Write], None]) -> None:
         """Note a failure, and call *wake* when it is time to try again; the delay doubles each time."""
+        self.state = State.RESTING
         self.failures += 1
         self.timer = asyncio.get_running_loop().call_later(self.rest_s, wake, self)
         self.rest_s = min(2 * self.rest_s, MAX_REST_S)
 
-    def stop_resting(self) -> bool:
-        """Cancel the rest; return whether the write was resting."""
+    def stop_resting(self) -> None:
+        """End the rest, if there is one."""
         timer, self.timer = self.timer, None
         if timer is not None:
             timer.cancel()
-        return timer is not None
 
     def stand_in_for(self, earlier: Write) -> None:
         """Take over the outcomes of *earlier*, a write of the same key that will not be made."""

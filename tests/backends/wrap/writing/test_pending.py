@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.writing import write
-from aiohttp_cache_di.backends.wrap.writing.pending import MAX_PENDING_BYTES
+from aiohttp_cache_di.backends.wrap.writing.backlog import MAX_PENDING_BYTES
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -238,6 +238,33 @@ async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore)
     await stack.settle()
     assert store.data == {}
     assert (outcomes, stack.stats.stored) == ([False], 0)
+
+
+async def test_a_failed_write_is_replaced_while_another_of_its_batch_is_deleted_again(
+    store: SlowStore, stack: StoreStack
+) -> None:
+    here, outcomes, has_failed, may_delete = stack.here(), list[str](), asyncio.Event(), asyncio.Event()
+
+    async def delete(keys: Collection[str]) -> None:
+        await may_delete.wait()
+
+    def note_old(is_written: bool) -> None:
+        outcomes.append(f"old {is_written}")
+        has_failed.set()
+
+    store.delete = delete  # type: ignore[method-assign]  # a deletion that takes long
+    store.may_put.clear()
+    store.refusals = [OSError("not now")]
+    here.store(make_entry("deleted"))
+    here.store(make_entry("k", b"old"), note_old)
+    await asyncio.sleep(0)
+    here.invalidate_from_afar({"deleted"})
+    store.may_put.set()
+    await has_failed.wait()
+    here.store(make_entry("k", b"new"), lambda done: outcomes.append(f"new {done}"))
+    may_delete.set()
+    await written(stack)
+    assert outcomes == ["old False", "old True", "new True"]
 
 
 async def test_what_is_left_is_tried_again_at_the_end_for_a_moment(stack: StoreStack, store: SlowStore) -> None:

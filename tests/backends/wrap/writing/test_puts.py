@@ -1,45 +1,52 @@
-"""How much is sent to a store in one put."""
+"""How many writes go into one put."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Sequence
 
-from aiohttp_cache_di.backends.store import Limits
-from aiohttp_cache_di.backends.wrap.writing.puts import MAX_BATCH_BYTES, Puts
+from aiohttp_cache_di.backends.store import Item, Limits, Record, Written
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.writing.backlog import Backlog
+from aiohttp_cache_di.backends.wrap.writing.puts import Puts
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import Write
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.backends.proof import ProofStore
 
 
-def ready(*keys: str, size: int = 10) -> dict[str, Write]:
-    return {key: Write(make_entry(key, bytes(size)), None) for key in keys}
+class PickyStore(ProofStore):
+    """A store that refuses to put while a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = Limits(batch=8)
+        self.refuses = True
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        if self.refuses:
+            raise OverflowError("one of them is at fault")  # so that the circuit stays closed
+        return await super().put(records)
 
 
-def puts(most: int) -> Puts:
-    return Puts(Limits(batch=most), lambda: None)
+def as_it_is(entry: StoredResponse) -> Item:
+    return entry
 
 
-def chosen(size: Puts, writes: dict[str, Write], busy: tuple[str, ...] = ()) -> str:
-    return "".join(write.entry.key for write in size.choose(writes, busy))
+def ignore(*args: object) -> None:
+    """Do nothing."""
 
 
-def test_the_oldest_go_first_and_a_key_that_is_being_put_waits() -> None:
-    size = puts(2)
-    assert chosen(size, ready(*"abcd")) == "ab"
-    assert chosen(size, ready(*"abcd"), busy=("a", "b")) == "cd"
-    assert chosen(size, ready("a"), busy=("a",)) == ""
-
-
-def test_a_put_that_fails_is_halved_until_one_is_alone_and_one_that_does_not_is_doubled() -> None:
-    size, taken = puts(8), list[int]()
-    for failed in (8, 4, 2, 1):
-        size.shrink(failed)
-        taken.append(len(chosen(size, ready(*"abcdefghij"))))
-    for _ in range(4):
-        size.grow()
-        taken.append(len(chosen(size, ready(*"abcdefghij"))))
-    assert taken == [4, 2, 1, 1, 2, 4, 8, 8]
-
-
-@pytest.mark.parametrize(("part", "together"), [(4, "abc"), (3, "ab"), (1, "a")])
-def test_what_is_large_together_goes_in_several_and_what_is_too_large_goes_alone(part: int, together: str) -> None:
-    assert chosen(puts(10), ready(*"abcd", size=MAX_BATCH_BYTES // part)) == together
+async def test_a_put_that_fails_is_halved_until_one_is_alone_and_one_that_does_not_is_doubled() -> None:
+    store, backlog = PickyStore(), Backlog(lambda: None)
+    puts = Puts(store, StoreGuard(), Tombstones(), backlog, pack=as_it_is, written=ignore, release=ignore)
+    for number in range(80):
+        backlog.add(Write(make_entry(f"{number}"), None))
+    sizes: list[int] = []
+    for store.refuses in [True] * 4 + [False] * 4:
+        batch = backlog.take(puts.most)
+        sizes.append(len(batch))
+        await puts.put(batch)
+        backlog.put_back(batch)
+    assert sizes == [8, 4, 2, 1, 1, 2, 4, 8]
+    assert puts.most == 8, "and no more than the store takes"
