@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -266,6 +267,36 @@ async def test_a_url_that_no_request_has_is_refused_rather_than_not_found(url: A
     if not arguments:
         with pytest.raises(ConfigurationError, match=r"^url=.*: use an? "):
             await backend.has_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    {
+        "http://h:99999/?token=hunter2": "'http://h:99999/?…'",
+        "ftp://u:hunter2@h/?token=hunter2": "'ftp://h/?token=REDACTED'",
+        "/x?token=hunter2": "'/x?token=REDACTED'",
+        "http://:80/?token=hunter2": "'http://:80/?…'",
+    }.items(),
+)
+async def test_a_session_quotes_a_url_that_it_cannot_request_without_secrets(url: str, told: str) -> None:
+    async with CachedSession(cache=CacheBackend()) as session:
+        for call in (session.has_url(url), session.delete_url(url), session.explain("GET", url)):
+            with pytest.raises(ConfigurationError) as caught:
+                await call
+            assert str(caught.value).startswith(f"url={told}: ")
+            shown = "".join(traceback.format_exception(caught.value))
+            assert "hunter2" not in shown
+
+
+async def test_an_explanation_that_a_middleware_prevents_quotes_no_secret(origin: Origin) -> None:
+    async with ClientSession() as other:
+
+        async def answers(request: ClientRequest, handler: Any) -> Any:
+            return await other.get(f"{origin.url}/page")
+
+        async with CachedSession(cache=CacheBackend(), middlewares=(answers,)) as session:
+            with pytest.raises(ConfigurationError, match=r"^GET 'http://h/\?token=REDACTED': a middleware"):
+                await session.explain("GET", "http://h/?token=hunter2")
 
 
 @pytest.mark.parametrize("method", [None, "", "GE T", 5])

@@ -28,6 +28,8 @@ __all__ = ["check", "explain", "ls", "show", "stats", "tell_ports"]
 
 LEASED_S = 5.0
 PORTS_SHOWN = 5
+HOSTS_SHOWN = 10
+ENTRIES_SHOWN = 100
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:
@@ -78,7 +80,7 @@ async def stats(given: argparse.Namespace, cache: Cache) -> int:
         bodies += info.body_bytes
         fresh += info.fresh_until > now
         oldest = min(oldest, info.stored_at)
-    largest = sizes.most_common(given.limit or None)
+    largest = sizes.most_common(_limit(given, cache, HOSTS_SHOWN) or None)
     told: dict[str, Any] = {
         "backend": cache.settings.backend,
         "where": cache.where,
@@ -99,7 +101,7 @@ async def stats(given: argparse.Namespace, cache: Cache) -> int:
         table += [(plain(host), str(hosts[host]), size_of(size)) for host, size in largest]
         head = [cache.where, f"{entries_of(usage.entries)}{share}", f"{size_of(usage.bytes_in_use)} in use{on_disk}"]
         head += [f"the oldest was stored {age_of(oldest)} ago", ""] if count else []
-        return head + (columns(table, right=(1, 2)) if count else [])
+        return head + (columns(table, right=(1, 2)) + _more(len(sizes) - len(largest)) if count else [])
 
     cache.tell(told, lines)
     return DONE
@@ -123,15 +125,14 @@ async def ls(given: argparse.Namespace, cache: Cache) -> int:
             count += 1
             yield info
 
-    found = await _first(counted(), ORDERS[given.sort], given.limit)
+    found = await _first(counted(), ORDERS[given.sort], _limit(given, cache, ENTRIES_SHOWN))
 
     def lines() -> list[str]:
         if not found:
             return ["nothing is stored that meets this"] if selectors(given) else ["nothing is stored"]
         table: list[tuple[str, ...]] = [("METHOD", "STATUS", "SIZE", "AGE", "FRESH FOR", "KEY", "URL")]
         table += [_row(info) for info in found]
-        more = [f"… and {count - len(found)} more; --limit 0 shows all"] if count > len(found) else []
-        return columns(table, right=(2, 3, 4)) + more
+        return columns(table, right=(2, 3, 4)) + _more(count - len(found))
 
     cache.tell((info.as_dict() for info in found), lines)
     if not count:
@@ -150,6 +151,16 @@ async def tell_ports(given: argparse.Namespace, cache: Cache) -> None:
             f"aiohttp-cache: --host {given.host!r} means URLs without a port; there are some of {named}",
             file=sys.stderr,
         )
+
+
+def _limit(given: argparse.Namespace, cache: Cache, shown: int) -> int:
+    """How many to list; by default *shown* for people, and all (0) for a script, which would take a part for all."""
+    limit: int | None = given.limit
+    return limit if limit is not None else 0 if cache.as_json else shown
+
+
+def _more(count: int) -> list[str]:
+    return [f"… and {count} more; --limit 0 shows all"] if count else []
 
 
 async def _first(infos: AsyncIterator[EntryInfo], order: Callable[[EntryInfo], Any], limit: int) -> list[EntryInfo]:

@@ -87,13 +87,13 @@ def _selectors(command: argparse.ArgumentParser) -> None:
 
 
 def _stats(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--limit", type=_count, default=10, help="of the hosts (default: %(default)s; 0 for all)")
+    command.add_argument("--limit", type=_count, help="of the hosts (default: 10, with --json all; 0 for all)")
 
 
 def _ls(command: argparse.ArgumentParser) -> None:
     _selectors(command)
     command.add_argument("--sort", choices=SORTS, default="url", help="largest, oldest or first to expire come first")
-    command.add_argument("--limit", type=_count, default=100, help="how many (default: %(default)s; 0 for all)")
+    command.add_argument("--limit", type=_count, help="how many (default: 100, with --json all; 0 for all)")
 
 
 def _show(command: argparse.ArgumentParser) -> None:

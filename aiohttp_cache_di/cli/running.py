@@ -44,7 +44,7 @@ DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
 UNREADABLE: Final = (
-    "of what is stored could not be read: damaged, foreign, or signed with another key; "
+    "of what is stored could not be read: damaged, foreign, made by another serializer, or signed with another key; "
     "purges by tag that are among it are not seen here"
 )
 TAKEN_OVER: Final = "whose responses are taken over by: aiohttp-cache copy --from-aiohttp-client-cache"

@@ -93,7 +93,13 @@ def seconds(value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """*value*, as a float if it is a number of another exact kind, which would pass the bounds unseen."""
+    """*value*, as a float if it is a number of another exact kind, which would pass the bounds unseen.
+
+    Raises:
+        ValueError: *value* is bytes, in which pydantic would read a number without bounds.
+    """
+    if isinstance(value, (bytes, bytearray)):
+        raise ValueError("not a number")
     return float(value) if isinstance(value, (Decimal, Fraction)) else value
 
 

@@ -104,7 +104,7 @@ def _refuse_pattern(pattern: object) -> None:
     if why := why_matchless(pattern):
         raise FormError(f"a pattern would match no URL: {why}")
     try:
-        compiled(pattern, option="")
+        compiled(pattern, named="a pattern")
     except ValueError:
         raise FormError(f"{pattern!r} is not a pattern") from None
 

@@ -264,8 +264,8 @@ def test_a_file_that_was_damaged_is_told_where_it_is_to_be_changed(run: Run, sto
     assert (status, error) == (
         0,
         f"warning: The cache file {store} was damaged; it is kept as {store}.corrupt-1 and a new one is begun\n"
-        "warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key; "
-        "purges by tag that are among it are not seen here\n",
+        "warning: 1 of what is stored could not be read: damaged, foreign, made by another serializer, or signed "
+        "with another key; purges by tag that are among it are not seen here\n",
     )
 
 

@@ -116,6 +116,24 @@ def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run)
     assert said.splitlines()[-1] == "… and 2 more; --limit 0 shows all"
 
 
+def test_a_script_gets_all_that_is_stored_unless_it_says_how_many_and_people_are_told_what_is_left_out(
+    path: Path, run: Run
+) -> None:
+    async def add() -> None:
+        backend = SQLiteBackend(str(path))
+        for number in range(101):
+            await backend.write(entry(f"dd{number}", f"http://{number % 15}.test/{number}"))
+        await backend.close()
+
+    asyncio.run(add())
+    hosts = json.loads(run("stats", "--json")[1])["hosts"]
+    assert (len(listed(run)), len(hosts), sum(host["entries"] for host in hosts)) == (105, 17, 105)
+    assert len(json.loads(run("stats", "--json", "--limit", "3")[1])["hosts"]) == 3
+    assert run("ls")[1].splitlines()[-1] == "… and 5 more; --limit 0 shows all"
+    assert run("stats")[1].splitlines()[-1] == "… and 7 more; --limit 0 shows all"
+    assert "more" not in run("stats", "--limit", "0")[1]
+
+
 def test_what_is_stored_is_no_command_for_a_terminal(path: Path, run: Run) -> None:
     odd = "http://b.test/\x1b[31m"
     planted = pack_info(info_of(entry("bb2", odd, raw_headers=TAG)))

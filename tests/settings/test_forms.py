@@ -59,14 +59,14 @@ def test_a_list_is_read_in_both_forms(name: str, text: str, value: object, monke
     assert getattr(CacheSettings.load(), name) == value
 
 
-@pytest.mark.parametrize("value", [-1, -0.5, "-1", True, Decimal(-1), Fraction(-1, 2), Decimal("sNaN")])
+@pytest.mark.parametrize("value", [-1, -0.5, "-1", b"-1", True, Decimal(-1), Fraction(-1, 2), Decimal("sNaN")])
 @pytest.mark.parametrize("name", ["max_bytes", "max_body_bytes"])
 def test_a_size_that_is_none_is_refused_in_code_as_in_a_variable(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name}={re.escape(repr(value))}: it accepts a number of bytes"):
         CacheSettings(**{name: value})
 
 
-@pytest.mark.parametrize("value", [-2, Decimal(-2), Fraction(-2)])
+@pytest.mark.parametrize("value", [-2, b"-2", Decimal(-2), Fraction(-2)])
 @pytest.mark.parametrize("name", ["expire_after", "stale_if_error"])
 def test_a_negative_duration_is_refused_in_code_whatever_the_kind_of_number(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name}={re.escape(repr(value))}: it accepts a number of seconds"):

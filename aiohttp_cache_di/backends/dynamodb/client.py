@@ -93,6 +93,7 @@ class Service:
         self._context = context
         self._options = dict(options)
         self._creates = self._is_to_create = create
+        self._lacks_expiry = False  # the table was made here, and its expiry has not been switched on yet
         self._served: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     async def connect(self) -> Connection:
@@ -100,7 +101,7 @@ class Service:
         connection = await (self._own() if self._context is None else self._lent(self._context))
         if self._is_to_create:
             try:
-                await _ensure_table(connection.client, self._layout)
+                await self._ensure_table(connection.client)
             except BaseException as exc:
                 if error_code(exc) != NOT_ALLOWED:
                     await connection.close()
@@ -117,7 +118,34 @@ class Service:
 
     async def make_again(self, connection: Connection) -> None:
         """Make the table again after it was deleted; a caller that is cancelled does not stop that."""
-        await connection.tasks.run(partial(_ensure_table, connection.client, self._layout), TABLE)
+        await connection.tasks.run(partial(self._ensure_table, connection.client), TABLE)
+
+    async def _ensure_table(self, client: Client) -> None:
+        """Wait until the table is ready, after making it if it does not exist; switch expiry on in a new table."""
+        loop, layout = asyncio.get_running_loop(), self._layout
+        until, pause_s = loop.time() + READY_WITHIN_S, POLL_S
+        while True:
+            try:
+                table = (await client.describe_table(TableName=layout.table))["Table"]
+            except Exception as exc:
+                if error_code(exc) != NOT_THERE:
+                    raise
+                self._lacks_expiry = await _create(client, layout) or self._lacks_expiry
+            else:
+                keys = {part["AttributeName"]: part["KeyType"] for part in table["KeySchema"]}
+                if keys != {layout.key_attr: "HASH"}:
+                    raise StorageError(
+                        f"the table {layout.table} has the key {keys}: it has to be {layout.key_attr!r} alone"
+                    )
+                if table["TableStatus"] in ("ACTIVE", "UPDATING"):
+                    break
+            if loop.time() >= until:
+                raise StorageError(f"the table {layout.table} is not ready after {READY_WITHIN_S:g} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, POLL_MAX_S)
+        if self._lacks_expiry:
+            await _switch_expiry_on(client, layout)
+            self._lacks_expiry = False
 
     async def _own(self) -> Connection:
         session = await asyncio.to_thread(_prepared_session, self._options)
@@ -178,34 +206,6 @@ def _prepared_session(options: Mapping[str, Any]) -> Any:
     if options.get("aws_access_key_id") is None:
         asyncio.run(session.get_credentials())  # may read files, and ask the machine's metadata service
     return session
-
-
-async def _ensure_table(client: Client, layout: Layout) -> None:
-    """Wait until the table is ready, after making it if it does not exist; switch expiry on in a new table."""
-    loop = asyncio.get_running_loop()
-    until, pause_s = loop.time() + READY_WITHIN_S, POLL_S
-    is_made_here = False
-    while True:
-        try:
-            table = (await client.describe_table(TableName=layout.table))["Table"]
-        except Exception as exc:
-            if error_code(exc) != NOT_THERE:
-                raise
-            is_made_here = is_made_here or await _create(client, layout)
-        else:
-            keys = {part["AttributeName"]: part["KeyType"] for part in table["KeySchema"]}
-            if keys != {layout.key_attr: "HASH"}:
-                raise StorageError(
-                    f"the table {layout.table} has the key {keys}: it has to be {layout.key_attr!r} alone"
-                )
-            if table["TableStatus"] in ("ACTIVE", "UPDATING"):
-                break
-        if loop.time() >= until:
-            raise StorageError(f"the table {layout.table} is not ready after {READY_WITHIN_S:g} s")
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, POLL_MAX_S)
-    if is_made_here:
-        await _switch_expiry_on(client, layout)
 
 
 async def _switch_expiry_on(client: Client, layout: Layout) -> None:

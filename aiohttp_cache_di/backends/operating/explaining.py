@@ -33,7 +33,9 @@ from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
 __all__ = ["Explained"]
 
-UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
+UNREADABLE = (
+    "what is stored for it cannot be read: damaged, foreign, made by another serializer, or signed with another key"
+)
 
 
 class Explained(Operated):

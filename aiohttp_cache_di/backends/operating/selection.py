@@ -19,7 +19,7 @@ from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import as_read, compiled, shown, why_matchless
+from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
 __all__ = ["Age", "Selectors", "Size", "of_urls", "selection", "tags_in"]
@@ -164,11 +164,7 @@ def of_urls(spellings: Iterable[URL], ignored_params: Collection[str], *, ordere
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:
-    patterns = list(patterns)
-    for pattern in patterns:
-        if why := why_matchless(pattern):
-            raise ConfigurationError(f"match={shown(pattern)} would match no URL: {why}")
-    matchers = [compiled(pattern, option="match") for pattern in patterns]
+    matchers = [compiled(pattern, named=f"match={quoted(pattern)}") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
         text = as_read(info.url)

@@ -17,7 +17,17 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import is_token
 
-__all__ = ["Host", "expect_method", "expect_scheme", "is_key_beginning", "named_host", "named_url", "quoted"]
+__all__ = [
+    "Host",
+    "expect_method",
+    "expect_scheme",
+    "is_key_beginning",
+    "named_host",
+    "named_url",
+    "parsed_url",
+    "quoted",
+    "unusable_url",
+]
 
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 NEVER_REQUESTED: Final = frozenset({"file", "ftp", "mongodb", "redis", "rediss", "valkey", "valkeys"})
@@ -96,14 +106,15 @@ def _way_out(given: str) -> str:
 def quoted(given: object) -> str:
     """The repr of *given*, which may be a URL, for a message: without userinfo, and with the values of secrets masked.
 
-    If it cannot be parsed as a URL, it is quoted without all that stands before an @, and without its parameters.
+    If it cannot be parsed as a URL, it is quoted without all that stands before an @, and without its parameters. A
+    fragment is left out.
     """
     if not isinstance(given, str | URL):
         return _unparsed(repr(given))
     text = str(given)
     try:
         URL(text)
-        told = keys.redact_url(text)
+        told = keys.redact_url(text) + ("#…" if "#" in text else "")
     except ValueError:
         return repr(_unparsed(text))
     return repr(_unparsed(text) if "@" in told.partition("?")[0] else told)
@@ -117,7 +128,12 @@ def _unparsed(text: str) -> str:
 def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, which the user has written as *given*, can be requested by aiohttp."""
     if not url.scheme or not url.raw_host or url.scheme in NEVER_REQUESTED:
-        raise ConfigurationError(f"url={quoted(given)}: {_ABSOLUTE}")
+        raise unusable_url(given)
+
+
+def unusable_url(given: object, why: object = _ABSOLUTE) -> ConfigurationError:
+    """The error for *given*, which cannot be requested; *why* says so without secrets."""
+    return ConfigurationError(f"url={quoted(given)}: {why}")
 
 
 def named_url(url: object) -> tuple[URL, ...]:
@@ -126,16 +142,24 @@ def named_url(url: object) -> tuple[URL, ...]:
     Raises:
         ConfigurationError: it is not an absolute URL that can be requested.
     """
-    if not isinstance(url, str | URL):
-        raise ConfigurationError(f"url={quoted(url)}: use a URL")
-    try:
-        spellings = keys.spellings(url)
-    except ValueError as exc:
-        why = _ABSOLUTE if "@" in str(url) else exc  # the parser may quote a password
-        raise ConfigurationError(f"url={quoted(url)}: {why}") from None
+    spellings = parsed_url(url)
     for spelling in spellings:
         expect_scheme(spelling, url)
     return spellings
+
+
+def parsed_url(url: object) -> tuple[URL, ...]:
+    """Like `named_url`, for a URL that may be relative.
+
+    Raises:
+        ConfigurationError: it is not a URL.
+    """
+    if not isinstance(url, str | URL):
+        raise unusable_url(url, "use a URL")
+    try:
+        return keys.spellings(url)
+    except ValueError as exc:
+        raise unusable_url(url, _ABSOLUTE if "@" in str(url) else exc) from None  # the parser may quote a password
 
 
 def expect_method(method: object) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientSession, hdrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientSession, InvalidURL, NonHttpUrlClientError, hdrs
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explanation import Explanation
-from aiohttp_cache_di.backends.operating.terms import expect_method
+from aiohttp_cache_di.backends.operating.terms import expect_method, parsed_url, quoted, unusable_url
 from aiohttp_cache_di.engine.bases.doubles import Doubles
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
@@ -25,7 +25,7 @@ from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.keys import is_redacted, spellings
+from aiohttp_cache_di.keys import is_redacted
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
@@ -135,7 +135,8 @@ class Asking(Session):
             kwargs: the arguments of the request, including those of the cache such as ``expire_after``.
 
         Raises:
-            ConfigurationError: a middleware answers the request before the cache is asked.
+            ConfigurationError: the URL cannot be requested, or a middleware answers the request before the cache is
+                asked.
         """
         if self._sender.has_doubles(self.cache):
             return await self.cache.explain(method, url, **kwargs)
@@ -145,7 +146,9 @@ class Asking(Session):
         call = self._call(kwargs, wishes)
         probed = await self._asked(method, url, kwargs, call, explains=True)
         if probed is None:
-            raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
+            raise ConfigurationError(
+                f"{method} {quoted(url)}: a middleware of the session answers before the cache is asked"
+            )
         passed_by = "the cache is turned off here" if is_disabled(self) else probed.passed_by
         if not passed_by and Runtime.of(self.cache).changes(self):
             passed_by = "the session changes credentials of requests after the cache is asked"
@@ -161,7 +164,7 @@ class Asking(Session):
         options = {name: value for name, value in arguments.items() if name not in WISHES}
         if principal is None:
             principal = self.principal
-        found = [await self._key_of(method, spelling, options, principal) for spelling in spellings(url)]
+        found = [await self._key_of(method, spelling, options, principal) for spelling in parsed_url(url)]
         return {key for key in found if key}
 
     async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any], principal: Principal) -> str:
@@ -186,6 +189,8 @@ class Asking(Session):
             await send(method, url, **options)
         except ProbeReached as reached:
             return reached
+        except (InvalidURL, NonHttpUrlClientError):
+            raise unusable_url(url) from None  # aiohttp's own error has the URL with its secrets
         finally:
             if asker is not self:
                 asker.detach()

@@ -158,7 +158,7 @@ class UrlRules:
 
     def __init__(self, patterns: Mapping[str, UrlLifetime]) -> None:
         self._rules = tuple(
-            (compiled(pattern, option="urls_expire_after"), url_expiration(pattern, value), pattern)
+            (compiled(pattern, named=f"urls_expire_after: {shown(pattern)}"), url_expiration(pattern, value), pattern)
             for pattern, value in patterns.items()
         )
         self.methods: frozenset[str] = frozenset(

@@ -67,7 +67,9 @@ class UrlPatterns:
     __slots__ = ("_matchers", "_matches")
 
     def __init__(self, patterns: Iterable[str], *, option: str, by_host: bool = False) -> None:
-        self._matchers = tuple(compiled(pattern, option=option, by_host=by_host) for pattern in patterns)
+        self._matchers = tuple(
+            compiled(pattern, named=f"{option}: {shown(pattern)}", by_host=by_host) for pattern in patterns
+        )
         self._matches = lru_cache(maxsize=1024)(self._match)
 
     def __bool__(self) -> bool:
@@ -104,11 +106,11 @@ def _parsed(url: str) -> str:
     return f"{text}?{_decoded(parsed.raw_query_string)}" if parsed.raw_query_string else text
 
 
-def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
+def compiled(pattern: object, *, named: str, by_host: bool = False) -> Matcher:
     """Compile *pattern*, whose syntax `UrlRules` describes.
 
     Args:
-        option: the option that has the pattern, for messages.
+        named: the option that has the pattern, and the pattern without secrets, for messages.
         by_host: the part before the first slash matches hosts only: ``*.example.com`` must not match within a path or
             a query, which others may control.
 
@@ -116,9 +118,9 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
         ConfigurationError: *pattern* is not text, can match no URL, or has an invalid set (``[z-a]``).
     """
     if not isinstance(pattern, str):
-        raise ConfigurationError(f"{option}: {shown(pattern)} is not a URL pattern; use text with shell globs")
+        raise ConfigurationError(f"{named} is not a URL pattern; use text with shell globs")
     if why := why_matchless(pattern):
-        raise ConfigurationError(f"{option}: {shown(pattern)} would match no URL: {why}")
+        raise ConfigurationError(f"{named} would match no URL: {why}")
     scheme, rest = _parts(pattern)
     host, tail = _split(rest)
     ways = [_expression(scheme, host, tail, by_host=by_host)]
@@ -128,7 +130,7 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     try:
         return re.compile("|".join(ways), re.DOTALL).match
     except re.error as exc:
-        raise ConfigurationError(f"{option}: {shown(pattern)} is not a URL pattern: {exc.msg}") from exc
+        raise ConfigurationError(f"{named} is not a URL pattern: {exc.msg}") from exc
 
 
 def why_matchless(pattern: str) -> str:

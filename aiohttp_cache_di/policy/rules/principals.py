@@ -29,7 +29,7 @@ class PrincipalPatterns:
         for pattern, name in names.items():
             if not isinstance(name, str) or not name:
                 raise ConfigurationError(f"principals[{shown(pattern)}]: use a name of at least one character")
-        matchers = (compiled(pattern, option="principals", by_host=True) for pattern in names)
+        matchers = (compiled(pattern, named=f"principals: {shown(pattern)}", by_host=True) for pattern in names)
         self._names = tuple(zip(matchers, names.values(), strict=True))
         self._match = lru_cache(maxsize=1024)(self._first_match)
 

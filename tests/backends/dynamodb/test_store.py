@@ -94,6 +94,25 @@ async def test_a_table_that_is_made_has_the_key_alone_and_drops_what_has_expired
         await store.close()
 
 
+async def test_a_table_that_is_made_has_its_expiry_although_describing_it_fails_at_first(
+    relay: Relay, ministack: MinistackServer
+) -> None:
+    table = uuid.uuid4().hex
+    store = make_store(relay, table)
+    relay.holds = "CreateTable"
+    first = asyncio.create_task(store.get(["k"]))
+    await relay.holding.wait()
+    relay.unknown = frozenset({"DescribeTable"})
+    relay.released.set()
+    with pytest.raises(Exception, match="DescribeTable"):
+        await first
+    relay.unknown = frozenset()
+    await store.get(["k"])
+    ttl = ministack.call("DescribeTimeToLive", TableName=table)["TimeToLiveDescription"]
+    assert ttl["TimeToLiveStatus"] == "ENABLED"
+    await store.close()
+
+
 async def test_a_server_without_expiry_keeps_what_has_expired_and_it_is_dropped_when_asked_for(
     relay: Relay, ministack: MinistackServer, caplog: pytest.LogCaptureFixture
 ) -> None:

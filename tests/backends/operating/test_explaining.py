@@ -109,7 +109,9 @@ async def test_what_is_signed_with_another_key_is_not_said_to_be_for_others(orig
     signed = SQLiteBackend(cache_control=True, autoclose=True, secret_key="one that has not signed it", **options)
     async with CachedSession(cache=signed) as session:
         told = await session.explain("GET", url)
-    unreadable = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
+    unreadable = (
+        "what is stored for it cannot be read: damaged, foreign, made by another serializer, or signed with another key"
+    )
     assert (told.decision, step(told, "selected"), len(told.stored)) == ("Fetch", (False, unreadable), 1)
 
 

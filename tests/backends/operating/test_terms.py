@@ -58,6 +58,23 @@ def test_an_error_quotes_another_object_without_secrets(given: Any) -> None:
         assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    {
+        "?token=hunter2": "'?token=REDACTED'",
+        "/v1/?token=hunter2&a=b": "'/v1/?token=REDACTED&a=b'",
+        "*.h/x?token=hunter2[z-a]": "'*.h/x?token=REDACTED'",
+        "http://u:hunter2@[a-c].h/x?token=hunter2[z-a]": "'http://…@[a-c].h/x?…'",
+        "*.h/x#token=hunter2": "'*.h/x#…'",
+    }.items(),
+)
+def test_an_error_quotes_a_pattern_without_secrets(pattern: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        selection({"match": pattern})
+    assert str(caught.value).startswith(f"match={told} ")
+    assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
+
+
 def test_the_pattern_that_is_suggested_for_a_host_has_no_password() -> None:
     with pytest.raises(ConfigurationError, match=r"^host='http://\*\.h/': that is a pattern; .*: 'http://\*\.h/'$"):
         named_host("http://u:hunter2@*.h/")

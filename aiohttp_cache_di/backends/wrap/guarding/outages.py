@@ -91,8 +91,9 @@ class Outages:
         more = self._since_logged(UNREADABLE, count)
         if more is not None:
             logger.warning(
-                "%s has records that cannot be read: damaged, foreign, or signed with a secret_key that is not given "
-                "here; their responses are fetched anew%s. No more of this kind is logged for %d s",
+                "%s has records that cannot be read: damaged, foreign, made by another serializer, or signed with a "
+                "secret_key that is not given here; their responses are fetched anew%s. No more of this kind is logged "
+                "for %d s",
                 self.where,
                 more,
                 LOG_INTERVAL_S,

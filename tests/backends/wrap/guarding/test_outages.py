@@ -21,8 +21,8 @@ def test_records_that_cannot_be_read_are_logged_once_a_minute(caplog: pytest.Log
     outages.unreadable()
     first, second = caplog.messages
     assert first == (
-        "The store has records that cannot be read: damaged, foreign, or signed with a secret_key that is not given "
-        "here; their responses are fetched anew. No more of this kind is logged for 60 s"
+        "The store has records that cannot be read: damaged, foreign, made by another serializer, or signed with a "
+        "secret_key that is not given here; their responses are fetched anew. No more of this kind is logged for 60 s"
     )
     assert "fetched anew; 2 more of this kind since the last message." in second
 
