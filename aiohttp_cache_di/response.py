@@ -210,6 +210,11 @@ class CachedResponse(ClientResponse):
         stored = self._stored
         return stored.file if isinstance(stored, FiledResponse) else None
 
+    @property
+    def _came_in_chunks(self) -> bool:
+        """Whether the origin sent the body in chunks: there is no other way for it to leave out the length."""
+        return hdrs.CONTENT_LENGTH not in self.headers
+
     def restate(self, cache_status: str) -> None:
         """Replace `cache_status`, and the Cache-Status header field too if there is one."""
         self._cache_status = cache_status
@@ -317,11 +322,11 @@ class CachedResponse(ClientResponse):
             if stream is None:
                 body, file = self._stored.body, None if self._stored.body else self._file
                 if file is not None and self._body is None and not self._released:
-                    self._stream = stream = filed_stream(file)
+                    self._stream = stream = filed_stream(file, is_chunk=self._came_in_chunks)
                     return stream
                 if not body and (self.status in EMPTY_BODY_STATUS_CODES or self.method == hdrs.METH_HEAD):
                     return EMPTY_PAYLOAD
-                self._stream = stream = memory_stream(body)
+                self._stream = stream = memory_stream(body, is_chunk=self._came_in_chunks)
                 if body and self._body is not None:
                     stream.read_nowait()
                 if self._released:

@@ -376,6 +376,9 @@ async def test_a_body_of_unknown_length_is_stored_too(origin: Origin, tmp_path: 
     async with caching(tmp_path) as session:
         await fetched(session, origin)
         assert same(await (await hit(session, origin)).read(), CONTENT)
+        chunks = [chunk async for chunk in (await hit(session, origin)).content.iter_chunks()]
+        assert same(b"".join(chunk for chunk, _ in chunks), CONTENT)
+        assert [ends for _, ends in chunks] == [False] * (len(chunks) - 1) + [True], "it came in chunks, and is one now"
 
 
 def finish_when_told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:

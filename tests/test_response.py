@@ -172,7 +172,7 @@ class TestReading:
             ("readexactly", (5,), b"one\nt"),
             ("readline", (), b"one\n"),
             ("readuntil", (b"t",), b"one\nt"),
-            ("readchunk", (), (b"one\ntwo\n", False)),
+            ("readchunk", (), (b"one\ntwo\n", True)),
         ],
     )
     async def test_the_stream_can_be_read_in_every_way(
@@ -188,6 +188,14 @@ class TestReading:
         pieces = [piece async for piece in hit.content.iter_chunked(size)]
         assert b"".join(pieces) == b"one\ntwo\n"
         assert all(len(piece) <= size for piece in pieces)
+
+    async def test_a_body_that_came_in_chunks_is_one_chunk(self) -> None:
+        hit = CachedResponse.from_stored(entry(b"one\ntwo\n"))
+        assert [piece async for piece in hit.content.iter_chunks()] == [(b"one\ntwo\n", True)]
+
+    async def test_a_body_that_came_with_its_length_is_no_chunk(self) -> None:
+        hit = CachedResponse.from_stored(entry(b"one\ntwo\n", raw_headers=((b"Content-Length", b"8"),)))
+        assert [piece async for piece in hit.content.iter_chunks()] == [(b"one\ntwo\n", False)]
 
     async def test_what_was_taken_from_the_stream_is_not_read_again(self, hit: CachedResponse) -> None:
         assert await hit.content.readline() == b"one\n"

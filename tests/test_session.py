@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -214,6 +215,16 @@ class TestFastLane:
 
     async def test_a_new_default_header_counts(self, session: CachedSession, origin: Origin) -> None:
         session.headers["Authorization"] = "Bearer of-another-user"
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_default_headers_may_be_replaced_by_a_mapping_of_any_kind(
+        self, session: CachedSession, origin: Origin
+    ) -> None:
+        fields = {"User-Agent": "of the app"}  # as Home Assistant does, so that nothing overrides it
+        session._default_headers = MappingProxyType(fields)  # type: ignore[assignment]  # aiohttp takes any mapping
+        for _ in range(3):
+            assert await fetch(session, origin.url + "/") == (True, "1")
+        fields["Authorization"] = "Bearer of-another-user"
         assert await fetch(session, origin.url + "/") == (False, "2")
 
     async def test_a_new_cookie_counts(self, session: CachedSession, origin: Origin) -> None:

@@ -191,8 +191,8 @@ _OWN_REQUEST: Final = _own_request(ClientSession._request)
 def said_by(session: ClientSession) -> int | None:
     """A version number of the session's default headers; None if the fast lane must not be used at present.
 
-    That is so if the session has cookies, traces or a patched cookie jar, or if it is closed. All of that may change at
-    any time.
+    That is so if the session has cookies, traces or a patched cookie jar, if its default headers were replaced by a
+    mapping that has no version number, or if it is closed. All of that may change at any time.
     """
     jar: Any = session._cookie_jar
     jar_class: Any = jar.__class__
@@ -212,7 +212,10 @@ def said_by(session: ClientSession) -> int | None:
     ):
         return None
     headers: Any = session._default_headers
-    return getversion(headers)
+    try:
+        return getversion(headers)
+    except TypeError:  # a plain mapping, which aiohttp takes as well
+        return None
 
 
 def total_timeout_s(session: ClientSession) -> float | None:

@@ -64,9 +64,10 @@ class _Feeder(BaseProtocol):
     There is no task while it waits for the reader, so that a response that is never read leaves nothing behind.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, body: FiledBody) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, body: FiledBody, *, is_chunk: bool) -> None:
         super().__init__(loop)
         self._body: FiledBody | None = body
+        self._is_chunk = is_chunk
         self._stream: Callable[[], _FiledStream | None] = _no_stream
         self._at = 0
         self._is_paused = False
@@ -120,6 +121,8 @@ class _Feeder(BaseProtocol):
             stream.feed_data(piece)
         if not piece or self._at >= body.length:
             self._body = None
+            if self._is_chunk and self._at:
+                stream.end_http_chunk_receiving()
             stream.feed_eof()
         else:
             self._go_on()
@@ -155,21 +158,36 @@ def _let_go(body: FiledBody) -> None:
     """Do nothing: the timer that calls this has kept *body* alive."""
 
 
-def filed_stream(body: FiledBody) -> StreamReader:
-    """A stream of *body* for one reader, which is fed while it is read."""
+def filed_stream(body: FiledBody, *, is_chunk: bool = False) -> StreamReader:
+    """A stream of *body* for one reader, which is fed while it is read.
+
+    Args:
+        is_chunk: whether the stream shows the body as one chunk of HTTP; see `memory_stream`.
+    """
     loop = asyncio.get_running_loop()
-    feeder = _Feeder(loop, body)
+    feeder = _Feeder(loop, body, is_chunk=is_chunk)
     stream = _FiledStream(feeder, FILED_LIMIT_BYTES, timer=TimerNoop(), loop=loop)
+    if is_chunk:
+        stream.begin_http_chunk_receiving()
     feeder.feed(stream)
     return stream
 
 
-def memory_stream(body: bytes) -> StreamReader:
-    """A stream of *body* for one reader, with all data and the end already fed."""
+def memory_stream(body: bytes, *, is_chunk: bool = False) -> StreamReader:
+    """A stream of *body* for one reader, with all data and the end already fed.
+
+    Args:
+        is_chunk: whether the stream shows the body as one chunk of HTTP, for programs that wait for the end of one; the
+            boundaries of the original chunks are not stored.
+    """
     loop = asyncio.get_running_loop()
     limit = max(DEFAULT_LIMIT_BYTES, len(body))  # a line of any length can be read
     stream = StreamReader(_StoredProtocol(loop), limit, timer=TimerNoop(), loop=loop)
-    if body:
+    if body and is_chunk:
+        stream.begin_http_chunk_receiving()
+        stream.feed_data(body)
+        stream.end_http_chunk_receiving()
+    elif body:
         stream.feed_data(body)
     stream.feed_eof()
     return stream

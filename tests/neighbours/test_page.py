@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,59 @@ async def test_svcs_provides_a_session() -> None:
         await ping.aping()
         assert not session.closed
     assert session.closed
+
+
+UNUSED = (  # what is installed here and the program does not need, so that it is made within the minute
+    *("aiobotocore", "botocore", "celery", "fastapi", "hypothesis", "IPython", "numpy", "opentelemetry"),
+    *("prometheus_client", "pymongo", "pytest", "redis", "rich", "starlette", "yaml"),
+)
+PROGRAM = """
+import asyncio
+import sys
+
+from aiohttp import ClientSession, web
+
+from aiohttp_cache_di import open_container
+from aiohttp_cache_di_web.admin import add_admin
+
+
+async def main(url):
+    async with open_container() as session:
+        for _ in range(2):
+            async with session.get(url) as response:
+                print(await response.text(), response.from_cache)
+    app = web.Application()
+    add_admin(app, authorize=lambda request: True)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with ClientSession() as client:
+        async with client.get("http://127.0.0.1:%d/cache-admin/" % runner.addresses[0][1]) as page:
+            print(page.status)
+    await runner.cleanup()
+
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.timeout(280)  # PyInstaller analyses every module that the app may import
+async def test_an_executable_has_all_that_it_needs(upstream: Upstream, tmp_path: Path) -> None:
+    pytest.importorskip("PyInstaller", reason="needs PyInstaller: make neighbours")
+    (tmp_path / "app.py").write_text(PROGRAM, encoding="utf-8")
+
+    async def run(*command: str) -> str:
+        ran = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await ran.communicate()
+        assert ran.returncode == 0, said.decode()
+        return said.decode()
+
+    left_out = (option for module in UNUSED for option in ("--exclude-module", module))
+    await run(sys.executable, "-m", "PyInstaller", "--onedir", *left_out, "app.py")
+    said = await run(str(tmp_path / "dist" / "app" / "app"), f"{upstream.url}/page")
+    assert [line.split()[-1] for line in said.splitlines()] == ["False", "True", "200"]
 
 
 def test_the_page_has_a_test_for_each_recipe() -> None:

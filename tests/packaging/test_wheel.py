@@ -21,6 +21,7 @@ PACKAGES = (
     "aiohttp_cache_di",
     "aiohttp_cache_di_command",
     "aiohttp_cache_di_fastapi",
+    "aiohttp_cache_di_pyinstaller",
     "aiohttp_cache_di_pytest",
     "aiohttp_cache_di_web",
 )
@@ -68,6 +69,7 @@ def test_the_wheel_holds_its_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    assert "aiohttp_cache_di_pyinstaller/hook-aiohttp_cache_di.py" in names
     page = [*(f"page.{kind}" for kind in ("html", "css")), *(f"script/{part}.js" for part in PARTS)]
     assert {f"aiohttp_cache_di/admin/assets/{part}" for part in page} <= set(names)
     assert not [name for name in names if "__pycache__" in name]

@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.sqlite.connections import FILE_CHECK_S
 from aiohttp_cache_di.backends.sqlite.file.opening import IN_USE_S
 from aiohttp_cache_di.backends.sqlite.file.schema import META, SCHEMA_VERSION
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
-from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.processes import run_program
@@ -89,6 +89,13 @@ async def test_a_name_of_a_file_need_not_be_text(tmp_path: Path, name: bytes) ->
         await cache.write_entry(make_entry("k"))
         await cache.close()
     assert name + b".sqlite" in os.listdir(os.fsencode(path))
+
+
+@pytest.mark.parametrize("name", [".", "/", "./"])
+@pytest.mark.parametrize("make", [SQLiteBackend, SQLiteCache])
+def test_a_directory_is_no_name_of_a_file(make: Callable[..., object], name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is a directory; name the file in it, such as '.*cache'"):
+        make(name)
 
 
 async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

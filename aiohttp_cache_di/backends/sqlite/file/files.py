@@ -27,7 +27,7 @@ from aiohttp_cache_di.backends.disk.owned import (
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
-from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["CacheFile", "Identity"]
 
@@ -86,6 +86,8 @@ class CacheFile:
         if text == ":memory:":
             return cls(None, options=options)
         path = PurePath(text)
+        if not path.name:  # "." or "/"
+            raise ConfigurationError(f"{text!r} is a directory; name the file in it, such as {str(path / 'cache')!r}")
         if not path.suffix:
             path = path.with_name(path.name + ".sqlite")
         return cls(str(path), use_temp, options=options)
