@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -66,7 +67,7 @@ class PendingWrites:
         self._ready: dict[str, Write] = {}
         self._busy: dict[str, Write] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._starting: set[object] = set()  # one for each worker that has not begun
+        self._is_starting = False
         self._pause: asyncio.TimerHandle | None = None
         self._puts = Puts(store.limits, self._start_workers)
         self._waiters: list[asyncio.Future[None]] = []
@@ -228,39 +229,35 @@ class PendingWrites:
         return may_linger and self._puts.wait(len(self._ready), self._bytes)
 
     def _start_workers(self) -> None:
-        """Start workers for ready writes, or a timer while the circuit is open."""
+        """Start workers for ready writes soon, or a timer while the circuit is open."""
+        probe_in_s = self._guard.probe_in_s("write")
+        if probe_in_s:
+            if self._pause is None:
+                self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
+                self._wake_waiters()
+        elif not self._is_starting:  # later in this turn of the loop, or in the next: a caller waits for its response
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        """Start workers for the ready writes; those that were started before have begun, and taken theirs."""
+        self._is_starting = False
         limits = self._store.limits
-        parallel, probe_in_s = limits.parallel, self._guard.probe_in_s("write")
-        if probe_in_s is not None:
-            if probe_in_s > 0:
-                if self._pause is None:
-                    self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
-                    self._wake_waiters()
-                return
-            parallel = 1
-        while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
-            start = object()
-            self._starting.add(start)
-            worker = background(self._work(start))
-            if worker.done():  # an eager task may have done all the work already
-                self._end_worker(start, worker)
-                return
-            self._workers.add(worker)
-            worker.add_done_callback(partial(self._end_worker, start))
+        parallel = limits.parallel if self._guard.probe_in_s("write") is None else 1
+        for _ in range(min(parallel - len(self._workers), math.ceil(len(self._ready) / limits.batch))):
+            worker = background(self._work())
+            if not worker.done():  # an eager task may have done all the work already
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
 
     def _resume(self) -> None:
         self._pause = None
         if self._ready:
             self._start_workers()
 
-    def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        self._starting.discard(start)
-
-    async def _work(self, start: object) -> None:
+    async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
-        self._workers.add(worker)
-        self._starting.discard(start)
+        self._workers.add(worker)  # an eager task begins before it is returned
         while self._pause is None and (batch := self._take()):
             try:
                 await self._try(batch)
