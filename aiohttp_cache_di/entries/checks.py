@@ -40,8 +40,8 @@ def is_possible(entry: StoredResponse) -> bool:
     # Runs for each read, so it makes few calls. The types have limited numbers and lengths already.
     lines = b"".join(chain.from_iterable(entry.raw_headers))
     return (
-        (-END_OF_TIME < entry.fresh_until < END_OF_TIME or isinf(entry.fresh_until))
-        and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
+        (abs(entry.fresh_until) < END_OF_TIME or isinf(entry.fresh_until))
+        and (abs(entry.store_until) < END_OF_TIME or isinf(entry.store_until))
         and (entry.status == 200 or _is_status_possible(entry))
         and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
@@ -91,9 +91,9 @@ def _is_token(method: str) -> bool:
 def _is_url(url: str) -> bool:
     end = url.find("/", _BEYOND_SCHEME)
     origin = url[:end] if end > 0 else url
-    if len(origin) > _MAX_ORIGIN_CHARS:
-        origin = _QUERY.sub("", origin)
-    return url.isprintable() and len(origin) <= _MAX_ORIGIN_CHARS and _is_origin(origin)
+    if len(origin) > _MAX_ORIGIN_CHARS and len(origin := _QUERY.sub("", origin)) > _MAX_ORIGIN_CHARS:
+        return False
+    return url.isprintable() and _is_origin(origin)
 
 
 @lru_cache(maxsize=1024)
@@ -133,6 +133,6 @@ def _are_variants(variants: tuple[VariantRef, ...]) -> bool:
         _are_vary_names(ref.fields)
         and ref.key != ""
         and (ref.etag is None or not _LINE_BREAKING.search(ref.etag))
-        and (-END_OF_TIME < ref.store_until < END_OF_TIME or isinf(ref.store_until))
+        and (abs(ref.store_until) < END_OF_TIME or isinf(ref.store_until))
         for ref in variants
     )

@@ -64,6 +64,7 @@ _head_of: Final = _FRAME.unpack_from
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
 _FLAGS_AT: Final = 10
+_FLAGS_IN_HEAD: Final = _FLAGS_AT - _CHECKED_FROM
 _MAC_BYTES: Final = 32
 
 _RESPONSE: Final = 1
@@ -272,7 +273,7 @@ class EntryCodec:
     def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
         """The item that was packed under *key*, and its *body* if that is apart; also reads frames with their key."""
         try:
-            return self.decode(data, key, body)
+            return _opened(*self._checked(data, key, body), key, body)
         except UnreadableEntryError:
             return UNREADABLE
 
@@ -296,8 +297,7 @@ class EntryCodec:
         Raises:
             UnreadableEntryError: for everything that may be wrong with *data*.
         """
-        form, payload = self._checked(data, key, body)
-        return _opened(form, payload, key, body)
+        return _opened(*self._checked(data, key, body), key, body)
 
     def _frame(
         self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None, body: bytes | None = None
@@ -331,7 +331,7 @@ class EntryCodec:
         magic, checksum, head = _head_of(data)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        is_nameless = head[_FLAGS_AT - _CHECKED_FROM] & _NAMELESS
+        is_nameless = head[_FLAGS_IN_HEAD] & _NAMELESS
         covered, payload = head, data[HEAD_BYTES:] if len(data) <= _COPIED_BYTES else memoryview(data)[HEAD_BYTES:]
         if is_nameless:
             if key is None:

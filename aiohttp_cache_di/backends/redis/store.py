@@ -97,14 +97,11 @@ class RedisStore:
             value = await self._reading.one(self._names.record(key))
             return [Found(self.codec.unpack(value, key)) if isinstance(value, bytes) else self._found(value, key)]
         values = await self._reading.many([self._names.record(key) for key in keys])
-        answers: list[Found | StorageError | None] = []
-        found: list[Found | None] = []
-        for data, key in zip(values, keys, strict=True):
-            if isinstance(data, StorageError):
-                answers.append(data)
-            else:
-                found.append(one := self._found(data, key))
-                answers.append(one)
+        answers = [
+            each if isinstance(each, StorageError) else self._found(each, key)
+            for each, key in zip(values, keys, strict=True)
+        ]
+        found = [one for one in answers if not isinstance(one, StorageError)]
         if len(found) < len(answers):
             raise PartlyReadError(answers)
         return found

@@ -108,7 +108,7 @@ class Tree:
             OSError: the file system does not work.
         """
         for _ in range(TRIES):
-            root = self.root()
+            root = self._checked(create=False)
             if root is None:
                 return None
             try:

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.backends.filesystem.places.names import new_token
@@ -58,7 +59,7 @@ DIGEST_BYTES: Final = 32
 _KINDS: Final = {"whole": "\0whole ", "apart": "\0apart ", "filed": "\0filed "}
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True, gc=False):
     """The head of an entry's file."""
 
     key: str

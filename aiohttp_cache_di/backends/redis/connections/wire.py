@@ -6,6 +6,7 @@ exceed what the command allows.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di._redis import new_reader, push_type
@@ -46,10 +47,7 @@ def beginning(*parts: bytes, more: int) -> bytes:
 
 def rest(*parts: bytes) -> bytes:
     """Encode the last *parts* of a command; fast for short parts, but copies each twice."""
-    values: list[int | bytes] = []
-    for part in parts:
-        values += (len(part), part)
-    return b"$%d\r\n%b\r\n" * len(parts) % tuple(values)
+    return b"$%d\r\n%b\r\n" * len(parts) % tuple(chain.from_iterable(zip(map(len, parts), parts, strict=True)))
 
 
 class ReplyParser:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, expect_no_error
-from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "size_of", "storing", "submit_mget", "value"]
@@ -48,7 +48,8 @@ def submit_mget(
             raise _unexpected(reply, "as many values as it was asked for")
         return [item if type(item) is bytes else None for item in items]
 
-    return connection.submit(command(b"MGET", *names), values, max_bytes=lambda: min(count, LARGE) * max_bytes())
+    ask = beginning(b"MGET", more=count) + rest(*names)
+    return connection.submit(ask, values, max_bytes=lambda: min(count, LARGE) * max_bytes())
 
 
 def storing(name: bytes, data: bytes, until: float) -> bytes:

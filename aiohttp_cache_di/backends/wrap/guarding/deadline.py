@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from msgspec import Struct
+
 __all__ = ["Deadline", "Deadlines"]
 
 _BEATS: Final = 5  # checks per deadline, which also notice that the loop was blocked
@@ -17,17 +19,15 @@ _LATE: Final = 0.1  # of the deadline; a check that is later than this means tha
 _MAX_STRETCH: Final = 5  # most deadlines that an operation may take, however long the loop is blocked
 
 
-class Deadline:
+class Deadline(Struct, eq=False):
     """One operation under way in *task*; `expired` if `Deadlines` has cancelled it. Times are loop times."""
 
-    __slots__ = ("begun_at", "cancelling", "due_at", "expired", "task")
-
-    def __init__(self, task: asyncio.Task[object], begun_at: float, due_at: float) -> None:
-        self.task: asyncio.Task[object] = task
-        self.begun_at: float = begun_at
-        self.due_at: float = due_at
-        self.expired: bool = False
-        self.cancelling: int = task.cancelling()
+    task: asyncio.Task[object]
+    begun_at: float
+    due_at: float
+    cancelling: int
+    """How many cancellations of the task were under way when it began."""
+    expired: bool = False
 
     def elapsed_s(self) -> float:
         """Seconds since the operation began."""
@@ -53,7 +53,7 @@ class Deadlines:
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object]) -> Deadline:
         """Begin the deadline of an operation; `end` must follow, however the operation ends."""
         now = loop.time()
-        deadline = Deadline(task, now, now + self._deadline_s)
+        deadline = Deadline(task, now, now + self._deadline_s, task.cancelling())
         self._running[deadline] = None
         if not self._armed:
             self._arm(loop, now, deadline)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Store
@@ -54,7 +54,7 @@ class PendingWrites:
         """By key, the entries to read instead of what is stored. Others keep references to this dict."""
         self._puts = Puts(store, guard, tombstones, self._backlog, pack=pack, written=written, release=release)
         self._workers: set[asyncio.Task[None]] = set()
-        self._starting: set[object] = set()  # one for each worker that has not begun
+        self._is_starting = False
         self._pause: asyncio.TimerHandle | None = None  # until the next probe of an open circuit
         self._delay: asyncio.TimerHandle | None = None  # of few writes, which wait for more
         self._waiters: list[asyncio.Future[None]] = []
@@ -170,38 +170,34 @@ class PendingWrites:
             self._start_workers()
 
     def _start_workers(self) -> None:
-        """Start workers for ready writes, or a timer while the circuit is open."""
-        ready, parallel, probe_in_s = self._backlog.ready, self._limits.parallel, self._guard.probe_in_s("write")
-        if probe_in_s is not None:
-            if probe_in_s > 0:
-                if self._pause is None:
-                    self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
-                    self._wake_waiters()
-                return
-            parallel = 1
-        while len(self._workers) < parallel and len(ready) > len(self._starting) * self._limits.batch:
-            start = object()
-            self._starting.add(start)
-            worker = background(self._work(start))
-            if worker.done():  # an eager task may have done all the work already
-                self._end_worker(start, worker)
-                return
-            self._workers.add(worker)
-            worker.add_done_callback(partial(self._end_worker, start))
+        """Start workers for ready writes soon, or a timer while the circuit is open."""
+        probe_in_s = self._guard.probe_in_s("write")
+        if probe_in_s:
+            if self._pause is None:
+                self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
+                self._wake_waiters()
+        elif not self._is_starting:  # later in this turn of the loop, or in the next: a caller waits for its response
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        """Start workers for the ready writes; those that were started before have begun, and taken theirs."""
+        self._is_starting = False
+        parallel = self._limits.parallel if self._guard.probe_in_s("write") is None else 1
+        for _ in range(min(parallel - len(self._workers), math.ceil(len(self._backlog.ready) / self._limits.batch))):
+            worker = background(self._work())
+            if not worker.done():  # an eager task may have done all the work already
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
 
     def _resume(self) -> None:
         self._pause = None
         if self._backlog.ready:
             self._start_workers()
 
-    def _end_worker(self, start: object, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        self._starting.discard(start)
-
-    async def _work(self, start: object) -> None:
+    async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
-        self._workers.add(worker)
-        self._starting.discard(start)
+        self._workers.add(worker)  # an eager task begins before it is returned
         while self._pause is None and (batch := self._backlog.take(self._puts.most)):
             try:
                 await self._puts.put(batch)

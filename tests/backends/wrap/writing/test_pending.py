@@ -30,11 +30,13 @@ class SlowStore(ProofStore):
         self.limits = limits or Limits(batch=10)
         self.may_put = asyncio.Event()
         self.may_put.set()
+        self.has_begun = asyncio.Event()
         self.refusals: list[Exception] = []
         self.batches: list[list[str]] = []
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         self.batches.append([record.key for record in records])
+        self.has_begun.set()
         await self.may_put.wait()
         if self.refusals:
             raise self.refusals.pop()
@@ -80,16 +82,31 @@ async def written(stack: StoreStack) -> None:
             await asyncio.sleep(0.001)
 
 
+async def put_begins(store: SlowStore) -> None:
+    """Wait until *store* is putting."""
+    async with asyncio.timeout(20):
+        await store.has_begun.wait()
+
+
 async def test_an_entry_is_read_while_it_is_written(here: LoopStack, store: SlowStore) -> None:
     store.may_put.clear()
     here.store(entry := make_entry("k"))
     assert here.peek("k") is entry
-    await asyncio.sleep(0)
+    await put_begins(store)
     assert here.peek("k") is entry
     store.may_put.set()
     await here.pending.settle({"k"})
     assert here.peek("k") is None
     assert await here.fetch("k") == entry
+
+
+async def test_what_runs_next_is_not_delayed_by_the_put(here: LoopStack, store: SlowStore) -> None:
+    loop = asyncio.get_running_loop()
+    here.store(make_entry("k"))
+    begun: asyncio.Future[bool] = loop.create_future()
+    loop.call_soon(lambda: begun.set_result(store.has_begun.is_set()))  # as the caller, who has the whole body now
+    assert not await begun
+    await put_begins(store)
 
 
 async def test_what_comes_together_is_put_together(here: LoopStack, store: SlowStore, stack: StoreStack) -> None:
@@ -104,7 +121,7 @@ async def test_the_newest_of_two_entries_is_read_and_written_last(here: LoopStac
     store.may_put.clear()
     outcomes: list[str] = []
     here.store(make_entry("k", b"old"), lambda done: outcomes.append(f"old {done}"))
-    await asyncio.sleep(0)
+    await put_begins(store)
     here.store(make_entry("k", b"newer"), lambda done: outcomes.append(f"newer {done}"))
     here.store(new := make_entry("k", b"newest"), lambda done: outcomes.append(f"newest {done}"))
     assert here.peek("k") is new
@@ -217,7 +234,7 @@ async def test_what_is_deleted_is_neither_read_nor_written(
     store.may_put.clear()
     for key in ("begun", "a", "b"):
         here.store(make_entry(key))
-        await asyncio.sleep(0)
+        await put_begins(store)
     here.invalidate({"a"})
     assert [here.peek(key) is None for key in ("begun", "a", "b")] == [False, True, False]
     here.invalidate(None)
@@ -232,7 +249,7 @@ async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore)
     store.may_put.clear()
     outcomes: list[bool] = []
     stack.here().store(make_entry("k"), outcomes.append)
-    await asyncio.sleep(0)
+    await put_begins(store)
     await stack.delete({"k"})  # waits for no longer than a deadline
     store.may_put.set()
     await stack.settle()
