@@ -127,7 +127,7 @@ class CacheMiddleware:
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
-            if is_turn_over(backend.stats):
+            if is_turn_over(runtime.counts, backend.stats.watch):
                 await asyncio.sleep(0)
         return response
 
@@ -169,7 +169,7 @@ class CacheMiddleware:
             return None
         if call is not None:
             call.keys.append(key)
-        count_hit(backend.stats)
+        count_hit(runtime.counts)
         return answer
 
     async def _exchange(
@@ -249,7 +249,7 @@ class CacheMiddleware:
             raise NotStored
         if trail is not None:
             trail.result = "bypass"
-        self.backend.stats.bypassed += 1
+        self.backend.stats.counts.here().bypassed += 1
         response = await handler(request)
         describe_miss(response, forwarded("bypass"))
         return response

@@ -159,7 +159,7 @@ class Fetching(OriginRequest):
                 raise
 
     def _count_miss(self) -> None:
-        self.backend.stats.misses += 1
+        self.runtime.counts.misses += 1
         self.call.result = "miss"
 
     def _instead_or_raise(self, error: BaseException, plan: Fetch | Validate, flight: Flight) -> ServeStale:
@@ -232,7 +232,7 @@ class Fetching(OriginRequest):
         except Exception:
             logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self.backend.stats.misses -= 1  # the next attempt counts it again
+            self.runtime.counts.misses -= 1  # the next attempt counts it again
             return None
         return response
 
@@ -277,7 +277,7 @@ class Fetching(OriginRequest):
         except Exception as error:
             await self.lookup.discard(error, decision.stored)
             return None
-        self.backend.stats.revalidated += 1
+        self.runtime.counts.revalidated += 1
         self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)

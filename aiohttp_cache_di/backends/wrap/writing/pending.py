@@ -346,7 +346,7 @@ class PendingWrites:
         self._end(write)
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += write.counts
+            self._guard.stats.counts.here().stored += write.counts
         if self._stop_answering(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
