@@ -128,7 +128,7 @@ class CacheMiddleware:
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
-            if is_turn_over(backend.stats):
+            if is_turn_over(runtime.counts, backend.stats.watch):
                 await asyncio.sleep(0)
         return response
 
@@ -156,7 +156,7 @@ class CacheMiddleware:
             return None
         if call is not None:
             call.keys.append(key)
-        count_hit(backend.stats)
+        count_hit(runtime.counts)
         return answer
 
     async def _exchange(
@@ -238,7 +238,7 @@ class CacheMiddleware:
             raise NotStored
         if trail is not None:
             trail.result = "bypass"
-        self.backend.stats.bypassed += 1
+        self.backend.stats.counts.here().bypassed += 1
         response = await _to_origin(handler, call)(request)
         describe_miss(response, forwarded("bypass"))
         return response

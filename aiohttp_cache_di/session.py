@@ -198,7 +198,7 @@ class CacheMixin(Asking, TypedSession):
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
-                if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
+                if not lane.counts.hits % FAIR_SHARE and is_turn_over(lane.counts, lane.watch):
                     await asyncio.sleep(0)
                 return found
         wishes = NO_WISHES if WISHES.isdisjoint(options) else take_wishes(options)

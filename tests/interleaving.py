@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["at_each_line", "at_line", "in_loop_that_ends"]
+__all__ = ["at_each_line", "at_each_step", "at_line", "in_loop_that_ends", "in_thread"]
 
 OURS = "/aiohttp_cache_di/"
 TABLES = ("/weakref.py", "/_weakrefset.py")
@@ -21,13 +21,31 @@ TABLES = ("/weakref.py", "/_weakrefset.py")
 @contextmanager
 def at_each_line(meanwhile: Callable[[], object]) -> Generator[None]:
     """Call *meanwhile* before each line of the package, and of the standard library's weak tables, that runs."""
+    with _at_each("line", meanwhile):
+        yield
+
+
+@contextmanager
+def at_each_step(meanwhile: Callable[[], object]) -> Generator[None]:
+    """As `at_each_line`, but before each instruction of the interpreter.
+
+    With a GIL, another thread may run before some of them only; without one, before each. So this finds, with every
+    interpreter, what only the GIL keeps right.
+    """
+    with _at_each("opcode", meanwhile):
+        yield
+
+
+@contextmanager
+def _at_each(wanted: str, meanwhile: Callable[[], object]) -> Generator[None]:
     before = sys.gettrace()
 
     def step(frame: FrameType, event: str, argument: object) -> Any:
         file = Path(frame.f_code.co_filename).as_posix()
         if OURS not in file and not file.endswith(TABLES):
             return None
-        if event == "line":
+        frame.f_trace_opcodes = wanted == "opcode"
+        if event == wanted:
             sys.settrace(None)
             try:
                 meanwhile()
@@ -54,6 +72,17 @@ def at_line(number: int, meanwhile: Callable[[], object]) -> Generator[list[int]
 
     with at_each_line(step):
         yield came
+
+
+def in_thread(work: Callable[[], object]) -> Callable[[], None]:
+    """A function that runs *work* in another thread, and waits for its end."""
+
+    def run() -> None:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    return run
 
 
 def in_loop_that_ends(work: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.AbstractEventLoop:

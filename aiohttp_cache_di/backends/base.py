@@ -223,7 +223,7 @@ class CacheBackend(Explained):
         await self.settle()
         now = time.time()
         count = await upkeep.delete_expired(self.stack, now)
-        self.stats.purged += count
+        self.stats.counts.here().purged += count
         if self.filter_fn is accept_all:
             return count
         refused: set[str] = set()
@@ -232,7 +232,7 @@ class CacheBackend(Explained):
             if item is not None and not isinstance(item, str) and not await _may_stay(self, item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
-        self.stats.purged += len(refused)
+        self.stats.counts.here().purged += len(refused)
         return count + len(refused)
 
     remove_expired_responses = delete_expired_responses

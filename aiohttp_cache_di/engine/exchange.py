@@ -114,7 +114,7 @@ class Exchange:
         stored = await lookup.find() if asks else None
         foreign: ClientResponse | None = lookup.foreign
         if foreign is not None:
-            count_hit(self.backend.stats)
+            count_hit(self.runtime.counts)
             self.call.result = "hit"
             return foreign
         now = time.time()
@@ -152,7 +152,7 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         """Answer with a plain hit."""
-        count_hit(self.backend.stats)
+        count_hit(self.runtime.counts)
         self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
@@ -160,16 +160,16 @@ class Exchange:
     def _reuse(self, decision: Reuse) -> CachedResponse:
         """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
         if decision.stale:
-            count_stale_hit(self.backend.stats)
+            count_stale_hit(self.runtime.counts)
             self.call.result = "stale"
         else:
-            count_hit(self.backend.stats)
+            count_hit(self.runtime.counts)
             self.call.result = "hit"
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
-        self.backend.stats.misses += 1
+        self.runtime.counts.misses += 1
         self.call.result = "miss"
         if self.lookup.purged:
             decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
@@ -196,7 +196,7 @@ class Exchange:
 
         The exception is the response to a POST request that says that it answers GET, too: see `posted`.
         """
-        self.backend.stats.bypassed += 1
+        self.runtime.counts.bypassed += 1
         self.call.result = "bypass"
         posted = None
         if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
@@ -245,7 +245,7 @@ class Exchange:
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.backend.stats.misses += 1  # no request was saved: the origin has been asked
+        self.runtime.counts.misses += 1  # no request was saved: the origin has been asked
         self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
@@ -256,7 +256,7 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
-        self.backend.stats.coalesced += 1
+        self.runtime.counts.coalesced += 1
         self.call.result = "coalesced"
         return answer
 
@@ -272,6 +272,6 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
-        count_stale_hit(self.backend.stats)
+        count_stale_hit(self.runtime.counts)
         self.call.result = "stale"
         return answer

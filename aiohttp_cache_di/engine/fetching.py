@@ -47,6 +47,7 @@ from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
+from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = ["Fetching", "fetch_alone"]
 
@@ -103,6 +104,7 @@ class Fetching:
         self._question: FullQuestion = lookup.question
         self._backend: CacheBackend = lookup.backend
         self._flights: Flights = lookup.runtime.flights
+        self._counts: Counts = lookup.runtime.counts
         self._origin = OriginRequest(request, handler, call, lookup.runtime)
 
     async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
@@ -151,7 +153,7 @@ class Fetching:
                 assert_never(decision)
 
     def _count_miss(self) -> None:
-        self._backend.stats.misses += 1
+        self._counts.misses += 1
         self._call.result = "miss"
 
     def _instead_or_raise(self, error: BaseException, plan: Plan) -> ServeStale:
@@ -225,7 +227,7 @@ class Fetching:
         except Exception:
             logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self._backend.stats.misses -= 1  # the next attempt counts it again
+            self._counts.misses -= 1  # the next attempt counts it again
             return None
         return response
 
@@ -270,7 +272,7 @@ class Fetching:
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
-        self._backend.stats.revalidated += 1
+        self._counts.revalidated += 1
         self._call.result = "revalidated"
         self._call.keys.append(self._question.key)
         report = Report(answer, cache_status, received_at=reply.head.received_at)

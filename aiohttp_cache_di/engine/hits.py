@@ -43,6 +43,7 @@ from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
+from aiohttp_cache_di.telemetry.counters import Counts
 from aiohttp_cache_di.telemetry.watch import Watch
 
 __all__ = ["FastLane", "KnownCall"]
@@ -85,8 +86,10 @@ class FastLane:
         self._questions = questions
         self._own = own
         self._is_closed = False
-        self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test double has none
-        self.watch: Watch = self.stats.watch
+        stats = getattr(backend, "stats", None) or CacheStats()  # a test double has none
+        self.watch: Watch = stats.watch
+        self.counts: Counts = stats.counts.here()
+        """The counters of the thread that used the session last."""
         self._runtime: Runtime | None = None
         self._known: Remembered[KnownCall] = Remembered()
         self._origins: Bounded[tuple[str, str], KnownCall] = Bounded(MAX_ORIGINS)
@@ -199,7 +202,7 @@ class FastLane:
             return None
         if known.is_new:
             self._known.keep(known.asked, replace(known, is_new=False))
-        self.stats.hits += 1
+        self.counts.hits += 1
         return hit
 
     def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
@@ -226,7 +229,8 @@ class FastLane:
             or not adds_nothing(session, self._own)
         ):
             return
-        self._runtime = Runtime.of(backend)
+        self._runtime = runtime = Runtime.of(backend)
+        self.counts = runtime.counts
         info = response.request_info
         known = KnownCall(
             asked=url,

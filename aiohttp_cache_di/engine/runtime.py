@@ -19,6 +19,7 @@ from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.watching import tell_start
 from aiohttp_cache_di.policy import Question
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = ["Runtime"]
 
@@ -37,6 +38,8 @@ class Runtime:
         self.flights: Flights = Flights()
         self.changing: WeakSet[ClientSession] | None = None
         """Sessions that have changed the user of a request after the cache was asked; None if there were none."""
+        self.counts: Counts = backend.stats.counts.here()
+        """The counters of the thread in which this event loop runs."""
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)

@@ -1,8 +1,8 @@
 """What a cache reports about itself: counters, health, decisions, durations and sizes.
 
 Counting is cheap and always on: the engine, the guard around the store and the store itself count in `CacheStats`
-(``counters``). ``health`` has what is derived from the counts: a snapshot, and whether the cache works. ``reasons``
-explains in words what the Cache-Status of a response says.
+(``counters``), each thread by itself (``per_thread``). ``health`` has what is derived from the counts: a snapshot, and
+whether the cache works. ``reasons`` explains in words what the Cache-Status of a response says.
 
 Everything else is told to observers. The engine reports each `Decision` (``decisions``), and the guard each operation
 of the store, to the `Watch` of the cache (``watch``), which passes them on to the log (``log``), to `Measures`

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
-
-from msgspec import Struct, field
+from typing import Final, overload
 
 from aiohttp_cache_di.telemetry.decisions import Observer
 from aiohttp_cache_di.telemetry.health import CircuitState, Health, StatsSnapshot
 from aiohttp_cache_di.telemetry.log import log_end, log_start
 from aiohttp_cache_di.telemetry.measures import Measures
+from aiohttp_cache_di.telemetry.per_thread import PerThread
 from aiohttp_cache_di.telemetry.watch import Watch
 
-__all__ = ["CacheStats"]
+__all__ = ["CacheStats", "Counts"]
 
 _MAX_KINDS: Final = 64  # of errors counted separately; a driver has a few
 _RECENT_S: Final = (
@@ -24,11 +24,73 @@ _RECENT_S: Final = (
 )
 
 
-class CacheStats(Struct, repr_omit_defaults=True):
+class Counts:
+    """What one thread has counted; the attributes are those of `CacheStats`."""
+
+    __slots__ = (
+        "bypassed",
+        "coalesced",
+        "errors",
+        "evicted",
+        "hits",
+        "invalidated",
+        "misses",
+        "purged",
+        "revalidated",
+        "skipped",
+        "stale",
+        "stored",
+        "unreadable",
+    )
+
+    def __init__(self) -> None:
+        self.hits: int = 0
+        self.misses: int = 0
+        self.stale: int = 0
+        self.revalidated: int = 0
+        self.coalesced: int = 0
+        self.stored: int = 0
+        self.evicted: int = 0
+        self.invalidated: int = 0
+        self.purged: int = 0
+        self.bypassed: int = 0
+        self.unreadable: int = 0
+        self.skipped: int = 0
+        self.errors: dict[str, int] = {}
+        """Operations on the store that failed, by kind of failure."""
+
+
+class _Total:
+    """A counter of a cache: the sum of what all threads have counted."""
+
+    __slots__ = ("_name", "_of")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+        self._of: Callable[[Counts], int] = attrgetter(name)
+
+    @overload
+    def __get__(self, stats: None, owner: type) -> _Total: ...
+    @overload
+    def __get__(self, stats: CacheStats, owner: type) -> int: ...
+    def __get__(self, stats: CacheStats | None, owner: type) -> _Total | int:
+        return self if stats is None else sum(map(self._of, stats.counts.all()))
+
+    def __set__(self, stats: CacheStats, value: int) -> None:
+        here = stats.counts.here()
+        setattr(here, self._name, self._of(here) + value - sum(map(self._of, stats.counts.all())))
+
+
+class CacheStats:
     """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
 
-    Event loops of several threads may count at the same time: with a GIL, ``stats.hits += 1`` is one step, as long as
-    nothing is called or awaited in the same statement.
+    Event loops of several threads may count at the same time, with or without a GIL: what counts adds to ``counts``, to
+    the numbers of its own thread, and a counter is the sum of those of all threads. ``stats.hits += 1`` works too, but
+    loses what other threads count meanwhile.
+
+    Args:
+        clock: returns seconds, and never goes back.
+        counted: what has been counted before, by name of the counter.
 
     Attributes:
         hits: requests answered from the cache, including those answered with a stale response.
@@ -45,7 +107,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
         unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A database file that
             is damaged, deleted or replaced counts as one.
         skipped: operations on the store that were not tried because its circuit was open.
-        store_errors: operations on the store that failed, by kind of failure.
+        counts: the counters of each thread.
         circuits: the state of the circuits that are not closed, by operation.
         found_wrong: faults that `CacheBackend.ping` has found and that no success has cleared since, by operation.
         stand_in: why responses are kept in memory instead of the configured store; "" if they are not.
@@ -54,28 +116,45 @@ class CacheStats(Struct, repr_omit_defaults=True):
         watch: passes decisions on to observers.
     """
 
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    revalidated: int = 0
-    coalesced: int = 0
-    stored: int = 0
-    evicted: int = 0
-    invalidated: int = 0
-    purged: int = 0
-    bypassed: int = 0
-    unreadable: int = 0
-    skipped: int = 0
-    store_errors: dict[str, int] = field(default_factory=dict[str, int])
-    circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
-    found_wrong: dict[str, str] = field(default_factory=dict[str, str])
-    stand_in: str = ""
-    since: float = field(default_factory=time.time)
-    clock: Callable[[], float] = time.monotonic
-    watch: Watch = field(default_factory=Watch)
-    _recent: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
-    _measures: Measures | None = None
-    _is_started: bool = False
+    hits = _Total()
+    misses = _Total()
+    stale = _Total()
+    revalidated = _Total()
+    coalesced = _Total()
+    stored = _Total()
+    evicted = _Total()
+    invalidated = _Total()
+    purged = _Total()
+    bypassed = _Total()
+    unreadable = _Total()
+    skipped = _Total()
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, **counted: int) -> None:
+        self.counts: Final[PerThread[Counts]] = PerThread(Counts)
+        self.circuits: dict[str, CircuitState] = {}
+        self.found_wrong: dict[str, str] = {}
+        self.stand_in: str = ""
+        self.since: float = time.time()
+        self.clock: Callable[[], float] = clock
+        self.watch: Final = Watch()
+        self._recent: dict[str, tuple[float, str]] = {}
+        self._measures: Measures | None = None
+        self._is_started = False
+        here = self.counts.here()
+        for name, count in counted.items():
+            setattr(here, name, count)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.snapshot()}>"
+
+    @property
+    def store_errors(self) -> dict[str, int]:
+        """Operations on the store that failed, by kind of failure."""
+        errors: dict[str, int] = {}
+        for counts in self.counts.all():
+            for kind, count in list(counts.errors.items()):  # a copy in one step: its thread may count meanwhile
+                errors[kind] = errors.get(kind, 0) + count
+        return errors
 
     def count_error(self, operation: str, kind: str) -> None:
         """Count an operation on the store that failed.
@@ -84,9 +163,9 @@ class CacheStats(Struct, repr_omit_defaults=True):
             operation: "read", "write" …
             kind: why it failed: one of a small set of words without secrets, since it becomes a label of a metric.
         """
-        counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
-        self.store_errors.setdefault(counted, 0)
-        self.store_errors[counted] += 1  # without a call, before which the interpreter may change to another thread
+        errors, known = self.counts.here().errors, self.store_errors
+        counted = kind if kind in known or len(known) < _MAX_KINDS else "other"
+        errors[counted] = errors.get(counted, 0) + 1
         self._recent[operation] = (self.clock(), kind)
 
     def recovered(self, operation: str) -> None:
@@ -96,11 +175,11 @@ class CacheStats(Struct, repr_omit_defaults=True):
 
     def count_evicted(self, count: int) -> None:
         """Count entries that were deleted to make room."""
-        self.evicted += count
+        self.counts.here().evicted += count
 
     def count_unreadable(self, count: int = 1) -> None:
         """Count stored entries that could not be read."""
-        self.unreadable += count
+        self.counts.here().unreadable += count
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Report each decision and each operation on the store to *observer*; the returned function ends that."""
@@ -140,7 +219,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
     @property
     def circuit(self) -> CircuitState:
         """The worst state of all circuits."""
-        states = set(self.circuits.values())
+        states = list(self.circuits.values())  # a copy in one step: another thread may change one
         return "open" if "open" in states else "half-open" if states else "closed"
 
     def snapshot(self) -> StatsSnapshot:
@@ -158,7 +237,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
             bypassed=self.bypassed,
             unreadable=self.unreadable,
             skipped=self.skipped,
-            store_errors=MappingProxyType(dict(self.store_errors)),
+            store_errors=MappingProxyType(self.store_errors),
             circuit=self.circuit,
         )
 

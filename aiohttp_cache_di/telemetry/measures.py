@@ -5,13 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from aiohttp_cache_di.telemetry.decisions import Decision, Observer, Result
+from aiohttp_cache_di.telemetry.per_thread import PerThread
 
 __all__ = ["BOUNDS_S", "Histogram", "Measures", "Saved"]
+
+K = TypeVar("K")
 
 # From a hit in memory to a slow origin: 1, 2.5 and 5 times powers of ten in the range of hits, then the buckets that
 # OpenTelemetry's semantic conventions recommend for HTTP clients.
@@ -36,6 +39,11 @@ class Histogram:
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.total_s += seconds
 
+    def add_all(self, other: Histogram) -> None:
+        """Count the durations that *other* has counted."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total_s += other.total_s
+
     @property
     def cumulative(self) -> Sequence[int]:
         """The number of durations up to each of `BOUNDS_S`; the last number is that of all."""
@@ -56,46 +64,74 @@ class Saved(Struct, frozen=True):
     seconds: float = 0.0
 
 
-class Measures(Observer):
-    """The measurements of one cache."""
+class _Measured:
+    """What one thread has measured."""
+
+    __slots__ = ("bytes", "operations", "requests", "saved_requests", "seconds")
 
     def __init__(self) -> None:
         self.requests: dict[Result, Histogram] = {}
-        """Durations of requests, by result."""
         self.operations: dict[str, Histogram] = {}
+        self.saved_requests = 0
+        self.bytes = 0
+        self.seconds = 0.0
+
+
+class Measures(Observer):
+    """The measurements of one cache; event loops in several threads may measure at the same time."""
+
+    def __init__(self) -> None:
+        self._measured: Final = PerThread(_Measured)
+
+    @property
+    def requests(self) -> dict[Result, Histogram]:
+        """Durations of requests, by result."""
+        return _added_up([each.requests for each in self._measured.all()])
+
+    @property
+    def operations(self) -> dict[str, Histogram]:
         """Durations of operations on the store, by operation."""
-        self._hits = 0
-        self._shared = 0
-        self._bytes = 0
-        self._seconds = 0.0
+        return _added_up([each.operations for each in self._measured.all()])
 
     @property
     def saved(self) -> Saved:
         """What was saved."""
-        return Saved(self._hits + self._shared, self._bytes, self._seconds)
+        parts = self._measured.all()
+        requests, size = sum(each.saved_requests for each in parts), sum(each.bytes for each in parts)
+        return Saved(requests, size, sum(each.seconds for each in parts))
 
     def decided(self, decision: Decision) -> None:
         """Measure a request."""
-        result = decision.result
-        histogram = self.requests.get(result)
+        here, result = self._measured.here(), decision.result
+        histogram = here.requests.get(result)
         if histogram is None:
-            histogram = self.requests.setdefault(result, Histogram())  # another thread may have made one meanwhile
+            histogram = here.requests[result] = Histogram()
         histogram.add(decision.seconds)
         if result == "hit":
-            self._hits += 1
-            self._bytes += decision.body_bytes
-            self._seconds += decision.origin_s
+            here.saved_requests += 1
+            here.bytes += decision.body_bytes
+            here.seconds += decision.origin_s
         elif result == "coalesced":
-            self._shared += 1
-            self._bytes += decision.body_bytes
+            here.saved_requests += 1
+            here.bytes += decision.body_bytes
         elif result == "revalidated":
-            self._bytes += decision.body_bytes
+            here.bytes += decision.body_bytes
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
         """Measure an operation on the store."""
-        histogram = self.operations.get(operation)
+        here = self._measured.here()
+        histogram = here.operations.get(operation)
         if histogram is None:
-            if len(self.operations) >= MAX_OPERATIONS:
+            if len(here.operations) >= MAX_OPERATIONS:
                 return
-            histogram = self.operations.setdefault(operation, Histogram())
+            histogram = here.operations[operation] = Histogram()
         histogram.add(seconds)
+
+
+def _added_up(parts: Sequence[dict[K, Histogram]]) -> dict[K, Histogram]:
+    """The histograms of all *parts* together; the threads that they belong to may measure meanwhile."""
+    whole: dict[K, Histogram] = {}
+    for part in parts:
+        for name, histogram in list(part.items()):
+            whole.setdefault(name, Histogram()).add_all(histogram)
+    return whole

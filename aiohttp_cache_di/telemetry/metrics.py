@@ -100,7 +100,7 @@ def _alone(read: Callable[[Exported], float | None]) -> Callable[[Exported], Ite
 
 
 def _errors(of: Exported) -> Iterator[Reading]:
-    for kind, count in dict(of.stats.store_errors).items():
+    for kind, count in of.stats.store_errors.items():
         yield (kind,), count
 
 
@@ -142,7 +142,7 @@ _READ: Final[Mapping[Metric, Callable[[Exported], Iterator[Reading]]]] = {
 
 _MEASURED: Final[Mapping[Metric, Callable[[Exported], Mapping[str, Histogram]]]] = {
     _metric("request_duration_seconds", "request.duration", "histogram", "s", _REQUEST_S, "result"): lambda of: {
-        str(result): histogram for result, histogram in dict(of.measures.requests).items()
+        str(result): histogram for result, histogram in of.measures.requests.items()
     },
     _metric(
         "store_operation_duration_seconds", "store.operation.duration", "histogram", "s", _OPERATION_S, "operation"
@@ -159,4 +159,4 @@ def readings_of(metric: Metric, of: Exported) -> Iterator[Reading]:
 
 def histograms_of(metric: Metric, of: Exported) -> Mapping[str, Histogram]:
     """The current histograms of *metric*, by the value of its label."""
-    return dict(_MEASURED[metric](of))
+    return _MEASURED[metric](of)

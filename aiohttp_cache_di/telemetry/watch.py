@@ -53,7 +53,7 @@ class Watch:
 
     def decided(self, decision: Decision) -> None:
         """Report *decision*; raises nothing."""
-        for observer in tuple(self._observers.values()):
+        for observer in list(self._observers.values()):  # a copy in one step
             try:
                 observer.decided(decision)
             except Exception:
@@ -68,7 +68,7 @@ class Watch:
 
     def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
         """Report an operation on the store; raises nothing."""
-        for observer in tuple(self._observers.values()):
+        for observer in list(self._observers.values()):  # a copy in one step
             try:
                 observer.operated(operation, seconds, failed=failed)
             except Exception:

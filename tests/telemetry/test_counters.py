@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.engine import counting
 from aiohttp_cache_di.telemetry import CacheStats, Health
-from tests.interleaving import at_each_line
+from tests.interleaving import at_each_step, in_thread
+
+
+def count_hit(stats: CacheStats) -> None:
+    counting.count_hit(stats.counts.here())
 
 
 class FakeClock:
@@ -55,7 +63,20 @@ def test_every_counter_is_in_the_snapshot() -> None:
     assert {name: getattr(snapshot, name) for name in names} == dict.fromkeys(names, 2)
 
 
-@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="without a GIL, no counter is exact")
+@pytest.mark.parametrize("count", [count_hit, CacheStats.count_evicted, CacheStats.count_error])
+def test_what_another_thread_counts_at_any_moment_is_not_lost(count: Callable[..., None]) -> None:
+    stats, counted = CacheStats(), itertools.count(1)
+    arguments = {"count_evicted": (1,), "count_error": ("read", "timeout")}.get(count.__name__, ())
+
+    def meanwhile() -> None:
+        count(stats, *arguments)
+        next(counted)
+
+    with at_each_step(in_thread(meanwhile)):
+        count(stats, *arguments)
+    assert stats.hits + stats.evicted + sum(stats.store_errors.values()) == next(counted) > 5
+
+
 def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
     stats, times, threads = CacheStats(), 20_000, 4
     go = threading.Barrier(threads)
@@ -63,7 +84,7 @@ def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
     def run() -> None:
         go.wait()
         for _ in range(times):
-            stats.hits += 1
+            stats.counts.here().hits += 1
             stats.count_evicted(1)
             stats.count_error("read", "timeout")
 
@@ -79,10 +100,42 @@ def test_threads_that_count_at_the_same_time_lose_nothing() -> None:
     assert (stats.hits, stats.evicted, stats.store_errors) == (counted, counted, {"timeout": counted})
 
 
+def test_what_threads_that_have_ended_counted_is_kept() -> None:
+    stats = CacheStats(hits=1)
+    for _ in range(100):
+        in_thread(partial(count_hit, stats))()
+    assert stats.hits == 101
+    assert len(stats.counts.all()) < 10  # a later thread goes on with the counters of one that has ended
+
+
+def test_a_counter_that_is_set_has_that_value() -> None:
+    stats = CacheStats(hits=3)
+    in_thread(partial(count_hit, stats))()
+    stats.hits += 1
+    assert stats.hits == 5
+    stats.hits = 2
+    assert (stats.hits, stats.snapshot().hits) == (2, 2)
+
+
+@pytest.mark.parametrize("read", [CacheStats.snapshot, CacheStats.health, lambda stats: stats.circuit])
+def test_counters_are_read_while_another_thread_counts_for_the_first_time(read: Callable[[CacheStats], object]) -> None:
+    stats, kinds = CacheStats(hits=1), itertools.count()
+
+    def meanwhile() -> None:
+        kind = f"{min(next(kinds), 5)}"
+        stats.count_error(kind, kind)
+        stats.set_circuit(kind, "open")
+
+    with at_each_step(in_thread(meanwhile)):
+        read(stats)
+    assert next(kinds) > 5
+    assert stats.circuit == "open"
+
+
 def test_health_is_read_while_another_thread_counts() -> None:
     stats, numbers = CacheStats(), count()
     stats.count_error("read", "timeout")
-    with at_each_line(lambda: stats.count_error(f"operation {next(numbers)}", "timeout")):
+    with at_each_step(in_thread(lambda: stats.count_error(f"operation {next(numbers)}", "timeout"))):
         health = stats.health()
     assert not health.is_ok
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Measures, Observer, Saved
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S, MAX_OPERATIONS, Histogram
-from tests.interleaving import at_each_line, at_line
+from tests.interleaving import at_each_line, at_each_step, at_line, in_thread
 
 LOG = "aiohttp_cache_di.telemetry.log"
 
@@ -199,19 +200,35 @@ def test_an_observer_that_comes_while_the_watch_turns_itself_off_is_told_of_the_
 
 
 @pytest.mark.parametrize("kind", ["requests", "operations"])
-def test_measures_lose_nothing_if_two_threads_measure_the_first_time(kind: str) -> None:
-    line = 0
-    for line in count():
-        measures = Measures()
-        measure = (
-            partial(measures.decided, decision())
-            if kind == "requests"
-            else partial(measures.operated, "read", 0.1, failed=False)
-        )
-        with at_line(line, measure) as came:
-            measure()
-        if not came:
-            break
-        (histogram,) = getattr(measures, kind).values()
-        assert sum(histogram.counts) == 2, f"line {line}"
-    assert line > 1
+def test_measures_lose_nothing_that_another_thread_measures_at_any_moment(kind: str) -> None:
+    measures, measured = Measures(), count(1)
+    measure: Callable[[], None] = (
+        partial(measures.decided, decision(body_bytes=1, origin_s=1.0))
+        if kind == "requests"
+        else partial(measures.operated, "read", 0.1, failed=False)
+    )
+
+    def meanwhile() -> None:
+        measure()
+        next(measured)
+
+    with at_each_step(in_thread(meanwhile)):
+        measure()
+    times = next(measured)
+    (histogram,) = getattr(measures, kind).values()
+    assert sum(histogram.counts) == times > 5
+    assert histogram.total_s == pytest.approx((0.002 if kind == "requests" else 0.1) * times)
+    if kind == "requests":
+        assert measures.saved == Saved(times, times, times)
+
+
+def test_measures_are_read_while_another_thread_measures_for_the_first_time() -> None:
+    measures, names = Measures(), count()
+    measures.operated("read", 0.1, failed=False)
+
+    def meanwhile() -> None:
+        measures.operated(f"{min(next(names), 5)}", 0.1, failed=False)
+
+    with at_each_step(in_thread(meanwhile)):
+        assert "read" in measures.operations
+    assert next(names) > 5

@@ -192,8 +192,7 @@ class _Shown(MutableMapping[str, Any]):
         self._store.drop(key)
 
     def __iter__(self) -> Iterator[str]:
-        keys = list(self._store.data)  # a copy in one step: other threads may change the table
-        return iter([key for key in keys if key in self])
+        return iter([key for key in self._store.all_keys() if key in self])
 
     def __len__(self) -> int:
         leading_on, of_all = len(self._store.leading_on), len(self._store.data)

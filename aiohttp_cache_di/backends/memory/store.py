@@ -99,6 +99,13 @@ class MemoryStore:
         item = self.data[key]
         return (self._open.get(key) or self._lines.unpacked(item, key)) if type(item) is Packed else item
 
+    def all_keys(self) -> list[str]:
+        """The keys of all items, in the order in which they were inserted; other threads may change the table.
+
+        The order of the OrderedDict takes ten times as long, and without a GIL it cannot be copied in one step.
+        """
+        return list(dict[str, Any].keys(self.data))
+
     def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
         """Store *item* under *key*.
 
@@ -159,9 +166,7 @@ class MemoryStore:
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Iterate over all items, yielding to the event loop after each page."""
-        # The order in which the keys were inserted; the order of the OrderedDict takes ten times as long.
-        keys = list(dict[str, Any].keys(self.data))
-        for part in in_batches(keys, CHUNK):
+        for part in in_batches(self.all_keys(), CHUNK):
             page: list[Row] = []
             for key in part:
                 with contextlib.suppress(KeyError):  # deleted meanwhile

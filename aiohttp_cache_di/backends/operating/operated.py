@@ -96,7 +96,7 @@ class Operated(Deleting):
         for key in wanted:
             await self.delete(key)
         count = len(before) - len(await self.stack.kinds(before.keys()))
-        self.stats.purged += count
+        self.stats.counts.here().purged += count
         return count
 
     async def entries(self, **selectors: Unpack[Selectors]) -> AsyncGenerator[EntryInfo]:
@@ -166,10 +166,10 @@ class Operated(Deleting):
                 totals.add(found.values())
                 if not dry_run and not is_whole:
                     await (soften(self, list(found), now) if soft else drop_all(self, list(found)))
-                    self.stats.purged += len(found)
+                    self.stats.counts.here().purged += len(found)
         if is_whole and not dry_run:
             await self.clear()
-            self.stats.purged += totals.entries
+            self.stats.counts.here().purged += totals.entries
         return Purged(totals.entries, totals.bytes)
 
     async def usage(self) -> Usage:

@@ -45,7 +45,7 @@ class PurgeTotals:
         """Add *infos*."""
         self.entries += len(infos)
         if self._stats is not None:
-            self._stats.purged += len(infos)
+            self._stats.counts.here().purged += len(infos)
         self.bytes += sum(info.body_bytes for info in infos)
 
 

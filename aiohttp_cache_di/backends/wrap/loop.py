@@ -182,7 +182,7 @@ class LoopStack:
             self.pending.add(entry, outcome, counts=counts)
             return
         is_written = self._keep(Record(entry.key, entry, entry.store_until))
-        self.guard.stats.stored += is_written and counts
+        self.guard.stats.counts.here().stored += is_written and counts
         if outcome is not None:
             outcome(is_written)
 

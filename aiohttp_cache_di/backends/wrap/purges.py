@@ -65,17 +65,17 @@ class PurgeCount:
     Shared by the parts of a stack in all loops.
     """
 
-    __slots__ = ("number", "recent")
+    __slots__ = ("recent", "token")
 
     def __init__(self) -> None:
-        self.number: int = 0
-        """How many they are."""
+        self.token: object = object()
+        """Another one after each purge. No number: threads that count at once could give two purges the same."""
         self.recent: Bounded[str, int] = Bounded(MAX_REASONS)
         """The numbers of the latest purges that were not soft, by the keys of their records."""
 
     def add(self, marks: Sequence[StoredResponse], number: int) -> None:
         """Note that the purge *number* is about to write *marks*."""
-        self.number += 1
+        self.token = object()
         for mark in marks:
             self.recent.note(mark.key, number)
 
@@ -130,7 +130,7 @@ class Purges:
         self.is_open: bool = True
         """Whether `observe` has to read the record of the latest purge, rather than return `latest`."""
         self._says_long = False
-        self._verified: Bounded[Tagging, tuple[bytes, int]] = Bounded(MAX_REASONS)
+        self._verified: Bounded[Tagging, tuple[bytes, object]] = Bounded(MAX_REASONS)
         """Tags that were not purged when they were last checked, with the record of the latest purge at that time."""
         self.reasons: Bounded[str, str] = Bounded(MAX_REASONS)
         """By key of a response that is not used: the tag whose purge is the reason. The latest ones."""
@@ -140,14 +140,14 @@ class Purges:
     def is_current(self, entry: StoredResponse) -> bool:
         """Whether it is known without waiting that no tag of *entry* has been purged since they were checked."""
         last = self._part.peek(LAST_PURGE_KEY)
-        return last is not None and vars(entry).get(_CHECKED) == (last.body, self._count.number)
+        return last is not None and vars(entry).get(_CHECKED) == (last.body, self._count.token)
 
     def judge_at_once(self, entry: StoredResponse) -> StoredResponse | None:
         """Like `judge`, for a store in memory, where all records can be read without waiting."""
         peek = self._part.peek
         last = peek(LAST_PURGE_KEY)
         if last is not None:
-            now = last.body, self._count.number
+            now = last.body, self._count.token
             if vars(entry).get(_CHECKED) == now or self._verified.get(cast("Tagging", entry.tagging)) == now:
                 return entry
         return self._judged(entry, last, [peek(key) for key in keys_for(entry)])
@@ -165,8 +165,8 @@ class Purges:
         if entry.tagging is None or self.is_current(entry):
             return entry
         last = await self._read(LAST_PURGE_KEY)  # read before the tags, since a purge writes it after them
-        if isinstance(last, StoredResponse) and self._verified.get(entry.tagging) == (last.body, self._count.number):
-            vars(entry)[_CHECKED] = last.body, self._count.number
+        if isinstance(last, StoredResponse) and self._verified.get(entry.tagging) == (last.body, self._count.token):
+            vars(entry)[_CHECKED] = last.body, self._count.token
             return entry
         found = await asyncio.gather(*map(self._read, keys_for(entry)))
         if last is FAILED or FAILED in found:
@@ -231,7 +231,7 @@ class Purges:
             if not isinstance(last, StoredResponse):
                 last = record_of(LAST_PURGE_KEY, self.latest, math.inf)
                 self._part.store(last, counts=False)
-            vars(entry)[_CHECKED] = now = last.body, self._count.number
+            vars(entry)[_CHECKED] = now = last.body, self._count.token
             if entry.tagging is not None:
                 self._verified.note(entry.tagging, now)
             return entry

@@ -304,7 +304,7 @@ class ArrivingResponse:
             return True
 
         is_saved = await backend.guard.run("write", save, False)
-        backend.stats.stored += is_saved
+        backend.stats.counts.here().stored += is_saved
         report.fresh_until = entry.fresh_until
         report.accepted(is_failing=False)
         report.written(is_saved)

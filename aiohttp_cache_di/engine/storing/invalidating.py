@@ -76,4 +76,4 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
         for decoded in (True, False)
     }
     count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
-    backend.stats.invalidated += count
+    backend.stats.counts.here().invalidated += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import weakref
 from collections.abc import Collection, Sequence
@@ -18,11 +19,13 @@ from aiohttp_cache_di.backends.wrap import purges as module
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, StoreGuard
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, purge_records, softened_by
+from aiohttp_cache_di.backends.wrap.purges import PurgeCount
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
+from tests.interleaving import at_each_step, in_thread
 
 
 class Counting(ProofStore):
@@ -257,3 +260,16 @@ async def test_what_says_to_have_tags_and_has_none_is_never_purged() -> None:
     told = [info.key async for page in upkeep.infos(stack, lambda info: True) for info in page]
     assert told == ["a"]
     assert store.asked
+
+
+def test_no_purge_looks_like_one_that_another_thread_has_begun_meanwhile() -> None:
+    count, seen = PurgeCount(), list[object]()
+    marks, _ = purge_records(["a"], 1, math.inf)
+
+    def meanwhile() -> None:
+        count.add(marks, 1)
+        seen.append(count.token)  # as a response that is checked now remembers it
+
+    with at_each_step(in_thread(meanwhile)):
+        count.add(marks, 1)
+    assert len(seen) == len(set(seen)) > 5

@@ -146,7 +146,7 @@ class StoreGuard:
         if (reads_may_fail and circuit is not self._reads and not patient and self._reads_fail()) or (
             probe and not circuit.begin_probe()
         ):
-            self.stats.skipped += 1
+            self.stats.counts.here().skipped += 1
             return default
         loop = asyncio.get_running_loop()
         both = self._deadlines.here(loop)

@@ -99,7 +99,7 @@ class Puts:
         entry = write.entry
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += write.counts
+            self._guard.stats.counts.here().stored += write.counts
         if self._backlog.end(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
