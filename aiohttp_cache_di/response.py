@@ -212,7 +212,7 @@ class CachedResponse(ClientResponse):
 
     @property
     def _came_in_chunks(self) -> bool:
-        """Whether the origin sent the body in chunks: there is no other way for it to leave out the length."""
+        """Whether the body is shown as one chunk of HTTP: the origin gave no length, so it most likely sent chunks."""
         return hdrs.CONTENT_LENGTH not in self.headers
 
     def restate(self, cache_status: str) -> None:
