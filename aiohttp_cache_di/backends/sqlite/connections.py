@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any, Final, Literal
 
+from aiohttp_cache_di.backends.sqlite.file.checked import CheckedFile
 from aiohttp_cache_di.backends.sqlite.file.failing import (
     ConnectionsLostError,
     asks_for_new_connections,
@@ -22,10 +21,8 @@ from aiohttp_cache_di.backends.sqlite.file.failing import (
     is_damage,
     storage_error,
 )
-from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity
-from aiohttp_cache_di.backends.sqlite.file.inspection import damage_in, is_prepared
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_reading
-from aiohttp_cache_di.backends.sqlite.file.schema import MAX_KEY_BYTES, Table
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
@@ -45,9 +42,6 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections"]
 
-FILE_CHECK_S: Final = 0.1  # how long it may go unnoticed that the file was deleted, replaced or altered
-BESIDE_FRAME_BYTES: Final = 2 * MAX_KEY_BYTES  # the rest of a row: its key, and some numbers
-MAX_BYTES: Final = 1_000_000_000  # SQLite's own limit
 DRAIN_S: Final = 5.0  # how long closing waits for pending writes
 
 
@@ -56,9 +50,8 @@ class Connections:
 
     Args:
         file: the file to connect to.
-        table: the cache's table, which must be in the file.
+        checked: the checks of that file.
         generations: the file's generations.
-        value_bytes: returns the size of the largest value; SQLite is told not to read larger ones.
         leases: the store's leases; those of leased records are released after the commit.
         connect: opens the file to read and write.
     """
@@ -66,9 +59,8 @@ class Connections:
     def __init__(
         self,
         file: CacheFile,
-        table: Table,
+        checked: CheckedFile,
         generations: Generations,
-        value_bytes: Callable[[], int],
         leases: Leases,
         connect: Callable[[], JobConnection],
     ) -> None:
@@ -77,24 +69,23 @@ class Connections:
         self.opened: asyncio.Future[None] = self.loop.create_future()
         self.closing: bool = False
         self.closed: bool = False
-        self.writable: bool = not file.read_only
         self.made_at: float = self.loop.time()
-        self.writes: WriteQueue = WriteQueue(self, table, generations, Room(file), leases.release)
+        self.writes: WriteQueue = WriteQueue(self, checked.table, generations, Room(file), leases.release)
         self.lost: Literal["damaged", "replaced"] | None = None
         """Why the entries of the file are gone, if they are; deleted counts as replaced."""
-        self._table = table
-        self._value_bytes = value_bytes
+        self._checked_file = checked
         self._generations = generations
         self._leases = leases
         self._connect = connect
-        self._identity: Identity | None = None
-        self._checked_schema: int | None = None
-        self._is_frozen = False
-        self._checked_at = -math.inf
         self._is_checking = False
         self._next_check: asyncio.TimerHandle | None = None
         self._writer: Worker | None = None
         self._reader: Worker | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether there is, or will be, a writer."""
+        return self._checked_file.is_writable
 
     # ---- opening and closing
 
@@ -102,7 +93,9 @@ class Connections:
         """Begin to open the connections; `opened` gets the outcome."""
         if self.writable:
             self._writer = Worker(self._connect, self.loop)
-            self._writer.submit(partial(self._guarded, self._prepare_writer), self._writer_opened)
+            self._writer.submit(
+                partial(self._checked_file.run, self._prepare_writer, is_opening=True), self._writer_opened
+            )
         else:
             self._open_reader()
 
@@ -168,12 +161,12 @@ class Connections:
                 worker.stop()
 
     def _prepare_writer(self, connection: sqlite3.Connection) -> None:
-        self._identity = self.file.identity()
+        self._checked_file.note_writer()
         # A locked file is no reason to fail: dead leases are void anyway, and the counters can be checked later.
         with contextlib.suppress(sqlite3.OperationalError):
             lease_table.drop_dead(connection)
             if not self.file.is_memory and not self._generations.check(connection):
-                commit(connection, [Call(Transaction.changing)], self._table, self._generations)
+                commit(connection, [Call(Transaction.changing)], self._checked_file.table, self._generations)
 
     def _writer_opened(self, _: object, error: BaseException | None) -> None:
         if error is None:
@@ -182,7 +175,7 @@ class Connections:
         if forbids_writing(error) and self._writer is not None:
             self._writer.stop()
             self._writer = None
-            self.writable = False
+            self._checked_file.is_writable = False
             self._open_reader()
             return
         self._failed_to_open(error)
@@ -193,15 +186,10 @@ class Connections:
             self._reader_opened(None, None)
             return
         self._reader = Worker(partial(open_for_reading, self.file), self.loop)
-        self._reader.submit(partial(self._guarded, self._prepare_reader), self._reader_opened)
+        self._reader.submit(partial(self._checked_file.run, self._prepare_reader, is_opening=True), self._reader_opened)
 
     def _prepare_reader(self, connection: sqlite3.Connection) -> None:
-        self._is_frozen = getattr(connection, "is_frozen", False)
-        identity = self.file.identity(frozen=self._is_frozen)
-        if self._identity is not None and identity != self._identity:
-            raise ConnectionsLostError(f"{self.file.path} was replaced while it was being opened", "replaced")
-        self._identity = identity
-        self._inspect(connection)
+        self._checked_file.note_reader(connection)
         with contextlib.suppress(sqlite3.OperationalError):  # as in `_prepare_writer`
             self._generations.check(connection)
 
@@ -254,58 +242,13 @@ class Connections:
     def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop.
 
-        The job fails if the file is no longer the one that was opened, which is checked every `FILE_CHECK_S`.
+        The job fails if the file is no longer the one that was opened; see `CheckedFile`.
         """
         worker = self._writer if writing else self._reader
         if self.closed or worker is None:
             done(None, ConnectionsLostError("the connection to the cache file is closed"))
         else:
-            worker.submit(partial(self._guarded, partial(self._checked_before, job)), done)
-
-    # ---- in a connection's thread
-
-    def _guarded(self, job: Job, connection: sqlite3.Connection) -> Any:
-        """Run *job*; if it finds the file damaged, set the file aside."""
-        try:
-            return job(connection)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-            damage = damage_in(exc, connection, self._table)
-            if damage is not None and self.writable:
-                raise self.file.set_aside(self._identity) from damage
-            raise
-
-    def _checked_before(self, job: Job, connection: sqlite3.Connection) -> Any:
-        self._check_file(connection)
-        return job(connection)
-
-    def _check_file(self, connection: sqlite3.Connection) -> None:
-        """Limit the size of values, and check every `FILE_CHECK_S` that the file is the opened one, with our tables."""
-        largest = min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, largest)
-        now = monotonic()
-        if now - self._checked_at > FILE_CHECK_S:
-            self._check_identity()
-            self._inspect(connection)
-            self._checked_at = now
-
-    def _check_identity(self) -> None:
-        if self.file.identity(frozen=self._is_frozen) != self._identity:
-            raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
-
-    def _inspect(self, connection: sqlite3.Connection) -> None:
-        """Check that the file has our tables, unless its schema has not changed since the last check."""
-        if self.file.is_memory:
-            return
-        schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if schema == self._checked_schema:
-            return
-        if is_prepared(connection, self._table):
-            self._checked_schema = schema
-        elif self.writable:
-            raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
-        else:
-            why = "is opened to be read only" if self.file.read_only else "cannot be written"
-            raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
+            worker.submit(partial(self._checked_file.run, job), done)
 
     # ---- errors
 
@@ -345,7 +288,7 @@ class Connections:
         self._check_if_wanted()
 
     def _check(self, connection: sqlite3.Connection) -> bool:
-        self._check_identity()
+        self._checked_file.check_identity()
         return self._generations.check(connection)
 
     def _checked(self, is_tied: bool | None, error: BaseException | None) -> None:

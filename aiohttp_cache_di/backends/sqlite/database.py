@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Evictor, Uses
+from aiohttp_cache_di.backends.sqlite.file.checked import CheckedFile
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
@@ -180,8 +181,8 @@ class Database:
         connect = partial(
             open_for_writing, self.file, self.table, fast_save=self.fast_save, max_bytes=self.bounds.max_bytes
         )
-        bounded = self.file, self.table, self.generations, self.value_bytes, self.leases
-        connections = Connections(*bounded, connect)
+        checked = CheckedFile(self.file, self.table, self.value_bytes)
+        connections = Connections(self.file, checked, self.generations, self.leases, connect)
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
-from aiohttp_cache_di.backends.sqlite.connections import FILE_CHECK_S
+from aiohttp_cache_di.backends.sqlite.file.checked import FILE_CHECK_S
 from aiohttp_cache_di.backends.sqlite.file.opening import IN_USE_S
 from aiohttp_cache_di.backends.sqlite.file.schema import META, SCHEMA_VERSION
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore

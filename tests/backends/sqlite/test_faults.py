@@ -460,7 +460,7 @@ async def test_a_file_that_can_be_written_again_is_written_again(cache: SQLiteCa
     await cache.write_entry(make_entry("k"))
     here = cache._store.database.here()
     assert here is not None
-    here.connections.writable = False
+    here.connections._checked_file.is_writable = False
     with pytest.raises(StorageError, match="read-only"):
         await cache.write_entry(make_entry("new"))
     here.connections.made_at -= 60  # a while later

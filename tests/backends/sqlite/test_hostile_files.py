@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, connections
-from aiohttp_cache_di.backends.sqlite.file import thread
+from aiohttp_cache_di.backends.sqlite.file import checked, thread
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
@@ -151,7 +151,7 @@ async def test_what_is_put_in_place_of_ours_while_the_file_is_open_is_found_out(
     cache: SQLiteCache, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, NOT_OURS[what])
-    await asyncio.sleep(connections.FILE_CHECK_S)
+    await asyncio.sleep(checked.FILE_CHECK_S)
     async with asyncio.timeout(4 * QUICK_S):
         monkeypatch.setattr(thread, "JOB_S", 0.3)  # a machine that stalls interrupts own statements, too
         for _ in range(5):  # until SQLite or a check notices it
@@ -247,7 +247,7 @@ async def test_what_lasts_too_long_is_interrupted_and_closing_ends(
     cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thread, "JOB_S", 0.3)
-    monkeypatch.setattr(connections, "FILE_CHECK_S", 60.0)  # no check notices it earlier
+    monkeypatch.setattr(checked, "FILE_CHECK_S", 60.0)  # no check notices it earlier
     run(tmp_path, NOT_OURS["an endless trigger"])
     begun = time.monotonic()
     with pytest.raises(StorageError, match="INTERRUPT"):
@@ -259,7 +259,7 @@ async def test_what_lasts_too_long_is_interrupted_and_closing_ends(
 async def test_closing_interrupts_what_would_last(
     cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "FILE_CHECK_S", 60.0)
+    monkeypatch.setattr(checked, "FILE_CHECK_S", 60.0)
     monkeypatch.setattr(connections, "DRAIN_S", 0.2)
     monkeypatch.setattr(thread, "STOP_S", 0.3)
     run(tmp_path, NOT_OURS["an endless trigger"])
