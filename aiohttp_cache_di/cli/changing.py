@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientResponseError, InvalidURL
 from yarl import URL
 
 from aiohttp_cache_di.backends.batches import in_batches
+from aiohttp_cache_di.backends.operating.terms import quoted
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import most_bytes, selectors
 from aiohttp_cache_di.cli.looking import tell_ports
@@ -116,9 +117,9 @@ def urls_of(given: argparse.Namespace) -> list[str]:
         try:
             parsed = URL(url)
         except ValueError as exc:
-            raise ConfigurationError(f"{plain(url)!r} is not a URL: {exc}") from exc
+            raise ConfigurationError(f"{quoted(url)} is not a URL") from exc
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ConfigurationError(f"{plain(url)!r}: use a whole URL, such as https://api.example.org/items")
+            raise ConfigurationError(f"{quoted(url)}: use a whole URL, such as https://api.example.org/items")
     return urls
 
 
@@ -163,6 +164,13 @@ async def _request_all(
         advance(1)
 
 
+def _words_of(error: Exception) -> str:
+    """The message of *error*, in which the URL, if aiohttp quotes one, has no secrets."""
+    url = error.url if isinstance(error, InvalidURL) else None
+    url = error.request_info.real_url if isinstance(error, ClientResponseError) else url
+    return str(error) if url is None else str(error).replace(str(url), quoted(url)[1:-1])
+
+
 async def _request(session: CachedSession, url: str) -> dict[str, Any]:
     begun = time.perf_counter()
     status, error, size = 0, "", 0
@@ -176,7 +184,7 @@ async def _request(session: CachedSession, url: str) -> dict[str, Any]:
         decision = response.cache_decision
         error = f"status {status}" if status >= 400 else ""
     except (ClientError, TimeoutError, OSError) as exc:
-        error = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        error = f"{type(exc).__name__}: {_words_of(exc)}" if str(exc) else type(exc).__name__
     ms = round((time.perf_counter() - begun) * 1000, 1)
     found = BROKEN if error else STORED if decision.is_stored else THERE if decision.is_hit else LEFT
     return {

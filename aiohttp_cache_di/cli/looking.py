@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from aiohttp_cache_di.admin.preview import head_of
-from aiohttp_cache_di.backends.operating.terms import is_key_beginning, named_host
+from aiohttp_cache_di.backends.operating.terms import is_key_beginning, named_host, quoted
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
@@ -233,9 +233,10 @@ async def explain(given: argparse.Namespace, cache: Cache) -> int:
     async with build_session(cache.backend, cache.settings) as session:
         try:
             told = await session.explain(given.method, given.url, headers=headers, refresh=given.refresh, **options)
+        except ConfigurationError:
+            raise
         except (ClientError, ValueError) as exc:
-            what = "use a whole URL, such as https://api.example.org/items" if str(exc) in ("", given.url) else exc
-            raise ConfigurationError(f"{plain(given.url)!r}: {what}") from exc
+            raise ConfigurationError(f"{quoted(given.url)}: {exc}") from exc
     cache.tell(told.as_dict(), lambda: [plain(line) for line in str(told).split("\n")])
     if not told.store_error and not told.stored and not cache.as_json:
         print("aiohttp-cache: `warm` requests it, and says why a response is not stored", file=sys.stderr)

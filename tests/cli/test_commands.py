@@ -428,6 +428,19 @@ def test_urls_are_requested_so_that_they_are_stored(path: Path, run: Run, tmp_pa
         assert len(listed(run, "--match", f"{origin.url}/*")) == 2
 
 
+def test_an_error_of_a_url_that_is_requested_shows_no_secret(path: Path, run: Run) -> None:
+    with running_origin() as origin:
+        endless = f"{origin.url}/a?token=s3cret&location=itself"
+        nowhere = f"{origin.url}/a?token=s3cret&location=http://:80/?token%3Ds3cret"
+        for url, error in ((endless, "TooManyRedirects"), (nowhere, "InvalidUrlRedirectClientError")):
+            for form in ((), ("--json",)):
+                status, said, _ = run("warm", url, *form)
+                assert (status, f"{error}: " in said, "s3cret" in said) == (1, True, False), said
+    for url in ("http://h:99999/?token=s3cret", "ftp://u:s3cret@h/"):
+        status, _, error = run("warm", url)
+        assert (status, "URL" in error, "s3cret" in error) == (2, True, False), error
+
+
 def test_a_url_that_was_not_stored_is_reported_with_the_reason(path: Path, run: Run) -> None:
     with running_origin() as origin:
         stored, left = f"{origin.url}/a", f"{origin.url}/b?cache-control=no-store"

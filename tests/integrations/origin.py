@@ -15,7 +15,8 @@ __all__ = ["Origin", "running_origin"]
 class Origin:
     """Counts its requests and the connections that they came by.
 
-    Its answers may be cached for a minute, unless the query says another ``cache-control``.
+    Its answers may be cached for a minute, unless the query says another ``cache-control``. They redirect to the
+    ``location`` of the query, or to ``itself``.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,10 @@ class Origin:
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername"))
         lifetime = request.query.get("cache-control", "max-age=60")
-        return web.Response(text=f"{self.hits}", headers={"Cache-Control": lifetime})
+        headers = {"Cache-Control": lifetime}
+        if location := request.query.get("location"):
+            headers["Location"] = str(request.rel_url) if location == "itself" else location
+        return web.Response(text=f"{self.hits}", status=302 if location else 200, headers=headers)
 
 
 @contextmanager

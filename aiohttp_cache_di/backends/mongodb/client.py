@@ -23,6 +23,7 @@ from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["Client", "Connection", "Server"]
 
@@ -34,6 +35,7 @@ DEFAULTS: Final[Mapping[str, int]] = {
     "serverSelectionTimeoutMS": 5_000,
     "retryWrites": False,  # the stack repeats failed writes; DocumentDB and Cosmos DB refuse retryable writes
 }
+_SYSTEM_ERROR: Final = compiled_later(r"\[Errno -?\d+\] [^(\n]+")  # in the driver's message, which has no cause
 CLOSE_WITHIN_S: Final = 0.5  # for ending sessions on the server, which also expire by themselves
 # Dates as numbers, even with a user's client: no year is out of range, and no datetime objects are made.
 _CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -55,6 +57,12 @@ class Connection(OfLoop):
         self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
         """The collection with write concern 1, for leases: waiting for replicas costs more than losing a lease."""
         self.clock: ServerClock = ServerClock(collection.database, self.tasks)
+
+    def why_unreachable(self) -> str:
+        """The error of the operating system if no server can be reached, such as a refused connection; else ""."""
+        servers = self.collection.database.client.topology_description.server_descriptions().values()
+        found = [_SYSTEM_ERROR.search(str(server.error)) for server in servers]
+        return ", ".join(sorted({error[0].rstrip() for error in found if error})) if all(found) else ""
 
 
 class Server:

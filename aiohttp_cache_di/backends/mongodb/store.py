@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, ServerSelectionTimeoutError
 
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
@@ -128,6 +128,13 @@ class MongoDBStore(RowStore[Connection]):
 
     async def _now_ms(self, here: Connection) -> int:
         return await here.clock.now_ms()
+
+    def told_of(self, error: BaseException) -> str:
+        """See `RowStore`; of a call that has found no server in time, why none can be reached."""
+        here = self._loops.now()
+        if here is not None and isinstance(error, TimeoutError | ServerSelectionTimeoutError):
+            return here.why_unreachable()
+        return super().told_of(error)
 
     def _code_of(self, error: BaseException) -> str:
         if not isinstance(error, OperationFailure):

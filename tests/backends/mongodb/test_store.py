@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import re
 import threading
 import time
 import uuid
@@ -32,7 +33,7 @@ from pymongo.monitoring import (
 )
 
 from aiohttp_cache_di.backends.calls import DetachedCalls, SharedTask
-from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
+from aiohttp_cache_di.backends.mongodb import MongoDBBackend, clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.client import Connection
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import WATCHING, MongoDBStore, _page
@@ -107,6 +108,15 @@ async def test_of_an_error_the_servers_name_for_it_is_told_or_words_of_ours_and_
     assert isinstance(store, Describing)
     assert store.told_of(error) == told
     assert "s3cret" not in cause_of(kind_of(error), error, store)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+@pytest.mark.parametrize("options", [{"storage_deadline": 0.2}, {"serverSelectionTimeoutMS": 200}], ids=["ours", "its"])
+async def test_the_systems_error_is_told_if_no_server_can_be_reached_in_time(host: str, options: Any) -> None:
+    backend = MongoDBBackend("db", host=f"mongodb://user:s3cret@{host}", **options)
+    reason = (await backend.ping()).reason
+    assert re.search(r"read fails \((timeout|ServerSelectionTimeoutError): \[Errno -?\d+\] [\w ]+\)$", reason)
+    await backend.close()
 
 
 # ---- commands to the server

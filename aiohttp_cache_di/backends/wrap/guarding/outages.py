@@ -124,7 +124,8 @@ class Outages:
 def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:
     """The kind of a failure, and the server's name for it or the driver's message if that contains no secret."""
     if error is None:
-        return kind
+        told = store.told_of(TimeoutError()) if kind == TIMEOUT and isinstance(store, Describing) else ""
+        return f"{kind}: {told}" if told else kind
     cause = _cause(error)
     message = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
