@@ -104,10 +104,15 @@ class CacheMixin(Asking, TypedSession):
         self._sender = Sender(type(self), _OWN)
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
-        if kwargs.keys() & _DEPRECATED:
-            warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
-        else:
-            super().__init__(*args, **kwargs)
+        try:
+            if kwargs.keys() & _DEPRECATED:
+                warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
+            else:
+                super().__init__(*args, **kwargs)
+        except TypeError as exc:
+            if args and isinstance(args[0], CacheBackend):  # where a base URL belongs
+                raise TypeError(f"{type(self).__name__}: give the {type(args[0]).__name__} as cache=") from exc
+            raise
         traceback = getattr(self, "_source_traceback", None)
         if traceback is not None:  # make it end at the line that called this method
             traceback.pop()

@@ -151,6 +151,19 @@ def _run_in_a_loop_of_its_own(run: Any) -> Any:
     return asyncio.to_thread(run)
 
 
+async def test_files_of_fsspec_are_cached(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = recipe("fsspec", "fsspec")
+
+    def read_twice() -> list[bytes]:
+        system = made.make_file_system()
+        return [system.cat(f"{upstream.url}/file") for _ in range(2)]
+
+    first, second = await asyncio.to_thread(read_twice)
+    assert first == second
+    assert upstream.asked == ["GET /file"]
+
+
 async def test_uvloop_runs_it(upstream: Upstream) -> None:
     made = recipe("uvloop", "uvloop")
     assert json.loads(await _run_in_a_loop_of_its_own(lambda: made.run(f"{upstream.url}/page")))["ok"]
@@ -335,4 +348,4 @@ async def test_an_executable_has_all_that_it_needs(upstream: Upstream, tmp_path:
 
 
 def test_the_page_has_a_test_for_each_recipe() -> None:
-    assert len(blocks("neighbours")) == 15
+    assert len(blocks("neighbours")) == 16
