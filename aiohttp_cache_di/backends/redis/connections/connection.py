@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from msgspec import Struct
 
 from aiohttp_cache_di._redis import error_named
+from aiohttp_cache_di.backends.redis.connections.limits import Silence, Window
 from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
@@ -26,10 +27,6 @@ __all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "S
 
 T = TypeVar("T")
 
-MAX_WINDOW = 1024  # most commands under way at a time
-MIN_WINDOW = 16
-WIDE_WINDOW = MAX_WINDOW - 3  # where rounding keeps the moving average from growing further
-WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, by estimate: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # passed to the transport at a time
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # largest reply that is not a value of ours, and largest push
 MIN_CHECKED_BYTES = 64 * 1024  # the size of an incomplete reply from which its limit is checked
@@ -123,20 +120,16 @@ class Connection(asyncio.Protocol):
         self.closed: bool = False
         self.retired: bool = False
         """Whether only commands under way are finished here, and later ones need a new connection."""
-        self._timeout_s = timeout_s
+        self._silence = Silence(timeout_s, self._waits, self._fell_silent)
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._parser = ReplyParser()
-        self._push_type = self._parser.push_type
         self._outbox: deque[Sent] = deque()
         self._awaiting: deque[Sent] = deque()
-        self._window = MAX_WINDOW // 4
-        self._unaccounted_bytes = 0
+        self._window = Window()
         self._paused = False
         self._flush_planned = False
         self._is_held = False
-        self._heard_at = 0.0
-        self._watch: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[None] = self.loop.create_future()
 
     def adopt(self, writer: asyncio.StreamWriter) -> None:
@@ -212,10 +205,11 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_planned = False
         outbox, awaiting = self._outbox, self._awaiting
-        while outbox and not self._paused and not self.closed and len(awaiting) < self._window:
+        most = self._window.size
+        while outbox and not self._paused and not self.closed and len(awaiting) < most:
             batch: list[bytes] = []
             size = 0
-            while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
+            while outbox and size < BATCH_BYTES and len(awaiting) < most:
                 item = outbox.popleft()
                 if item.waiter.done():
                     continue  # cancelled before it was sent
@@ -226,14 +220,10 @@ class Connection(asyncio.Protocol):
                 self.send(b"".join(batch))
 
     def send(self, data: bytes) -> None:
-        """Write *data* to the transport, and start the timeout if it is not running."""
+        """Write *data* to the transport."""
         if self._transport is None:
             raise StorageError(f"{self.where} is not open yet")
-        if self._watch is None and self._timeout_s is not None:
-            self._heard_at = self.loop.time()
-            self._watch = self.loop.call_later(self._timeout_s, self._check_alive)
-        elif not self._awaiting:
-            self._heard_at = self.loop.time()
+        self._silence.asked(is_first=not self._awaiting)
         self._transport.write(data)
 
     def give_up(self) -> None:
@@ -241,15 +231,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _check_alive(self) -> None:
-        self._watch = None
-        if self.closed or self._timeout_s is None or not (self._awaiting or self._outbox):
-            return
-        left = self._heard_at + self._timeout_s - self.loop.time()
-        if left <= 0:
-            self._fail(StorageTimeoutError(f"{self.where} sent nothing of use for {self._timeout_s:g} s"))
-        else:
-            self._watch = self.loop.call_later(left, self._check_alive)
+    def _waits(self) -> bool:
+        return bool(self._awaiting or self._outbox)
+
+    def _fell_silent(self, timeout_s: float) -> None:
+        self._fail(StorageTimeoutError(f"{self.where} sent nothing of use for {timeout_s:g} s"))
 
     @property
     def is_busy(self) -> bool:
@@ -267,17 +253,17 @@ class Connection(asyncio.Protocol):
             return
         # Parts of a reply that no task waits for do not count: a reply that trickles in would block all others.
         if replies or not self._awaiting or not self._awaiting[0].waiter.done():
-            self._heard_at = self.loop.time()
+            self._silence.heard_at = self.loop.time()
         self.replied(replies)
-        self._adapt_window(len(data), len(replies))
-        if not replies and self._unaccounted_bytes > MIN_CHECKED_BYTES:
+        self._window.received(len(data), len(replies))
+        if not replies and self._window.partial_bytes > MIN_CHECKED_BYTES:
             self._refuse_endless()
 
     def replied(self, replies: list[Reply]) -> None:
         """Deliver *replies* to their futures, and go on sending."""
-        awaiting = self._awaiting
+        awaiting, push_type = self._awaiting, self._parser.push_type
         for reply in replies:
-            if type(reply) is self._push_type:
+            if type(reply) is push_type:
                 if self.on_push is not None:
                     self.on_push(reply)
             elif awaiting:
@@ -289,7 +275,7 @@ class Connection(asyncio.Protocol):
                 return
         if self.retired and not awaiting and not self._outbox:
             self.abort()
-        if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
+        if self._outbox and not self._flush_planned and len(awaiting) <= self._window.size // 2:
             self._flush()
 
     def _is_asked_elsewhere(self, sent: Sent, error: ServerError) -> bool:
@@ -297,18 +283,9 @@ class Connection(asyncio.Protocol):
             self.retired = True
         return self.on_refused is not None and self.on_refused(sent, error)
 
-    def _adapt_window(self, size: int, count: int) -> None:
-        """Allow fewer commands under way if replies are large: a moving average of what fits `WINDOW_BYTES`."""
-        self._unaccounted_bytes += size
-        if count:
-            fitting = WINDOW_BYTES * count // self._unaccounted_bytes
-            if fitting < MAX_WINDOW or self._window < WIDE_WINDOW:  # else the average would stay the same
-                self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
-            self._unaccounted_bytes = 0
-
     def _refuse_endless(self) -> None:
         """End the connection if the incomplete reply is already larger than its command allows."""
-        if self._unaccounted_bytes > (self._awaiting[0].max_bytes() if self._awaiting else MAX_REPLY_BYTES):
+        if self._window.partial_bytes > (self._awaiting[0].max_bytes() if self._awaiting else MAX_REPLY_BYTES):
             self._fail(ReplyTooLargeError(f"{self.where} sends a reply that is larger than any that is kept there"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -335,9 +312,7 @@ class Connection(asyncio.Protocol):
             self.give_up()
             if self.on_lost is not None:
                 self.on_lost()
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._silence.stop()
         waiting = [*self._awaiting, *self._outbox]
         self._awaiting.clear()
         self._outbox.clear()
