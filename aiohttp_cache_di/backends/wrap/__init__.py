@@ -37,10 +37,11 @@ unless the key has a tombstone, in a store in memory or in the near tier. A copy
 
 **A hit from the store.** `peek` finds nothing, so `fetch` begins a read in the near tier (which hands out a token) and
 asks `batching`. A read is sent at once while fewer calls than the store allows are under way, and none of them is a
-large batch; the others form the next batch. Each call passes the guard, and its deadline begins when it is sent: a read
-may queue for as long as the store answers others. The store returns the item decoded. The near tier keeps a copy if the
-token is still valid, that is, if no change of the key was reported during the read. An item that cannot be read is
-counted, and is a miss.
+large batch; the others form the next batch, unless the near tier can answer them by then: after a pause the copies are
+not known to be current, until the first read has checked that. Each call passes the guard, and its deadline begins when
+it is sent: a read may queue for as long as the store answers others. The store returns the item decoded. The near tier
+keeps a copy if the token is still valid, that is, if no change of the key was reported during the read. An item that
+cannot be read is counted, and is a miss.
 
 **A miss.** `fetch` returns nothing. The lease may already be granted, if the engine asked for it and the key was
 unlikely to be stored (`first_looks`); if the request ends without using it, it is released. Otherwise the engine may

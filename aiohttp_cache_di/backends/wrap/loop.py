@@ -104,7 +104,7 @@ class LoopStack:
             _peek_of(abilities, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
         )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
-        self._reads = BatchedReads(whole, guard)
+        self._reads = BatchedReads(whole, guard, None if self.near is None else self.near.found)
         self.first_looks: FirstLooks | None = None
         """Looks up and leases in one call, if the store can."""
         if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):

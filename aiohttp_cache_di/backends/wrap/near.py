@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
+from aiohttp_cache_di.backends.store import Found
 from aiohttp_cache_di.backends.tasks import dismantle
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.filed import FiledResponse
@@ -42,7 +43,7 @@ class Copy(Struct, frozen=True, gc=False):
     """A copy, its version and the monotonic time until which it may be used."""
 
     entry: StoredResponse
-    version: float
+    version: int
     until: float
     weight: int
 
@@ -104,10 +105,10 @@ class NearTier:
             if version is None:
                 return None
             if version > copy.version:
-                self.drop((key,))
+                self._remove(key)
                 return None
         if time.monotonic() >= copy.until:
-            self.drop((key,))
+            self._remove(key)
             return None
         self._order.used(key)
         if self._touch is not None:
@@ -119,6 +120,13 @@ class NearTier:
         """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
         entry, self._withheld = self._withheld, None
         return entry if entry is not None and entry.key == key else None
+
+    def found(self, key: str) -> Found | None:
+        """The copy of *key*, if it is current, as the answer to a read that has not been sent."""
+        copy = self._copies.get(key)
+        if copy is None or self.peek(key) is not copy.entry:
+            return None
+        return Found(copy.entry, copy.version)
 
     def _withhold(self, entry: StoredResponse) -> StoredResponse | None:
         self._withheld = entry
@@ -135,7 +143,8 @@ class NearTier:
         if self._reading.get(key) is not token:
             return
         del self._reading[key]
-        if entry is not None:
+        copy = self._copies.get(key)
+        if entry is not None and (copy is None or copy.entry is not entry):
             self._put(key, entry, version)
 
     # ---- changes

@@ -8,14 +8,16 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.shared import generation
 from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_S
+from aiohttp_cache_di.backends.store import Found
 from aiohttp_cache_di.backends.wrap.loop import Failed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -218,6 +220,33 @@ async def test_nothing_is_believed_when_the_file_cannot_be_asked(cache: SQLiteCa
     async with asyncio.timeout(20):
         while cache.peek("k") is None:
             await fetch(cache, "k")
+
+
+async def test_of_many_reads_after_a_pause_one_goes_to_the_file(
+    cache: SQLiteCache, other: SQLiteCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"k{number}" for number in range(200)]
+    for key in keys:
+        await cache.write_entry(make_entry(key))
+    assert all([await fetch(cache, key) for key in keys])
+    await other.delete("k7")
+    view, here = cache._store.database.generations.view, cache._store.database.here()
+    assert view is not None
+    assert here is not None
+    view.good_until = 0.0  # as after a pause, in which checks have ended
+    here.connections._stop_checking()
+    read = cache._store.get
+    asked: list[str] = []
+
+    def note(keys: Sequence[str]) -> Coroutine[Any, Any, Sequence[Found | None]]:
+        asked.extend(keys)
+        return read(keys)
+
+    monkeypatch.setattr(cache._store, "get", note)
+    assert cache.peek("k0") is None
+    found = await asyncio.gather(*(fetch(cache, key) for key in keys))
+    assert [key for key, one in zip(keys, found, strict=True) if one is None] == ["k7"]
+    assert len(asked) < 10, "the first, the deleted one, and those that share its counter"
 
 
 async def test_once_it_is_closed_nothing_is_known(tmp_path: Path) -> None:

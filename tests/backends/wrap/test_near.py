@@ -43,6 +43,27 @@ class FakeVersioned(ProofStore):
         ]
 
 
+class FakeForgetful(FakeVersioned):
+    """A store that knows no version after a pause, until it is asked for a record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.knows = True
+        self.asked: list[list[str]] = []
+
+    def forget(self) -> None:
+        self.knows = False
+        self.asked.clear()
+
+    def version(self, key: str) -> int | None:
+        return super().version(key) if self.knows else None
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        self.knows = True
+        self.asked.append(list(keys))
+        return await super().get(keys)
+
+
 class FakeChanging(ProofStore):
     """A store whose notifications a test sends; reads wait until the test allows them."""
 
@@ -89,6 +110,18 @@ class TestVersioned:
         assert here.peek("k") is None
         store.versions["k"] = 1
         assert here.peek("k") is not None
+
+    async def test_after_a_pause_the_first_read_makes_the_copies_of_all_others_good(self) -> None:
+        store = FakeForgetful()
+        keys = [f"k{number}" for number in range(100)]
+        here = await filled(store, *keys)
+        copies = [await here.fetch(key) for key in keys]
+        store.forget()
+        store.versions["k7"] = 2
+        found = await asyncio.gather(*map(here.fetch, keys))
+        assert store.asked == [["k0"], ["k7"]]
+        assert [one is copy for one, copy in zip(found, copies, strict=True)].count(False) == 2
+        assert [here.peek(key) is one for key, one in zip(keys, found, strict=True)] == [True] * 100
 
     async def test_what_is_written_here_is_held_from_the_version_that_it_got(self) -> None:
         tier = NearTier(Abilities.of(store := FakeVersioned()), MEGABYTE)

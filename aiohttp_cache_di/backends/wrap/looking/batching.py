@@ -9,6 +9,9 @@ the others; when all readers are cancelled, so is the batch, so that a store tha
 
 The deadline of guarded reads begins when their batch is sent: a read may queue for as long as the store answers others.
 When a batch fails and none was answered for the time of a deadline, all reads that queue fail.
+
+A read that queues is not sent if its answer is at hand by then. That matters after a pause: then the copies of the near
+tier are not current for a store whose versions have to be checked, and the check comes with the first read.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -55,11 +58,15 @@ class BatchedReads:
 
     Args:
         guard: limits the time of each batch; without it there is no limit, and errors of the store are raised.
+        at_hand: returns the record under a key if it is known without asking the store.
     """
 
-    def __init__(self, store: Store, guard: StoreGuard | None = None) -> None:
+    def __init__(
+        self, store: Store, guard: StoreGuard | None = None, at_hand: Callable[[str], Found | None] | None = None
+    ) -> None:
         self._store = store
         self._guard = guard
+        self._at_hand = at_hand
         self._answered_at = -math.inf
         self._parallel = store.limits.parallel
         self._batch = store.limits.reads or store.limits.batch
@@ -123,6 +130,8 @@ class BatchedReads:
                     self._hold = asyncio.get_running_loop().call_later(held_s, self._send_few)
                 return
             batch = {key: self._waiting.pop(key) for key in tuple(islice(self._waiting, self._batch))}
+            if self._at_hand is not None and not (batch := _rest_of(batch, self._at_hand)):
+                continue
             self._next = _Next.WITH_OTHERS if len(batch) > 1 else _Next.AT_ONCE
             self._under_way += 1
             task = background(self._ask_batch(batch))
@@ -192,6 +201,20 @@ class BatchedReads:
 
     def _deadline_s(self) -> float:
         return math.inf if self._guard is None else self._guard.deadline_s
+
+
+def _rest_of(batch: Waiting, at_hand: Callable[[str], Found | None]) -> Waiting:
+    """The reads of *batch* whose answers are not *at_hand*; the others are answered."""
+    rest: Waiting = {}
+    for key, futures in batch.items():
+        found = at_hand(key)
+        if found is None:
+            rest[key] = futures
+            continue
+        for future in futures:
+            if not future.done():
+                future.set_result(found)
+    return rest
 
 
 def _unfinished(batch: Waiting) -> list[asyncio.Future[Found | None]]:

@@ -78,6 +78,33 @@ async def test_a_batch_is_smaller_where_the_store_reads_few_best() -> None:
     assert store.calls == [["a"], ["b", "c"], ["d", "e"]]
 
 
+async def test_a_read_that_queues_is_not_sent_if_its_answer_is_at_hand_by_then() -> None:
+    store, known = Noting(), dict[str, Found]()
+    reads = BatchedReads(store, at_hand=known.get)
+    store.may_answer.clear()
+    asked = asyncio.gather(*map(reads.get, "abbcd"))
+    await asyncio.sleep(0)
+    known |= {key: Found(f"known {key}") for key in "abc"}
+    store.may_answer.set()
+    found = await asked
+    assert [one and one.item for one in found] == ["a", "known b", "known b", "known c", "d"]
+    assert store.calls == [["a"], ["d"]]
+
+
+async def test_a_read_that_was_cancelled_in_the_queue_is_not_answered() -> None:
+    store, known = Noting(), dict[str, Found]()
+    reads = BatchedReads(store, at_hand=known.get)
+    store.may_answer.clear()
+    asked = [asyncio.create_task(reads.get(key)) for key in "abb"]
+    await asyncio.sleep(0)
+    asked[1].cancel()
+    known["b"] = Found("known b")
+    store.may_answer.set()
+    await asyncio.wait(asked, timeout=20)
+    assert asked[1].cancelled()
+    assert asked[2].result() == Found("known b")
+
+
 @pytest.mark.parametrize("parallel", [1, 3])
 async def test_as_many_calls_are_under_way_as_the_store_takes(parallel: int) -> None:
     store = Noting(batch=1, parallel=parallel)
