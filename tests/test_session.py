@@ -70,9 +70,9 @@ class TestConstruction:
             CachedSession(cache=wrong)
 
     async def test_a_backend_in_the_place_of_the_base_url_is_refused_with_the_way_out(self) -> None:
-        make: Callable[..., CachedSession] = CachedSession
+        wrong: Any = CacheBackend()
         with pytest.raises(TypeError, match=r"^CachedSession: give the CacheBackend as cache=$"):
-            make(CacheBackend())
+            CachedSession(wrong)
 
     @pytest.mark.parametrize("make", [session_on, CacheMiddleware])
     async def test_what_is_no_backend_is_refused_and_no_password_told(self, make: Callable[[Any], object]) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -117,7 +117,7 @@ def test_a_counter_that_is_set_has_that_value() -> None:
     assert (stats.hits, stats.snapshot().hits) == (2, 2)
 
 
-@pytest.mark.parametrize("read", [CacheStats.snapshot, CacheStats.health, lambda stats: stats.circuit])
+@pytest.mark.parametrize("read", [CacheStats.snapshot, CacheStats.health, attrgetter("circuit")])
 def test_counters_are_read_while_another_thread_counts_for_the_first_time(read: Callable[[CacheStats], object]) -> None:
     stats, kinds = CacheStats(hits=1), itertools.count()
 
@@ -133,7 +133,7 @@ def test_counters_are_read_while_another_thread_counts_for_the_first_time(read: 
 
 
 def test_health_is_read_while_another_thread_counts() -> None:
-    stats, numbers = CacheStats(), count()
+    stats, numbers = CacheStats(), itertools.count()
     stats.count_error("read", "timeout")
     with at_each_step(in_thread(lambda: stats.count_error(f"operation {next(numbers)}", "timeout"))):
         health = stats.health()
