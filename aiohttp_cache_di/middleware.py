@@ -125,6 +125,8 @@ class CacheMiddleware:
                 call = Call(ref(session), digest_user=user)
             call.decoded, call.result = decoded, None
             response = await self._exchange(request, handler, url, call, runtime, question, trail)
+            if trail is not None:
+                trail.result = call.result
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
@@ -198,13 +200,10 @@ class CacheMiddleware:
         exchange.questions = self.questions
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
         try:
-            response = await exchange.run()
+            return await exchange.run()
         finally:
             if token is not None:
                 end_call(token)
-        if trail is not None:
-            trail.result = call.result
-        return response
 
     async def _place_of(
         self, request: ClientRequest, url: str, call: Call, runtime: Runtime, *, is_allowed: bool

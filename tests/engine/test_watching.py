@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.wrap.guarding.outages import Outages
 from aiohttp_cache_di.engine.counting import FAIR_SHARE
+from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
@@ -51,6 +52,17 @@ async def test_each_result_is_told_as_what_it_was(clients: Clients, origin: Orig
     assert hit.body_bytes == 4
     assert hit.seconds > 0 <= hit.origin_s
     assert hit.cache_status.startswith("aiohttp-cache-di; hit")
+
+
+async def test_a_request_whose_key_is_not_known_bypasses_the_store(clients: Clients, origin: Origin) -> None:
+    def fails(request: Request) -> str:
+        raise ValueError
+
+    client, observer = clients(principal=fails), FakeObserver()
+    client.backend.stats.observe(observer)
+    await client.fetch(origin.on("/a", answer("text")))
+    assert [one.result for one in observer.decisions] == ["bypass"]
+    assert client.backend.stats.bypassed == 1
 
 
 async def test_what_is_told_agrees_with_the_counters(clients: Clients, origin: Origin) -> None:
