@@ -27,7 +27,7 @@ from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
-from aiohttp_cache_di.engine.hits import FastLane, KnownCall
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall, State
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import redact_url
@@ -210,7 +210,7 @@ class CacheMixin(Asking, TypedSession):
         may_learn = wishes is NO_WISHES and not self._own_middlewares and not callable(self._principal)
         call = self._call(options, wishes)
         call.early_read = found if isinstance(found, EarlyRead) else None
-        return await self._send(method, str_or_url, call, options, may_learn=may_learn)
+        return await self._send(method, str_or_url, call, options, began_in=lane.state(self) if may_learn else None)
 
     def _call(self, options: dict[str, Any], wishes: Wishes) -> Call:
         """The `Call` of a request with *options*, aiohttp's arguments, and *wishes*, the caller's for the cache."""
@@ -237,12 +237,12 @@ class CacheMixin(Asking, TypedSession):
         return digest_user(used) if used else None
 
     async def _send(
-        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
+        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, began_in: State | None
     ) -> ClientResponse:
         """Send a request through aiohttp, which calls the cache's middleware for each hop.
 
         Args:
-            may_learn: whether the fast lane may remember a hit.
+            began_in: the state of the fast lane, which may remember a hit; None if it may not.
         """
         own_middlewares = options.get("middlewares")
         if own_middlewares is None and not _CAN_INSTALL:
@@ -267,8 +267,8 @@ class CacheMixin(Asking, TypedSession):
             end_call(token)
             if self._sender.adds:
                 self._fast_lane.forget(for_good=True)
-        if may_learn and isinstance(response, CachedResponse) and not self._sender.has_doubles(self.cache):
-            self._fast_lane.learn(self, method, url, options, response)
+        if began_in is not None and isinstance(response, CachedResponse) and not self._sender.has_doubles(self.cache):
+            self._fast_lane.learn(self, method, url, options, response, began_in)
         return response
 
     def disabled(self) -> Disabled:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, RequestInfo
 from aiohttp.typedefs import StrOrURL
@@ -46,7 +46,7 @@ from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.counters import Counts
 from aiohttp_cache_di.telemetry.watch import Watch
 
-__all__ = ["FastLane", "KnownCall"]
+__all__ = ["FastLane", "KnownCall", "State"]
 
 MAX_ORIGINS = 1000
 MIN_SHARE = 20  # the caller's total timeout must be this many storage deadlines; see _has_time
@@ -55,12 +55,17 @@ _PLAIN_OPTIONS: Final = frozenset({"allow_redirects", "timeout"})
 _KNOWN_OPTIONS: Final = _PLAIN_OPTIONS | WISHES | {"raise_for_status"}
 
 
+State: TypeAlias = tuple[object, int | None, int]
+"""What calls depend on besides their arguments: a token of the lane, the versions of default headers and settings."""
+
+
 class KnownCall(Struct, frozen=True):
     """What is known of a call: learned when it took the full path, or taken from another call to the same origin.
 
     Args:
         asked: the URL as the caller gave it.
         is_new: only the origin is known; a redirect may be stored under the key, or nothing.
+        token: that of the fast lane when it was learned.
     """
 
     asked: StrOrURL
@@ -70,6 +75,7 @@ class KnownCall(Struct, frozen=True):
     response_class: type[CachedResponse]
     defaults_version: int
     backend_revision: int
+    token: object
     is_new: bool = False
 
 
@@ -86,6 +92,8 @@ class FastLane:
         self._questions = questions
         self._own = own
         self._is_closed = False
+        self._token: object = object()
+        """Another one each time that all is forgotten, so that calls under way are not remembered afterwards."""
         stats = getattr(backend, "stats", None) or CacheStats()  # a test double has none
         self.watch: Watch = stats.watch
         self.counts: Counts = stats.counts.here()
@@ -200,7 +208,7 @@ class FastLane:
             )
         except Exception:  # the full path finds the entry too, and discards it
             return None
-        if known.is_new:
+        if known.is_new and known.token is self._token:
             self._known.keep(known.asked, replace(known, is_new=False))
         self.counts.hits += 1
         return hit
@@ -209,16 +217,33 @@ class FastLane:
         """Report *hit* to the observers of the cache; *began_at* is when it began, by `perf_counter`."""
         tell_hit(self.watch, method, hit, began_at)
 
+    def state(self, session: ClientSession) -> State:
+        """What a call that begins now depends on besides its arguments; for `learn`."""
+        revision: int = getattr(self._backend, "revision", 0)  # a test double has none
+        return self._token, said_by(session) if _CAN_HURRY else None, revision
+
     def learn(
-        self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
+        self,
+        session: ClientSession,
+        method: str,
+        url: StrOrURL,
+        options: dict[str, Any],
+        response: object,
+        began_in: State,
     ) -> None:
-        """Remember the call if *response* is a hit that the fast lane could have given."""
+        """Remember the call if *response* is a hit that the fast lane could have given.
+
+        Args:
+            began_in: the `state` in which the call began. If it is another one now, nothing is remembered: the response
+                may be for another user, or of other header fields.
+        """
         if not isinstance(response, CachedResponse) or response.history or not _is_plain_call(options):
             return
         backend, stored = self._backend, response.stored
-        said = said_by(session) if _CAN_HURRY else None
+        token, said, revision = began_in
         if (
             said is None
+            or began_in != self.state(session)
             or self._is_closed
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
@@ -245,7 +270,8 @@ class FastLane:
             info=info,
             response_class=type(response),
             defaults_version=said,
-            backend_revision=backend.revision,
+            backend_revision=revision,
+            token=token,
         )
         if len(str(known.url)) > MAX_URL_CHARS:
             return
@@ -260,6 +286,7 @@ class FastLane:
             for_good: learn nothing any more, because a base class was seen to change requests.
         """
         self._is_closed = self._is_closed or for_good
+        self._token = object()
         self._known.clear()
         self._origins.clear()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import ClientTimeout
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import ResponseOrKey
-from tests.origin import Origin, answer
+from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
 
@@ -48,6 +48,66 @@ async def body_of(session: CachedSession, origin: Origin, limit: ClientTimeout |
     request = session.get(origin.url + "/") if limit is None else session.get(origin.url + "/", timeout=limit)
     async with request as response:
         return await response.read()
+
+
+@pytest.fixture
+def slow(backend: CustomBackend, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Events that say that a read has begun, and that reads may go on."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    read = backend.responses.read
+
+    async def wait(key: str) -> ResponseOrKey:
+        begun.set()
+        await goes_on.wait()
+        return await read(key)
+
+    monkeypatch.setattr(backend.responses, "read", wait)
+    return begun, goes_on
+
+
+def by_tenant(request: Received) -> bytes:
+    """Answer with the number of the request, and say that it depends on a header field if it has that."""
+    return answer(str(request.number), headers={"Vary": "X-Tenant"} if "X-Tenant" in request.headers else {})
+
+
+def name_another_user(session: CachedSession) -> None:
+    session.principal = "b"
+
+
+def name_another_tenant(session: CachedSession) -> None:
+    session.headers["X-Tenant"] = "b"
+
+
+@pytest.mark.parametrize("change", [name_another_user, name_another_tenant])
+@pytest.mark.parametrize("knows", ["nothing", "the origin"])
+async def test_a_hit_for_another_user_is_not_remembered_for_the_one_named_meanwhile(
+    origin: Origin,
+    backend: CustomBackend,
+    slow: tuple[asyncio.Event, asyncio.Event],
+    change: Callable[[CachedSession], None],
+    knows: str,
+) -> None:
+    (begun, goes_on), url = slow, origin.on("/", by_tenant)
+    headers = {"X-Tenant": "a"} if change is name_another_tenant else {}
+    goes_on.set()
+    async with CachedSession(cache=backend, headers=headers) as session:
+        assert await body_of(session, origin) == b"1"
+        await backend.settle()
+    async with CachedSession(cache=backend, headers=headers) as session:
+        if knows == "the origin":
+            for _ in range(2):
+                async with session.get(origin.on("/known", answer("known"))) as response:
+                    await response.read()
+                await backend.settle()
+        begun.clear()
+        goes_on.clear()
+        under_way = asyncio.create_task(body_of(session, origin))
+        await begun.wait()
+        change(session)
+        goes_on.set()
+        assert await under_way == b"1", "as it began before"
+        async with session.get(url) as response:
+            assert not response.from_cache
 
 
 async def test_a_hit_takes_one_look(session: CachedSession, origin: Origin, backend: CustomBackend) -> None:
