@@ -140,7 +140,8 @@ class RuleBook:
         is_query = self.query_patterns.match(url)
         # A plain tuple, as it is quicker to make; it becomes `_Options` when there are no rules for it yet.
         options = (expire_after, override_origin, wishes.refresh, wishes.only_if_cached, window, is_query, more)
-        if not isinstance(expire_after, _STAYING):  # the lifetime until a date changes with every second
+        # The lifetime until a date changes with every second; a bool is refused, but is equal to 0 or 1, which is not.
+        if not isinstance(expire_after, _STAYING) or isinstance(expire_after, bool):
             return _rules_of(self, _Options(*options), now=now)
         rules = self.resolved.get(options)
         if rules is None:

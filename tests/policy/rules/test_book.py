@@ -160,6 +160,14 @@ def test_lifetimes_and_windows_may_have_units() -> None:
     assert backend.rules_for("http://a.test/", Wishes(stale_if_error=timedelta(hours=1))).stale_if_error_s == 3600
 
 
+@pytest.mark.parametrize("value", [False, True])
+def test_a_bool_is_refused_as_a_lifetime_after_its_number_was_used_too(value: bool) -> None:
+    backend, url = CacheBackend(), "http://example.org/"
+    assert backend.resolve(url, Wishes(expire_after=int(value)), now=0.0).lifetime_s == int(value)
+    with pytest.raises(ConfigurationError, match=f"expire_after={value}"):
+        backend.resolve(url, Wishes(expire_after=value), now=0.0)
+
+
 @pytest.mark.parametrize("value", ["soon", "-5m", [1], math.nan, -1])
 def test_a_window_that_is_none_is_refused_with_its_value(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"stale_if_error={re.escape(repr(value))}: use "):
