@@ -69,7 +69,7 @@ class PendingWrites:
         write = Write(entry, outcome, counts=counts)
         for dropped in self._backlog.add(write):
             self._guard.stats.count_error("write", "backlog")
-            dropped.tell(False)
+            self._puts.note_unwritten(dropped)
         if write.state is not State.OVER and not self._must_wait():
             self._start_workers()
 
@@ -85,7 +85,7 @@ class PendingWrites:
         """Drop the writes of *keys* (None: all); busy ones only stop answering reads."""
         for write in self._backlog.forget(keys):
             if write.state is State.OVER:
-                write.tell(False)
+                self._puts.note_unwritten(write)
 
     def delete_again(self, keys: Collection[str] | None) -> None:
         """Delete those of *keys* (None: all) that are being put now, when that has ended."""
@@ -137,7 +137,7 @@ class PendingWrites:
         """Drop and count the writes that are left."""
         for write in self._backlog.forget(None):
             self._guard.stats.count_error("write", "unwritten")
-            write.tell(False)
+            self._puts.note_unwritten(write)
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.store import Limits, Record, Written
+from aiohttp_cache_di.backends.store import Lease, Limits, Record, Written
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -293,6 +293,31 @@ async def test_what_is_deleted_is_neither_read_nor_written(
     store.may_put.set()
     await here.pending.settle()
     assert sorted(store.data) == ["begun"], "what the store was putting already is deleted by those who asked for it"
+
+
+async def test_the_lease_of_a_write_that_is_not_made_is_released() -> None:
+    class Leasing(SlowStore):
+        async def acquire(self, key: str, ttl_s: float) -> Lease:
+            return Lease.GRANTED
+
+        async def renew(self, key: str, ttl_s: float) -> bool:
+            return True
+
+        async def release(self, key: str) -> None:
+            held.discard(key)
+
+    held = {"deleted", "too large"}
+    stack = StoreStack(store := Leasing())
+    here = stack.here()
+    here.store(make_entry("deleted"))
+    here.store(make_entry("too large"))
+    here.release_lease("deleted", owner=stack)
+    here.release_lease("too large", owner=stack)
+    here.pending.forget({"deleted"})
+    here.store(make_entry("too large", bytes(MAX_PENDING_BYTES)))
+    await here.tasks.finish()
+    assert store.batches == []
+    assert held == set()
 
 
 async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore) -> None:
