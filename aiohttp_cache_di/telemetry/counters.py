@@ -114,7 +114,23 @@ class CacheStats:
         since: POSIX time at which counting began.
         clock: returns seconds, and never goes back.
         watch: passes decisions on to observers.
+
+    Raises:
+        TypeError: ``counted`` names no counter.
     """
+
+    __slots__ = (
+        "_is_started",
+        "_measures",
+        "_recent",
+        "circuits",
+        "clock",
+        "counts",
+        "found_wrong",
+        "since",
+        "stand_in",
+        "watch",
+    )
 
     hits = _Total()
     misses = _Total()
@@ -142,6 +158,8 @@ class CacheStats:
         self._is_started = False
         here = self.counts.here()
         for name, count in counted.items():
+            if not isinstance(getattr(type(self), name, None), _Total):
+                raise TypeError(f"{name}={count!r}: {type(self).__name__} has no counter of this name")
             setattr(here, name, count)
 
     def __repr__(self) -> str:

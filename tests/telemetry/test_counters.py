@@ -53,6 +53,15 @@ def test_a_snapshot_does_not_follow_the_counters_and_cannot_be_changed() -> None
         snapshot.store_errors["timeout"] = 0
 
 
+@pytest.mark.parametrize("name", ["hit", "errors", "store_errors"])
+def test_what_is_no_counter_is_refused(name: str) -> None:
+    counted: Any = {name: 3}
+    with pytest.raises(TypeError, match=f"^{name}=3: CacheStats has no counter"):
+        CacheStats(**counted)
+    with pytest.raises(AttributeError):
+        setattr(CacheStats(), name, 3)
+
+
 def test_every_counter_is_in_the_snapshot() -> None:
     names = {"hits", "misses", "stale", "revalidated", "coalesced", "stored", "evicted", "invalidated", "bypassed"}
     names |= {"unreadable", "skipped"}

@@ -104,7 +104,9 @@ class LoopStack:
             _peek_of(abilities, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
         )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
-        self._reads = BatchedReads(whole, guard, None if self.near is None else self.near.found)
+        # A notification of a change may come later than the read under way that has brought a copy; a version does not.
+        at_hand = None if self.near is None or abilities.versioned is None else self.near.found
+        self._reads = BatchedReads(whole, guard, at_hand)
         self.first_looks: FirstLooks | None = None
         """Looks up and leases in one call, if the store can."""
         if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):

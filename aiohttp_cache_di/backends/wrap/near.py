@@ -117,9 +117,11 @@ class NearTier:
         return entry if entry.tagging is None or self._is_current(entry) else self._withhold(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
-        """The response that the latest `peek` of *key* withheld because of its tags; call it directly after that."""
+        """The response that `peek` of *key* withholds because of its tags."""
+        self._withheld = None  # that of an earlier `peek` may have changed since
+        self.peek(key)
         entry, self._withheld = self._withheld, None
-        return entry if entry is not None and entry.key == key else None
+        return entry
 
     def found(self, key: str) -> Found | None:
         """The copy of *key*, if it is current, as the answer to a read that has not been sent."""

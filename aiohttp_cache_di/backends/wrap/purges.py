@@ -144,13 +144,13 @@ class Purges:
 
     def judge_at_once(self, entry: StoredResponse) -> StoredResponse | None:
         """Like `judge`, for a store in memory, where all records can be read without waiting."""
-        peek = self._part.peek
+        peek, token = self._part.peek, self._count.token
         last = peek(LAST_PURGE_KEY)
         if last is not None:
-            now = last.body, self._count.token
+            now = last.body, token
             if vars(entry).get(_CHECKED) == now or self._verified.get(cast("Tagging", entry.tagging)) == now:
                 return entry
-        return self._judged(entry, last, [peek(key) for key in keys_for(entry)])
+        return self._judged(entry, token, last, [peek(key) for key in keys_for(entry)])
 
     async def judge(self, entry: StoredResponse) -> StoredResponse | None:
         """*entry*; made stale if one of its tags was purged softly; None if one was purged.
@@ -164,9 +164,10 @@ class Purges:
         """Like `judge`, but FAILED if the store fails."""
         if entry.tagging is None or self.is_current(entry):
             return entry
+        token = self._count.token  # before all reads: a purge that begins during one is not known to have been checked
         last = await self._read(LAST_PURGE_KEY)  # read before the tags, since a purge writes it after them
-        if isinstance(last, StoredResponse) and self._verified.get(entry.tagging) == (last.body, self._count.token):
-            vars(entry)[_CHECKED] = last.body, self._count.token
+        if isinstance(last, StoredResponse) and self._verified.get(entry.tagging) == (last.body, token):
+            vars(entry)[_CHECKED] = last.body, token
             return entry
         found = await asyncio.gather(*map(self._read, keys_for(entry)))
         if last is FAILED or FAILED in found:
@@ -174,7 +175,7 @@ class Purges:
             if marked is not None:
                 self.remember(entry.key, marked.tag)
             return FAILED if marked is None else None
-        return self._judged(entry, last, found)
+        return self._judged(entry, token, last, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
         """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
@@ -217,6 +218,7 @@ class Purges:
     def _judged(
         self,
         entry: StoredResponse,
+        token: object,
         last: StoredResponse | Failed | None,
         found: Sequence[StoredResponse | Failed | None],
     ) -> StoredResponse | None:
@@ -231,7 +233,7 @@ class Purges:
             if not isinstance(last, StoredResponse):
                 last = record_of(LAST_PURGE_KEY, self.latest, math.inf)
                 self._part.store(last, counts=False)
-            vars(entry)[_CHECKED] = now = last.body, self._count.token
+            vars(entry)[_CHECKED] = now = last.body, token
             if entry.tagging is not None:
                 self._verified.note(entry.tagging, now)
             return entry

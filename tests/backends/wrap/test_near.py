@@ -166,6 +166,21 @@ class TestChanging:
         assert await here.fetch("k") is not None
         assert here.peek("k") is not None
 
+    async def test_a_read_is_not_answered_from_one_that_began_before_a_change_that_is_heard_later(self) -> None:
+        store = FakeChanging()
+        here = StoreStack(store, near_bytes=MEGABYTE).here()
+        store.data["k"] = store.codec.pack(make_entry("k", b"old"), "k")
+        store.may_read.clear()
+        earlier = asyncio.create_task(here.fetch("k"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        store.data["k"] = store.codec.pack(new := make_entry("k", b"new"), "k")
+        later = asyncio.create_task(here.fetch("k"))
+        await asyncio.sleep(0)
+        store.may_read.set()
+        assert await earlier != new
+        assert await later == new
+
     async def test_a_copy_is_believed_for_its_lifetime_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         here = await filled(FakeChanging(), "k", near_lifetime_s=60)
         assert here.peek("k") is not None

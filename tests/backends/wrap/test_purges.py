@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.memory.store import MemoryStore
-from aiohttp_cache_di.backends.store import Found, Record, Written
+from aiohttp_cache_di.backends.store import Found, Limits, Record, Written
 from aiohttp_cache_di.backends.wrap import purges as module
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, StoreGuard
@@ -83,6 +83,17 @@ async def filled(*entries: StoredResponse) -> tuple[StoreStack, Counting]:
     return stack, store
 
 
+@pytest.mark.parametrize("is_here", [False, True])
+async def test_what_is_deleted_after_its_tags_had_to_be_checked_is_not_used(*, is_here: bool) -> None:
+    stack, store = await filled(tagged("k", "t"), tagged("other", "t"))
+    here = stack.here()
+    await upkeep.purge_tags(other(stack), ["u"])
+    assert here.peek("k") is None
+    await (stack.delete({"k"}) if is_here else store.delete({"k"}))
+    assert here.peek("k") is None
+    assert await here.fetch("k") is None
+
+
 async def test_a_look_at_what_has_no_tags_asks_nothing_of_purges() -> None:
     stack, store = await filled(make_entry("plain"), tagged("a", "a"))
     await upkeep.purge_tags(other(stack), ["a"])
@@ -122,6 +133,29 @@ async def test_a_purge_in_this_process_counts_before_it_is_written() -> None:
     assert here.purges.reasons == {"a": "g"}
     store.is_down = False
     await stack.settle()
+
+
+async def test_a_purge_that_begins_while_tags_are_checked_counts_for_the_next_look() -> None:
+    class Hooked(Counting):
+        may_purge = True
+
+        async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+            found = await super().get(keys)
+            if self.may_purge and not {"a", LAST_PURGE_KEY}.intersection(keys):
+                self.may_purge = False
+                await here.purges.purge_groups(["g"], "o")
+                self.is_down = True  # so that the records of the purge cannot be written
+            return found
+
+    store = Hooked()
+    store.limits = Limits(batch=10, parallel=4)
+    stack = StoreStack(store, near_bytes=1_000_000)
+    here = stack.here()
+    here.store(tagged("a", "g", groups=1, origin="o"))
+    await stack.settle()
+    assert await here.fetch("a") is not None
+    assert here.peek("a") is None
+    assert await here.fetch("a") in (None, FAILED)
 
 
 async def test_what_cannot_be_looked_at_is_not_used() -> None:

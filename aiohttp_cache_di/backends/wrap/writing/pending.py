@@ -69,7 +69,7 @@ class PendingWrites:
         write = Write(entry, outcome, counts=counts)
         for dropped in self._backlog.add(write):
             self._guard.stats.count_error("write", "backlog")
-            dropped.tell(False)
+            self._puts.note_unwritten(dropped)
         if write.state is not State.OVER and not self._must_wait():
             self._start_workers()
 
@@ -85,7 +85,7 @@ class PendingWrites:
         """Drop the writes of *keys* (None: all); busy ones only stop answering reads."""
         for write in self._backlog.forget(keys):
             if write.state is State.OVER:
-                write.tell(False)
+                self._puts.note_unwritten(write)
 
     def delete_again(self, keys: Collection[str] | None) -> None:
         """Delete those of *keys* (None: all) that are being put now, when that has ended."""
@@ -106,9 +106,9 @@ class PendingWrites:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while any(self._is_under_way(write, failures) for write, failures in begun):
-                    self._end_delay()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiters.append(waiter)
+                    self._hasten()
                     await waiter
 
     def _is_under_way(self, write: Write, failures: int) -> bool:
@@ -127,9 +127,7 @@ class PendingWrites:
         until = loop.time() + within_s
         while not self._backlog.is_empty and (left_s := until - loop.time()) > 0:
             self._guard.retry_now("write")
-            if self._pause is not None:
-                self._pause.cancel()
-                self._resume()
+            self._resume()
             self._backlog.wake_all()
             await self.settle(within_s=left_s)
             if self.entries:
@@ -139,16 +137,14 @@ class PendingWrites:
         """Drop and count the writes that are left."""
         for write in self._backlog.forget(None):
             self._guard.stats.count_error("write", "unwritten")
-            write.tell(False)
+            self._puts.note_unwritten(write)
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
-        for timer in (self._delay, self._pause):
-            if timer is not None:
-                timer.cancel()
-        self._delay = self._pause = None
+        self._end_delay()
+        self._end_pause()
 
     # ---- working
 
@@ -160,14 +156,19 @@ class PendingWrites:
         if self._backlog.total_bytes >= MAX_BATCH_BYTES:
             return False
         if self._delay is None and ready:
-            self._delay = asyncio.get_running_loop().call_later(limits.linger_s, self._end_delay)
+            self._delay = asyncio.get_running_loop().call_later(limits.linger_s, self._hasten)
         return self._delay is not None
+
+    def _hasten(self) -> None:
+        """End the delay, and start workers if others were cancelled, as `asyncio.run` cancels all tasks at its end."""
+        self._end_delay()
+        if self._pause is None and self._backlog.may_take:
+            self._start_workers()
 
     def _end_delay(self) -> None:
         delay, self._delay = self._delay, None
         if delay is not None:
             delay.cancel()
-            self._start_workers()
 
     def _start_workers(self) -> None:
         """Start workers for ready writes soon, or a timer while the circuit is open."""
@@ -176,7 +177,9 @@ class PendingWrites:
             if self._pause is None:
                 self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
                 self._wake_waiters()
-        elif not self._is_starting:  # later in this turn of the loop, or in the next: a caller waits for its response
+            return
+        self._end_pause()  # the store has recovered before its time
+        if not self._is_starting:  # later in this turn of the loop, or in the next: a caller waits for its response
             self._is_starting = True
             asyncio.get_running_loop().call_soon(self._start)
 
@@ -190,8 +193,13 @@ class PendingWrites:
                 self._workers.add(worker)
                 worker.add_done_callback(self._workers.discard)
 
+    def _end_pause(self) -> None:
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
+
     def _resume(self) -> None:
-        self._pause = None
+        self._end_pause()
         if self._backlog.ready:
             self._start_workers()
 

@@ -115,8 +115,7 @@ class Puts:
                 self._drop(write)
                 continue
             self._backlog.rest(write)
-            self._release_lease(write)
-            write.tell(False)
+            self.note_unwritten(write)
 
     def _refuse(self, write: Write, exc: Exception) -> None:
         """Drop a write whose entry cannot be stored, although the store is healthy."""
@@ -125,10 +124,11 @@ class Puts:
 
     def _drop(self, write: Write) -> None:
         self._backlog.end(write)
-        self._release_lease(write)
-        write.tell(False)
+        self.note_unwritten(write)
 
-    def _release_lease(self, write: Write) -> None:
+    def note_unwritten(self, write: Write) -> None:
+        """Tell that *write* has failed or was dropped, and release its lease."""
         if write.is_leased:
             write.is_leased = False
             self._release(write.entry.key)
+        write.tell(False)

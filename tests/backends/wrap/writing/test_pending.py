@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.store import Limits, Record, Written
+from aiohttp_cache_di.backends.store import Lease, Limits, Record, Written
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -171,6 +172,56 @@ async def test_a_dead_store_is_tried_as_seldom_as_its_circuit_allows(store: Slow
     assert len(store.data) == 101
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_store_that_has_recovered_early_is_written_at_once(store: SlowStore, *, is_closed: bool) -> None:
+    guard = StoreGuard(CacheStats(), clock=Clock())
+    here = StoreStack(store, guard=guard).here()
+    store.refusals = [OSError("down")] * 3
+    for _ in range(3):
+        await guard.run("write", partial(store.put, []), None)
+    here.store(make_entry("while it is down"))
+    if is_closed:
+        guard.note_success("write")
+    else:
+        guard.retry_now("write")
+    here.store(make_entry("after that"))
+    async with asyncio.timeout(0.25):  # the circuit would be tried after half a second
+        await here.pending.settle()
+    assert list(store.data) == ["while it is down", "after that"]
+
+
+async def test_what_waits_for_more_is_not_waited_for_while_the_circuit_is_open(store: SlowStore) -> None:
+    store.limits = Limits(batch=10, linger_s=60)
+    guard = StoreGuard(CacheStats(), clock=Clock())
+    here = StoreStack(store, guard=guard).here()
+    here.store(make_entry("k"))
+    store.refusals = [OSError("down")] * 3
+    for _ in range(3):
+        await guard.run("write", partial(store.put, []), None)
+    async with asyncio.timeout(0.25):
+        await here.pending.settle()
+    assert "k" in here.pending.entries
+
+
+async def test_closing_writes_what_a_cancelled_worker_has_left(stack: StoreStack, store: SlowStore) -> None:
+    async def use() -> None:
+        stack.here().store(make_entry("k"))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            store.may_put.set()
+            await stack.close()
+
+    store.may_put.clear()
+    user = asyncio.create_task(use())
+    await put_begins(store)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as `asyncio.run` does at its end
+        task.cancel()
+    await asyncio.wait([user])
+    assert list(store.data) == ["k"]
+    assert stack.stats.store_errors == {}
+
+
 async def test_an_entry_that_is_at_fault_keeps_no_other_from_being_written(store: SlowStore, stack: StoreStack) -> None:
     class Picky(SlowStore):
         async def put(self, records: Sequence[Record]) -> Sequence[Written]:
@@ -242,6 +293,31 @@ async def test_what_is_deleted_is_neither_read_nor_written(
     store.may_put.set()
     await here.pending.settle()
     assert sorted(store.data) == ["begun"], "what the store was putting already is deleted by those who asked for it"
+
+
+async def test_the_lease_of_a_write_that_is_not_made_is_released() -> None:
+    class Leasing(SlowStore):
+        async def acquire(self, key: str, ttl_s: float) -> Lease:
+            return Lease.GRANTED
+
+        async def renew(self, key: str, ttl_s: float) -> bool:
+            return True
+
+        async def release(self, key: str) -> None:
+            held.discard(key)
+
+    held = {"deleted", "too large"}
+    stack = StoreStack(store := Leasing())
+    here = stack.here()
+    here.store(make_entry("deleted"))
+    here.store(make_entry("too large"))
+    here.release_lease("deleted", owner=stack)
+    here.release_lease("too large", owner=stack)
+    here.pending.forget({"deleted"})
+    here.store(make_entry("too large", bytes(MAX_PENDING_BYTES)))
+    await here.tasks.finish()
+    assert store.batches == []
+    assert held == set()
 
 
 async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore) -> None:
