@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 from weakref import ref
@@ -33,7 +34,7 @@ from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.watching import Trail, tell_of
+from aiohttp_cache_di.engine.watching import tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
@@ -76,57 +77,45 @@ class CacheMiddleware:
         """Answer *request* from the cache, or by *handler*."""
         if not issubclass(type(request), ClientRequest):  # a test double, about which nothing is known
             return handler(request)
+        call = _call_of(request)
         if self.backend.stats.watch.is_on:
-            return self._watched(request, handler)
-        return self._answer(request, handler)
+            return self._watched(request, handler, call)
+        return self._answer(request, handler, call)
 
-    async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _watched(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
         """Answer *request*, and report it to the observers of the cache."""
-        trail = Trail(perf_counter())
+        tell = partial(tell_of, call, request, self.backend, perf_counter())
         try:
-            response = await self._answer(request, handler, trail)
+            response = await self._answer(request, handler, call)
         except NotStored:
             raise
         except BaseException as error:
-            tell_of(trail, request, self.backend, error=error)
+            tell(error=error)
             raise
-        tell_of(trail, request, self.backend, response)
+        tell(response)
         return response
 
-    async def _answer(
-        self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
-    ) -> ClientResponse:
-        """Answer *request*.
-
-        Args:
-            trail: collects what is reported of a request that is observed.
-        """
-        backend, session, call = self.backend, request.session, _call_of(request)
+    async def _answer(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
+        """Answer *request*, a hop of *call*."""
+        backend, session = self.backend, request.session
         decoded = None
         if _CAN_CACHE and not (DISABLED.get() and is_disabled(session)) and not passes_by(request, backend):
-            decoded = decodes(handler, None if call is None else call.decoded, session)
+            decoded = decodes(handler, call.decoded, session)
         if decoded is None:
-            return await self._pass_by(request, handler, call, trail)
+            return await self._pass_by(request, handler, call)
+        call.decoded = decoded
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         url, revision = str(request.url), backend.revision
-        user = digest_user(middlewares_of(session)) if call is None else call.digest_user
-        is_plain = decoded and user is None and (call is None or call.wishes is NO_WISHES)
+        is_plain = decoded and call.digest_user is None and call.wishes is NO_WISHES
         is_plain = is_plain and (runtime.changing is None or not runtime.changes(session))
         question = self.questions.of_plain(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None:
             response = self._at_once(request, question, call, runtime)
-            if trail is not None and response is not None:
-                trail.result, trail.key = "hit", question.key
         if response is None:
-            if call is None:
-                call = Call(ref(session), digest_user=user)
-            call.decoded, call.result = decoded, None
-            response = await self._exchange(request, handler, url, call, runtime, question, trail)
-            if trail is not None:
-                trail.result = call.result
+            response = await self._exchange(request, handler, url, call, runtime, question)
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
@@ -135,16 +124,16 @@ class CacheMiddleware:
         return response
 
     def _at_once(
-        self, request: ClientRequest, question: Question, call: Call | None, runtime: Runtime
+        self, request: ClientRequest, question: Question, call: Call, runtime: Runtime
     ) -> CachedResponse | None:
         """The plain hit, if the entry at hand is one: what an `Exchange` would give, without waiting for anything."""
         backend, key = self.backend, question.key
-        entry = runtime.peek(key) if call is None or call.early_read is None else None
+        entry = runtime.peek(key) if call.early_read is None else None
         if entry is None:
             return None
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        if entry.status != 200 and (keys.is_sealed(entry) or (call is not None and key in call.keys)):
+        if entry.status != 200 and (keys.is_sealed(entry) or key in call.keys):
             return None
         now = time.time()
         try:
@@ -156,8 +145,8 @@ class CacheMiddleware:
             answer = plain_answer(entry, request, now=now, standard=backend.cache_control)
         except Exception:  # the exchange finds the entry too, fails in the same way, and discards it
             return None
-        if call is not None:
-            call.keys.append(key)
+        call.keys.append(key)
+        call.key, call.result = key, "hit"
         count_hit(runtime.counts)
         return answer
 
@@ -169,13 +158,11 @@ class CacheMiddleware:
         call: Call,
         runtime: Runtime,
         known: Question | None,
-        trail: Trail | None,
     ) -> ClientResponse:
         """Answer a request for which there is no immediate hit: look it up in the store, ask the origin if needed.
 
         Args:
             known: the question of the request, if its key depends on nothing but the URL.
-            trail: see `_answer`.
         """
         backend = self.backend
         if backend.is_secret_due:
@@ -188,16 +175,15 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         question = self.questions.full(request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known)
-        exchange = Exchange(request, _to_origin(handler, call), call, Lookup(question, backend, runtime, arguments))
-        if trail is not None:
-            trail.key = question.key
-        else:
+        call.key, lookup = question.key, Lookup(question, backend, runtime, arguments)
+        questions = None if place is None else self.questions
+        exchange = Exchange(request, _to_origin(handler, call), call, lookup, questions)
+        if not backend.stats.watch.is_on:
             backend.stats.watch.refresh()
         if place is None:
             if call.is_looking:
                 raise NotStored
             return await exchange.bypass("bypass")
-        exchange.questions = self.questions
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
         try:
             return await exchange.run()
@@ -229,14 +215,11 @@ class CacheMiddleware:
             call.early_read = EarlyRead(place.key, FAILED)
         return place if is_known else None, arguments
 
-    async def _pass_by(
-        self, request: ClientRequest, handler: ClientHandlerType, call: Call | None, trail: Trail | None
-    ) -> ClientResponse:
+    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
         """Let the origin answer; the cache neither reads nor stores anything."""
-        if call is not None and call.is_looking:
+        if call.is_looking:
             raise NotStored
-        if trail is not None:
-            trail.result = "bypass"
+        call.result = "bypass"
         self.backend.stats.counts.here().bypassed += 1
         response = await _to_origin(handler, call)(request)
         describe_miss(response, forwarded("bypass"))
@@ -247,19 +230,20 @@ class CacheMiddleware:
         await Runtime.of(self.backend).cancel(self.backend)
 
 
-def _call_of(request: ClientRequest) -> Call | None:
-    """The call that *request* is a hop of; None for that of a session without `CacheMixin`."""
-    call = CURRENT_CALL.get()
-    if call is None or call.session() is not request.session:
-        return None
+def _call_of(request: ClientRequest) -> Call:
+    """The call that *request* is a hop of; in a session without `CacheMixin`, each hop is a call of its own."""
+    call, session = CURRENT_CALL.get(), request.session
+    if call is None or call.session() is not session:
+        return Call(ref(session), digest_user=digest_user(middlewares_of(session)))
     call.is_reached = True
+    call.key, call.result = "", None
     if call.look is not None:
         call.look.see(request)
     return call
 
 
-def _to_origin(handler: ClientHandlerType, call: Call | None) -> ClientHandlerType:
+def _to_origin(handler: ClientHandlerType, call: Call) -> ClientHandlerType:
     """What sends a request to the origin: *handler*, unless base classes of the session or tests come between."""
-    if call is not None and call.through is not None:
+    if call.through is not None:
         handler = call.through
     return tapped(handler) if TAPS else handler

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import time
+from functools import partial
 from time import perf_counter
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse
@@ -16,7 +17,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import fetch_alone
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.engine.watching import Trail, tell_of
+from aiohttp_cache_di.engine.watching import tell_of
 from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, ServeStale
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -49,7 +50,7 @@ class Validation:
         message = replace(lookup.question.request, headers=own.headers)
         question = replace(lookup.question, request=message)
         # Without the caller's options, which were for the response that they got; with the hops before this one.
-        self._call = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
+        self._call = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys), key=stored.key)
         self._stored = stored
         self._request = own
         self._handler = handler
@@ -64,20 +65,19 @@ class Validation:
         """Ask the origin and read the whole body, so that it is stored."""
         response: ClientResponse | None = None
         request, backend = self._request, self._lookup.backend
-        trail = Trail(perf_counter(), key=self._stored.key) if backend.stats.watch.is_on else None
+        tell = partial(tell_of, self._call, request, backend, perf_counter()) if backend.stats.watch.is_on else None
         try:
             async with asyncio.timeout(LIMIT_S):
                 outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
                 if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
                     await response.read()
-            if trail is not None:
-                trail.result = self._call.result
-                tell_of(trail, request, backend, response)
+            if tell is not None:
+                tell(response)
         except (ClientError, OSError) as error:
             logger.info("A validation in the background failed: %s", type(error).__name__)
-            if trail is not None:
-                tell_of(trail, request, backend, error=error)
+            if tell is not None:
+                tell(error=error)
         finally:
             if response is not None:
                 response.release()

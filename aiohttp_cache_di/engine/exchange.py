@@ -56,16 +56,22 @@ class Exchange:
 
     Args:
         lookup: the look-up of the response to the request.
+        questions: makes the question of a GET request that a POST response may answer; None if there can be none.
     """
 
-    questions: Questions | None = None
-    """Makes the question of a GET request that a POST response may answer; None if there can be none."""
-
-    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        call: Call,
+        lookup: Lookup,
+        questions: Questions | None,
+    ) -> None:
         self.request = request
         self.handler = handler
         self.call = call
         self.lookup = lookup
+        self.questions = questions
         self.question: FullQuestion = lookup.question
         self.backend: CacheBackend = lookup.backend
         self.runtime: Runtime = lookup.runtime

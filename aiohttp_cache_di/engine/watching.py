@@ -7,30 +7,16 @@ from functools import partial
 from time import perf_counter
 
 from aiohttp import ClientRequest, ClientResponse
-from msgspec import Struct
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry import Decision, Result
+from aiohttp_cache_di.telemetry import Decision
 from aiohttp_cache_di.telemetry.watch import Watch
 
-__all__ = ["Trail", "tell_hit", "tell_of", "tell_start"]
-
-
-class Trail(Struct):
-    """What is known so far of one request that is observed.
-
-    Args:
-        began_at: when it began, by the clock of `perf_counter`.
-        result: how it was answered; None until that is known.
-        key: its key; "" until that is known.
-    """
-
-    began_at: float
-    result: Result | None = None
-    key: str = ""
+__all__ = ["tell_hit", "tell_of", "tell_start"]
 
 
 def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: float) -> None:
@@ -53,13 +39,18 @@ def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: floa
 
 
 def tell_of(
-    trail: Trail,
+    call: Call,
     request: ClientRequest,
     backend: CacheBackend,
+    began_at: float,
     response: ClientResponse | None = None,
     error: BaseException | None = None,
 ) -> None:
-    """Report a request that the middleware has seen: its *response*, or the *error* that is about to be raised."""
+    """Report the latest hop of *call*: its *response*, or the *error* that is about to be raised.
+
+    Args:
+        began_at: when it began, by `perf_counter`.
+    """
     stored = response.stored if isinstance(response, CachedResponse) else None
     if not isinstance(stored, StoredResponse):  # a test double may pass as a CachedResponse
         stored = None
@@ -67,9 +58,9 @@ def tell_of(
         Decision(
             request.method,
             partial(keys.redact_url, str(request.url), backend.ignored_params),
-            "error" if error is not None else trail.result or "miss",
-            perf_counter() - trail.began_at,
-            trail.key,
+            "error" if error is not None else call.result or "miss",
+            perf_counter() - began_at,
+            call.key,
             response,
             "" if error is None else type(error).__name__,
             0 if stored is None else stored.body_bytes,

@@ -35,7 +35,7 @@ class Call(Struct):
             weak, because connections that are opened meanwhile keep the context, and so the call, for as long as they
             live.
         wishes: the caller's options for the cache, with the session's principal if the caller names none.
-        decoded: whether the body is decoded (``auto_decompress``).
+        decoded: whether the body is decoded (``auto_decompress``); None until that is known.
         headers, cookies: as the caller gave them; *headers* is None if they are not known.
         keys: the keys of the hops so far.
         timeout: as the caller gave it; None for that of the session.
@@ -45,13 +45,14 @@ class Call(Struct):
         digest_user: the middleware that logs in by digest.
         is_reached: whether the cache's middleware has seen a request of the call.
         look: set during and after a trial request that must not go to the origin; see `looks`.
-        result: how the latest hop was answered.
+        key: the key of the latest hop; "" until that is known.
+        result: how the latest hop was answered; None until that is known.
         through: sends requests to the origin, instead of aiohttp's own handler; see `through`.
     """
 
     session: ref[ClientSession]
     wishes: Wishes = NO_WISHES
-    decoded: bool = True
+    decoded: bool | None = None
     headers: Any = None
     cookies: Any = None
     timeout: Any = None
@@ -62,6 +63,7 @@ class Call(Struct):
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
+    key: str = ""
     result: Result | None = None
     through: Through | None = None
 

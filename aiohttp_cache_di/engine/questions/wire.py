@@ -58,7 +58,7 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
     arguments: dict[str, Any] = {"headers": headers}
     if body:
         arguments["data"] = body
-    if not call.decoded:
+    if call.decoded is False:
         arguments["decoded"] = False
     if request.proxy is not None:
         arguments["proxy"] = request.proxy
