@@ -22,11 +22,10 @@ from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
+from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, end_call, is_disabled
-from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
-from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_key_failure
@@ -34,6 +33,7 @@ from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.taps import TAPS, tapped
 from aiohttp_cache_di.engine.watching import tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES

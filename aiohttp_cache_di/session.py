@@ -19,17 +19,17 @@ from aiohttp_cache_di.arguments import named_parameters, parameters_below, refus
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
-from aiohttp_cache_di.engine.bases.asking import Asking
-from aiohttp_cache_di.engine.bases.doubles import is_backend
-from aiohttp_cache_di.engine.bases.senders import ADDING
-from aiohttp_cache_di.engine.bases.sending import Sender
+from aiohttp_cache_di.engine.bases.overrides import ADDING
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
-from aiohttp_cache_di.engine.hits import FastLane, KnownCall, State
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.sessions.doubles import is_backend
+from aiohttp_cache_di.engine.sessions.fast_lane import FastLane, KnownCall, State
+from aiohttp_cache_di.engine.sessions.probing import Asking
+from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.rules.principals import Principal
@@ -47,7 +47,7 @@ _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiohttp_cache_di.engine.calls.typed import DocumentedSession, SessionOptions, TypedSession
+    from aiohttp_cache_di.engine.sessions.typed import DocumentedSession, SessionOptions, TypedSession
 else:
     TypedSession, DocumentedSession = object, ClientSession
 
@@ -331,7 +331,7 @@ class CachedSession(CacheMixin, DocumentedSession):
     """
 
     __signature__: OptionsSignature = OptionsSignature(
-        "aiohttp_cache_di.engine.calls.typed:SessionOptions", leading=("base_url",)
+        "aiohttp_cache_di.engine.sessions.typed:SessionOptions", leading=("base_url",)
     )
 
     if TYPE_CHECKING:  # at run time, the mixin's __init__ takes the arguments of all base classes

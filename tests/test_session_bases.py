@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, TraceConfig
 
 from aiohttp_cache_di import CacheMixin
-from aiohttp_cache_di.engine.bases.senders import hands_on, taken_by
+from aiohttp_cache_di.engine.bases.overrides import hands_on, taken_by
 from tests.origin import Origin, answer
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from aiohttp import (
 )
 
 from aiohttp_cache_di import CachedSession, CacheMixin
-from aiohttp_cache_di.engine.bases.senders import hands_on
+from aiohttp_cache_di.engine.bases.overrides import hands_on
 from tests.origin import CLOSE, Origin, Received, answer
 
 Request = Callable[..., Awaitable[ClientResponse]]

@@ -124,7 +124,7 @@ def test_each_part_of_a_container_is_a_parameter() -> None:
 
 
 def test_an_import_makes_none_of_it() -> None:
-    code = "import sys, aiohttp_cache_di; print('aiohttp_cache_di.engine.calls.typed' in sys.modules)"
+    code = "import sys, aiohttp_cache_di; print('aiohttp_cache_di.engine.sessions.typed' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     assert said == "False\n"
 

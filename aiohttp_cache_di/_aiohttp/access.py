@@ -268,7 +268,7 @@ class _Continued:
 
 
 def continued_traces(request: ClientRequest) -> list[Any]:
-    """Trace configs to use for a second request that is made only to send *request*; see `engine.calls.through`."""
+    """Trace configs to use for a second request that is made only to send *request*; see `engine.bases.through`."""
     return [_Continued(trace) for trace in request._traces] if _CAN_TRACES else []
 
 

@@ -24,7 +24,7 @@ from aiohttp_cache_di.signatures import ProvidersSignature
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
 
-    from aiohttp_cache_di.engine.calls.typed import SessionOptions
+    from aiohttp_cache_di.engine.sessions.typed import SessionOptions
 
     class ContainerOptions(TypedDict, total=False):
         """The arguments of `CacheContainer`: each is a value, or a provider of dependency-injector that returns it."""

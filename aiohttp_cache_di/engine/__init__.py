@@ -21,7 +21,7 @@ The other docstrings use these terms:
 call it, never in the rule::
 
     session.get()
-      │  hits.FastLane            knows the question of a call from before ── plain hit ─▶ response
+      │  sessions.fast_lane       knows the question of a call from before ── plain hit ─▶ response
       │    └─ reads.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
       ▼
     aiohttp makes the request, once per hop
@@ -60,18 +60,18 @@ The modules; imports point down this list::
     lookup      finding the response to a request in the store
     copies/     copying a body while its reader reads it
     origin      sending one request to the origin, and noticing how it ends
-    hits        the fast lane: plain hits before aiohttp makes a request
-    bases/      the other base classes of a session: what they add to a request, and sending it through them
+    sessions/   what a session does before aiohttp makes a request: the fast lane, passing by its other base classes
     questions/  what a request asks of the cache: key, partition, rules
     runtime     the state of one backend in one event loop: flights, background tasks, its part of the store's stack
     answering/  responses from stored entries, and what a response from the origin says about the cache
-    calls/      what one call asks of the cache
     flights     the flights of one backend in one event loop, by key
     flight      one request to the origin that others may wait for
     counting    counting hits, and yielding to other tasks now and then
     watching    reporting each request to metrics, traces and logs
+    calls/      what one call asks of the cache
+    bases/      the other base classes of a session: what they add to a request, and making it without them
     notes       logging errors that cost a hit or a copy and do not concern the caller
-    door        where tests see requests to the origin, and answer them
+    taps        where tests see requests to the origin, and answer them
 
 On a miss, `lookup` asks the store, `sharing` decides who asks the origin, in this process (a flight) and among
 processes (a lease), and `storing` writes the response. Of a URL whose responses vary, `policy.select_variant` says

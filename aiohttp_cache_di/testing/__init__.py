@@ -17,7 +17,7 @@ with unittest and outside of tests:
 - ``fixtures``: the fixtures of pytest, for a ``conftest.py`` that imports them itself.
 
 This room may import all rooms below it, and only test suites import it. It intercepts requests to the origin by
-`aiohttp_cache_di.engine.door`, which all of them pass.
+`aiohttp_cache_di.engine.taps`, which all of them pass.
 """
 
 from __future__ import annotations

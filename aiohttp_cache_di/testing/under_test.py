@@ -19,7 +19,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSess
 from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.door import through_tap
+from aiohttp_cache_di.engine.taps import through_tap
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.session import CacheMixin
 from aiohttp_cache_di.testing.app_loop import InLoop, Verdict, is_asynchronous, result_of

@@ -15,7 +15,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
-from aiohttp_cache_di.engine.door import TAPS, through_tap
+from aiohttp_cache_di.engine.taps import TAPS, through_tap
 from aiohttp_cache_di.testing.calls import AskedFor, UnexpectedRequestError, asked_for
 from aiohttp_cache_di.testing.delivery import Breaks, Canned, Delivery, is_answered
 

@@ -149,7 +149,7 @@ def test_the_defaults_of_aiohttp_are_the_ones_that_its_options_tell() -> None:
 def test_a_request_takes_what_type_checkers_are_told() -> None:
     told = set(TYPED["CacheRequestOptions"])
     assert told == set(WISHES)
-    from aiohttp_cache_di.engine.calls.typed import CacheRequestOptions
+    from aiohttp_cache_di.engine.sessions.typed import CacheRequestOptions
 
     hints = get_type_hints(Wishes) | {"tags": Tags}  # of which a tuple is made
 

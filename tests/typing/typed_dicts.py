@@ -21,7 +21,7 @@ OPTION_FILES = (
     "backends/redis/typed.py",
     "backends/mongodb/typed.py",
     "backends/dynamodb/typed.py",
-    "engine/calls/typed.py",
+    "engine/sessions/typed.py",
 )
 """The modules that have the options of sessions, backends and storages."""
 

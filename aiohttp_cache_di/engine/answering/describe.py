@@ -46,7 +46,7 @@ class FetchedResponse(ClientResponse):
     _report: Report | None = None
     _shown_as: ClassVar[str] = "ClientResponse"
 
-    if not TYPE_CHECKING:  # for type checkers, see calls.typed.DescribedResponse
+    if not TYPE_CHECKING:  # for type checkers, see sessions.typed.DescribedResponse
         cache_status, cache_decision, created_at, expires, is_expired = (
             property(attrgetter(f"_report.{name}")) for name in _DESCRIBED[1:-1]
         )

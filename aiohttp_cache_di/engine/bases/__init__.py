@@ -1,8 +1,8 @@
-"""The other base classes of a session, such as a user's rate limiter: what they add to requests and how they send them.
+"""The other base classes of a session, such as a user's rate limiter: what they add, and making requests without them.
 
-`additions` and `senders` analyse the bytecode of these classes (`handing`: which arguments a call passes on; `results`:
-what happens to its result), so that a hit can skip a class that would only have sent the request. `sending` sends the
-requests that the fast lane does not answer. `asking` runs a session's own requests only as far as the cache, to tell
-their keys. `doubles` recognises test doubles of the network or of the backend. May import `calls`, `questions` and
-`runtime`.
+`additions` tells whether anything of a session may change what is sent. `overrides` tells whether the ``_request`` of a
+base class only passes requests on, so that hits can skip it; it analyses the bytecode (`arguments`: which of them a
+call passes on; `results`: what happens to what the call returns). A request that hits may skip is made without these
+classes, either as a trial before it is made through them (`trials`), or to be sent `through` them at its end. May
+import `_aiohttp` and what is below the engine; no other part of the engine.
 """

@@ -20,7 +20,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractCookieJar
 
 from aiohttp_cache_di._aiohttp import is_genuine, request_class_of
-from aiohttp_cache_di.engine.bases.senders import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.bases.overrides import ADDING, hands_on, senders_below
 
 __all__ = ["adds_nothing"]
 

@@ -10,9 +10,9 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
-from aiohttp_cache_di.engine.calls.looks import Look
+from aiohttp_cache_di.engine.bases.through import Through
+from aiohttp_cache_di.engine.bases.trials import Look
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
-from aiohttp_cache_di.engine.calls.through import Through
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.telemetry import Result
 

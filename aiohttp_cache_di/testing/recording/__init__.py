@@ -1,6 +1,6 @@
 """Record responses of upstreams in a file, and replay them from it: the machinery of ``@pytest.mark.recorded``.
 
-- ``cassette``: the recorder, which intercepts requests to the origin (`aiohttp_cache_di.engine.door`).
+- ``cassette``: the recorder, which intercepts requests to the origin (`aiohttp_cache_di.engine.taps`).
 - ``options``: the options of `recorded` and of the mark.
 - ``keeping/``: reading and writing files of recordings.
 - ``hiding/``: removing secrets before anything is compared or written.

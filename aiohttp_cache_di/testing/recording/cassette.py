@@ -23,7 +23,7 @@ from typing import Final, Literal, Self, TypeAlias, Unpack, get_args
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di._aiohttp import is_decoded
-from aiohttp_cache_di.engine.door import through_tap
+from aiohttp_cache_di.engine.taps import through_tap
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
 from aiohttp_cache_di.testing.codings import decoded

@@ -16,11 +16,11 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.bases.doubles import Doubles, is_backend
-from aiohttp_cache_di.engine.bases.senders import hands_on, senders_below, taken_by
+from aiohttp_cache_di.engine.bases.overrides import hands_on, senders_below, taken_by
+from aiohttp_cache_di.engine.bases.through import Through, may_go_through
+from aiohttp_cache_di.engine.bases.trials import Look, NotStored, may_look
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.calls.looks import Look, NotStored, may_look
-from aiohttp_cache_di.engine.calls.through import Through, may_go_through
+from aiohttp_cache_di.engine.sessions.doubles import Doubles, is_backend
 
 __all__ = ["Sender"]
 

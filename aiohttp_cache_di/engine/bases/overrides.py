@@ -34,7 +34,7 @@ from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
 
 if TYPE_CHECKING:
-    from aiohttp_cache_di.engine.bases.handing import Handed, Parameters, Step
+    from aiohttp_cache_di.engine.bases.arguments import Handed, Parameters, Step
 
 __all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 
@@ -121,7 +121,7 @@ def _taken(
     if not code.co_flags & CO_VARKEYWORDS:
         return None
     # Imported here, because few sessions have such base classes.
-    from aiohttp_cache_di.engine.bases.handing import Parameters, steps_of
+    from aiohttp_cache_di.engine.bases.arguments import Parameters, steps_of
     from aiohttp_cache_di.engine.bases.results import gives_back
 
     parameters = Parameters.of(code)
@@ -146,7 +146,7 @@ def _calls(
     steps: list[Step], parameters: Parameters, inner: frozenset[str], sessions: frozenset[str]
 ) -> Iterable[Handed]:
     """The calls that pass on, unchanged, all arguments that matter."""
-    from aiohttp_cache_di.engine.bases.handing import handed_by
+    from aiohttp_cache_di.engine.bases.arguments import handed_by
 
     for index, (name, argument, _) in enumerate(steps):
         is_method = steps[index].is_attribute and argument == "_request"

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware
-from aiohttp_cache_di.engine.door import TAPS, through_tap
+from aiohttp_cache_di.engine.taps import TAPS, through_tap
 from tests.origin import Origin, Received, answer
 
 

@@ -17,13 +17,13 @@ from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.terms import expect_method, parsed_url, quoted, unusable_url
-from aiohttp_cache_di.engine.bases.doubles import Doubles
-from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.sessions.doubles import Doubles
+from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted
 from aiohttp_cache_di.policy import FullQuestion

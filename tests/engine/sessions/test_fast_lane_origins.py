@@ -12,7 +12,7 @@ from yarl import URL
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.hits import KnownCall
+from aiohttp_cache_di.engine.sessions.fast_lane import KnownCall
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
