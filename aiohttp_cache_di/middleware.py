@@ -181,7 +181,7 @@ class CacheMiddleware:
         if not backend.stats.watch.is_on:
             backend.stats.watch.refresh()
         if place is None:
-            if call.is_looking:
+            if call.is_trial:
                 raise NotStored
             return await exchange.bypass("bypass")
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
@@ -217,7 +217,7 @@ class CacheMiddleware:
 
     async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
         """Let the origin answer; the cache neither reads nor stores anything."""
-        if call.is_looking:
+        if call.is_trial:
             raise NotStored
         call.result = "bypass"
         self.backend.stats.counts.here().bypassed += 1
@@ -237,8 +237,8 @@ def _call_of(request: ClientRequest) -> Call:
         return Call(ref(session), digest_user=digest_user(middlewares_of(session)))
     call.is_reached = True
     call.key, call.result = "", None
-    if call.look is not None:
-        call.look.see(request)
+    if call.trial is not None:
+        call.trial.see(request)
     return call
 
 

@@ -28,7 +28,7 @@ from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sessions.doubles import is_backend
 from aiohttp_cache_di.engine.sessions.fast_lane import FastLane, KnownCall, State
-from aiohttp_cache_di.engine.sessions.probing import Asking
+from aiohttp_cache_di.engine.sessions.probing import Probing
 from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
@@ -52,7 +52,7 @@ else:
     TypedSession, DocumentedSession = object, ClientSession
 
 
-class CacheMixin(Asking, TypedSession):
+class CacheMixin(Probing, TypedSession):
     """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
 
     Args:
@@ -199,7 +199,7 @@ class CacheMixin(Asking, TypedSession):
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
                 known = found
-                found = lane.made_of(await lane.look(known, self._sender.asks_at_once), self, known, options)
+                found = lane.hit_or_read(await lane.read(known, self._sender.asks_at_once), self, known, options)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
@@ -352,7 +352,7 @@ class CachedSession(CacheMixin, DocumentedSession):
             """
 
 
-_OWN: Final = frozenset({CacheMixin, Asking, CachedSession})
+_OWN: Final = frozenset({CacheMixin, Probing, CachedSession})
 
 
 def _request_parameters(session_class: type) -> frozenset[str] | None:

@@ -91,7 +91,7 @@ class Exchange:
                 plan = await self._from_store(is_empty=True)
             if isinstance(plan, ClientResponse):
                 return plan
-            if call.is_looking:
+            if call.is_trial:
                 raise NotStored
             match plan:
                 case Fetch() | Validate():
@@ -106,7 +106,7 @@ class Exchange:
 
     def _ask_for_lease(self) -> None:
         """Have the store lease the key in the same operation as the look-up, if the origin may be asked on a miss."""
-        if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
+        if not (self.call.failures or self.call.is_trial or self.question.rules.only_if_cached):
             self.lookup.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Plan:

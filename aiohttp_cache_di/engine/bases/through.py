@@ -1,11 +1,11 @@
 """Sending a request to the origin through the base classes below the cache, after its middlewares have seen it.
 
-A base class that limits rates overrides ``_request``. In a session with middlewares, a look (`looks`) cannot come
+A base class that limits rates overrides ``_request``. In a session with middlewares, a trial (`trials`) cannot come
 before it, since the middlewares would be called twice. So the request is made without the base class, with all
 middlewares; only when it is about to go to the origin, the base class's ``_request`` is called. That makes aiohttp
 build a second request, in whose place the first is sent. Redirects and errors are left to the first request, and its
 traces report the connection, but nothing of the second. A session with traces takes this path even without
-middlewares, because a look would be traced.
+middlewares, because a trial would be traced.
 """
 
 from __future__ import annotations

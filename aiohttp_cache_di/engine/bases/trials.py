@@ -1,4 +1,4 @@
-"""A look: a trial request that the store may answer, before a base class below the cache is asked to send it.
+"""A trial: a request that the store may answer, before a base class below the cache is asked to send it.
 
 A base class that limits rates overrides ``_request``, and would spend its limit on hits. So the request is made without
 that class first, and ends with `NotStored` where it would go to the origin. Only then is it made again, through the
@@ -17,27 +17,27 @@ from multidict import CIMultiDict
 from aiohttp_cache_di._aiohttp import genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
 
-__all__ = ["Look", "NotStored", "may_look"]
+__all__ = ["NotStored", "Trial", "may_try"]
 
 _KNOWN = named_parameters(own_request() or genuine_request())
 _REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 
 class NotStored(BaseException):
-    """Ends a look that found no answer; not an `Exception`, so that no handler takes it for a failure."""
+    """Ends a trial that found no answer; not an `Exception`, so that no handler takes it for a failure."""
 
 
-class Look:
-    """One look, and the request that follows if the look finds no answer."""
+class Trial:
+    """One trial, and the request that follows if the trial finds no answer."""
 
     def __init__(self) -> None:
         self.is_over = False
         self.differs: bool = False
-        """Whether the request that followed differed from that of the look."""
+        """Whether the request that followed differed from that of the trial."""
         self._seen: tuple[Any, ...] | None = None
 
     def see(self, request: ClientRequest) -> None:
-        """Remember the first hop of the look, or compare *request*, the first hop after the look, with that."""
+        """Remember the first hop of the trial, or compare *request*, the first hop after the trial, with that."""
         seen = (
             request.method,
             request.original_url,
@@ -54,7 +54,7 @@ class Look:
             self.differs, self._seen = seen != self._seen, None
 
 
-def may_look(session: ClientSession, options: Mapping[str, Any], middlewares: int) -> bool:
+def may_try(session: ClientSession, options: Mapping[str, Any], middlewares: int) -> bool:
     """Whether a request can be made twice without side effects: no traces, middlewares or bodies that are read once.
 
     Args:

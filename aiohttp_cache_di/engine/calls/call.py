@@ -11,7 +11,7 @@ from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestA
 from msgspec import Struct
 
 from aiohttp_cache_di.engine.bases.through import Through
-from aiohttp_cache_di.engine.bases.trials import Look
+from aiohttp_cache_di.engine.bases.trials import Trial
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.telemetry import Result
@@ -44,10 +44,10 @@ class Call(Struct):
         early_read: what the fast lane has read.
         digest_user: the middleware that logs in by digest.
         is_reached: whether the cache's middleware has seen a request of the call.
-        look: set during and after a trial request that must not go to the origin; see `looks`.
+        trial: set during and after a request that must not go to the origin; see `bases.trials`.
         key: the key of the latest hop; "" until that is known.
         result: how the latest hop was answered; None until that is known.
-        through: sends requests to the origin, instead of aiohttp's own handler; see `through`.
+        through: sends requests to the origin, instead of aiohttp's own handler; see `bases.through`.
     """
 
     session: ref[ClientSession]
@@ -62,15 +62,15 @@ class Call(Struct):
     early_read: EarlyRead | None = None
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
-    look: Look | None = None
+    trial: Trial | None = None
     key: str = ""
     result: Result | None = None
     through: Through | None = None
 
     @property
-    def is_looking(self) -> bool:
-        """Whether a look is under way, so that the origin must not be asked."""
-        return self.look is not None and not self.look.is_over
+    def is_trial(self) -> bool:
+        """Whether a trial is under way, so that the origin must not be asked."""
+        return self.trial is not None and not self.trial.is_over
 
     @property
     def read_timeout_s(self) -> float | None:

@@ -4,7 +4,7 @@ It repeats hits that took the full path, through aiohttp and the middleware, bef
 such a hit, so the key is right by construction. If anything differs from that hit (defaults, cookies, settings, the
 stored variant), the request takes the full path. What a hit tells about its origin (scheme, host and port) is used for
 other URLs of that origin, if keys there depend on the URL alone. Only sessions whose classes are known to add nothing
-to a request use the fast lane (`additions`).
+to a request use the fast lane (`bases.additions`).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class FastLane:
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> CachedResponse | KnownCall | None:
-        """The hit; or the known call, for `look`, if the store has to be asked; else None: take the full path."""
+        """The hit; or the known call, for `read`, if the store has to be asked; else None: take the full path."""
         try:
             known = self._known.get(url) if method == "GET" else None
         except TypeError:  # not a URL: aiohttp raises the right error
@@ -157,10 +157,10 @@ class FastLane:
             is_new=True,
         )
 
-    def look(
+    def read(
         self, known: KnownCall, may_lease: Callable[[], bool]
     ) -> Coroutine[Any, Any, StoredResponse | Failed | None]:
-        """Look *known*, which `answer` returned, up in the store; pass the result to `made_of`.
+        """Look *known*, which `answer` returned, up in the store; pass the result to `hit_or_read`.
 
         Args:
             may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
@@ -172,7 +172,7 @@ class FastLane:
             lease_s = runtime.early_lease_s(known.question, self._backend)
         return here.fetch(key, lease_s=lease_s)
 
-    def made_of(
+    def hit_or_read(
         self, found: StoredResponse | Failed | None, session: ClientSession, known: KnownCall, options: dict[str, Any]
     ) -> CachedResponse | EarlyRead:
         """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""

@@ -30,7 +30,7 @@ from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 
-__all__ = ["Asking"]
+__all__ = ["Probing"]
 
 if TYPE_CHECKING:
     Session = ClientSession
@@ -89,7 +89,7 @@ class Probe:
         raise ProbeReached(place.key, question, passed_by)
 
 
-class Asking(Session):
+class Probing(Session):
     """The methods of a session with a cache that answer questions about its requests."""
 
     _sender: Sender
@@ -183,7 +183,9 @@ class Asking(Session):
         asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
         own = own_request()
-        send = partial(own, asker) if own is not None and self._sender.looks_first else super(Asking, asker)._request
+        send = (
+            partial(own, asker) if own is not None and self._sender.hits_skip_bases else super(Probing, asker)._request
+        )
         options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}
         try:
             await send(method, url, **options)

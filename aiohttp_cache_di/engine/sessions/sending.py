@@ -1,9 +1,10 @@
 """How a session sends a request that its fast lane does not answer.
 
 The methods below the cache are ``_request`` of the user's base classes, and then aiohttp's own or what an
-instrumentation has replaced it with. Those that only pass requests on, such as rate limiters (`senders`), should get
-only requests that go to the origin. So a look comes first (`looks`); or, if that would have side effects, the request
-is made without them and sent `through` them at the end. A test may have replaced all of it with a double (`doubles`).
+instrumentation has replaced it with. Those that only pass requests on, such as rate limiters (`bases.overrides`),
+should get only requests that go to the origin. So a trial without them comes first (`bases.trials`); or, if that would
+have side effects, the request is made without them and sent through them at the end (`bases.through`). A test may have
+replaced all of it with a double (`doubles`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_reque
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.bases.overrides import hands_on, senders_below, taken_by
 from aiohttp_cache_di.engine.bases.through import Through, may_go_through
-from aiohttp_cache_di.engine.bases.trials import Look, NotStored, may_look
+from aiohttp_cache_di.engine.bases.trials import NotStored, Trial, may_try
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.sessions.doubles import Doubles, is_backend
 
@@ -42,18 +43,18 @@ class Sender:
         """Whether a method below the cache was seen to change a request."""
         self._last: object = None
         self._theirs = frozenset[str]()
-        self._looks_first = self._is_double = False
+        self._hits_skip_bases = self._is_double = False
         self._judge()  # imports what it needs before the first request
 
     @property
-    def looks_first(self) -> bool:
+    def hits_skip_bases(self) -> bool:
         """Whether hits skip the methods below the cache."""
         self._judge()
-        return self._looks_first
+        return self._hits_skip_bases
 
     def asks_at_once(self) -> bool:
         """Whether the methods below the cache get all requests that the fast lane does not answer."""
-        return not self.looks_first
+        return not self.hits_skip_bases
 
     def has_doubles(self, backend: object) -> bool:
         """Whether a test double replaces the network or *backend*."""
@@ -68,7 +69,7 @@ class Sender:
         own = own_request()
         senders = self._below if last is own else [*self._below, last]
         taken = [taken_by(sender) for sender in senders]
-        self._looks_first = not self.adds and own is not None and bool(senders) and None not in taken
+        self._hits_skip_bases = not self.adds and own is not None and bool(senders) and None not in taken
         self._theirs = frozenset[str]().union(*filter(None, taken))
         self._is_double = Doubles.are_there() and not hands_on(last)
         self._last = last
@@ -77,7 +78,7 @@ class Sender:
         """Whether `send` would simply call the method below, so that the caller may do so."""
         if genuine_request() is not self._last:
             self._judge()
-        return not (self._is_double or self._looks_first) and is_backend(backend)
+        return not (self._is_double or self._hits_skip_bases) and is_backend(backend)
 
     async def send(
         self,
@@ -97,12 +98,12 @@ class Sender:
         """
         if self.has_doubles(backend):
             return await self._doubles.request(below, backend, call, method, url, options)
-        own = own_request() if self._looks_first else None
+        own = own_request() if self._hits_skip_bases else None
         if own is not None:
             theirs = {name: options[name] for name in self._theirs & options.keys()}
             ours = {name: value for name, value in options.items() if name not in theirs} if theirs else options
-            if may_look(session, ours, len(tuple(middlewares_of(session)))):
-                return await self._look_first(session, own, below, method, url, call, ours, theirs)
+            if may_try(session, ours, len(tuple(middlewares_of(session)))):
+                return await self._try_first(session, own, below, method, url, call, ours, theirs)
             if may_go_through(ours):
                 call.through = through = Through(below, ours, theirs)
                 try:
@@ -112,7 +113,7 @@ class Sender:
                 return response
         return await below(method, url, **options)
 
-    async def _look_first(
+    async def _try_first(
         self,
         session: ClientSession,
         own: Send,
@@ -128,15 +129,15 @@ class Sender:
         Args:
             theirs: arguments that these methods use up themselves.
         """
-        call.look = look = Look()
+        call.trial = trial = Trial()
         try:
             return await own(session, method, url, **options)
         except NotStored:
             call.keys.clear()
         finally:
-            look.is_over = True
+            trial.is_over = True
         try:
             return await below(method, url, **options, **theirs)
         finally:
-            self.adds = self.adds or look.differs
-            self._looks_first = self._looks_first and not self.adds
+            self.adds = self.adds or trial.differs
+            self._hits_skip_bases = self._hits_skip_bases and not self.adds
