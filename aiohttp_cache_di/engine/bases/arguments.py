@@ -7,8 +7,6 @@ Python, the call counts as unknown.
 
 from __future__ import annotations
 
-import dis
-import re
 from collections.abc import Mapping, Sequence
 from inspect import CO_VARARGS
 from types import CodeType
@@ -16,42 +14,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from msgspec import Struct
 
-__all__ = ["Handed", "Parameters", "Step", "handed_by", "steps_of"]
+from aiohttp_cache_di.engine.bases.bytecode import Step
+
+__all__ = ["Handed", "Parameters", "handed_by"]
 
 _METHOD_AND_URL: Final = ("method", "str_or_url")
 # Instructions that do not change the model of the stack.
-_IDLE: Final = frozenset({"PUSH_NULL", "LIST_TO_TUPLE", "CALL_INTRINSIC_1", "CACHE", "EXTENDED_ARG", "NOT_TAKEN"})
-
-
-class Step(NamedTuple):
-    """One instruction, or one half of an instruction for two variables."""
-
-    name: str
-    argument: Any
-    offset: int
-
-    @property
-    def is_load(self) -> bool:
-        """Whether it loads a parameter or a local variable."""
-        return self.name.startswith("LOAD_FAST")
-
-    @property
-    def is_attribute(self) -> bool:
-        """Whether it reads or changes an attribute."""
-        return self.name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER", "STORE_ATTR", "DELETE_ATTR"))
-
-
-def steps_of(code: CodeType) -> list[Step]:
-    """The instructions of *code*; one for two variables becomes two steps."""
-    found: list[Step] = []
-    for each in dis.get_instructions(code):
-        argument: Any = each.argval
-        if "_FAST_" in each.opname and issubclass(type(argument), tuple):
-            kinds: list[str] = re.findall(r"(?:LOAD|STORE)_FAST", each.opname)
-            found += [Step(kind, name, each.offset) for kind, name in zip(kinds, argument, strict=True)]
-        else:
-            found.append(Step(each.opname, argument, each.offset))
-    return found
+_IDLE: Final = frozenset({"PUSH_NULL", "LIST_TO_TUPLE", "CALL_INTRINSIC_1", "CACHE", "NOT_TAKEN"})
 
 
 class _Name(Struct, frozen=True):
@@ -144,7 +113,8 @@ def handed_by(steps: Sequence[Step], index: int, options: str) -> Handed | None:
     stack: list[Any] = []
     keys: set[int] = set()
     for at in range(index + 1, len(steps)):
-        name, argument, _ = step = steps[at]
+        step = steps[at]
+        name, argument = step.name, step.argument
         if name == "CALL_FUNCTION_EX":
             return _whole(stack, options, at, keys)
         if step.is_load:

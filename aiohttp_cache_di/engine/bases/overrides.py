@@ -34,7 +34,8 @@ from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
 
 if TYPE_CHECKING:
-    from aiohttp_cache_di.engine.bases.arguments import Handed, Parameters, Step
+    from aiohttp_cache_di.engine.bases.arguments import Handed, Parameters
+    from aiohttp_cache_di.engine.bases.bytecode import Step
 
 __all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 
@@ -121,7 +122,8 @@ def _taken(
     if not code.co_flags & CO_VARKEYWORDS:
         return None
     # Imported here, because few sessions have such base classes.
-    from aiohttp_cache_di.engine.bases.arguments import Parameters, steps_of
+    from aiohttp_cache_di.engine.bases.arguments import Parameters
+    from aiohttp_cache_di.engine.bases.bytecode import steps_of
     from aiohttp_cache_di.engine.bases.results import gives_back
 
     parameters = Parameters.of(code)
@@ -134,7 +136,7 @@ def _taken(
     items = [index for index in range(len(steps)) if _is_item(steps, index, options)]
     if uses != len(calls) + len(items):
         return None
-    results = gives_back(code, {steps[call.last].offset for call in calls})
+    results = gives_back(code, steps, {steps[call.last].offset for call in calls})
     if results is None or not all(_is_harmless(steps, index, results | modules) for index in range(len(steps))):
         return None
     names = {name for name in (*parameters.positional[3:], *parameters.by_name) if name not in _TELLING}
@@ -148,8 +150,9 @@ def _calls(
     """The calls that pass on, unchanged, all arguments that matter."""
     from aiohttp_cache_di.engine.bases.arguments import handed_by
 
-    for index, (name, argument, _) in enumerate(steps):
-        is_method = steps[index].is_attribute and argument == "_request"
+    for index, step in enumerate(steps):
+        name, argument = step.name, step.argument
+        is_method = step.is_attribute and argument == "_request"
         if is_method or (name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner):
             is_method = is_method and not (index and steps[index - 1].argument in sessions)
             call = handed_by(steps, index, parameters.options)
@@ -169,10 +172,11 @@ def _are_left_alone(code: CodeType, steps: list[Step], parameters: Parameters, c
         return False
     uses = 0
     keys = frozenset[int]().union(*(call.keys for call in calls))
-    for index, (name, argument, _) in enumerate(steps):
+    for index, step in enumerate(steps):
+        name, argument = step.name, step.argument
         if name.startswith(("STORE_FAST", "DELETE_FAST")) and argument in matter:
             return False
-        uses += steps[index].is_load and argument in changeable
+        uses += step.is_load and argument in changeable
         if (
             ("CONST" in name or name == "KW_NAMES")
             and index not in keys

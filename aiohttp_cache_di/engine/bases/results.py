@@ -7,13 +7,12 @@ Python, counts as a change.
 
 from __future__ import annotations
 
-import dis
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Sequence
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType
-from typing import Any, Final
+from typing import Final
 
-from msgspec import Struct
+from aiohttp_cache_di.engine.bases.bytecode import AWAIT, Step
 
 __all__ = ["gives_back"]
 
@@ -22,28 +21,22 @@ _READABLE: Final = frozenset(
     {"status", "reason", "ok", "method", "url", "real_url", "host", "version", "headers", "raw_headers"}
     | {"content_type", "content_length", "charset", "closed", "from_cache"}
 )
-_AWAIT: Final = "AWAIT"
 _MAKING: Final = ("CALL", "LOAD", "BUILD", "BINARY", "COMPARE", "FORMAT")
 _IDLE: Final = frozenset({"NOP", "RESUME", "PRECALL"})
 _ENDS: Final = ("RETURN", "RAISE", "RERAISE", "SEND", "YIELD", "PUSH_EXC_INFO", "FOR_ITER")
 
 
-class _Step(Struct, frozen=True):
-    name: str
-    argument: Any
-    offset: int
-    effect: int
-    is_target: bool
-
-
-def gives_back(code: CodeType, calls: Collection[int]) -> frozenset[str] | None:
+def gives_back(code: CodeType, steps: Sequence[Step], calls: Collection[int]) -> frozenset[str] | None:
     """The names of variables for results of the calls at the offsets *calls*; None unless it returns those unchanged.
 
     The result of each call has to be returned at once or stored in a variable.
+
+    Args:
+        steps: those of *code*.
     """
     if code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) or not calls:
         return None
-    found = _Found(list(_steps(code)), calls, is_async=bool(code.co_flags & CO_COROUTINE))
+    found = _Found(steps, calls, is_async=bool(code.co_flags & CO_COROUTINE))
     loads = found.loads()
     made = None if loads is None else found.returned()
     if loads is None or made is None or not made:
@@ -61,7 +54,7 @@ class _Found:
         is_async: the results are awaited.
     """
 
-    def __init__(self, steps: list[_Step], calls: Collection[int], *, is_async: bool) -> None:
+    def __init__(self, steps: Sequence[Step], calls: Collection[int], *, is_async: bool) -> None:
         self._steps = steps
         self._calls = calls
         self._is_async = is_async
@@ -74,7 +67,7 @@ class _Found:
     def call_before(self, index: int) -> int | None:
         """The call whose result is on top of the stack before *index*; None if it is something else."""
         at = index - 1 - self._is_async
-        is_waited_for = not self._is_async or self._steps[index - 1].name == _AWAIT
+        is_waited_for = not self._is_async or self._steps[index - 1].name == AWAIT
         is_one = at >= 0 and is_waited_for and self._steps[at].offset in self._calls
         return self._steps[at].offset if is_one else None
 
@@ -112,7 +105,7 @@ class _Found:
                 return None
         return frozenset(found)
 
-    def _comes_after(self, step: _Step) -> bool:
+    def _comes_after(self, step: Step) -> bool:
         """Whether *step* may run after one of the calls: it is behind a call, or in a loop with one."""
         first = min(self._calls)
         if step.offset > first:
@@ -121,40 +114,11 @@ class _Found:
         return any(isinstance(target, int) and target <= step.offset and first < at for target, at in back)
 
 
-def _is_none(step: _Step) -> bool:
+def _is_none(step: Step) -> bool:
     return step.name == "LOAD_CONST" and step.argument is None
 
 
-def _steps(code: CodeType) -> Iterator[_Step]:
-    """The steps of *code*: all instructions of an ``await`` as one step, an instruction for two variables as two."""
-    until = -1
-    waiting = False
-    for step in dis.get_instructions(code):
-        if step.opname == "EXTENDED_ARG":
-            continue
-        if waiting and step.opname == "SEND":
-            waiting, until = False, step.argval
-        if waiting or step.offset < until or (step.offset == until and step.opname == "END_SEND"):
-            continue
-        if step.opname == "GET_AWAITABLE":
-            waiting = True
-            yield _Step(_AWAIT, None, step.offset, 0, is_target=step.is_jump_target)
-            continue
-        yield from _parts(step, is_target=step.is_jump_target and step.offset != until)  # the await itself jumps there
-
-
-def _parts(step: dis.Instruction, *, is_target: bool) -> Iterable[_Step]:
-    names = step.opname.split("_FAST_")
-    if issubclass(type(step.argval), tuple) and "FAST" in step.opname:
-        kinds = ["STORE" if part.startswith("STORE") else "LOAD" for part in (names[0], names[-1])]
-        for kind, name in zip(kinds, step.argval, strict=True):
-            yield _Step(f"{kind}_FAST", name, step.offset, 1 if kind == "LOAD" else -1, is_target)
-        return
-    effect = dis.stack_effect(step.opcode, step.arg, jump=False)
-    yield _Step(step.opname, step.argval, step.offset, effect, is_target)
-
-
-def _is_read(steps: list[_Step], index: int) -> bool:
+def _is_read(steps: Sequence[Step], index: int) -> bool:
     after = steps[index + 1 : index + 2]
     if not after or not after[0].name.startswith(("LOAD_ATTR", "LOAD_METHOD")):
         return False
@@ -162,7 +126,7 @@ def _is_read(steps: list[_Step], index: int) -> bool:
     return after[0].argument == "release" if is_method else after[0].argument in _READABLE
 
 
-def _origin(steps: list[_Step], index: int) -> int | None:
+def _origin(steps: Sequence[Step], index: int) -> int | None:
     """The step that made the value on top of the stack before *index*; None if that cannot be told."""
     depth = 0
     while index > 0 and not steps[index].is_target:
