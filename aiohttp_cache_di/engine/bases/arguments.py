@@ -134,9 +134,15 @@ def _gather(name: str, argument: Any, stack: list[Any], keys: set[int]) -> bool:
     """Model a step that puts arguments together; return whether it was recognised."""
     if name in _IDLE:
         return True
-    needed = {"DICT_MERGE": 2, "LIST_EXTEND": 2, "BUILD_MAP": 2 * (argument or 0)}.get(name, argument)
-    if name == "BUILD_CONST_KEY_MAP":
-        needed = argument + 1
+    match name:
+        case "DICT_MERGE" | "LIST_EXTEND":
+            needed = 2
+        case "BUILD_MAP":
+            needed = 2 * argument
+        case "BUILD_CONST_KEY_MAP":
+            needed = argument + 1
+        case _:
+            needed = argument
     if not isinstance(needed, int) or needed > len(stack):
         return False
     parts = stack[len(stack) - needed :]

@@ -64,6 +64,8 @@ def _steps(code: CodeType) -> Iterator[Step]:
             continue
         is_target = each.is_jump_target and each.offset != until  # the await itself jumps there
         argument: Any = each.argval
+        if each.opname == "KW_NAMES" and each.arg is not None:  # Python 3.11's `dis` does not look them up
+            argument = code.co_consts[each.arg]
         if "_FAST_" in each.opname and issubclass(type(argument), tuple):
             kinds: list[str] = re.findall(r"(?:LOAD|STORE)_FAST", each.opname)
             for kind, name in zip(kinds, argument, strict=True):
