@@ -158,20 +158,22 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         """Answer with a plain hit."""
+        answer = plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
         count_hit(self.runtime.counts)
         self.call.result = "hit"
         self._note_hop()
-        return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
+        return answer
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
+        answer = self._answer(decision)
         if decision.stale:
             count_stale_hit(self.runtime.counts)
             self.call.result = "stale"
         else:
             count_hit(self.runtime.counts)
             self.call.result = "hit"
-        return self._answer(decision)
+        return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
@@ -182,10 +184,12 @@ class Exchange:
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
-        self._note_hop()
         if self.lookup.purged and "; purged=" not in cache_status:
             cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
-        return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
+        standard = self.backend.cache_control
+        answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
+        self._note_hop()
+        return answer
 
     def _note_hop(self) -> None:
         """Record that the call has passed this hop."""

@@ -129,6 +129,18 @@ async def test_it_is_a_miss_and_goes(
             assert not await is_there(client.backend, url), state
 
 
+@pytest.mark.parametrize("asked", [{}, {"headers": {"Range": "bytes=0-1"}}], ids=["whole", "a part"])
+async def test_it_does_not_count_as_a_hit(
+    origin: Origin, clients: Clients, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    client, url = clients(expire_after=60), origin.on("/", numbered)
+    await plant(client.backend, url)
+    for rule in ("plain_answer", "answer_from"):
+        fail_on_odd(monkeypatch, rule)
+    await client.fetch(url, **asked)
+    assert (client.backend.stats.hits, origin.hits) == (0, 1)
+
+
 @pytest.mark.parametrize("rule", ["decide", "serve", "answer_from", "response"])
 async def test_those_who_wait_for_it_ask_for_themselves(
     origin: Origin, clients: Clients, monkeypatch: pytest.MonkeyPatch, rule: str
