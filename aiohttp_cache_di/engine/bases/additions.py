@@ -20,7 +20,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractCookieJar
 
 from aiohttp_cache_di._aiohttp import is_genuine, request_class_of
-from aiohttp_cache_di.engine.bases.overrides import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.bases.overrides import ADDING, hands_on, overrides_below
 
 __all__ = ["adds_nothing"]
 
@@ -58,4 +58,4 @@ def _is_plain(session_class: type, own: frozenset[type]) -> bool:
                 return False
         elif not ADDING.isdisjoint(vars(base)) or "__getattribute__" in vars(base):
             return False
-    return all(map(hands_on, senders_below(session_class, own)))
+    return all(map(hands_on, overrides_below(session_class, own)))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.engine.bases.arguments import Handed, Parameters
     from aiohttp_cache_di.engine.bases.bytecode import Step
 
-__all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
+__all__ = ["ADDING", "hands_on", "overrides_below", "taken_by"]
 
 # Methods that run before the cache is asked, so that their effect is in the arguments, or that do not affect requests.
 _BEFORE: Final = frozenset(
@@ -69,7 +69,7 @@ _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})
 _MAX_WRAPPERS: Final = 8  # nested around each other
 
 
-def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..., Any]]:
+def overrides_below(session_class: type, own: frozenset[type]) -> list[Callable[..., Any]]:
     """The methods ``_request`` of the classes between those of this package and aiohttp's in the MRO.
 
     Args:
@@ -80,28 +80,28 @@ def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..
     return [vars(base)["_request"] for base in bases[first:] if base is not ClientSession and "_request" in vars(base)]
 
 
-def hands_on(sender: Callable[..., Any]) -> bool:
+def hands_on(override: Callable[..., Any]) -> bool:
     """Whether a method ``_request`` passes on what it was given, apart from arguments that make no difference.
 
     It may pass it to the next base class, or to a function that it refers to: aiohttp's own method, or another one that
     passes it on.
     """
-    return taken_by(sender) is not None
+    return taken_by(override) is not None
 
 
-def taken_by(sender: object, depth: int = 0) -> frozenset[str] | None:
-    """The names of arguments that *sender* uses up itself, if it passes on the rest (`hands_on`); else None."""
-    if type(sender) is not FunctionType or depth > _MAX_WRAPPERS:
+def taken_by(override: object, depth: int = 0) -> frozenset[str] | None:
+    """The names of arguments that *override* uses up itself, if it passes on the rest (`hands_on`); else None."""
+    if type(override) is not FunctionType or depth > _MAX_WRAPPERS:
         return None
     own, inner, taken = own_request(), set[str](), frozenset[str]()
-    for name, function in called_by(sender).items():
+    for name, function in called_by(override).items():
         found = frozenset[str]() if function is own else None
-        if function is not own and function is not sender:
+        if function is not own and function is not override:
             found = taken_by(function, depth + 1)
         if found is not None:
             inner.add(name)
             taken |= found
-    code, names = sender.__code__, sender.__globals__
+    code, names = override.__code__, override.__globals__
     modules = frozenset(name for name in code.co_names if isinstance(names.get(name), ModuleType))
     sessions = frozenset(name for name in code.co_names if names.get(name) is ClientSession)
     own_taken = _taken(code, frozenset(inner), modules, sessions)

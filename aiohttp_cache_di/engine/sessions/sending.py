@@ -17,7 +17,7 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.bases.overrides import hands_on, senders_below, taken_by
+from aiohttp_cache_di.engine.bases.overrides import hands_on, overrides_below, taken_by
 from aiohttp_cache_di.engine.bases.through import Through, may_go_through
 from aiohttp_cache_di.engine.bases.trials import NotStored, Trial, may_try
 from aiohttp_cache_di.engine.calls.call import Call
@@ -37,7 +37,7 @@ class Sender:
     """
 
     def __init__(self, session_class: type, own: frozenset[type]) -> None:
-        self._below = senders_below(session_class, own)
+        self._below = overrides_below(session_class, own)
         self._doubles = Doubles()
         self.adds: bool = False
         """Whether a method below the cache was seen to change a request."""
@@ -67,9 +67,9 @@ class Sender:
         if last is self._last:
             return
         own = own_request()
-        senders = self._below if last is own else [*self._below, last]
-        taken = [taken_by(sender) for sender in senders]
-        self._hits_skip_bases = not self.adds and own is not None and bool(senders) and None not in taken
+        overrides = self._below if last is own else [*self._below, last]
+        taken = [taken_by(override) for override in overrides]
+        self._hits_skip_bases = not self.adds and own is not None and bool(overrides) and None not in taken
         self._theirs = frozenset[str]().union(*filter(None, taken))
         self._is_double = Doubles.are_there() and not hands_on(last)
         self._last = last
