@@ -268,7 +268,7 @@ class CacheMixin(Asking, TypedSession):
             if self._sender.adds:
                 self._fast_lane.forget(for_good=True)
         if began_in is not None and isinstance(response, CachedResponse) and not self._sender.has_doubles(self.cache):
-            self._fast_lane.learn(self, method, url, options, response, began_in)
+            self._fast_lane.learn(self, method, url, options, response, call.keys, began_in)
         return response
 
     def disabled(self) -> Disabled:

@@ -10,7 +10,7 @@ to a request use the fast lane (`additions`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, RequestInfo
@@ -229,11 +229,16 @@ class FastLane:
         url: StrOrURL,
         options: dict[str, Any],
         response: object,
+        keys: Sequence[str],
         began_in: State,
     ) -> None:
         """Remember the call if *response* is a hit that the fast lane could have given.
 
+        A variant that has a key of its own is not: it is used only while the entry under the URL's key lists it. If
+        that entry is evicted, a deletion does not find the variant.
+
         Args:
+            keys: those of the requests of the call.
             began_in: the `state` in which the call began. If it is another one now, nothing is remembered: the response
                 may be for another user, or of other header fields.
         """
@@ -251,6 +256,7 @@ class FastLane:
             or method != "GET"
             or callable(raises_for_status(session))  # such a function has to be called with each response
             or needs_policy(session.headers)
+            or stored.key not in keys
             or not adds_nothing(session, self._own)
         ):
             return
