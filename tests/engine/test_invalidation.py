@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 
@@ -91,3 +94,30 @@ async def test_nor_is_it_one_where_the_user_has_a_delete_of_their_own_which_itse
             pass
         await session.cache.delete_url(url)
         assert not await session.cache.has_url(victim)
+
+
+@pytest.mark.parametrize("change", ["PUT", "delete_url"])
+async def test_a_response_is_not_stored_if_the_resource_changes_while_a_function_judges_it(
+    origin: Origin, change: str
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def tags_of(response: ClientResponse) -> list[str]:
+        begun.set()
+        await goes_on.wait()
+        return []
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Cache-Control": "max-age=60"}))
+    async with CachedSession(cache=CacheBackend(cache_control=True, tag_fn=tags_of)) as session:
+        async with session.get(url) as response:
+            assert await response.text() == "1"
+            await begun.wait()
+            if change == "PUT":
+                await (await session.put(url)).read()
+            else:
+                await session.delete_url(url)
+            goes_on.set()
+            await Runtime.of(session.cache).finish(session.cache)
+        assert "detail=invalidated" in response.cache_status
+        async with session.get(url) as response:
+            assert await response.text() == ("3" if change == "PUT" else "2")
