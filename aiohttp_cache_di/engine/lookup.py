@@ -60,6 +60,7 @@ class Lookup:
     """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
     """The tag whose purge keeps the stored response from being used as it is; "" for none."""
+    _changes: tuple[int, int] = (0, 0)
 
     def __init__(
         self,
@@ -136,6 +137,7 @@ class Lookup:
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
+        self._changes = self.runtime.here.changes(key)  # before the read, during which the entry may be deleted
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -161,9 +163,13 @@ class Lookup:
             await self.drop({entry.key})
             return False
 
+    def is_outdated(self) -> bool:
+        """Whether the primary entry may have been deleted, here, since it was read."""
+        return self.primary is not None and self.runtime.here.changes(self.primary.key) != self._changes
+
     async def is_ahead(self, hop: StoredResponse) -> bool:
         """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
-        primary = self.primary
+        primary, changes = self.primary, self._changes
         try:
             for _ in range(MAX_HOPS):
                 if not hop.history:
@@ -180,7 +186,7 @@ class Lookup:
                 hop = entry
             return False
         finally:
-            self.primary, self.foreign = primary, None
+            self.primary, self._changes, self.foreign = primary, changes, None
 
     async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """The entry under *key*, if its ``store_until`` is not over; a pending write counts as written.

@@ -9,10 +9,11 @@ import pytest
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend, CustomStorage
 
 
 @pytest.fixture
@@ -121,3 +122,34 @@ async def test_a_response_is_not_stored_if_the_resource_changes_while_a_function
         assert "detail=invalidated" in response.cache_status
         async with session.get(url) as response:
             assert await response.text() == ("3" if change == "PUT" else "2")
+
+
+async def test_a_deleted_response_does_not_come_back_with_a_variant_that_was_looked_up_before(origin: Origin) -> None:
+    read, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def read(self, key: str) -> ResponseOrKey:
+            found = await super().read(key)
+            if found is not None and not read.is_set():
+                read.set()
+                await goes_on.wait()
+            return found
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Vary": "Accept-Language"}))
+    backend = CustomBackend()
+    backend.responses = Storage()
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    async with CachedSession(cache=backend) as session:
+        assert await ask("de") == "1"
+        await backend.settle()
+        other = asyncio.create_task(ask("en"))
+        await read.wait()
+        await backend.clear()
+        goes_on.set()
+        assert await other == "2"
+        await backend.settle()
+        assert await ask("de") == "3"
