@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import time
@@ -293,8 +294,17 @@ class Lookup:
     async def drop(self, keys: set[str]) -> int:
         """Delete the entries under *keys*, and return how many there were.
 
-        If that fails, the keys get tombstones, so that the entries are not used any more.
+        If that fails, the keys get tombstones, so that the entries are not used any more. So they do if the caller is
+        cancelled; then the deletion is done in the background.
         """
+        try:
+            return await self._drop(keys)
+        except asyncio.CancelledError:
+            self.runtime.here.tombstones.add(keys)
+            self.runtime.spawn(self._drop_later(keys), owner=self.backend)
+            raise
+
+    async def _drop(self, keys: set[str]) -> int:
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
@@ -303,3 +313,6 @@ class Lookup:
         for key in keys:
             self.runtime.here.tombstones.pop(key, None)
         return deleted
+
+    async def _drop_later(self, keys: set[str]) -> None:
+        await self._drop(keys)

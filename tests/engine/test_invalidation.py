@@ -153,3 +153,29 @@ async def test_a_deleted_response_does_not_come_back_with_a_variant_that_was_loo
         assert await other == "2"
         await backend.settle()
         assert await ask("de") == "3"
+
+
+async def test_a_change_whose_caller_gives_up_during_the_deletion_invalidates_all_the_same(origin: Origin) -> None:
+    begun = asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def delete(self, key: str) -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            await super().delete(key)
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Cache-Control": "max-age=60"}))
+    backend, other = CustomBackend(cache_control=True), CustomBackend(cache_control=True)
+    backend.responses = other.responses = Storage()
+    async with CachedSession(cache=backend) as session, CachedSession(cache=other) as second:
+        await (await session.get(url)).read()
+        await backend.settle()
+        changing = asyncio.create_task(session.put(url))
+        await begun.wait()
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        assert await (await session.get(url)).text() == "3"
+        await Runtime.of(backend).finish(backend)
+        assert await (await second.get(url)).text() != "1"
