@@ -198,8 +198,9 @@ class CacheMixin(Asking, TypedSession):
         if not self._own_middlewares:  # middlewares see hits too, and the fast lane would skip them
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
-                known = found
-                found = lane.made_of(await lane.look(known, self._sender.asks_at_once), self, known, options)
+                known, changes = found, lane.changes(found)
+                stored = await lane.look(known, self._sender.asks_at_once)
+                found = lane.made_of(stored, self, known, options, changes)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)

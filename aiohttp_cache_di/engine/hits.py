@@ -172,8 +172,18 @@ class FastLane:
             lease_s = runtime.early_lease_s(known.question, self._backend)
         return here.fetch(key, lease_s=lease_s)
 
+    def changes(self, known: KnownCall) -> tuple[int, int]:
+        """`LoopStack.changes` of the key of *known*; take them before `look`, and pass them to `made_of`."""
+        runtime = self._runtime or Runtime.of(self._backend)
+        return runtime.here.changes(known.question.key)
+
     def made_of(
-        self, found: StoredResponse | Failed | None, session: ClientSession, known: KnownCall, options: dict[str, Any]
+        self,
+        found: StoredResponse | Failed | None,
+        session: ClientSession,
+        known: KnownCall,
+        options: dict[str, Any],
+        changes: tuple[int, int],
     ) -> CachedResponse | EarlyRead:
         """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""
         runtime, key = self._runtime, known.question.key
@@ -181,7 +191,7 @@ class FastLane:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
-        return EarlyRead(key, found)
+        return EarlyRead(key, found, changes)
 
     def drop(self, early_read: EarlyRead) -> None:
         """Give back the lease that may have come with *early_read*, which no request has used."""

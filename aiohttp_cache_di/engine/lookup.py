@@ -212,7 +212,7 @@ class Lookup:
             lease_s, self.lease_s = self.lease_s, 0.0
             entry = runtime.peek(key)
             if entry is None and early_read is not None and early_read.key == key:
-                entry = self._unless_failed(early_read.found)
+                entry, self._changes = self._unless_failed(early_read.found), early_read.changes
             elif entry is None and not runtime.here.tells_all:
                 entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:
