@@ -62,6 +62,7 @@ class Evictor:
         self._is_full = False
         self._full_again_at = 0.0
         self._marks: dict[str, int] = {}  # by leaf, how many records of purges it had when it was last looked at
+        self._all_marks = 0
         self.after_fork()
         note_forks(self)
 
@@ -104,7 +105,7 @@ class Evictor:
 
     @property
     def _entries(self) -> int:
-        return self.counts.total.entries - sum(self._marks.values())
+        return self.counts.total.entries - self._all_marks
 
     def _must_evict(self) -> bool:
         (max_bytes, max_entries), total = self._bounds, self.counts.total
@@ -140,7 +141,7 @@ class Evictor:
             leaf = self._tree.leaf(candidate.name)
             if leaf is not None and drop(leaf, candidate.name) is not None:
                 evicted += 1
-                self._marks[candidate.name[:2]] -= candidate.is_mark
+                self._note_marks(candidate.name[:2], self._marks[candidate.name[:2]] - candidate.is_mark)
                 freed += candidate.disk_bytes
                 self.counts.add(candidate.name, -candidate.disk_bytes, -1)
         return evicted
@@ -151,16 +152,20 @@ class Evictor:
         found: list[_Candidate] = []
         while leaves and len(found) < SAMPLE:
             name = leaves.pop()
-            self._marks.pop(name, None)
+            self._note_marks(name, 0)
             if self.counts.is_empty(name):
                 continue
             entries = self.counts.count(name, now)
             leaf = self._tree.leaf(name)
             if leaf is not None:
                 here = [_candidate(leaf, entry, now) for entry in entries]
-                self._marks[name] = sum(candidate.is_mark for candidate in here)
+                self._note_marks(name, sum(candidate.is_mark for candidate in here))
                 found += here
         return sorted(found), not leaves
+
+    def _note_marks(self, leaf: str, number: int) -> None:
+        self._all_marks += number - self._marks.get(leaf, 0)
+        self._marks[leaf] = number
 
 
 def _candidate(leaf: Directory, entry: File, now: float) -> _Candidate:
