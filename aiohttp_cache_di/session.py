@@ -198,8 +198,9 @@ class CacheMixin(Probing, TypedSession):
         if not self._own_middlewares:  # middlewares see hits too, and the fast lane would skip them
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
-                known = found
-                found = lane.hit_or_read(await lane.read(known, self._sender.asks_at_once), self, known, options)
+                known, changes = found, lane.changes(found)
+                stored = await lane.read(known, self._sender.asks_at_once)
+                found = lane.hit_or_read(stored, self, known, options, changes)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
@@ -268,7 +269,7 @@ class CacheMixin(Probing, TypedSession):
             if self._sender.adds:
                 self._fast_lane.forget(for_good=True)
         if began_in is not None and isinstance(response, CachedResponse) and not self._sender.has_doubles(self.cache):
-            self._fast_lane.learn(self, method, url, options, response, began_in)
+            self._fast_lane.learn(self, method, url, options, response, call.keys, began_in)
         return response
 
     def disabled(self) -> Disabled:

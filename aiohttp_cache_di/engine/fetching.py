@@ -309,7 +309,7 @@ class Fetching:
     def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:
         """Update the stored response to GET from the response to HEAD (RFC 9111 §4.3.5)."""
         question = self._question
-        if self._flight.store_allowed:
+        if self._flight.store_allowed and not self._lookup.is_outdated():
             now = reply.head.received_at
             try:
                 updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)

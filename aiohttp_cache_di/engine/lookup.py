@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import time
@@ -60,6 +61,7 @@ class Lookup:
     """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
     """The tag whose purge keeps the stored response from being used as it is; "" for none."""
+    _changes: tuple[int, int] = (0, 0)
 
     def __init__(
         self,
@@ -136,6 +138,7 @@ class Lookup:
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
+        self._changes = self.runtime.here.changes(key)  # before the read, during which the entry may be deleted
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -161,9 +164,13 @@ class Lookup:
             await self.drop({entry.key})
             return False
 
+    def is_outdated(self) -> bool:
+        """Whether the primary entry may have been deleted, here, since it was read."""
+        return self.primary is not None and self.runtime.here.changes(self.primary.key) != self._changes
+
     async def is_ahead(self, hop: StoredResponse) -> bool:
         """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
-        primary = self.primary
+        primary, changes = self.primary, self._changes
         try:
             for _ in range(MAX_HOPS):
                 if not hop.history:
@@ -180,7 +187,7 @@ class Lookup:
                 hop = entry
             return False
         finally:
-            self.primary, self.foreign = primary, None
+            self.primary, self._changes, self.foreign = primary, changes, None
 
     async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """The entry under *key*, if its ``store_until`` is not over; a pending write counts as written.
@@ -205,7 +212,7 @@ class Lookup:
             lease_s, self.lease_s = self.lease_s, 0.0
             entry = runtime.peek(key)
             if entry is None and early_read is not None and early_read.key == key:
-                entry = self._unless_failed(early_read.found)
+                entry, self._changes = self._unless_failed(early_read.found), early_read.changes
             elif entry is None and not runtime.here.tells_all:
                 entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:
@@ -287,8 +294,17 @@ class Lookup:
     async def drop(self, keys: set[str]) -> int:
         """Delete the entries under *keys*, and return how many there were.
 
-        If that fails, the keys get tombstones, so that the entries are not used any more.
+        If that fails, the keys get tombstones, so that the entries are not used any more. So they do if the caller is
+        cancelled; then the deletion is done in the background.
         """
+        try:
+            return await self._drop(keys)
+        except asyncio.CancelledError:
+            self.runtime.here.tombstones.add(keys)
+            self.runtime.spawn(self._drop_later(keys), owner=self.backend)
+            raise
+
+    async def _drop(self, keys: set[str]) -> int:
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
@@ -297,3 +313,6 @@ class Lookup:
         for key in keys:
             self.runtime.here.tombstones.pop(key, None)
         return deleted
+
+    async def _drop_later(self, keys: set[str]) -> None:
+        await self._drop(keys)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend, CustomStorage
 
 
 @pytest.fixture
@@ -91,3 +95,94 @@ async def test_nor_is_it_one_where_the_user_has_a_delete_of_their_own_which_itse
             pass
         await session.cache.delete_url(url)
         assert not await session.cache.has_url(victim)
+
+
+@pytest.mark.parametrize("change", ["PUT", "delete_url"])
+async def test_a_response_is_not_stored_if_the_resource_changes_while_a_function_judges_it(
+    origin: Origin, change: str
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def tags_of(response: ClientResponse) -> list[str]:
+        begun.set()
+        await goes_on.wait()
+        return []
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Cache-Control": "max-age=60"}))
+    async with CachedSession(cache=CacheBackend(cache_control=True, tag_fn=tags_of)) as session:
+        async with session.get(url) as response:
+            assert await response.text() == "1"
+            await begun.wait()
+            if change == "PUT":
+                await (await session.put(url)).read()
+            else:
+                await session.delete_url(url)
+            goes_on.set()
+            await Runtime.of(session.cache).finish(session.cache)
+        assert "detail=invalidated" in response.cache_status
+        async with session.get(url) as response:
+            assert await response.text() == ("3" if change == "PUT" else "2")
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["", "in the fast lane"])
+async def test_a_deleted_response_does_not_come_back_with_a_variant_that_was_looked_up_before(
+    origin: Origin, is_known: bool
+) -> None:
+    is_watching, read, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def read(self, key: str) -> ResponseOrKey:
+            found = await super().read(key)
+            if found is not None and is_watching.is_set() and not read.is_set():
+                read.set()
+                await goes_on.wait()
+            return found
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Vary": "Accept-Language"}))
+    backend = CustomBackend()
+    backend.responses = Storage()
+
+    async def ask(session: CachedSession) -> str:
+        async with session.get(url) as response:
+            return await response.text()
+
+    async with (
+        CachedSession(cache=backend, headers={"Accept-Language": "de"}) as german,
+        CachedSession(cache=backend, headers={"Accept-Language": "en"}) as english,
+    ):
+        latest = [await ask(session) for session in (english, english, german) if is_known or session is german][-1]
+        await backend.settle()
+        is_watching.set()
+        other = asyncio.create_task(ask(english))
+        await read.wait()
+        await backend.clear()
+        goes_on.set()
+        assert await other > latest
+        await backend.settle()
+        assert await ask(german) > await other
+
+
+async def test_a_change_whose_caller_gives_up_during_the_deletion_invalidates_all_the_same(origin: Origin) -> None:
+    begun = asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def delete(self, key: str) -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            await super().delete(key)
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Cache-Control": "max-age=60"}))
+    backend, other = CustomBackend(cache_control=True), CustomBackend(cache_control=True)
+    backend.responses = other.responses = Storage()
+    async with CachedSession(cache=backend) as session, CachedSession(cache=other) as second:
+        await (await session.get(url)).read()
+        await backend.settle()
+        changing = asyncio.create_task(session.put(url))
+        await begun.wait()
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        assert await (await session.get(url)).text() == "3"
+        await Runtime.of(backend).finish(backend)
+        assert await (await second.get(url)).text() != "1"

@@ -2,6 +2,9 @@
 
 Evicting an entry does not invalidate copies of it in memory: they are as valid as before. A later deletion or
 replacement still invalidates them, since it counts for keys without a row, too.
+
+The record of a purge has to outlive the entries that it applies to, which may be used again without it. So such records
+are evicted only when nothing else is left.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are quoted in `Table`
@@ -174,7 +177,7 @@ class Evictor:
     def _count(self, connection: sqlite3.Connection, table: Table) -> int:
         if self.bounds.max_entries is None:
             return 0
-        return jobs.count(connection, table)
+        return jobs.count_shown(connection, table)
 
     def _excess_bytes(self, connection: sqlite3.Connection, draining: bool) -> float:
         if self.bounds.max_bytes is None:
@@ -231,7 +234,13 @@ def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, no
     return len(ids)
 
 
-def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> Iterable[tuple[int, int]]:
-    """Ids and sizes of the least recently used rows, the oldest use first."""
+def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> list[tuple[int, int]]:
+    """Ids and sizes of the least recently used rows, the oldest use first; records of purges if no other is left."""
     size = "length(frame) + ifnull(length(body), 0)"
-    return connection.execute(f"SELECT id, {size} FROM {table.sql} ORDER BY used, id LIMIT ?", (most,))
+    rows: list[tuple[int, int]] = []
+    for wanted in (f"NOT {jobs.IS_MARK}", jobs.IS_MARK):
+        sql = f"SELECT id, {size} FROM {table.sql} WHERE {wanted} ORDER BY used, id LIMIT ?"
+        rows = connection.execute(sql, (most,)).fetchall()
+        if rows:
+            break
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection, Container, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -28,6 +28,8 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
+
+STRIPES: Final = 1024  # of the counters of changes; keys that share one count as changed together
 
 
 class UnderWay(Protocol):
@@ -112,6 +114,8 @@ class LoopStack:
         if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):
             self.first_looks = FirstLooks(whole, guard, self.leases, doubts=whole.limits.doubts)
         self._patient_reads = BatchedReads(whole)
+        self._changes = [0] * STRIPES
+        self._clears = 0
 
     # ---- reading
 
@@ -260,9 +264,18 @@ class LoopStack:
             await asyncio.wait(puts)
 
     def drop_copies(self, keys: Collection[str] | None) -> None:
-        """Use no copies in memory of *keys* (None: all), which have changed in the store."""
+        """Use no copies in memory of *keys* (None: all), which change or have changed in the store; see `changes`."""
+        if keys is None:
+            self._clears += 1
+        else:
+            for key in keys:
+                self._changes[hash(key) % STRIPES] += 1
         if self.near is not None:
             self.near.drop(keys)
+
+    def changes(self, key: str) -> tuple[int, int]:
+        """A value that differs from an earlier one if *key* was deleted here meanwhile, and perhaps otherwise."""
+        return self._changes[hash(key) % STRIPES], self._clears
 
     # ---- leases, and the end
 

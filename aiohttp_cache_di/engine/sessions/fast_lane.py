@@ -10,7 +10,7 @@ to a request use the fast lane (`bases.additions`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, RequestInfo
@@ -172,8 +172,18 @@ class FastLane:
             lease_s = runtime.early_lease_s(known.question, self._backend)
         return here.fetch(key, lease_s=lease_s)
 
+    def changes(self, known: KnownCall) -> tuple[int, int]:
+        """`LoopStack.changes` of the key of *known*; take them before `read`, and pass them to `hit_or_read`."""
+        runtime = self._runtime or Runtime.of(self._backend)
+        return runtime.here.changes(known.question.key)
+
     def hit_or_read(
-        self, found: StoredResponse | Failed | None, session: ClientSession, known: KnownCall, options: dict[str, Any]
+        self,
+        found: StoredResponse | Failed | None,
+        session: ClientSession,
+        known: KnownCall,
+        options: dict[str, Any],
+        changes: tuple[int, int],
     ) -> CachedResponse | EarlyRead:
         """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""
         runtime, key = self._runtime, known.question.key
@@ -181,7 +191,7 @@ class FastLane:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
-        return EarlyRead(key, found)
+        return EarlyRead(key, found, changes)
 
     def drop(self, early_read: EarlyRead) -> None:
         """Give back the lease that may have come with *early_read*, which no request has used."""
@@ -229,11 +239,16 @@ class FastLane:
         url: StrOrURL,
         options: dict[str, Any],
         response: object,
+        keys: Sequence[str],
         began_in: State,
     ) -> None:
         """Remember the call if *response* is a hit that the fast lane could have given.
 
+        A variant that has a key of its own is not: it is used only while the entry under the URL's key lists it. If
+        that entry is evicted, a deletion does not find the variant.
+
         Args:
+            keys: those of the requests of the call.
             began_in: the `state` in which the call began. If it is another one now, nothing is remembered: the response
                 may be for another user, or of other header fields.
         """
@@ -251,6 +266,7 @@ class FastLane:
             or method != "GET"
             or callable(raises_for_status(session))  # such a function has to be called with each response
             or needs_policy(session.headers)
+            or stored.key not in keys
             or not adds_nothing(session, self._own)
         ):
             return

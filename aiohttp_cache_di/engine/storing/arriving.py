@@ -262,6 +262,9 @@ class ArrivingResponse:
                 if judged == "filtered":
                     lookup.runtime.flights.end_unshared(flight)
                 return
+            if not flight.store_allowed:  # the resource has changed meanwhile
+                report.not_stored("invalidated")
+                return
             entry, response = judged
             if lookup.hooks.saves:
                 await self._save_by_user(response)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from aiohttp import hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -44,6 +45,9 @@ def place(lookup: Lookup, entry: StoredResponse, *, outcome: OnWritten | None = 
     here = lookup.runtime.here
     primary = _primary_now(lookup, entry)
     if primary is None:  # the only variant of its URL, the common case
+        deleted = lookup.primary
+        if deleted is not None and any(ref.key == entry.key for ref in deleted.variants):  # nothing lists it any more
+            entry = replace(entry, key=deleted.key, variants=())
         here.store(entry, outcome, counts=outcome is not None)
         return entry
     bounds: dict[str, Any] = {"max_variants": lookup.question.rules.max_variants, "now": time.time()}
@@ -70,7 +74,10 @@ def redacted(backend: CacheBackend, entry: StoredResponse, names: frozenset[byte
 
 
 def _primary_now(lookup: Lookup, entry: StoredResponse) -> StoredResponse | None:
-    """The latest primary entry of the URL that is known without waiting: other variants may have been stored."""
+    """The latest primary entry of the URL that is known without waiting: other variants may have been stored.
+
+    None if it has been deleted since it was read: written again as a variant, it would be used again.
+    """
     primary = lookup.primary
     if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
         primary = None  # a response to HEAD has its own key
@@ -78,7 +85,7 @@ def _primary_now(lookup: Lookup, entry: StoredResponse) -> StoredResponse | None
     latest = lookup.runtime.peek(key)
     if latest is not None and latest.key == key and latest.partition == entry.partition:
         return latest
-    return primary
+    return None if lookup.is_outdated() else primary
 
 
 def _delete_later(lookup: Lookup, dropped: set[str]) -> None:

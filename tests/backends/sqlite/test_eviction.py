@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp_cache_di.backends.sqlite import DEFAULT_MAX_BYTES, SQLiteBackend, SQLiteCache
+from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, key_of
+from aiohttp_cache_di.backends.wrap.upkeep import purge_tags
 from tests.backends.contract import all_keys
 from tests.backends.entries import make_entry
 
@@ -58,6 +61,29 @@ async def test_what_has_expired_goes_first(tmp_path: Path) -> None:
         await cache.write_entry(make_entry(f"k{n}"))
     await settled(cache)
     assert await all_keys(cache) == {f"k{n}" for n in range(13) if n not in (7, 8, 9)}
+    await cache.close()
+
+
+async def test_records_of_purges_are_not_evicted_before_entries(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", max_entries=10)
+    await purge_tags(cache.stack, {"a", "b"}, soft=True)
+    for n in range(50):
+        await cache.write_entry(make_entry(f"k{n}"))
+    await settled(cache)
+    assert await all_keys(cache) == {f"k{n}" for n in range(40, 50)}
+    marks = [LAST_PURGE_KEY, key_of("a", soft=True), key_of("b", soft=True)]
+    assert None not in await cache.stack.store.get(marks)
+    await cache.close()
+
+
+async def test_records_of_purges_are_evicted_if_nothing_else_is_left(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", max_bytes=150_000)
+    for n in range(40):
+        await purge_tags(cache.stack, {f"{n}-{m}" for m in range(32)})
+    await settled(cache)
+    here = cache._store.database.here()
+    assert here is not None
+    assert await here.connections.call(lambda transaction: used_bytes(transaction.connection)) <= 150_000
     await cache.close()
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import ClientTimeout
 
-from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends import ResponseOrKey
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
@@ -143,3 +143,20 @@ async def test_a_short_timeout_of_the_caller_bounds_the_look(
     with pytest.raises(TimeoutError):
         await body_of(session, origin, ClientTimeout(total=0.02))
     assert time.monotonic() - started < 30
+
+
+async def test_a_variant_is_not_used_after_a_deletion_that_could_not_find_it(origin: Origin) -> None:
+    origin.on("/v", lambda request: answer(str(request.number), headers={"Vary": "Accept-Language"}))
+    backend = CacheBackend()
+    async with (
+        CachedSession(cache=backend, headers={"Accept-Language": "a"}) as first,
+        CachedSession(cache=backend, headers={"Accept-Language": "b"}) as second,
+    ):
+        for session in (first, second, first, first):
+            async with session.get(origin.url + "/v") as response:
+                latest = await response.read()
+        assert latest == b"1"
+        await backend.stack.store.delete([backend.create_key("GET", origin.url + "/v")])  # as an eviction does
+        await first.delete_url(origin.url + "/v")
+        async with first.get(origin.url + "/v") as response:
+            assert await response.read() == b"3"

@@ -11,9 +11,9 @@ from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH, Key, Table
 from aiohttp_cache_di.backends.store import MARK_PREFIX
 
 __all__ = [
+    "IS_MARK",
     "PutRow",
     "begin_clear",
-    "count",
     "count_shown",
     "delete_keys",
     "drop_expired",
@@ -25,6 +25,9 @@ __all__ = [
     "put_all",
     "stored",
 ]
+
+IS_MARK: Final = f"(key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};')"
+"""A condition: the row is the record of a purge."""
 
 PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes, bytes | None]
 """Key, expiry in POSIX milliseconds (None for never), last use in POSIX microseconds, whether it leads on, its info
@@ -41,17 +44,11 @@ def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> 
     return {key: bool(leads_on) for key, leads_on in rows}
 
 
-def count(connection: sqlite3.Connection, table: Table) -> int:
-    """Count all rows, including the records of purges."""
-    number: int = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
-    return number
-
-
 def count_shown(connection: sqlite3.Connection, table: Table, *, leads_on: bool | None = None) -> int:
     """Count the rows that users see: all (None), those that lead on (True), or those that do not (False)."""
     total = f"(SELECT count(*) FROM {table.sql})"
     leading = f"{total[:-1]} WHERE leads_on)"
-    marks = f"{total[:-1]} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};')"  # by the index over keys
+    marks = f"{total[:-1]} WHERE {IS_MARK})"  # by the index over keys
     wanted = leading if leads_on else f"{total} - {marks}{'' if leads_on is None else f' - {leading}'}"
     number: int = connection.execute(f"SELECT {wanted}").fetchone()[0]
     return number

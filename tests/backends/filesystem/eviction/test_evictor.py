@@ -21,6 +21,8 @@ from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, key_of
+from aiohttp_cache_di.backends.wrap.upkeep import purge_tags
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.contract import all_keys
 from tests.backends.entries import make_entry
@@ -69,6 +71,28 @@ async def test_no_more_entries_are_kept_than_are_allowed(tmp_path: Path) -> None
         await settled(cache)
     assert await all_keys(cache) == {f"k{n}" for n in range(40, 50)}
     assert cache.stack.stats.evicted == 40
+    await cache.close()
+
+
+async def test_records_of_purges_are_not_evicted_before_entries(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path, max_entries=10)
+    await purge_tags(cache.stack, {"a", "b"}, soft=True)
+    for n in range(50):
+        await cache.write_entry(make_entry(f"k{n}"))
+        age(entry_file(tmp_path, f"k{n}"), 100 - n)
+        await settled(cache)
+    assert await all_keys(cache) == {f"k{n}" for n in range(40, 50)}
+    marks = [LAST_PURGE_KEY, key_of("a", soft=True), key_of("b", soft=True)]
+    assert None not in await cache.stack.store.get(marks)
+    await cache.close()
+
+
+async def test_records_of_purges_are_evicted_if_nothing_else_is_left(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path, max_bytes=150_000)
+    for n in range(40):
+        await purge_tags(cache.stack, {f"{n}-{m}" for m in range(4)})
+        await settled(cache)
+    assert weight(tmp_path) <= 150_000
     await cache.close()
 
 
