@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from aiohttp_cache_di.entries.tags import TooManyTagsError
+from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["Failed", "note_failure", "note_key_failure", "note_too_many_tags", "note_users_failure", "users_function"]
 
@@ -51,12 +52,12 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
     kind = type(error).__name__
     with contextlib.suppress(Exception):
         if _is_time_for(f"{function} {kind}"):
-            # The error's own text may name a user.
+            # The text of an error that is not ours may name a user.
+            what = str(error) if isinstance(error, ConfigurationError) else f"{kind} in {_place(error)}"
             logger.warning(
-                "%s has failed (%s in %s)%s; %s. Errors of this kind are not logged again for %d s",
+                "%s has failed (%s)%s; %s. Errors of this kind are not logged again for %d s",
                 function,
-                kind,
-                _place(error),
+                what,
                 f" for {of}" if of else "",
                 consequence,
                 LOG_INTERVAL_S,

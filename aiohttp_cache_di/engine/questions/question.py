@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.policy.rules.wishes import Wishes
@@ -149,6 +150,7 @@ class Questions:
 
         Raises:
             Exception: whatever a user's function for principals or keys raises.
+            ConfigurationError: a user's ``create_key`` has returned no key.
         """
         backend = self._backend
         if backend.names_principals and arguments.get("principal") is None:
@@ -165,7 +167,7 @@ class Questions:
         if self._revision != backend.revision:
             self._renew()
         if not plain or self._keys_depend_on_more:
-            key = backend.create_key(request.method, request.url, **arguments)
+            key = _accepted(backend.create_key(request.method, request.url, **arguments))
             return Place(key) if plain else _place(key, request, arguments, backend)
         return Place(self.plain(request.method, request.url, url).key)
 
@@ -267,6 +269,18 @@ class Questions:
                 self._plain_rules = rules
             return math.inf
         return time.time() + rules.lifetime_s  # ends at a fixed time, so that the rules differ at each moment
+
+
+def _accepted(key: object) -> str:
+    """*key* as a user's ``create_key`` has returned it.
+
+    Raises:
+        ConfigurationError: it is none, as of a function that forgets to return one or has to be awaited.
+    """
+    if isinstance(key, str) and key:
+        return key
+    found = "an empty str" if key == "" else f"an object of type {type(key).__name__}"
+    raise ConfigurationError(f"create_key() has returned {found}; a key is a str that is not empty")
 
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
