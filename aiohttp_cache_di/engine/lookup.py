@@ -17,11 +17,10 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
-from aiohttp_cache_di.engine.notes import note_users_failure, users_function
+from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
@@ -239,8 +238,9 @@ class Lookup:
         """The entry that the user's methods return; else a redirect in the store; else their response, `_adopted`."""
         response: Any = await self.backend.guard.run("read", lambda: self._call_user(key), None)
         if not isinstance(response, ClientResponse | None):
-            error = ConfigurationError(f"it has returned an object of type {type(response).__name__}, not a response")
-            note_users_failure(error, self._name_of_users(key), "it is taken for None", of=self.told)
+            name = self._name_of_users(key)
+            error = UnusableResultError(name, response, "it has to return a response or None")
+            note_users_failure(error, name, "it is taken for None", of=self.told)
             response = None
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse) and stored.key == key:

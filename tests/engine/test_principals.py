@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, DigestAuthMiddleware, encode_basic_auth
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di import CachedSession, CacheMiddleware
+from aiohttp_cache_di import AnyResponse, CachedSession, CacheMiddleware, ExpirationTime
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.errors import ConfigurationError
@@ -290,7 +290,8 @@ async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
     assert not backend.stats.store_errors  # the store works
     assert backend.stats.health().is_ok
     (told,) = caplog.messages
-    assert told.startswith("A function that says whose a request is, or what its key is, has failed (LookupError in ")
+    assert told.startswith("A function that says whose a request is, ")
+    assert "has failed (LookupError in " in told
     assert f"{who.__qualname__}, line" in told
     assert "logged in" not in told
 
@@ -338,6 +339,46 @@ async def test_a_change_is_seen_although_some_urls_have_no_key(origin: Origin) -
         assert backend.stats.invalidated == 1
         assert await text(session, url) == "3"
     assert not backend.stats.store_errors
+
+
+@pytest.mark.parametrize("cache_control", [True, False])
+@pytest.mark.parametrize("result", [None, {"expire_after": 5}, ValueError("of tenant-7")], ids=type)
+async def test_actions_that_are_none_cost_the_hit_and_nothing_else(
+    cache_control: bool, result: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(CacheBackend):
+        def create_cache_actions(
+            self, key: str, url: StrOrURL, expire_after: ExpirationTime = None, refresh: bool = False, **kwargs: Any
+        ) -> Any:
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+    url = origin.on("/", numbered)
+    backend = Own(cache_control=cache_control)
+    async with CachedSession(cache=backend) as session:
+        assert [await text(session, url) for _ in range(2)] == ["1", "2"]
+        async with session.post(url, data=b"x") as response:
+            assert response.status == 200
+        with pytest.raises(ConfigurationError, match="expire_after='soon' is not a lifetime"):
+            await session.get(url, expire_after="soon")
+    assert await backend.responses.size() == 0
+    assert not backend.stats.store_errors
+    (told,) = caplog.messages
+    assert "create_cache_actions" in told
+    assert "tenant-7" not in told
+
+
+async def test_what_a_function_of_the_users_has_returned_is_not_logged(
+    origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tags(response: AnyResponse) -> Any:
+        return [("tenant-7", "sesame")]
+
+    async with CachedSession(tag_fn=tags) as session:
+        assert await text(session, origin.on("/", numbered)) == "1"
+    (told,) = caplog.messages
+    assert "sesame" not in told
 
 
 @pytest.mark.parametrize("name", ["", 7, b"a"])

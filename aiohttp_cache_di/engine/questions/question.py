@@ -16,11 +16,12 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl
+from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.notes import UnusableResultError
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.policy.rules.wishes import Wishes
@@ -150,7 +151,7 @@ class Questions:
 
         Raises:
             Exception: whatever a user's function for principals or keys raises.
-            ConfigurationError: a user's ``create_key`` has returned no key.
+            UnusableResultError: a user's ``create_key`` has returned no key.
         """
         backend = self._backend
         if backend.names_principals and arguments.get("principal") is None:
@@ -188,6 +189,10 @@ class Questions:
             url: its URL as a string.
             place: where its response is stored; `NOWHERE` if it is never stored.
             known: its question as `of_plain` made it, if it did.
+
+        Raises:
+            Exception: whatever a user's ``create_cache_actions`` raises.
+            UnusableResultError: it has returned something else than actions.
         """
         backend = self._backend
         if self._revision != backend.revision:
@@ -202,7 +207,10 @@ class Questions:
         key = place.key
         if key and self._makes_rules:
             asked: dict[str, Any] = {"expire_after": wishes.expire_after, "refresh": wishes.refresh}
-            resolved = backend.create_cache_actions(key, request.url, **asked, **arguments).rules
+            actions: object = backend.create_cache_actions(key, request.url, **asked, **arguments)
+            if not isinstance(actions, CacheActions):
+                raise UnusableResultError("create_cache_actions()", actions, "it has to return CacheActions")
+            resolved = actions.rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
         if wishes.tags:
             rules = replace(rules, tags=wishes.tags + rules.tags)
@@ -275,12 +283,11 @@ def _accepted(key: object) -> str:
     """*key* as a user's ``create_key`` has returned it.
 
     Raises:
-        ConfigurationError: it is none, as of a function that forgets to return one or has to be awaited.
+        UnusableResultError: it is none, as of a function that forgets to return one or has to be awaited.
     """
     if isinstance(key, str) and key:
         return key
-    found = "an empty str" if key == "" else f"an object of type {type(key).__name__}"
-    raise ConfigurationError(f"create_key() has returned {found}; a key is a str that is not empty")
+    raise UnusableResultError("create_key()", key, "a key is a str that is not empty")
 
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
