@@ -41,6 +41,7 @@ AWKWARD_KEYS = (
     "*",
     "x" * 2000,
 )
+ITERABLES: tuple[Callable[[list[str]], Any], ...] = (list, tuple, dict.fromkeys, iter, lambda keys: map(str, keys))
 
 
 class StorageContract:
@@ -142,8 +143,7 @@ class StorageContract:
     async def test_several_are_deleted_by_any_collection_and_by_what_can_be_iterated_over_once(
         self, storage: BaseCache
     ) -> None:
-        kinds: tuple[Callable[[list[str]], Any], ...] = (list, tuple, dict.fromkeys, iter, lambda keys: map(str, keys))
-        for kind in kinds:
+        for kind in ITERABLES:
             await storage.write("k1", "target")
             await storage.write("k2", "target")
             await storage.bulk_delete(kind(["k1", "k2"]))
