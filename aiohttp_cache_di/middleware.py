@@ -28,7 +28,7 @@ from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.engine.notes import note_key_failure
+from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
@@ -174,7 +174,13 @@ class CacheMiddleware:
         else:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
-        question = self.questions.full(request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known)
+        try:
+            question = self.questions.full(
+                request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known
+            )
+        except Exception as error:  # raised by a user's create_cache_actions; the caller's request must not fail for it
+            question, place = self.questions.full(request, call.wishes, arguments, url=url), None
+            note_question_failure(error)
         call.key, lookup = question.key, Lookup(question, backend, runtime, arguments)
         questions = None if place is None else self.questions
         exchange = Exchange(request, _to_origin(handler, call), call, lookup, questions)
@@ -210,7 +216,7 @@ class CacheMiddleware:
                 place = self.questions.place_of(request, arguments, url)
         except Exception as error:  # raised by a user's function; the caller's request must not fail for it
             is_known = False
-            note_key_failure(error)
+            note_question_failure(error)
         if fails:  # a request waits for one deadline of the store at most
             call.early_read = EarlyRead(place.key, FAILED)
         return place if is_known else None, arguments

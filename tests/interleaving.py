@@ -44,7 +44,9 @@ def _at_each(wanted: str, meanwhile: Callable[[], object]) -> Generator[None]:
         file = Path(frame.f_code.co_filename).as_posix()
         if OURS not in file and not file.endswith(TABLES):
             return None
-        frame.f_trace_opcodes = wanted == "opcode"
+        if not frame.f_trace_opcodes and wanted == "opcode":
+            frame.f_trace_opcodes = True
+            sys.settrace(step)  # CPython 3.12.1 sees that a frame traces instructions only now
         if event == wanted:
             sys.settrace(None)
             try:

@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.operating.deleting import next_key
 from aiohttp_cache_di.backends.operating.explaining import Explained
 from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
-from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey, item_of
+from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey, item_of, refuse_other_keys
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
@@ -191,6 +191,8 @@ class CacheBackend(Explained):
             cache_key: the key to store it under; by default made from the response's own request.
             expires: when it expires; by default according to the backend's ``expire_after``.
         """
+        if cache_key is not None:
+            refuse_other_keys(cache_key)
         await self.learn_secret()
         key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
         if expires is None:

@@ -18,7 +18,16 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "item_of", "refuse_other_items"]
+__all__ = [
+    "BaseCache",
+    "BaseStorage",
+    "Lease",
+    "ResponseOrKey",
+    "item_of",
+    "keys_of",
+    "refuse_other_items",
+    "refuse_other_keys",
+]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """An item of a storage: a response, the key of another item (an alias), or either as bytes; None for no item."""
@@ -145,7 +154,7 @@ class BaseCache(metaclass=ABCMeta):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several items; missing ones are no error."""
-        for key in keys:
+        for key in keys_of(keys):
             await self.delete(key)
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:
@@ -263,6 +272,26 @@ async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
     except UnreadableEntryError:  # raised by a user's own storage
         storage.on_unreadable(1)
         return None
+
+
+def keys_of(keys: Iterable[str]) -> set[str]:
+    """The argument of ``bulk_delete``, which may be any collection or iterator of keys, as a set.
+
+    Raises:
+        TypeError: it is a text, whose characters would be taken for keys, or something else than a key is among them.
+    """
+    if isinstance(keys, str | bytes):
+        raise TypeError(f"bulk_delete({keys!r}): use a set of keys, or delete() for one")
+    found = set(keys)
+    for key in found:
+        refuse_other_keys(key)
+    return found
+
+
+def refuse_other_keys(key: object) -> None:
+    """Raise TypeError if *key* is no text; its value is not told, as a URL may contain secrets."""
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, as create_key() returns it, not {type(key).__name__}")
 
 
 def refuse_other_items(item: object) -> None:

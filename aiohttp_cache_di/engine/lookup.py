@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Self
 
-from aiohttp import hdrs
+from aiohttp import ClientResponse, hdrs
 from msgspec.structs import replace
 from yarl import URL
 
@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
-from aiohttp_cache_di.engine.notes import note_users_failure, users_function
+from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -243,7 +243,12 @@ class Lookup:
 
     async def _read_by_user(self, key: str) -> StoredResponse | None:
         """The entry that the user's methods return; else a redirect in the store; else their response, `_adopted`."""
-        response = await self.backend.guard.run("read", lambda: self._call_user(key), None)
+        response: Any = await self.backend.guard.run("read", lambda: self._call_user(key), None)
+        if not isinstance(response, ClientResponse | None):
+            name = self._name_of_users(key)
+            error = UnusableResultError(name, response, "it has to return a response or None")
+            note_users_failure(error, name, "it is taken for None", of=self.told)
+            response = None
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse) and stored.key == key:
             return stored
@@ -255,9 +260,13 @@ class Lookup:
     async def _call_user(self, key: str) -> CachedResponse | None:
         """Call the user's ``request``, if it is overridden, or else ``get_response``."""
         backend = self.backend
-        if self.hooks.answers and key == self.question.key:
+        if self._name_of_users(key) == "request()":
             return await backend.request(self.actions)
         return await backend.get_response(key)
+
+    def _name_of_users(self, key: str) -> str:
+        """The name of the user's method that finds the response under *key*."""
+        return "request()" if self.hooks.answers and key == self.question.key else "get_response()"
 
     def _adopted(self, response: Any, key: str) -> StoredResponse | None:
         """The entry of a response that a user's method has found elsewhere, as if it were stored under *key*.

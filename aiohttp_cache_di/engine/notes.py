@@ -9,8 +9,17 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from aiohttp_cache_di.entries.tags import TooManyTagsError
+from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["Failed", "note_failure", "note_key_failure", "note_too_many_tags", "note_users_failure", "users_function"]
+__all__ = [
+    "Failed",
+    "UnusableResultError",
+    "note_failure",
+    "note_question_failure",
+    "note_too_many_tags",
+    "note_users_failure",
+    "users_function",
+]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -18,8 +27,15 @@ Failed: TypeAlias = Callable[[str], None]
 """Called with the type name of an error by which a copy was lost, to count it."""
 
 LOG_INTERVAL_S = 60.0
-OF_KEYS: Final = "A function that says whose a request is, or what its key is,"
+OF_QUESTIONS: Final = "A function that says whose a request is, what its key is or which rules apply to it,"
 _noted: dict[str, float] = {}
+
+
+class UnusableResultError(ConfigurationError):
+    """A user's function has returned an object of a wrong type; the text does not tell its value."""
+
+    def __init__(self, function: str, result: object, expected: str) -> None:
+        super().__init__(f"{function} has returned an object of type {type(result).__name__}; {expected}")
 
 
 def note_failure(error: Exception, failed: Failed | None) -> None:
@@ -51,21 +67,21 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
     kind = type(error).__name__
     with contextlib.suppress(Exception):
         if _is_time_for(f"{function} {kind}"):
-            # The error's own text may name a user.
+            # The text of any other error may name a user.
+            what = str(error) if isinstance(error, UnusableResultError) else f"{kind} in {_place(error)}"
             logger.warning(
-                "%s has failed (%s in %s)%s; %s. Errors of this kind are not logged again for %d s",
+                "%s has failed (%s)%s; %s. Errors of this kind are not logged again for %d s",
                 function,
-                kind,
-                _place(error),
+                what,
                 f" for {of}" if of else "",
                 consequence,
                 LOG_INTERVAL_S,
             )
 
 
-def note_key_failure(error: Exception) -> None:
-    """Do as `note_users_failure`, for a function that makes the key or the principal of a request."""
-    note_users_failure(error, OF_KEYS, "such requests go to the origin and are not stored")
+def note_question_failure(error: Exception) -> None:
+    """Do as `note_users_failure`, for a function that takes part in making the question of a request."""
+    note_users_failure(error, OF_QUESTIONS, "such requests go to the origin and are not stored")
 
 
 def note_too_many_tags(error: TooManyTagsError, of: str) -> None:

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.storage import BaseCache
@@ -40,6 +41,7 @@ AWKWARD_KEYS = (
     "*",
     "x" * 2000,
 )
+ITERABLES: tuple[Callable[[list[str]], Any], ...] = (list, tuple, dict.fromkeys, iter, lambda keys: map(str, keys))
 
 
 class StorageContract:
@@ -137,6 +139,33 @@ class StorageContract:
         await storage.bulk_delete({f"k{n}" for n in range(0, 10, 2)} | {"missing"})
         await storage.bulk_delete(set())
         assert await all_keys(storage) == {f"k{n}" for n in range(1, 10, 2)}
+
+    async def test_several_are_deleted_by_any_collection_and_by_what_can_be_iterated_over_once(
+        self, storage: BaseCache
+    ) -> None:
+        for kind in ITERABLES:
+            await storage.write("k1", "target")
+            await storage.write("k2", "target")
+            await storage.bulk_delete(kind(["k1", "k2"]))
+            assert await storage.size() == 0, kind
+
+    async def test_one_key_is_not_taken_for_several(self, storage: BaseCache) -> None:
+        await storage.write("k", "target")
+        key: Any = "k"
+        with pytest.raises(TypeError, match=r"bulk_delete\('k'\): use a set of keys, or delete\(\) for one"):
+            await storage.bulk_delete(key)
+        assert await storage.contains("k")
+
+    async def test_what_is_no_text_is_refused_as_a_key_and_its_secrets_are_not_told(self, storage: BaseCache) -> None:
+        if not isinstance(storage, StackCache):  # a user's own may take others
+            return
+        wrong: tuple[Any, ...] = (1, None, b"k", URL("https://user:password@host/"))
+        for key in wrong:
+            for asked in (storage.read, storage.contains, storage.delete, storage.pop):
+                with pytest.raises(TypeError, match=f"^a key is a str, .*, not {type(key).__name__}$"):
+                    await asked(key)
+            with pytest.raises(TypeError, match=f"^a key is a str, .*, not {type(key).__name__}$"):
+                await storage.write(key, "target")
 
     async def test_pop_returns_the_item_and_deletes_it(self, storage: BaseCache) -> None:
         await storage.write("alias", "target")

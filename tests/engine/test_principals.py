@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, DigestAuthMiddleware, encode_basic_auth
+from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di import CachedSession, CacheMiddleware
+from aiohttp_cache_di import AnyResponse, CachedSession, CacheMiddleware, ExpirationTime
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.errors import ConfigurationError
@@ -288,9 +290,95 @@ async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
     assert not backend.stats.store_errors  # the store works
     assert backend.stats.health().is_ok
     (told,) = caplog.messages
-    assert told.startswith("A function that says whose a request is, or what its key is, has failed (LookupError in ")
+    assert told.startswith("A function that says whose a request is, ")
+    assert "has failed (LookupError in " in told
     assert f"{who.__qualname__}, line" in told
     assert "logged in" not in told
+
+
+@pytest.mark.parametrize("key", [None, "", 7, b"a", ("GET", "/")])
+async def test_what_is_no_key_shares_no_response_and_is_told_with_the_way_out(
+    key: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(CacheBackend):
+        def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+            return key if method == "GET" else super().create_key(method, url, **kwargs)
+
+    urls = [origin.on(path, answer(path)) for path in ("/a", "/b")]
+    backend = Own(allowed_methods=("GET", "HEAD", "POST"))
+    async with CachedSession(cache=backend) as session:
+        assert await asyncio.gather(*(text(session, url) for url in urls)) == ["/a", "/b"]
+        assert [await text(session, url) for url in urls] == ["/a", "/b"]
+        for expected in (False, True):
+            async with session.post(urls[0], data=b"x") as response:
+                assert response.from_cache == expected
+        with pytest.raises(ConfigurationError, match=r"has returned an .+; a key is a str"):
+            await session.has_url(urls[0])
+    assert await backend.responses.size() == 1
+    assert not backend.stats.store_errors
+    (told,) = caplog.messages
+    assert "create_key() has returned an" in told
+    assert "a key is a str that is not empty" in told
+
+
+async def test_a_change_is_seen_although_some_urls_have_no_key(origin: Origin) -> None:
+    class Own(CacheBackend):
+        def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+            nothing: Any = None
+            return nothing if "unkeyed" in str(url) else super().create_key(method, url, **kwargs)
+
+    def script(request: Received) -> bytes:
+        return answer(str(request.number), headers={"Location": "/unkeyed"})
+
+    url = origin.on("/report", script)
+    backend = Own(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        assert await text(session, url) == "1"
+        async with session.post(url, data=b"x") as response:
+            assert response.status == 200
+        assert backend.stats.invalidated == 1
+        assert await text(session, url) == "3"
+    assert not backend.stats.store_errors
+
+
+@pytest.mark.parametrize("cache_control", [True, False])
+@pytest.mark.parametrize("result", [None, {"expire_after": 5}, ValueError("of tenant-7")], ids=type)
+async def test_actions_that_are_none_cost_the_hit_and_nothing_else(
+    cache_control: bool, result: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(CacheBackend):
+        def create_cache_actions(
+            self, key: str, url: StrOrURL, expire_after: ExpirationTime = None, refresh: bool = False, **kwargs: Any
+        ) -> Any:
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+    url = origin.on("/", numbered)
+    backend = Own(cache_control=cache_control)
+    async with CachedSession(cache=backend) as session:
+        assert [await text(session, url) for _ in range(2)] == ["1", "2"]
+        async with session.post(url, data=b"x") as response:
+            assert response.status == 200
+        with pytest.raises(ConfigurationError, match="expire_after='soon' is not a lifetime"):
+            await session.get(url, expire_after="soon")
+    assert await backend.responses.size() == 0
+    assert not backend.stats.store_errors
+    (told,) = caplog.messages
+    assert "create_cache_actions" in told
+    assert "tenant-7" not in told
+
+
+async def test_what_a_function_of_the_users_has_returned_is_not_logged(
+    origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tags(response: AnyResponse) -> Any:
+        return [("tenant-7", "sesame")]
+
+    async with CachedSession(tag_fn=tags) as session:
+        assert await text(session, origin.on("/", numbered)) == "1"
+    (told,) = caplog.messages
+    assert "sesame" not in told
 
 
 @pytest.mark.parametrize("name", ["", 7, b"a"])

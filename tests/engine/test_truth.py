@@ -437,6 +437,25 @@ async def test_a_response_that_a_method_of_the_users_has_found_counts_as_a_hit(o
     assert (stats.hits, stats.misses, stats.bypassed) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("method", ["get_response", "request"])
+@pytest.mark.parametrize("found", ["text", {"status": 200}, 5, False])
+async def test_what_a_method_of_the_users_has_found_and_is_no_response_is_a_miss_and_told(
+    origin: Origin, caplog: pytest.LogCaptureFixture, method: str, found: Any
+) -> None:
+    async def find(*args: Any) -> Any:
+        return found
+
+    backend, url = CacheBackend(), origin.on("/", answer("text"))
+    setattr(backend, method, find)
+    async with CachedSession(cache=backend) as session:
+        for _ in range(2):
+            async with session.get(url) as response:
+                assert await response.text() == "text"
+    assert (backend.stats.hits, backend.stats.misses) == (0, 2)
+    (told,) = caplog.messages
+    assert f"{method}() has returned an object of type {type(found).__name__}; it has to return a response" in told
+
+
 async def test_a_response_that_is_not_aiohttps_counts_as_a_miss(origin: Origin) -> None:
     class FakeResponse:
         status, connection, _raw_cookie_headers, _history = 200, None, None, ()

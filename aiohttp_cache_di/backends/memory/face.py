@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack, cast
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
-from aiohttp_cache_di.backends.storage import ResponseOrKey
+from aiohttp_cache_di.backends.storage import ResponseOrKey, refuse_other_keys
 from aiohttp_cache_di.backends.store import Item
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -82,6 +82,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store any *item* under *key*; a body that is in a file is read into memory."""
+        refuse_other_keys(key)
         if isinstance(item, CachedResponse):
             stored = await in_memory(item.stored)
             item = item if stored is item.stored else CachedResponse.from_stored(stored)
@@ -89,6 +90,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
         """Delete an item and return it, or *default* when it is missing."""
+        refuse_other_keys(key)
         try:
             return self._seen(self._store.take(key)) if key in self else default
         except KeyError:  # another thread has deleted it since

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp_cache_di.backends.configured import Configured
 from aiohttp_cache_di.backends.options.revision import hook
+from aiohttp_cache_di.backends.storage import keys_of
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -31,8 +32,7 @@ class Deleting(Configured):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with related entries; missing ones are no error."""
-        if isinstance(keys, str | bytes):  # whose characters would be taken for keys
-            raise TypeError(f"bulk_delete({keys!r}): use a set of keys, or delete() for one")
+        keys = keys_of(keys)
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
         if _FOLLOWS_ONWARD.get():
             await self.stack.delete(await related(self, keys))

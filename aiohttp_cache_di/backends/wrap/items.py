@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, refuse_other_items
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, keys_of, refuse_other_items, refuse_other_keys
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -53,10 +53,12 @@ class StackCache(BaseCache):
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
+        refuse_other_keys(key)
         return bool(await self._shown({key}))
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
+        refuse_other_keys(key)
         return await self._usable(key, await self._item(key))
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
@@ -65,9 +67,10 @@ class StackCache(BaseCache):
         None deletes the item under *key*. Bytes are what `serialize` makes of an item for this key.
 
         Raises:
-            TypeError: *item* is of another kind, and there is no serializer.
+            TypeError: *key* is no text, or *item* is of another kind, and there is no serializer.
             UnreadableEntryError: *item* is other bytes.
         """
+        refuse_other_keys(key)
         made = self._to_item(key, item)
         if made is None:
             await self.stack.delete({key})
@@ -90,12 +93,14 @@ class StackCache(BaseCache):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several items; missing ones are no error."""
+        keys = keys_of(keys)
         shown = keys if self._leads_on is None else await self._shown(keys)
         if shown:
             await self.stack.delete(shown)
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:
         """Delete an item and return it, or *default* when it is missing."""
+        refuse_other_keys(key)
         item = await self._item(key)
         if item is None:
             return default

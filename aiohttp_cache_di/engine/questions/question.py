@@ -16,7 +16,9 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl
+from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.notes import UnusableResultError
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
@@ -149,6 +151,7 @@ class Questions:
 
         Raises:
             Exception: whatever a user's function for principals or keys raises.
+            UnusableResultError: a user's ``create_key`` has returned no key.
         """
         backend = self._backend
         if backend.names_principals and arguments.get("principal") is None:
@@ -165,7 +168,7 @@ class Questions:
         if self._revision != backend.revision:
             self._renew()
         if not plain or self._keys_depend_on_more:
-            key = backend.create_key(request.method, request.url, **arguments)
+            key = _accepted(backend.create_key(request.method, request.url, **arguments))
             return Place(key) if plain else _place(key, request, arguments, backend)
         return Place(self.plain(request.method, request.url, url).key)
 
@@ -186,6 +189,10 @@ class Questions:
             url: its URL as a string.
             place: where its response is stored; `NOWHERE` if it is never stored.
             known: its question as `of_plain` made it, if it did.
+
+        Raises:
+            Exception: whatever a user's ``create_cache_actions`` raises.
+            UnusableResultError: it has returned something else than actions.
         """
         backend = self._backend
         if self._revision != backend.revision:
@@ -200,7 +207,10 @@ class Questions:
         key = place.key
         if key and self._makes_rules:
             asked: dict[str, Any] = {"expire_after": wishes.expire_after, "refresh": wishes.refresh}
-            resolved = backend.create_cache_actions(key, request.url, **asked, **arguments).rules
+            actions: object = backend.create_cache_actions(key, request.url, **asked, **arguments)
+            if not isinstance(actions, CacheActions):
+                raise UnusableResultError("create_cache_actions()", actions, "it has to return CacheActions")
+            resolved = actions.rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
         if wishes.tags:
             rules = replace(rules, tags=wishes.tags + rules.tags)
@@ -267,6 +277,17 @@ class Questions:
                 self._plain_rules = rules
             return math.inf
         return time.time() + rules.lifetime_s  # ends at a fixed time, so that the rules differ at each moment
+
+
+def _accepted(key: object) -> str:
+    """*key* as a user's ``create_key`` has returned it.
+
+    Raises:
+        UnusableResultError: it is none, as of a function that forgets to return one or has to be awaited.
+    """
+    if isinstance(key, str) and key:
+        return key
+    raise UnusableResultError("create_key()", key, "a key is a str that is not empty")
 
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:

@@ -68,12 +68,13 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
     if "tls" in way:
         plain["tls"] = keys.without_client(way["tls"])
     outdated = {
-        backend.create_key(method, spelling, decoded=decoded, **{**way, **fields})
+        key
         for url in urls
         for spelling in keys.spellings(url)
         for method in (hdrs.METH_GET, hdrs.METH_HEAD)
         for fields in (own, plain)
         for decoded in (True, False)
+        if (key := backend.create_key(method, spelling, decoded=decoded, **{**way, **fields}))  # a user's may make none
     }
     count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
     backend.stats.counts.here().invalidated += count

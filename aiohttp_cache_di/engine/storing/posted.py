@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.engine.notes import note_key_failure
+from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
@@ -59,7 +59,7 @@ class Posted:
             self._lookup = Lookup(question, backend, runtime, arguments)
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception as error:
-            note_key_failure(error)
+            note_question_failure(error)
 
     def __enter__(self) -> None:
         if self._lookup is not None:
