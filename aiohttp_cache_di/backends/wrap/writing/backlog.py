@@ -122,8 +122,13 @@ class Backlog:
             write.state = State.BUSY
         return batch
 
-    def put_back(self, batch: Iterable[Write]) -> None:
-        """Note that the put of *batch* is over; what is still busy was not put, since the put was cancelled."""
+    def put_back(self, batch: Iterable[Write]) -> list[Write]:
+        """Note that the put of *batch* is over; what is still busy was not put, since the put was cancelled.
+
+        Returns:
+            Those that were dropped, since their keys have later writes or were deleted.
+        """
+        dropped: list[Write] = []
         for write in batch:
             key = write.entry.key
             del self._busy[key]
@@ -132,7 +137,14 @@ class Backlog:
                     self.ready[key] = write
                     write.state = State.READY
                 else:
-                    self.end(write)
+                    self.drop(write)
+                    dropped.append(write)
+        return dropped
+
+    def drop(self, write: Write) -> None:
+        """End *write*, which was not put; a later write of its key, if there is one, stands in for it."""
+        if not self.end(write) and (later := self._newest.get(write.entry.key)) is not None:
+            later.stand_in_for(write)
 
     def end(self, write: Write) -> bool:
         """End *write*; return whether reads were answered from it."""

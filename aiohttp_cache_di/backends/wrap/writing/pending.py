@@ -206,11 +206,10 @@ class PendingWrites:
     async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
         self._workers.add(worker)  # an eager task begins before it is returned
-        while self._pause is None and (batch := self._backlog.take(self._puts.most)):
+        while self._pause is None and self._backlog.may_take:
             try:
-                await self._puts.put(batch)
+                await self._puts.put()
             finally:
-                self._backlog.put_back(batch)
                 if self._waiters:
                     self._wake_waiters()
             if self._guard.probe_in_s("write") is not None or self._must_wait():
