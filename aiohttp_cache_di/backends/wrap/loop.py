@@ -21,6 +21,7 @@ from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
+from aiohttp_cache_di.backends.wrap.writing.puts import Puts
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -74,14 +75,10 @@ class LoopStack:
         self.under_way: UnderWay | None = None
         self._whole = whole
         self._puts: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
-        self.pending: PendingWrites = PendingWrites(
-            whole,
-            guard,
-            tombstones,
-            pack=packing.packed,
-            written=self._note_written,
-            release=self._release_later,
+        puts = Puts(
+            whole, guard, tombstones, pack=packing.packed, written=self._note_written, release=self._release_later
         )
+        self.pending: PendingWrites = PendingWrites(puts, whole.limits, guard)
         self.tells_all: bool = abilities.immediate is not None
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of

@@ -26,21 +26,18 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Backlog:
-    """The pending writes.
+    """The pending writes."""
 
-    Args:
-        when_ready: called when a write is ready again after its rest.
-    """
-
-    def __init__(self, when_ready: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.entries: dict[str, StoredResponse] = {}
         """By key, the entries to read instead of what is stored. Others keep references to this dict."""
         self.total_bytes: int = 0
         self.ready: dict[str, Write] = {}
         """The ready writes by key, the oldest first."""
+        self.when_ready: Callable[[], None] = _ignore
+        """Called when a write is ready again after its rest."""
         self._newest: dict[str, Write] = {}  # the writes in `entries`, the oldest first
         self._busy: dict[str, Write] = {}
-        self._when_ready = when_ready
 
     @property
     def is_empty(self) -> bool:
@@ -169,7 +166,7 @@ class Backlog:
             write.stop_resting()
             write.state = State.READY
             self.ready[write.entry.key] = write
-            self._when_ready()
+            self.when_ready()
 
     # ---- deletions
 
@@ -200,3 +197,7 @@ class Backlog:
         del self._newest[key]
         del self.entries[key]
         return True
+
+
+def _ignore() -> None:
+    """Do nothing."""
