@@ -1,6 +1,6 @@
 """The optional capabilities of a store: protocols that it may satisfy, besides `Store`.
 
-The stack checks for them once, when it is built (`wrap/abilities.py`).
+What wraps a store asks for each where it is of use, by `isinstance`, and does without the others.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, StoreEvents
+from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Telling",
     "Touching",
     "Versioned",
+    "kinds_of",
 ]
 
 
@@ -68,6 +70,16 @@ class Sorting(Protocol):
         An unreadable item may get any of the three answers.
         """
         ...
+
+
+async def kinds_of(store: Store, keys: Sequence[str]) -> Sequence[bool | None]:
+    """`Sorting.kinds` of *store*; if it is not `Sorting`, the items are read."""
+    if isinstance(store, Sorting):
+        return await store.kinds(keys)
+    return [
+        None if found is None or isinstance(found.item, Unreadable) else item_leads_on(found.item)
+        for found in await store.get(keys)
+    ]
 
 
 @runtime_checkable
