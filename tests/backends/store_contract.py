@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
-from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Touching, Versioned, kinds_of
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Versioned, kinds_of
 from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of
@@ -447,8 +447,8 @@ class StoreContract:
         assert "soon" not in await walk(store) or store.limits.drops_expired
 
     async def test_a_use_may_be_noted_of_any_key(self, store: Store) -> None:
-        if not isinstance(store, Touching):
-            pytest.skip("it keeps no order of use")
+        if not isinstance(store, Versioned):
+            pytest.skip("it learns of no uses of copies")
         await keep(store, "k")
         for key in ("k", "missing"):
             store.touch(key)

@@ -32,7 +32,6 @@ __all__ = [
     "Spool",
     "Spooling",
     "Telling",
-    "Touching",
     "Versioned",
     "kinds_of",
 ]
@@ -154,7 +153,7 @@ class Awaiting(Protocol):
 
 @runtime_checkable
 class Versioned(Protocol):
-    """Tells from memory whether a copy is current, whichever process has written since."""
+    """Tells from memory whether a copy is current, whichever process has written since; learns of uses of copies."""
 
     def version(self, key: str) -> int | None:
         """The highest version that *key* may have by now; a copy with that or a greater version is current.
@@ -162,6 +161,9 @@ class Versioned(Protocol):
         Never waits. None if it is not known: then no copy may be used.
         """
         ...
+
+    def touch(self, key: str) -> None:
+        """Note, without waiting, that a copy of *key* was used; a store that evicts by use may save that later."""
 
 
 @runtime_checkable
@@ -179,14 +181,6 @@ class Expiring(Protocol):
     async def delete_expired(self, now: float) -> int:
         """Delete records that have expired at *now* (POSIX time); return how many."""
         ...
-
-
-@runtime_checkable
-class Touching(Protocol):
-    """Evicts by use, and so has to know of uses of copies."""
-
-    def touch(self, key: str) -> None:
-        """Note, without waiting, that a copy of *key* was used; the store may save that later."""
 
 
 @runtime_checkable

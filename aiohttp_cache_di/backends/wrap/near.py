@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.store import Found, Store
-from aiohttp_cache_di.backends.store.capabilities import Changing, Touching, Versioned
+from aiohttp_cache_di.backends.store.capabilities import Changing, Versioned
 from aiohttp_cache_di.backends.tasks import dismantle
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -79,7 +79,7 @@ class NearTier:
         self._order = EvictionOrder(self._copies)
         self._reading: dict[str, Token] = {}
         self._version: Callable[[str], int | None] | None = store.version if isinstance(store, Versioned) else None
-        self._touch: Callable[[str], None] | None = store.touch if isinstance(store, Touching) else None
+        self._touch: Callable[[str], None] | None = store.touch if isinstance(store, Versioned) else None
         if isinstance(store, Changing):
             store.on_change(self.drop)
         self._is_current = is_current
