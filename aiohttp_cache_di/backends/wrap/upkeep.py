@@ -6,7 +6,6 @@ Each function uses the store's capability for its task, or else reads all items.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, cast
@@ -65,8 +64,6 @@ async def delete_expired(stack: StoreStack, now: float) -> int:
         if count:
             stack.here().drop_copies(None)
         return count
-    if stack.store.limits.drops_expired and now <= time.time():
-        return 0
     count, expired = 0, list[str]()
     async for page in stack.whole.pages(items=True):
         for row in page:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
 from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
-from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.loop import FAILED
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -322,14 +319,6 @@ class TestUpkeep:
         assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and the first read, which goes alone
         assert store.calls["delete"] == 10
         assert not store.data
-
-    async def test_of_a_store_that_drops_what_has_expired_by_itself(self) -> None:
-        store = self.Noting()
-        stack = StoreStack(store)
-        await stack.put(Record("k", make_entry("k", store_until=1.0), 1.0))
-        store.limits = replace(store.limits, drops_expired=True)
-        assert await upkeep.delete_expired(stack, time.time()) == 0
-        assert await upkeep.delete_expired(stack, time.time() + 60) == 1
 
 
 class TestFaces:
