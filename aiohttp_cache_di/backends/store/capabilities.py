@@ -1,6 +1,18 @@
 """The optional capabilities of a store: protocols that it may satisfy, besides `Store`.
 
-What wraps a store asks for each where it is of use, by `isinstance`, and does without the others.
+What wraps a store asks for each where it is of use, by `isinstance`, and does without the others::
+
+    Leasing, LookingOrLeasing, Awaiting           one process fetches a key, while others wait
+    Versioned, Changing                           copies in memory of what others may change
+    Spooling                                      bodies of any size
+    Keeping                                       the secret of the digests in keys, apart from the records
+    Telling                                       evictions and losses are counted, and noticed
+    Placed, Discreet, Describing                  logs say where the store is, and why it fails
+    Sorting, Expiring, `inspecting`               operators' tasks without reading all items
+    Checking, Restrained                          testing several servers; looking without changing anything
+    Peeking, Immediate, Judging                   a store in this process's memory
+
+A new store needs none of them; one that several processes use is better with the first two rows.
 """
 
 from __future__ import annotations
