@@ -112,7 +112,7 @@ class CacheBackend(Explained):
         if "stats" not in vars(self):  # still being initialised; a traceback may show it
             return f"<{type(self).__name__}>"
         place = self.guard.outages.place
-        where = f"at {place}" if place else "in memory" if self.stack.abilities.immediate else "in its own place"
+        where = f"at {place}" if place else "in memory" if self.stack.is_in_memory else "in its own place"
         rules = "HTTP's rules" if self.cache_control else "your rules"
         stats = self.stats
         health = "" if stats.health().is_ok else ", degraded"

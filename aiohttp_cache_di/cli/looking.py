@@ -16,6 +16,7 @@ from aiohttp import ClientError
 
 from aiohttp_cache_di.admin.preview import head_of
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning, named_host, quoted
+from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
@@ -58,13 +59,13 @@ async def check(given: argparse.Namespace, cache: Cache) -> int:
 async def _lease(cache: Cache) -> str:
     """Take and release a lease; return what is wrong, "" for nothing."""
     stack, key = cache.backend.stack, secrets.token_hex(20)
-    leasing = stack.abilities.leasing
-    if leasing is None:
+    store = stack.store
+    if not isinstance(store, Leasing):
         return ""
-    taken = await stack.guard.run("lease", lambda: leasing.acquire(key, LEASED_S), None, patient=True)
+    taken = await stack.guard.run("lease", lambda: store.acquire(key, LEASED_S), None, patient=True)
     if not taken:
         return f"{cache.where} gives no leases: each process fetches for itself"
-    await stack.guard.run("lease", lambda: leasing.release(key), None, patient=True)
+    await stack.guard.run("lease", lambda: store.release(key), None, patient=True)
     return ""
 
 

@@ -75,7 +75,7 @@ def tell_start(backend: CacheBackend) -> None:
     with contextlib.suppress(Exception):  # raised by a user's store
         place = backend.guard.outages.place
     if not place:
-        place = "in memory" if backend.stack.abilities.immediate is not None else "its own place"
+        place = "in memory" if backend.stack.is_in_memory else "its own place"
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
     shared = ", shared" if backend.shared else ""
     backend.stats.started(backend.name, type(backend).__name__, place, mode + shared)

@@ -22,26 +22,13 @@ _MAX_KINDS: Final = 64  # of errors counted separately; a driver has a few
 _RECENT_S: Final = (
     30.0  # three periods of a Kubernetes readiness probe (10 s each), so that a probe notices every error
 )
+_COUNTERS: Final = tuple(name for name in StatsSnapshot.__struct_fields__ if name not in {"store_errors", "circuit"})
 
 
 class Counts:
     """What one thread has counted; the attributes are those of `CacheStats`."""
 
-    __slots__ = (
-        "bypassed",
-        "coalesced",
-        "errors",
-        "evicted",
-        "hits",
-        "invalidated",
-        "misses",
-        "purged",
-        "revalidated",
-        "skipped",
-        "stale",
-        "stored",
-        "unreadable",
-    )
+    __slots__ = (*_COUNTERS, "errors")
 
     def __init__(self) -> None:
         self.hits: int = 0
@@ -158,7 +145,7 @@ class CacheStats:
         self._is_started = False
         here = self.counts.here()
         for name, count in counted.items():
-            if not isinstance(getattr(type(self), name, None), _Total):
+            if name not in _COUNTERS:
                 raise TypeError(f"{name}={count!r}: {type(self).__name__} has no counter of this name")
             setattr(here, name, count)
 
@@ -242,22 +229,8 @@ class CacheStats:
 
     def snapshot(self) -> StatsSnapshot:
         """An immutable copy of the counters."""
-        return StatsSnapshot(
-            hits=self.hits,
-            misses=self.misses,
-            stale=self.stale,
-            revalidated=self.revalidated,
-            coalesced=self.coalesced,
-            stored=self.stored,
-            evicted=self.evicted,
-            invalidated=self.invalidated,
-            purged=self.purged,
-            bypassed=self.bypassed,
-            unreadable=self.unreadable,
-            skipped=self.skipped,
-            store_errors=MappingProxyType(self.store_errors),
-            circuit=self.circuit,
-        )
+        counted = {name: getattr(self, name) for name in _COUNTERS}
+        return StatsSnapshot(**counted, store_errors=MappingProxyType(self.store_errors), circuit=self.circuit)
 
     def health(self, recent_s: float = _RECENT_S) -> Health:
         """Whether the store works.

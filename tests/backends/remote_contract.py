@@ -9,14 +9,14 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Lease, Record, Row, Store, Written
-from aiohttp_cache_di.backends.store.capabilities import Leasing, LookingOrLeasing, Sorting
-from aiohttp_cache_di.backends.wrap.abilities import Abilities
+from aiohttp_cache_di.backends.store.capabilities import Leasing, LookingOrLeasing, Sorting, kinds_of
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -163,7 +163,7 @@ class RemoteContract(StoreContract):
     # ---- walks
 
     async def test_kinds_are_told_without_the_items(self, store: Store) -> None:
-        kinds = Abilities.of(store).kinds
+        kinds = partial(kinds_of, store)
         await write(store, Record("r", make_redirect("r"), math.inf), Record("a", "r", math.inf), entry("k"))
         await write(store, Record("over", make_entry("over"), time.time() - 1))
         assert isinstance(store, Leasing)

@@ -188,12 +188,12 @@ async def test_thousands_of_entries_are_kept_counted_listed_found_and_cleared(
 # ---- time
 
 
-async def test_what_has_expired_is_gone_without_being_asked_to_go(backend: CacheBackend) -> None:
+async def test_what_has_expired_is_gone_without_being_asked_to_go(store: Store, backend: CacheBackend) -> None:
     until = time.time() + 0.3
     for key, at in (("soon", until), ("late", until + 1000), ("never", math.inf)):
         await backend.stack.put(Record(key, make_entry(key, store_until=at), at))
     await asyncio.sleep(max(0.0, until - time.time()) + 0.05)
-    if backend.stack.store.limits.drops_expired:
+    if store.kind not in {"memory", "sqlite", "filesystem"}:  # a server drops it by itself, or the store hides it
         assert await backend.stack.items(["soon", "late", "never"]) != []
         assert {key async for key in backend.responses.keys()} == {"late", "never"}  # noqa: SIM118  # not a dict's
         assert not await backend.responses.contains("soon")

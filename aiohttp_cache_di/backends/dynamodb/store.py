@@ -64,9 +64,7 @@ class DynamoDBStore(RowStore[Connection]):
         super().__init__(codec, self._service.connect, ItemLeases(layout, self._consistency, finding))
         self.layout: Layout = layout
         self.where: str = self._service.where
-        self.limits: Limits = Limits(
-            value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, doubts=DOUBTS, drops_expired=True
-        )
+        self.limits: Limits = Limits(value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, doubts=DOUBTS)
 
     # ---- Store
 

@@ -55,7 +55,7 @@ class MongoDBStore(RowStore[Connection]):
 
     make: ClassVar[str] = "MongoDB"
     key_bytes: ClassVar[int] = KEY_BYTES
-    limits: Limits = Limits(value_bytes=FRAME_BYTES, batch=BATCH, parallel=4, drops_expired=True)
+    limits: Limits = Limits(value_bytes=FRAME_BYTES, batch=BATCH, parallel=4)
 
     def __init__(
         self,

@@ -95,15 +95,11 @@ def near_arguments(options: Mapping[str, Any]) -> NearArguments:
     Raises:
         ConfigurationError: the seconds or bytes are not above 0.
     """
-    given, size = options.get("near_tier_s"), options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
-    seconds, most = _number(given), _number(size)
-    if given is not None and not seconds > 0:
-        raise ConfigurationError(f"near_tier_s={given!r}: give seconds above 0, or None for no near tier")
-    if not most > 0:
-        raise ConfigurationError(f"near_tier_bytes={size!r}: give a number of bytes above 0")
-    if given is None:
+    refuse_unusable({name: options[name] for name in options.keys() & NEAR_OPTIONS})
+    seconds, most = options.get("near_tier_s"), options.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
+    if seconds is None:
         return NearArguments(near_bytes=0, near_lifetime_s=0.0)
-    return NearArguments(near_bytes=most, near_lifetime_s=seconds)
+    return NearArguments(near_bytes=_number(most), near_lifetime_s=_number(seconds))
 
 
 def collected(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,6 +164,10 @@ def _number(value: object) -> Any:
         return float(value) if isinstance(value, SupportsFloat) else math.nan
     except (TypeError, ValueError, OverflowError):  # such as an array of two numbers
         return math.nan
+
+
+def _is_above_0(value: object) -> bool:
+    return bool(_number(value) > 0)
 
 
 def _at_least(low: float, high: float = math.inf) -> Check:
@@ -243,6 +243,8 @@ _RULES: Mapping[str, _Rule] = {
     "coalesce_timeout": _SECONDS,
     "lease": _SECONDS,
     "storage_deadline": _SECONDS,
+    "near_tier_s": _Rule(_or_none(_is_above_0), "a number of seconds above 0, or None for no copies in memory"),
+    "near_tier_bytes": _Rule(_is_above_0, "a number of bytes above 0"),
     "timeout": _Rule(lambda value: _number(value) >= 0, "a number of seconds"),
     "salt": _Rule(lambda value: isinstance(value, str | bytes), "text or bytes"),
     "serializer": _Rule(_or_none(_is_serializer), "an object with dumps and loads, or None"),

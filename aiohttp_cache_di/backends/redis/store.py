@@ -65,7 +65,7 @@ class RedisStore:
         codec: EntryCodec,
         value_bytes: Callable[[], int] = lambda: VALUE_BYTES,
     ) -> None:
-        self.limits: Limits = Limits(batch=BATCH, reads=READS, parallel=16, drops_expired=True)
+        self.limits: Limits = Limits(batch=BATCH, reads=READS, parallel=16)
         self.topology = topology
         self.namespace = namespace
         self.collection = collection

@@ -34,8 +34,9 @@ from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, 
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
+from aiohttp_cache_di.backends.store.sizes import item_bytes
 from aiohttp_cache_di.backends.tasks import consume_error
-from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -65,7 +66,7 @@ class SQLiteStore:
     version: Callable[[str], int | None]
     """The highest version that a key can have now, from shared memory; see `Versioned`."""
     touch: Callable[[str], None]
-    """Records a use of a key, for eviction; see `Touching`."""
+    """Notes a use of a copy, for eviction; see `Versioned`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -86,7 +87,7 @@ class SQLiteStore:
 
     @property
     def secrets(self) -> Collection[str]:
-        """None: a path holds no credentials."""
+        """No secrets, since a path holds no credentials."""
         return ()
 
     # ---- records
@@ -112,7 +113,7 @@ class SQLiteStore:
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Store *records*; returns when they are committed."""
-        weight = sum(map(_weight, records))
+        weight = sum(item_bytes(record.item) for record in records)
         owner = None if self.database.leases.are_locks else self._owner
         written: list[Written] = await self._write(Put(records, self._encode, owner, weight=weight))
         return written
@@ -343,10 +344,3 @@ def _asked(here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
 async def _looked(looks: Looks, request: LeaseRequest) -> Seen | None:
     """Look up without a lease: the file is read-only, so that nothing could be stored under one."""
     return (await looks.get((request.key,)))[0] if request.looks else None
-
-
-def _weight(record: Record) -> int:
-    item = record.item
-    return (
-        item.size_bytes if isinstance(item, StoredResponse) else len(item.payload if isinstance(item, Opaque) else item)
-    )

@@ -1,10 +1,9 @@
 """The contract of a store, and its optional capabilities.
 
-`contract` states what each store must do, and defines the types. `capabilities` are protocols, checked once when the
-stack is built (`wrap.abilities`); some have modules of their own: `spooling` stores large bodies without having them in
-memory, `inspecting` lists records without their bodies. `partly` is a read of which a part has failed, `sizes` has the
-size of items and the limits of records. May import `entries` and what is below it; no store, and nothing that is
-wrapped around one.
+`contract` states what each store must do, and defines the types. `capabilities` are protocols that a store may satisfy,
+too; some have modules of their own: `spooling` stores large bodies without having them in memory, `inspecting` lists
+records without their bodies. `partly` is a read of which a part has failed, `sizes` has the size of items and the
+limits of records. May import `entries` and what is below it; no store, and nothing that is wrapped around one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,18 @@
 """The optional capabilities of a store: protocols that it may satisfy, besides `Store`.
 
-The stack checks for them once, when it is built (`wrap/abilities.py`).
+What wraps a store asks for each where it is of use, by `isinstance`, and does without the others::
+
+    Leasing, LookingOrLeasing, Awaiting           one process fetches a key, while others wait
+    Versioned, Changing                           copies in memory of what others may change
+    Spooling                                      bodies of any size
+    Keeping                                       the secret of the digests in keys, apart from the records
+    Telling                                       evictions and losses are counted, and noticed
+    Placed, Discreet, Describing                  logs say where the store is, and why it fails
+    Sorting, Expiring, `inspecting`               operators' tasks without reading all items
+    Checking, Restrained                          testing several servers; looking without changing anything
+    Peeking, Immediate, Judging                   a store in this process's memory
+
+A new store needs none of them; one that several processes use is better with the first two rows.
 """
 
 from __future__ import annotations
@@ -8,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, StoreEvents
+from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -31,8 +44,8 @@ __all__ = [
     "Spool",
     "Spooling",
     "Telling",
-    "Touching",
     "Versioned",
+    "kinds_of",
 ]
 
 
@@ -68,6 +81,16 @@ class Sorting(Protocol):
         An unreadable item may get any of the three answers.
         """
         ...
+
+
+async def kinds_of(store: Store, keys: Sequence[str]) -> Sequence[bool | None]:
+    """`Sorting.kinds` of *store*; if it is not `Sorting`, the items are read."""
+    if isinstance(store, Sorting):
+        return await store.kinds(keys)
+    return [
+        None if found is None or isinstance(found.item, Unreadable) else item_leads_on(found.item)
+        for found in await store.get(keys)
+    ]
 
 
 @runtime_checkable
@@ -142,7 +165,7 @@ class Awaiting(Protocol):
 
 @runtime_checkable
 class Versioned(Protocol):
-    """Tells from memory whether a copy is current, whichever process has written since."""
+    """Tells from memory whether a copy is current, whichever process has written since; learns of uses of copies."""
 
     def version(self, key: str) -> int | None:
         """The highest version that *key* may have by now; a copy with that or a greater version is current.
@@ -150,6 +173,9 @@ class Versioned(Protocol):
         Never waits. None if it is not known: then no copy may be used.
         """
         ...
+
+    def touch(self, key: str) -> None:
+        """Note, without waiting, that a copy of *key* was used; a store that evicts by use may save that later."""
 
 
 @runtime_checkable
@@ -167,14 +193,6 @@ class Expiring(Protocol):
     async def delete_expired(self, now: float) -> int:
         """Delete records that have expired at *now* (POSIX time); return how many."""
         ...
-
-
-@runtime_checkable
-class Touching(Protocol):
-    """Evicts by use, and so has to know of uses of copies."""
-
-    def touch(self, key: str) -> None:
-        """Note, without waiting, that a copy of *key* was used; the store may save that later."""
 
 
 @runtime_checkable

@@ -83,7 +83,6 @@ class Limits(Struct, frozen=True):
             call for many keys costs the store much less than many calls.
         doubts: misses in a row after which a look-up also asks for the lease (`LookingOrLeasing`), once one has found
             an unknown key; greater for stores where such a look-up is expensive if it finds a record.
-        drops_expired: the store deletes expired records by itself, and does not return them any more.
     """
 
     value_bytes: int | None = None
@@ -92,7 +91,6 @@ class Limits(Struct, frozen=True):
     parallel: int = 1
     linger_s: float = 0.0
     doubts: int = 1
-    drops_expired: bool = False
 
 
 class Found(Struct, frozen=True, gc=False):

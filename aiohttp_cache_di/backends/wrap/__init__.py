@@ -21,8 +21,7 @@ store. A stack has one part for each event loop that uses it; loops share no fut
 
 Beside them:
 
-- `stack` holds the store, the parts of all loops and what they share; `abilities` is what the store can do (its
-  optional capabilities), asked once;
+- `stack` holds the store, the parts of all loops and what they share;
 - `making` makes a store and its stack from the options of a backend or a storage;
 - `packing` turns entries into items and back, with the user's serializer if there is one;
 - `purges` is what each loop knows of purges by tag, and `marks` are the records of purges;

@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
+from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -35,18 +36,19 @@ MAX_REMEMBERED: Final = 10_000  # keys of redirects
 
 def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
     """The store on top of two storages, with the capabilities that they allow."""
-    if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
+    if (
+        isinstance(responses, StackCache)
+        and isinstance(redirects, StackCache)
+        and responses.stack.is_in_memory
+        and redirects.stack.is_in_memory
+    ):
         return ImmediatePair(responses, redirects)
     can_lease = (
-        responses.stack.abilities.leasing is not None
+        isinstance(responses.stack.store, Leasing)
         if isinstance(responses, StackCache)
         else _is_overridden(responses.acquire_lease, BaseCache.acquire_lease)
     )
     return (LeasingPair if can_lease else ForeignPair)(responses, redirects)
-
-
-def _are_immediate(*faces: StackCache) -> bool:
-    return all(face.stack.abilities.immediate is not None for face in faces)
 
 
 def _is_overridden(method: Callable[..., object], ours: Callable[..., object]) -> bool:

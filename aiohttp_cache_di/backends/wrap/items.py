@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, keys_of, refuse_other_items, refuse_other_keys
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
+from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
@@ -175,19 +176,19 @@ class StackCache(BaseCache):
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
         """Try to become the only process that fetches *key* for *ttl_s* seconds."""
-        leasing = self.stack.abilities.leasing
-        return Lease.GRANTED if leasing is None else await leasing.acquire(key, ttl_s)
+        store = self.stack.store
+        return await store.acquire(key, ttl_s) if isinstance(store, Leasing) else Lease.GRANTED
 
     async def renew_lease(self, key: str, ttl_s: float) -> bool:
         """Extend a lease to *ttl_s* seconds from now; False if it is lost."""
-        leasing = self.stack.abilities.leasing
-        return leasing is not None and await leasing.renew(key, ttl_s)
+        store = self.stack.store
+        return isinstance(store, Leasing) and await store.renew(key, ttl_s)
 
     async def release_lease(self, key: str) -> None:
         """Release a lease before it expires."""
-        leasing = self.stack.abilities.leasing
-        if leasing is not None:
-            await leasing.release(key)
+        store = self.stack.store
+        if isinstance(store, Leasing):
+            await store.release(key)
 
     # ---- inside
 

@@ -10,9 +10,17 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Found, Record, Store
-from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool
+from aiohttp_cache_di.backends.store.capabilities import (
+    Immediate,
+    Judging,
+    Leasing,
+    LookingOrLeasing,
+    Peeking,
+    Spool,
+    Spooling,
+    Versioned,
+)
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
-from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.looking.first_looks import FirstLooks
@@ -21,6 +29,7 @@ from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
+from aiohttp_cache_di.backends.wrap.writing.puts import Puts
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -46,8 +55,8 @@ class LoopStack:
     """The part of a stack in one event loop: pending writes, the near tier, reads, leases and purges.
 
     Args:
+        store: the store itself, for its capabilities.
         whole: the store, for items of any size.
-        abilities: the optional capabilities of the store.
         guard: limits the time of operations; shared by all loops.
         tombstones: shared by all loops.
         packing: turns entries into items and back.
@@ -59,8 +68,8 @@ class LoopStack:
 
     def __init__(
         self,
+        store: Store,
         whole: Store,
-        abilities: Abilities,
         guard: StoreGuard,
         tombstones: Tombstones,
         packing: Packing,
@@ -72,30 +81,26 @@ class LoopStack:
         self.guard = guard
         self.tombstones = tombstones
         self.tasks: Tasks = Tasks()
-        self.leases: Leases | None = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
+        self.leases: Leases | None = Leases(store, guard, self.tasks) if isinstance(store, Leasing) else None
         self.under_way: UnderWay | None = None
         self._whole = whole
         self._puts: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
-        self.pending: PendingWrites = PendingWrites(
-            whole,
-            guard,
-            tombstones,
-            pack=packing.packed,
-            written=self._note_written,
-            release=self._release_later,
+        puts = Puts(
+            whole, guard, tombstones, pack=packing.packed, written=self._note_written, release=self._release_later
         )
-        self.tells_all: bool = abilities.immediate is not None
+        self.pending: PendingWrites = PendingWrites(puts, whole.limits, guard)
+        self.tells_all: bool = isinstance(store, Immediate)
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
-        self._spooling = abilities.spooling if packing.serializer is None else None
-        self._keep = None if abilities.immediate is None else abilities.immediate.keep
+        self._spooling = store if packing.serializer is None and isinstance(store, Spooling) else None
+        self._keep = store.keep if isinstance(store, Immediate) else None
         self._pending = self.pending.entries
         self.purges: Purges = Purges(self, purge_count) if purges is None else purges
         """What is known of purges by tag."""
         self.near: NearTier | None = None
         if near_bytes:
             self.near = NearTier(
-                abilities,
+                store,
                 near_bytes,
                 near_lifetime_s,
                 pending=self._pending,
@@ -103,15 +108,15 @@ class LoopStack:
                 is_current=self.purges.is_current,
             )
         self.peek: Callable[[str], StoredResponse | None] = (
-            _peek_of(abilities, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
+            _peek_of(store, self.purges, self._pending, tombstones) if self.near is None else self.near.peek
         )
         """Returns the response under a key if it is in memory, pending writes included; never waits."""
         # A notification of a change may come later than the read under way that has brought a copy; a version does not.
-        at_hand = None if self.near is None or abilities.versioned is None else self.near.found
+        at_hand = self.near.found if self.near is not None and isinstance(store, Versioned) else None
         self._reads = BatchedReads(whole, guard, at_hand)
         self.first_looks: FirstLooks | None = None
         """Looks up and leases in one call, if the store can."""
-        if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):
+        if self.leases is not None and isinstance(store, LookingOrLeasing) and isinstance(whole, LookingOrLeasing):
             self.first_looks = FirstLooks(whole, guard, self.leases, doubts=whole.limits.doubts)
         self._patient_reads = BatchedReads(whole)
         self._changes = [0] * STRIPES
@@ -331,10 +336,10 @@ def _nothing(key: str) -> StoredResponse | None:
 
 
 def _peek_of(
-    abilities: Abilities, purges: Purges, pending: Mapping[str, StoredResponse], doubted: Container[str]
+    store: Store, purges: Purges, pending: Mapping[str, StoredResponse], doubted: Container[str]
 ) -> Callable[[str], StoredResponse | None]:
     """The `peek` of a store in memory, or of a store without a near tier that has some responses in memory, or none."""
-    look = _nothing if abilities.peeking is None else abilities.peeking.peek
+    look = store.peek if isinstance(store, Peeking) else _nothing
 
     def peek(key: str) -> StoredResponse | None:
         entry = pending.get(key)
@@ -346,6 +351,6 @@ def _peek_of(
         entry = look(key)
         return entry if entry is None or entry.tagging is None else purges.judge_at_once(entry)
 
-    if abilities.immediate is None:
+    if not isinstance(store, Immediate):
         return peek
-    return peek_in_memory if abilities.judging is None else look
+    return look if isinstance(store, Judging) else peek_in_memory

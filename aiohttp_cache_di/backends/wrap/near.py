@@ -18,9 +18,9 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
-from aiohttp_cache_di.backends.store import Found
+from aiohttp_cache_di.backends.store import Found, Store
+from aiohttp_cache_di.backends.store.capabilities import Changing, Versioned
 from aiohttp_cache_di.backends.tasks import dismantle
-from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -52,7 +52,7 @@ class NearTier:
     """A bounded table of copies for one event loop; `EvictionOrder` decides which copy is evicted.
 
     Args:
-        abilities: the capabilities of the store: `Versioned` or `Changing`.
+        store: a `Versioned` or `Changing` store.
         max_bytes: most bytes of all copies together.
         lifetime_s: most seconds for which a copy is used.
         pending: the pending writes, which take precedence over copies.
@@ -62,7 +62,7 @@ class NearTier:
 
     def __init__(
         self,
-        abilities: Abilities,
+        store: Store,
         max_bytes: int,
         lifetime_s: float = math.inf,
         *,
@@ -78,11 +78,10 @@ class NearTier:
         self._copies: OrderedDict[str, Copy] = OrderedDict()
         self._order = EvictionOrder(self._copies)
         self._reading: dict[str, Token] = {}
-        versioned, touching = abilities.versioned, abilities.touching
-        self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
-        self._touch: Callable[[str], None] | None = None if touching is None else touching.touch
-        if abilities.changing is not None:
-            abilities.changing.on_change(self.drop)
+        self._version: Callable[[str], int | None] | None = store.version if isinstance(store, Versioned) else None
+        self._touch: Callable[[str], None] | None = store.touch if isinstance(store, Versioned) else None
+        if isinstance(store, Changing):
+            store.on_change(self.drop)
         self._is_current = is_current
         self._withheld: StoredResponse | None = None
 

@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
+from aiohttp_cache_di.backends.store.capabilities import Immediate, Judging, Keeping, Telling, kinds_of
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
-from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
@@ -61,7 +61,10 @@ class StoreStack:
         self.codec: EntryCodec = codec or EntryCodec()
         self.guard: Final = guard or StoreGuard()
         self.guard.outages.store = store
-        self.abilities: Abilities = Abilities.of(store)
+        self.is_in_memory: bool = isinstance(store, Immediate)
+        """Whether the store is in this process's memory."""
+        self.events: StoreEvents = store.events if isinstance(store, Telling) else StoreEvents()
+        """The events of the store, such as evictions; none if it reports none."""
         self.packing: Packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
@@ -70,13 +73,13 @@ class StoreStack:
         """The store, which takes items of any size: it is wrapped if its own items have a limit."""
         self.tombstones: Tombstones = Tombstones()
         self.purge_count: PurgeCount = PurgeCount()
-        self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
-        parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
-        at_hand, purges = self.abilities.immediate, None
-        if at_hand is not None and self.abilities.judging is not None:
+        self._keeps_apart = isinstance(store, Keeping | Immediate)
+        parts = store, self.whole, self.guard, self.tombstones, self.packing
+        purges = None
+        if isinstance(store, Immediate) and isinstance(store, Judging):
             # The store refers to what checks tags, and outlives loops.
-            purges = Purges(InMemory(at_hand), self.purge_count)
-            self.abilities.judging.judge = purges.judge_at_once
+            purges = Purges(InMemory(store), self.purge_count)
+            store.judge = purges.judge_at_once
         self._loops = LoopLocal(partial(LoopStack, *parts, near_bytes, near_lifetime_s, self.purge_count, purges))
         self.here: Callable[..., LoopStack] = self._loops.here
         """Returns the part of an event loop, by default of the running one; made on first use."""
@@ -87,11 +90,6 @@ class StoreStack:
     def stats(self) -> CacheStats:
         """The counters of operations."""
         return self.guard.stats
-
-    @property
-    def events(self) -> StoreEvents:
-        """The events of the store, such as evictions."""
-        return self.abilities.events
 
     def count_into(self, counter: Counter) -> None:
         """Add *counter* for evicted and unreadable entries; a store may have several users, each with a counter."""
@@ -142,7 +140,7 @@ class StoreStack:
         asked = [key for key in keys if key not in kinds and key not in self.tombstones]
         batches = list(in_batches(asked, limits.batch))
         for part in in_batches(batches, limits.parallel):
-            for batch, found in zip(part, await asyncio.gather(*map(self.abilities.kinds, part)), strict=True):
+            for batch, found in zip(part, await asyncio.gather(*map(partial(kinds_of, self.store), part)), strict=True):
                 kinds |= {key: kind for key, kind in zip(batch, found, strict=True) if kind is not None}
         return kinds
 

@@ -1,19 +1,19 @@
 """For operators: list the entries of a stack, measure it, and delete entries or make them stale.
 
-Each function uses the store's capability for its task (`abilities`), or else reads all items.
+Each function uses the store's capability for its task, or else reads all items.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.store import Item, Unreadable, is_mark
-from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.store.capabilities import Expiring
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Measuring, Selecting, Softening, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -42,8 +42,8 @@ async def infos(stack: StoreStack, wanted: Wanted, *, purged: bool = False) -> A
 async def usage(stack: StoreStack) -> Usage:
     """How many entries are stored, and how large they are."""
     await stack.settle(None)
-    if stack.abilities.measuring is not None:
-        return await stack.abilities.measuring.usage()
+    if isinstance(stack.store, Measuring):
+        return await stack.store.usage()
     entries = total = 0
     async with aclosing(infos(stack, _all)) as pages:
         async for page in pages:
@@ -59,14 +59,11 @@ async def knows_purges(stack: StoreStack) -> bool:
 
 async def delete_expired(stack: StoreStack, now: float) -> int:
     """Delete records that have expired at *now* (POSIX time); return how many."""
-    expiring = stack.abilities.expiring
-    if expiring is not None:
-        count = await expiring.delete_expired(now)
+    if isinstance(stack.store, Expiring):
+        count = await stack.store.delete_expired(now)
         if count:
             stack.here().drop_copies(None)
         return count
-    if stack.store.limits.drops_expired and now <= time.time():
-        return 0
     count, expired = 0, list[str]()
     async for page in stack.whole.pages(items=True):
         for row in page:
@@ -87,13 +84,13 @@ async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collect
     Returns:
         The keys whose responses the caller has to read, change and write.
     """
-    softening, size = stack.abilities.softening, stack.store.limits.batch
-    if softening is None or stack.packing.serializer is not None:
+    store = stack.store
+    if not isinstance(store, Softening) or stack.packing.serializer is not None:
         return keys
     await stack.settle(keys)
     left: list[str] = []
-    for batch in in_batches(list(keys), size):
-        left += await softening.soften(batch, at)
+    for batch in in_batches(list(keys), stack.store.limits.batch):
+        left += await store.soften(batch, at)
         stack.here().drop_copies(batch)
     return left
 
@@ -118,15 +115,15 @@ async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = F
 
 
 async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
-    selecting = stack.abilities.selecting
-    if selecting is None:
+    store = stack.store
+    if not isinstance(store, Selecting):
         async with aclosing(stack.pages(items=True)) as pages:
             async for page in pages:
                 for rows in in_batches(page, DESCRIBED_AT_A_TIME):
                     yield _infos_of(stack, [(row.key, row.item) for row in rows], wanted)
         return
     await stack.settle(None)
-    info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", selecting.infos(wanted))
+    info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", store.infos(wanted))
     async with aclosing(info_rows):
         async for found in info_rows:
             yield [row.info for row in found if row.info is not None and not is_mark(row.key)]

@@ -236,6 +236,8 @@ def test_a_value_of_another_kind_is_refused_with_the_way_out(kind: Any, name: st
         (SQLiteBackend, {"fast_save": "no"}),
         (SQLiteBackend, {"use_temp": "no"}),
         (SQLiteBackend, {"near_tier": "off"}),
+        (SQLiteBackend, {"near_tier_bytes": "64MiB"}),
+        (SQLiteBackend, {"near_tier_bytes": 0}),
         (FileBackend, {"use_temp": "no"}),
         (FileBackend, {"fsync": "no"}),
         (RedisBackend, {"near_tier_s": "5s"}),
@@ -269,9 +271,9 @@ def test_seconds_and_bytes_of_a_store_may_be_of_any_class_of_numbers(number: Any
 
 @pytest.mark.parametrize("value", ["5", b"5", True, 0, -1, math.nan, Fraction(0), Decimal("nan")])
 def test_copies_for_a_time_that_is_no_number_above_0_are_refused(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"^near_tier_s=.*: give seconds above 0"):
+    with pytest.raises(ConfigurationError, match=r"^near_tier_s=.*: use a number of seconds above 0"):
         near_arguments({"near_tier_s": value})
-    with pytest.raises(ConfigurationError, match=r"^near_tier_bytes=.*: give a number of bytes above 0"):
+    with pytest.raises(ConfigurationError, match=r"^near_tier_bytes=.*: use a number of bytes above 0"):
         near_arguments({"near_tier_bytes": value})
 
 

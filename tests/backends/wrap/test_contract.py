@@ -42,6 +42,9 @@ class CapableStore(ProofStore):
     def version(self, key: str) -> int | None:
         return self.place.versions[key] + self.place.clears + 1
 
+    def touch(self, key: str) -> None:
+        """Nothing is evicted."""
+
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         held = self.place.leases.setdefault(key, self) is self
         return Lease.REFUSED if not held else Lease.GRANTED_LATE if key in self.data else Lease.GRANTED

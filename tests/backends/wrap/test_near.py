@@ -12,7 +12,6 @@ import pytest
 
 from aiohttp_cache_di.backends.store import Found
 from aiohttp_cache_di.backends.tasks import FREED_AT_A_TIME
-from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.near import ENTRY_OVERHEAD_BYTES, NearTier
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -124,7 +123,7 @@ class TestVersioned:
         assert [here.peek(key) is one for key, one in zip(keys, found, strict=True)] == [True] * 100
 
     async def test_what_is_written_here_is_held_from_the_version_that_it_got(self) -> None:
-        tier = NearTier(Abilities.of(store := FakeVersioned()), MEGABYTE)
+        tier = NearTier(store := FakeVersioned(), MEGABYTE)
         store.versions["k"] = 7
         tier.wrote(make_entry("k"), 7)
         assert tier.peek("k") is not None
@@ -203,7 +202,7 @@ class TestChanging:
 
 class TestBounds:
     async def test_very_many_copies_go_at_once_and_give_their_memory_back_in_turns(self) -> None:
-        tier = NearTier(Abilities.of(FakeVersioned()), 64 * MEGABYTE)
+        tier = NearTier(FakeVersioned(), 64 * MEGABYTE)
         entries = [make_entry(str(number)) for number in range(3 * FREED_AT_A_TIME)]
         alone = {sys.getrefcount(entry) for entry in entries}
         for number in range(len(entries)):
@@ -219,7 +218,7 @@ class TestBounds:
         assert counts == [2 * FREED_AT_A_TIME, FREED_AT_A_TIME, 0, 0]
 
     def test_what_is_not_used_goes_first(self) -> None:
-        tier = NearTier(Abilities.of(FakeVersioned()), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
+        tier = NearTier(FakeVersioned(), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
         for number in range(200):
             tier.wrote(make_entry(f"{number:03}", bytes(1000)), 1)
             tier.peek("000")
@@ -230,7 +229,7 @@ class TestBounds:
         assert (len(tier), tier.total_bytes) == (0, 0)
 
     def test_one_large_body_does_not_push_out_all_the_others(self) -> None:
-        tier = NearTier(Abilities.of(FakeVersioned()), MEGABYTE)
+        tier = NearTier(FakeVersioned(), MEGABYTE)
         tier.wrote(make_entry("small"), 1)
         tier.wrote(make_entry("large", bytes(MEGABYTE // 8)), 1)
         assert tier.peek("small") is not None

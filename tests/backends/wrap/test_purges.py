@@ -40,6 +40,9 @@ class Counting(ProofStore):
     def version(self, key: str) -> int | None:
         return self.versions.get(key, 1)
 
+    def touch(self, key: str) -> None:
+        """Nothing is evicted."""
+
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         if self.is_down:
             raise StorageError("down")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
+from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
-from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.loop import FAILED
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -105,15 +103,15 @@ class TestTwoProcesses:
 
     async def test_a_lease_goes_back_with_the_write(self) -> None:
         one, other = process(place := Place()), process(place)
-        assert one.abilities.leasing is not None
-        assert other.abilities.leasing is not None
-        assert await one.abilities.leasing.acquire("k", 5)
+        assert isinstance(one.store, Leasing)
+        assert isinstance(other.store, Leasing)
+        assert await one.store.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
         here.release_lease("k", owner=self)
-        assert not await other.abilities.leasing.acquire("k", 5)
+        assert not await other.store.acquire("k", 5)
         await one.settle()
-        assert await other.abilities.leasing.acquire("k", 5) is Lease.GRANTED_LATE
+        assert await other.store.acquire("k", 5) is Lease.GRANTED_LATE
 
     async def test_a_lease_goes_back_at_once_when_the_write_fails(self) -> None:
         class Refusing(CapableStore):
@@ -121,15 +119,15 @@ class TestTwoProcesses:
                 raise OSError("no such disk")
 
         one, other = StoreStack(Refusing(place=(place := Place()))), process(place)
-        assert one.abilities.leasing is not None
-        assert other.abilities.leasing is not None
-        await one.abilities.leasing.acquire("k", 5)
+        assert isinstance(one.store, Leasing)
+        assert isinstance(other.store, Leasing)
+        await one.store.acquire("k", 5)
         here = one.here()
         here.store(make_entry("k"))
         here.release_lease("k", owner=self)
         await one.settle()
         await here.tasks.finish(here)
-        assert await other.abilities.leasing.acquire("k", 5)
+        assert await other.store.acquire("k", 5)
 
     async def test_a_store_is_closed_when_the_last_lease_has_gone_back(self) -> None:
         told: list[str] = []
@@ -144,18 +142,18 @@ class TestTwoProcesses:
                 told.append("closed")
 
         one = StoreStack(Slow(place=Place()))
-        assert one.abilities.leasing is not None
-        await one.abilities.leasing.acquire("k", 5)
+        assert isinstance(one.store, Leasing)
+        await one.store.acquire("k", 5)
         one.here().release_lease("k", owner=self)
         await one.close()
         assert told == ["k", "closed"]
 
     async def test_who_waits_for_a_lease_finds_what_its_holder_has_stored(self) -> None:
         holder, waiter = process(place := Place()), process(place)
-        assert holder.abilities.leasing is not None
+        assert isinstance(holder.store, Leasing)
         leases, until = waiter.here().leases, asyncio.get_running_loop().time() + 5
         assert leases is not None
-        await holder.abilities.leasing.acquire("k", 5)
+        await holder.store.acquire("k", 5)
 
         async def look() -> StoredResponse | None:
             found = await waiter.here().fetch("k")
@@ -321,14 +319,6 @@ class TestUpkeep:
         assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and the first read, which goes alone
         assert store.calls["delete"] == 10
         assert not store.data
-
-    async def test_of_a_store_that_drops_what_has_expired_by_itself(self) -> None:
-        store = self.Noting()
-        stack = StoreStack(store)
-        await stack.put(Record("k", make_entry("k", store_until=1.0), 1.0))
-        store.limits = replace(store.limits, drops_expired=True)
-        assert await upkeep.delete_expired(stack, time.time()) == 0
-        assert await upkeep.delete_expired(stack, time.time() + 60) == 1
 
 
 class TestFaces:

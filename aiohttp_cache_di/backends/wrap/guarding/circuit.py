@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
+from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.telemetry import CircuitState
 
 __all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "THRESHOLD", "Circuit"]
@@ -29,18 +31,33 @@ class Circuit:
         on_change: called with each new state.
     """
 
-    __slots__ = ("_backoff_s", "_clock", "_on_change", "_probing", "_retry_at", "failures", "given_up_at", "is_open")
+    __slots__ = (
+        "__weakref__",
+        "_backoff_s",
+        "_clock",
+        "_on_change",
+        "_probing",
+        "_retry_at",
+        "failures",
+        "given_up_at",
+        "is_open",
+    )
 
     def __init__(self, clock: Callable[[], float], on_change: Callable[[CircuitState], None]) -> None:
         self._clock = clock
         self._on_change = on_change
         self._backoff_s = FIRST_BACKOFF_S
         self._retry_at = 0.0
-        self._probing = False
         self.failures: int = 0
         self.given_up_at: float | None = None
         """When a caller last gave up waiting, if the store has not answered since."""
         self.is_open: bool = False
+        self.after_fork()
+        note_forks(self)
+
+    def after_fork(self) -> None:
+        """A probe that is under way is the parent's, and does not end in a forked child."""
+        self._probing = threading.Lock()  # held by the caller that probes; nobody waits for it
 
     def probe_in_s(self) -> float | None:
         """Seconds until the next caller may probe an open circuit; None for a closed one."""
@@ -52,15 +69,15 @@ class Circuit:
 
     def begin_probe(self) -> bool:
         """Whether the caller may probe an open circuit; if so, it must call `end_probe` afterwards."""
-        if self._probing or not self.is_open or self._clock() < self._retry_at:
+        if not self.is_open or self._clock() < self._retry_at or not self._probing.acquire(blocking=False):
             return False
-        self._probing = True
         self._show()
         return True
 
     def end_probe(self) -> None:
         """The probe has ended, in success, failure or cancellation; the next one may begin."""
-        self._probing = False
+        if self._probing.locked():  # it is not in a forked child that forgets a probe of its parent
+            self._probing.release()
         self._show()
 
     def succeeded(self, *, probe: bool) -> None:
@@ -101,7 +118,7 @@ class Circuit:
     @property
     def state(self) -> CircuitState:
         """The present state."""
-        return "closed" if not self.is_open else "half-open" if self._probing else "open"
+        return "closed" if not self.is_open else "half-open" if self._probing.locked() else "open"
 
     def _show(self) -> None:
         """Report the present state, and again if another thread has changed it meanwhile: the last report is true."""

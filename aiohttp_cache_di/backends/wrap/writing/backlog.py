@@ -26,21 +26,18 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Backlog:
-    """The pending writes.
+    """The pending writes."""
 
-    Args:
-        when_ready: called when a write is ready again after its rest.
-    """
-
-    def __init__(self, when_ready: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.entries: dict[str, StoredResponse] = {}
         """By key, the entries to read instead of what is stored. Others keep references to this dict."""
         self.total_bytes: int = 0
         self.ready: dict[str, Write] = {}
         """The ready writes by key, the oldest first."""
+        self.when_ready: Callable[[], None] = _ignore
+        """Called when a write is ready again after its rest."""
         self._newest: dict[str, Write] = {}  # the writes in `entries`, the oldest first
         self._busy: dict[str, Write] = {}
-        self._when_ready = when_ready
 
     @property
     def is_empty(self) -> bool:
@@ -122,8 +119,13 @@ class Backlog:
             write.state = State.BUSY
         return batch
 
-    def put_back(self, batch: Iterable[Write]) -> None:
-        """Note that the put of *batch* is over; what is still busy was not put, since the put was cancelled."""
+    def put_back(self, batch: Iterable[Write]) -> list[Write]:
+        """Note that the put of *batch* is over; what is still busy was not put, since the put was cancelled.
+
+        Returns:
+            Those that were dropped, since their keys have later writes or were deleted.
+        """
+        dropped: list[Write] = []
         for write in batch:
             key = write.entry.key
             del self._busy[key]
@@ -132,7 +134,14 @@ class Backlog:
                     self.ready[key] = write
                     write.state = State.READY
                 else:
-                    self.end(write)
+                    self.drop(write)
+                    dropped.append(write)
+        return dropped
+
+    def drop(self, write: Write) -> None:
+        """End *write*, which was not put; a later write of its key, if there is one, stands in for it."""
+        if not self.end(write) and (later := self._newest.get(write.entry.key)) is not None:
+            later.stand_in_for(write)
 
     def end(self, write: Write) -> bool:
         """End *write*; return whether reads were answered from it."""
@@ -157,7 +166,7 @@ class Backlog:
             write.stop_resting()
             write.state = State.READY
             self.ready[write.entry.key] = write
-            self._when_ready()
+            self.when_ready()
 
     # ---- deletions
 
@@ -188,3 +197,7 @@ class Backlog:
         del self._newest[key]
         del self.entries[key]
         return True
+
+
+def _ignore() -> None:
+    """Do nothing."""

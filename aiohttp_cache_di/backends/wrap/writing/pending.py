@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Store
+from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
-from aiohttp_cache_di.backends.wrap.writing.backlog import MAX_BATCH_BYTES, Backlog
+from aiohttp_cache_di.backends.wrap.writing.backlog import MAX_BATCH_BYTES
 from aiohttp_cache_di.backends.wrap.writing.puts import Puts
-from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import OnWritten, State, Write
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -31,28 +30,18 @@ class PendingWrites:
     """The writes of one event loop into one store.
 
     Args:
-        tombstones: keys whose stored items must not be used.
-        pack: converts an entry to the item to store.
-        written: called with each entry that has been written, and its version.
-        release: releases the lease on a key, in the background.
+        puts: puts them, a batch at a time.
+        limits: those of the store.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        guard: StoreGuard,
-        tombstones: Tombstones,
-        *,
-        pack: Callable[[StoredResponse], Item],
-        written: Callable[[StoredResponse, int], None],
-        release: Callable[[str], None],
-    ) -> None:
-        self._limits = store.limits
+    def __init__(self, puts: Puts, limits: Limits, guard: StoreGuard) -> None:
+        self._puts = puts
+        self._limits = limits
         self._guard = guard
-        self._backlog = Backlog(self._start_workers)
+        self._backlog = puts.backlog
+        self._backlog.when_ready = self._start_workers
         self.entries: dict[str, StoredResponse] = self._backlog.entries
         """By key, the entries to read instead of what is stored. Others keep references to this dict."""
-        self._puts = Puts(store, guard, tombstones, self._backlog, pack=pack, written=written, release=release)
         self._workers: set[asyncio.Task[None]] = set()
         self._is_starting = False
         self._pause: asyncio.TimerHandle | None = None  # until the next probe of an open circuit
@@ -206,11 +195,10 @@ class PendingWrites:
     async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
         self._workers.add(worker)  # an eager task begins before it is returned
-        while self._pause is None and (batch := self._backlog.take(self._puts.most)):
+        while self._pause is None and self._backlog.may_take:
             try:
-                await self._puts.put(batch)
+                await self._puts.put()
             finally:
-                self._backlog.put_back(batch)
                 if self._waiters:
                     self._wake_waiters()
             if self._guard.probe_in_s("write") is not None or self._must_wait():

@@ -19,7 +19,7 @@ __all__ = ["Puts"]
 
 
 class Puts:
-    """Puts batches of the *backlog*; a write that was put has ended, or rests to be tried again.
+    """Puts batches of the `backlog`; a write that was put has ended, or rests to be tried again.
 
     Args:
         tombstones: a successful write removes its key; a failed deletion adds it.
@@ -33,25 +33,33 @@ class Puts:
         store: Store,
         guard: StoreGuard,
         tombstones: Tombstones,
-        backlog: Backlog,
         *,
         pack: Callable[[StoredResponse], Item],
         written: Callable[[StoredResponse, int], None],
         release: Callable[[str], None],
     ) -> None:
-        self.most: int = store.limits.batch
+        self.backlog: Backlog = Backlog()
+        self._most = store.limits.batch
         """Most writes in the next put: halved by a failure, which isolates a write at fault; doubled by a success."""
         self._store = store
         self._guard = guard
         self._tombstones = tombstones
-        self._backlog = backlog
         self._pack = pack
         self._on_written = written
         self._release = release
 
-    async def put(self, batch: Sequence[Write]) -> None:
-        """Put the busy writes of *batch*, and then delete those of them that were deleted meanwhile."""
-        writes, records = self._packed(batch)
+    async def put(self) -> None:
+        """Put ready writes, the oldest first, and then delete those of them that were deleted meanwhile."""
+        batch = self.backlog.take(self._most)
+        try:
+            await self._put(*self._packed(batch))
+        finally:
+            for dropped in self.backlog.put_back(batch):
+                if dropped.is_deleted:  # what was put may arrive after the deletion
+                    self._tombstones.add((dropped.entry.key,))
+                self.note_unwritten(dropped)
+
+    async def _put(self, writes: Sequence[Write], records: Sequence[Record]) -> None:
         if not records:
             return
         errors: list[BaseException] = []
@@ -72,7 +80,7 @@ class Puts:
         for write in batch:
             entry = write.entry
             if write.failures and entry.store_until <= time.time():  # it has expired meanwhile
-                self._backlog.end(write)
+                self.backlog.end(write)
                 continue
             try:
                 item = self._pack(entry)
@@ -88,7 +96,7 @@ class Puts:
         return True
 
     def _note_results(self, writes: Sequence[Write], results: Sequence[Written]) -> None:
-        self.most = min(2 * self.most, self._store.limits.batch)
+        self._most = min(2 * self._most, self._store.limits.batch)
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, StorageError):
                 self._refuse(write, result)
@@ -100,30 +108,24 @@ class Puts:
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
             self._guard.stats.counts.here().stored += write.counts
-        if self._backlog.end(write) and not write.is_deleted:
+        if self.backlog.end(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
 
     def _note_failure(self, batch: Sequence[Write], error: BaseException | None) -> None:
         is_about_data = error is not None and kind_of(error) in OF_THE_DATA
-        self.most = max(1, len(batch) // 2)
+        self._most = max(1, len(batch) // 2)
         for write in batch:
-            newest = self._backlog.newest(write.entry.key)
-            if newest is not write or (is_about_data and len(batch) == 1):
-                if newest is not None and newest is not write:
-                    newest.stand_in_for(write)
-                self._drop(write)
-                continue
-            self._backlog.rest(write)
+            if self.backlog.newest(write.entry.key) is write and not (is_about_data and len(batch) == 1):
+                self.backlog.rest(write)
+            else:
+                self.backlog.drop(write)
             self.note_unwritten(write)
 
     def _refuse(self, write: Write, exc: Exception) -> None:
         """Drop a write whose entry cannot be stored, although the store is healthy."""
         self._guard.note_failure("write", exc)
-        self._drop(write)
-
-    def _drop(self, write: Write) -> None:
-        self._backlog.end(write)
+        self.backlog.drop(write)
         self.note_unwritten(write)
 
     def note_unwritten(self, write: Write) -> None:

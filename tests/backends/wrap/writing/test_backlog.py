@@ -13,7 +13,7 @@ from tests.backends.entries import make_entry
 
 def pending(keys: str, size: int = 10) -> tuple[Backlog, list[Write]]:
     """A backlog with a write for each of *keys*."""
-    backlog = Backlog(lambda: None)
+    backlog = Backlog()
     writes = [Write(make_entry(key, bytes(size)), None) for key in keys]
     for write in writes:
         assert backlog.add(write) == []

@@ -222,6 +222,41 @@ async def test_closing_writes_what_a_cancelled_worker_has_left(stack: StoreStack
     assert stack.stats.store_errors == {}
 
 
+async def cancel_others() -> None:
+    """Cancel all other tasks, as `asyncio.run` does at its end, and wait for them."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.wait(others)
+
+
+async def test_a_later_write_tells_the_outcome_of_one_that_a_cancelled_worker_has_left(
+    here: LoopStack, store: SlowStore
+) -> None:
+    first, second = list[bool](), list[bool]()
+    store.may_put.clear()
+    here.store(make_entry("k", b"first"), first.append)
+    await put_begins(store)
+    here.store(make_entry("k", b"second"), second.append)
+    await cancel_others()
+    store.may_put.set()
+    await here.pending.settle()
+    assert (first, second) == ([False, True], [True])
+
+
+async def test_a_key_that_was_deleted_while_a_cancelled_worker_put_it_is_not_used(
+    stack: StoreStack, here: LoopStack, store: SlowStore
+) -> None:
+    told = list[bool]()
+    store.may_put.clear()
+    here.store(make_entry("k"), told.append)
+    await put_begins(store)
+    here.invalidate_from_afar({"k"})
+    await cancel_others()
+    assert told == [False]
+    assert "k" in stack.tombstones, "the put may have arrived after the deletion"
+
+
 async def test_an_entry_that_is_at_fault_keeps_no_other_from_being_written(store: SlowStore, stack: StoreStack) -> None:
     class Picky(SlowStore):
         async def put(self, records: Sequence[Record]) -> Sequence[Written]:

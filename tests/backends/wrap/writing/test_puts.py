@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from aiohttp_cache_di.backends.store import Item, Limits, Record, Written
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
-from aiohttp_cache_di.backends.wrap.writing.backlog import Backlog
 from aiohttp_cache_di.backends.wrap.writing.puts import Puts
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.writing.write import Write
@@ -22,8 +21,10 @@ class PickyStore(ProofStore):
         super().__init__()
         self.limits = Limits(batch=8)
         self.refuses = True
+        self.sizes: list[int] = []
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        self.sizes.append(len(records))
         if self.refuses:
             raise OverflowError("one of them is at fault")  # so that the circuit stays closed
         return await super().put(records)
@@ -38,15 +39,10 @@ def ignore(*args: object) -> None:
 
 
 async def test_a_put_that_fails_is_halved_until_one_is_alone_and_one_that_does_not_is_doubled() -> None:
-    store, backlog = PickyStore(), Backlog(lambda: None)
-    puts = Puts(store, StoreGuard(), Tombstones(), backlog, pack=as_it_is, written=ignore, release=ignore)
+    store = PickyStore()
+    puts = Puts(store, StoreGuard(), Tombstones(), pack=as_it_is, written=ignore, release=ignore)
     for number in range(80):
-        backlog.add(Write(make_entry(f"{number}"), None))
-    sizes: list[int] = []
-    for store.refuses in [True] * 4 + [False] * 4:
-        batch = backlog.take(puts.most)
-        sizes.append(len(batch))
-        await puts.put(batch)
-        backlog.put_back(batch)
-    assert sizes == [8, 4, 2, 1, 1, 2, 4, 8]
-    assert puts.most == 8, "and no more than the store takes"
+        puts.backlog.add(Write(make_entry(f"{number}"), None))
+    for store.refuses in [True] * 4 + [False] * 5:
+        await puts.put()
+    assert store.sizes == [8, 4, 2, 1, 1, 2, 4, 8, 8], "and no more than the store takes"
