@@ -22,7 +22,7 @@ import hmac
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import msgspec
 from msgspec.structs import force_setattr, replace
@@ -32,7 +32,7 @@ from aiohttp_cache_di.entries.checksum import checksum_function, sum_in_pieces
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, HeaderBlock, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, HeaderBlock, HeaderLines, StoredResponse
 
 __all__ = [
     "FORMAT_VERSION",
@@ -179,14 +179,13 @@ def _keyed(item: Item, key: str) -> tuple[int, StoredResponse | _Alias | Opaque]
         return _ALIAS, _Alias(key, item)
     if isinstance(item, Opaque):
         return _OPAQUE, item if item.key == key else replace(item, key=key)
-    return _RESPONSE, _written(item, key=key)
+    return _RESPONSE, replace(item, key=key, raw_headers=_blocked(item.raw_headers))
 
 
-def _written(response: StoredResponse, **changes: Any) -> StoredResponse:
-    """*response* as it is encoded, with *changes*; lines that no block can hold stay, and are refused when read."""
-    lines = response.raw_headers
+def _blocked(lines: HeaderLines) -> HeaderLines:
+    """*lines* as they are encoded: as a block, or as they are if no block can hold them; then no read accepts them."""
     block = lines if isinstance(lines, HeaderBlock) else HeaderBlock.of(lines)
-    return replace(response, raw_headers=lines if block is None else block, **changes)
+    return lines if block is None else block
 
 
 def _opened(form: _Form, payload: bytes | memoryview, key: str | None, body: bytes | None) -> Item:
@@ -277,7 +276,8 @@ class EntryCodec:
         """
         if not isinstance(item, StoredResponse) or isinstance(item, FiledResponse):
             return self.pack(item, key), None
-        return self._frame(_RESPONSE, _written(item, key="", body=b""), key, item.body), item.body
+        bodiless = replace(item, key="", body=b"", raw_headers=_blocked(item.raw_headers))
+        return self._frame(_RESPONSE, bodiless, key, item.body), item.body
 
     def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
         """The item that was packed under *key*, and its *body* if that is apart; also reads frames with their key."""

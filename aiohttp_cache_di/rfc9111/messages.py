@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
 from typing import Annotated, TypeAlias
@@ -154,11 +154,10 @@ class HeaderBlock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     text: bytes
 
     @classmethod
-    def of(cls, lines: Iterable[tuple[bytes, bytes]]) -> HeaderBlock | None:
+    def of(cls, lines: RawHeaders) -> HeaderBlock | None:
         """The block of *lines*; None if they contain newlines, which cannot be told from the separators."""
-        pieces = tuple(chain.from_iterable(lines))
-        text = b"\n".join(pieces)
-        return cls(text) if text.count(b"\n") == max(len(pieces) - 1, 0) else None
+        text = b"\n".join(map(b"\n".join, lines))
+        return cls(text) if text.count(b"\n") == max(2 * len(lines) - 1, 0) else None
 
     def is_possible(self) -> bool:
         """Whether each name has a value, and no line contains a character that ends lines."""
