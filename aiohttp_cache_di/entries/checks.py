@@ -38,7 +38,7 @@ def is_possible(entry: StoredResponse) -> bool:
     """Whether a cache could have stored *entry*."""
     # Runs for each read, so it makes few calls. The types have limited numbers and lengths already.
     lines = entry.raw_headers
-    block = lines if type(lines) is HeaderBlock else HeaderBlock.of(lines)
+    block = lines if isinstance(lines, HeaderBlock) else HeaderBlock.of(lines)
     return (
         (abs(entry.fresh_until) < END_OF_TIME or isinf(entry.fresh_until))
         and (abs(entry.store_until) < END_OF_TIME or isinf(entry.store_until))

@@ -28,6 +28,7 @@ __all__ = [
     "StoredResponse",
     "Tagging",
     "VariantRef",
+    "decoded",
 ]
 
 Headers: TypeAlias = MultiMapping[str]
@@ -185,6 +186,17 @@ HeaderLines: TypeAlias = RawHeaders | HeaderBlock
 """The header lines of a stored response."""
 
 
+def decoded(lines: HeaderLines) -> list[tuple[str, str]]:
+    """*lines* as aiohttp decodes them (UTF-8 with surrogate escapes)."""
+    if isinstance(lines, HeaderBlock) and lines.text:
+        # As a whole: no character of UTF-8 but the newline itself has the byte of the separators.
+        pieces = iter(lines.text.decode("utf-8", "surrogateescape").split("\n"))
+        return list(zip(pieces, pieces, strict=True))
+    return [
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")) for name, value in lines
+    ]
+
+
 class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw_only=True):
     """A complete response as it is stored: an entry of the cache.
 
@@ -238,12 +250,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     @cached_property
     def headers(self) -> CIMultiDictProxy[str]:
         """The stored header fields, decoded as aiohttp decodes them (UTF-8 with surrogate escapes)."""
-        return CIMultiDictProxy(
-            CIMultiDict(
-                (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-                for name, value in self.raw_headers
-            )
-        )
+        return CIMultiDictProxy(CIMultiDict(decoded(self.raw_headers)))
 
     @property
     def body_bytes(self) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.msgpack import encode
 from msgspec.structs import replace
 
-from aiohttp_cache_di.rfc9111.messages import HeaderBlock, VariantRef
+from aiohttp_cache_di.rfc9111.messages import HeaderBlock, VariantRef, decoded
 from tests.messages import a_stored
 
 LONG = "x" * 10_000
@@ -61,6 +61,12 @@ def test_any_block_that_is_possible_consists_of_lines(text: bytes) -> None:
     if block.is_possible():
         assert HeaderBlock.of(tuple(block)) == block
         assert b"\n".join(piece for line in block for piece in line) == text
+
+
+@given(lines=lines)
+def test_a_block_is_decoded_as_its_lines_are(lines: tuple[tuple[bytes, bytes], ...]) -> None:
+    block = HeaderBlock.of(lines)
+    assert block is None or decoded(block) == decoded(lines)
 
 
 def test_blocks_of_other_lines_differ() -> None:
