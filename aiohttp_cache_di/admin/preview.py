@@ -7,6 +7,7 @@ inconspicuous name is not recognised, so previews can be turned off.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -85,7 +86,7 @@ def _shown_lines(text: str) -> str:
 def head_of(entry: StoredResponse) -> list[HeaderLine]:
     """The header fields of *entry*, without the values of those that may be secrets."""
     found: list[HeaderLine] = []
-    for raw_name, raw_value in entry.raw_headers[:MAX_LINES]:
+    for raw_name, raw_value in islice(entry.raw_headers, MAX_LINES):
         name, value = raw_name.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
         low = name.lower()
         is_secret = low not in HARMLESS_FIELDS and (says_who_asks(low) or is_secret_param(low))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di._aiohttp import body_read_of
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import HeaderLines, RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import SET_COOKIE
 
 __all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "names_in", "reason_of", "version_of"]
@@ -21,7 +21,7 @@ async def body_of(response: ClientResponse) -> bytes:
     return await response.read() if body is None else body
 
 
-def names_in(lines: RawHeaders) -> frozenset[bytes]:
+def names_in(lines: HeaderLines) -> frozenset[bytes]:
     """The lower-case names of header *lines*."""
     return frozenset(map(bytes.lower, dict(lines)))
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import chain
 from math import isinf
 from typing import Final
 
 from yarl import URL
 
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, REDIRECTS, Headers, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, REDIRECTS, HeaderBlock, Headers, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
 
 __all__ = ["is_possible", "leads_elsewhere"]
@@ -38,14 +37,16 @@ _LINE_BREAKING: Final = compiled_later("[\r\n\0]")
 def is_possible(entry: StoredResponse) -> bool:
     """Whether a cache could have stored *entry*."""
     # Runs for each read, so it makes few calls. The types have limited numbers and lengths already.
-    lines = b"".join(chain.from_iterable(entry.raw_headers))
+    lines = entry.raw_headers
+    block = lines if isinstance(lines, HeaderBlock) else HeaderBlock.of(lines)
     return (
         (abs(entry.fresh_until) < END_OF_TIME or isinf(entry.fresh_until))
         and (abs(entry.store_until) < END_OF_TIME or isinf(entry.store_until))
         and (entry.status == 200 or _is_status_possible(entry))
         and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
-        and not (0x0D in lines or 0x0A in lines or 0x00 in lines)  # three searches in C take a third of one translation
+        and block is not None
+        and block.is_possible()
         and (entry.reason == b"OK" or not entry.reason or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))

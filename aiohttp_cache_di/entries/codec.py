@@ -6,8 +6,8 @@ things into stores. So an entry is a frame of which every bit is verified before
     magic 4 | crc32 4 | version 1 | kind 1 | flags 1 | zero 1 | payload … | MAC 32, when signed
 
 The checksum covers everything after it. The payload is a MessagePack array with the body as its last field,
-so that the body is copied only once in each direction. The MAC (keyed BLAKE2b) covers the whole frame except
-the checksum.
+so that the body is copied only once in each direction. The header lines are one block of bytes (`HeaderBlock`),
+because most hits need none of them. The MAC (keyed BLAKE2b) covers the whole frame except the checksum.
 
 The payload begins with the storage key of the entry. If the store has the key beside the frame, it can be left
 out; then checksum and MAC cover it before the payload. Either way, an entry that was moved to another key is
@@ -32,7 +32,7 @@ from aiohttp_cache_di.entries.checksum import checksum_function, sum_in_pieces
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, HeaderBlock, HeaderLines, StoredResponse
 
 __all__ = [
     "FORMAT_VERSION",
@@ -50,9 +50,10 @@ __all__ = [
     "span_of_response",
 ]
 
-FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct changes its place or meaning.
+FORMAT_VERSION: Final = 3  # Raise it whenever a field of a stored struct changes its place or meaning.
 
-UNTAGGED_VERSION: Final = 1  # still read
+LINEWISE_VERSION: Final = 2  # still read: header lines are an array
+UNTAGGED_VERSION: Final = 1  # still read: so are they, and the field for tags is missing
 
 _COPIED_BYTES: Final = 4 * 1024  # copying so many takes less time than making a view of them
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
@@ -127,12 +128,12 @@ def is_opaque(head: object) -> bool:
 def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
     """The positions where the fields of a response begin and end, in a frame of *size* bytes that begins with *frame*.
 
-    None for anything other than a response of this version. Only the head is verified.
+    None for anything other than a response with all of today's fields. Only the head is verified.
     """
     if len(frame) < _FRAME.size:
         return None
     magic, _, (version, kind, flags, _) = _head_of(frame)
-    if magic != _MAGIC or version != FORMAT_VERSION or kind != _RESPONSE:
+    if magic != _MAGIC or version not in (FORMAT_VERSION, LINEWISE_VERSION) or kind != _RESPONSE:
         return None
     end = size - _MAC_BYTES if flags & _SIGNED else size
     return (_FRAME.size, end) if end > _FRAME.size else None
@@ -176,8 +177,15 @@ def _keyed(item: Item, key: str) -> tuple[int, StoredResponse | _Alias | Opaque]
     """The kind of *item*, and the struct that is encoded for it, with *key*."""
     if isinstance(item, str):
         return _ALIAS, _Alias(key, item)
-    kind = _RESPONSE if isinstance(item, StoredResponse) else _OPAQUE
-    return kind, item if item.key == key else replace(item, key=key)
+    if isinstance(item, Opaque):
+        return _OPAQUE, item if item.key == key else replace(item, key=key)
+    return _RESPONSE, replace(item, key=key, raw_headers=_blocked(item.raw_headers))
+
+
+def _blocked(lines: HeaderLines) -> HeaderLines:
+    """*lines* as they are encoded: as a block, or as they are if no block can hold them; then no read accepts them."""
+    block = lines if isinstance(lines, HeaderBlock) else HeaderBlock.of(lines)
+    return lines if block is None else block
 
 
 def _opened(form: _Form, payload: bytes | memoryview, key: str | None, body: bytes | None) -> Item:
@@ -268,7 +276,8 @@ class EntryCodec:
         """
         if not isinstance(item, StoredResponse) or isinstance(item, FiledResponse):
             return self.pack(item, key), None
-        return self._frame(_RESPONSE, replace(item, key="", body=b""), key, item.body), item.body
+        bodiless = replace(item, key="", body=b"", raw_headers=_blocked(item.raw_headers))
+        return self._frame(_RESPONSE, bodiless, key, item.body), item.body
 
     def unpack(self, data: bytes | bytearray | memoryview, key: str, body: bytes | None = None) -> Item | Unreadable:
         """The item that was packed under *key*, and its *body* if that is apart; also reads frames with their key."""
@@ -352,7 +361,7 @@ class EntryCodec:
 
     def _form_of(self, head: bytes) -> _Form:
         version, kind, flags, zero = head
-        if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or flags & ~_FLAGS or zero:
+        if not UNTAGGED_VERSION <= version <= FORMAT_VERSION or kind not in _KINDS or flags & ~_FLAGS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
         if bool(flags & _SIGNED) != self.is_signing:
             raise UnreadableEntryError(

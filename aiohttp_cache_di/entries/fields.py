@@ -10,15 +10,15 @@ from aiohttp import hdrs
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, decoded
 
 __all__ = ["as_datetime", "expires_at", "parsed_fields", "set_cookies"]
 
 # aiohttp's C parser has its own spelling for the names that it knows, which is visible when callers iterate over them.
-_SPELLINGS: dict[bytes, str] = (
+_SPELLINGS: dict[str, str] = (
     {}
     if HttpResponseParser is HttpResponseParserPy
-    else {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, istr)}
+    else {name.lower(): name for name in vars(hdrs).values() if isinstance(name, istr)}
 )
 _SET_COOKIE: Final = hdrs.SET_COOKIE.lower().encode()  # aiohttp does not read Set-Cookie2
 
@@ -29,9 +29,10 @@ def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
     found: CIMultiDictProxy[str] | None = memo.get("fields")
     if found is None:
         fields: CIMultiDict[str] = CIMultiDict()
-        for name, value in stored.raw_headers:
-            spelling = _SPELLINGS.get(name.lower()) or name.decode("utf-8", "surrogateescape")
-            fields.add(spelling, value.decode("utf-8", "surrogateescape"))
+        for name, value in decoded(stored.raw_headers):
+            # A few other characters have lower-case letters of ASCII.
+            spelling = _SPELLINGS.get(name.lower(), name) if name.isascii() else name
+            fields.add(spelling, value)
         memo["fields"] = found = CIMultiDictProxy(fields)
     return found
 

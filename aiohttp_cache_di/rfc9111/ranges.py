@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import single, split_list
-from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import HeaderLines, Headers, RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.validation import entity_tag, matches_strongly
 
 __all__ = [
@@ -195,5 +195,5 @@ def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     )
 
 
-def _without(lines: RawHeaders, names: Set[bytes]) -> RawHeaders:
+def _without(lines: HeaderLines, names: Set[bytes]) -> RawHeaders:
     return tuple(line for line in lines if line[0].lower() not in names)

@@ -11,7 +11,7 @@ from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.fields import combined, single
 from aiohttp_cache_di.rfc9111.freshness import date_at, last_modified_at
-from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import HeaderLines, Headers, RawHeaders, StoredResponse, VariantRef
 
 __all__ = [
     "candidate_tag",
@@ -183,7 +183,7 @@ _KEPT_BY_304 = frozenset({"content-length", "content-encoding", "content-range"}
 _OF_ONE_MESSAGE = frozenset({"age", "date"})
 
 
-def updated_headers(stored: RawHeaders, fresh: Headers, drop: frozenset[str]) -> RawHeaders:
+def updated_headers(stored: HeaderLines, fresh: Headers, drop: frozenset[str]) -> RawHeaders:
     """The stored header lines, updated with the fields *fresh* of a 304 or HEAD response (RFC 9111 §3.2).
 
     Args:

@@ -4,6 +4,7 @@ import io
 import math
 import pickle
 import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aiohttp_cache_di.entries.codec import FORMAT_VERSION, UNREADABLE, EntryCodec, Opaque, _mac
+from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.entries.outline import outline, outline_apart
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
+from aiohttp_cache_di.rfc9111.messages import HeaderBlock, StoredResponse, Tagging, VariantRef
 
 PLAIN = EntryCodec()
 SIGNED = EntryCodec("a secret")
@@ -189,6 +192,72 @@ def test_an_entry_of_the_version_without_tags_is_read(codec: EntryCodec, named: 
     assert read == replace(kept, tagging=None)
 
 
+LINEWISE = [
+    # Written under "k1" by the code of version 2, in Base64, with the body that was apart.
+    pytest.param(
+        PLAIN,
+        "rERJCpHIvP0CAQIA3AAToKNHRVSzaHR0cDovL2V4YW1wbGUub3JnL8zIxAJPS5IBAZKSxAxDb250ZW50LVR5"
+        "cGXECnRleHQvcGxhaW6SxARWYXJ5xANmb2/LQI9AAAAAAADLQI9IAAAAAADLQI9IAAAAAADLQJ9AAAAAAADL"
+        "f/AAAAAAAACgkaNmb2/EAWSRlZGjZm9vxAFlomsywMt/8AAAAAAAAJCUkaFhAKAAxAZhIGJvZHk=",
+        None,
+        id="plain",
+    ),
+    pytest.param(
+        PLAIN,
+        "rERJCmcLwvICAQoA3AAToKNHRVSzaHR0cDovL2V4YW1wbGUub3JnL8zIxAJPS5IBAZKSxAxDb250ZW50LVR5"
+        "cGXECnRleHQvcGxhaW6SxARWYXJ5xANmb2/LQI9AAAAAAADLQI9IAAAAAADLQI9IAAAAAADLQJ9AAAAAAADL"
+        "f/AAAAAAAACgkaNmb2/EAWSRlZGjZm9vxAFlomsywMt/8AAAAAAAAJCUkaFhAKAAxAA=",
+        b"a body",
+        id="plain-apart",
+    ),
+    pytest.param(
+        SIGNED,
+        "rERJCuh/bW4CAQMA3AAToKNHRVSzaHR0cDovL2V4YW1wbGUub3JnL8zIxAJPS5IBAZKSxAxDb250ZW50LVR5"
+        "cGXECnRleHQvcGxhaW6SxARWYXJ5xANmb2/LQI9AAAAAAADLQI9IAAAAAADLQI9IAAAAAADLQJ9AAAAAAADL"
+        "f/AAAAAAAACgkaNmb2/EAWSRlZGjZm9vxAFlomsywMt/8AAAAAAAAJCUkaFhAKAAxAZhIGJvZHmDJnMWGsZf"
+        "Pkb5ZKoRluBgWYAb9/sCGcuQcu6oSk6tiA==",
+        None,
+        id="signed",
+    ),
+    pytest.param(
+        SIGNED,
+        "rERJCuyntg8CAQsA3AAToKNHRVSzaHR0cDovL2V4YW1wbGUub3JnL8zIxAJPS5IBAZKSxAxDb250ZW50LVR5"
+        "cGXECnRleHQvcGxhaW6SxARWYXJ5xANmb2/LQI9AAAAAAADLQI9IAAAAAADLQI9IAAAAAADLQJ9AAAAAAADL"
+        "f/AAAAAAAACgkaNmb2/EAWSRlZGjZm9vxAFlomsywMt/8AAAAAAAAJCUkaFhAKAAxABqTtn2gvQxyPTT43gj"
+        "8jU3lAGqDIrF7jMMLvIE4VKiXg==",
+        b"a body",
+        id="signed-apart",
+    ),
+]
+
+
+@pytest.mark.parametrize(("codec", "frame", "body"), LINEWISE)
+def test_an_entry_of_the_version_with_an_array_of_lines_is_read(
+    codec: EntryCodec, frame: str, body: bytes | None
+) -> None:
+    written = entry(
+        raw_headers=((b"Content-Type", b"text/plain"), (b"Vary", b"foo")),
+        vary_fields=("foo",),
+        vary_digest=b"d",
+        variants=(VariantRef(("foo",), b"e", "k2"),),
+        tagging=Tagging(("a",)),
+    )
+    data = b64decode(frame)
+    assert codec.unpack(data, "k1", body) == written
+    told = outline(data, len(data), "k1") if body is None else outline_apart(data, len(body), "k1")
+    assert told == info_of(written)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(stored=entries)
+def test_an_entry_that_was_read_is_written_as_the_same_bytes(codec: EntryCodec, stored: StoredResponse) -> None:
+    data = codec.pack(stored, stored.key)
+    read = codec.unpack(data, stored.key)
+    assert isinstance(read, StoredResponse)
+    assert isinstance(read.raw_headers, HeaderBlock), "its header lines are not split yet"
+    assert codec.pack(read, stored.key) == data
+
+
 @pytest.mark.parametrize("fields", [[], list(range(18)), list(range(20))])
 def test_what_only_says_to_be_of_that_version_is_refused(fields: list[int]) -> None:
     data = PLAIN.encode(entry(), "k1")
@@ -304,6 +373,8 @@ def test_what_is_not_bytes_is_refused(data: Any) -> None:
         ),
         *({"url": url} for url in ("http://h/\r\nX: y", "http://h:x/", "://h/", "http://h/\x00")),
         {"raw_headers": ((b"X\r\nY", b"x"),)},
+        {"raw_headers": ((b"X\nY", b"x\ny"),)},
+        *({"raw_headers": HeaderBlock(text)} for text in (b"X", b"X\nx\nY", b"X\nx\ry", b"X\nx\0y", b"\n\n")),
         *({"raw_headers": ((b"X", b"x"), (b"ETag", b'"a' + bad + b'"'))} for bad in (b"\r", b"\n", b"\0", b"\r\nY: z")),
         {"reason": b"OK\r\nX: y"},
         {"version": (1, 10)},

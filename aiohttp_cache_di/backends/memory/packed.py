@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import HeaderLines, RawHeaders, StoredResponse
 
 __all__ = ["CommonLines", "Packed"]
 
@@ -81,7 +81,7 @@ class CommonLines:
         lines: RawHeaders = tuple([line if isinstance(line, tuple) else common[line] for line in mixed])
         return msgspec.structs.replace(rest, key=key, body=packed.body, raw_headers=lines)
 
-    def _note(self, lines: RawHeaders) -> None:
+    def _note(self, lines: HeaderLines) -> None:
         """Note *lines*; those that were noted before get a number."""
         for line in lines:
             name, value = line

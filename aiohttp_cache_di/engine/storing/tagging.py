@@ -13,12 +13,12 @@ from aiohttp_cache_di.entries import tags
 from aiohttp_cache_di.entries.build import names_in
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import HeaderLines, StoredResponse, Tagging
 
 __all__ = ["confirmed", "tagged_by_user", "tagging_of"]
 
 
-def tagging_of(question: FullQuestion, lines: RawHeaders, names: frozenset[bytes], purges: int) -> Tagging | None:
+def tagging_of(question: FullQuestion, lines: HeaderLines, names: frozenset[bytes], purges: int) -> Tagging | None:
     """The tags of a response to the request of *question*; None if it has none.
 
     Args:
@@ -45,7 +45,8 @@ def confirmed(question: FullQuestion, entry: StoredResponse, purges: int) -> Sto
         TooManyTagsError: the new tags and the old ones together are too many.
     """
     known = None if entry.tagging is None else replace(entry.tagging, purges=purges)
-    found = tagging_of(question, entry.raw_headers, names_in(entry.raw_headers), purges)
+    lines = entry.raw_headers
+    found = tagging_of(question, lines, names_in(lines), purges)
     tagging = tags.joined(known, found)
     return entry if tagging == entry.tagging else replace(entry, tagging=tagging)
 
