@@ -361,6 +361,7 @@ async def explain(request: CacheRequest) -> Reply:
         settings=list(map(shown, found.settings)),
         stored=[row_of(info, now) for info in found.stored],
         store_error=shown(found.store_error),
+        is_all=found.is_all,
     )
     return as_json(answer)
 

@@ -270,6 +270,7 @@ class ExplainAnswer(Struct, frozen=True):
     settings: list[str]
     stored: list[Row]
     store_error: str = ""
+    is_all: bool = True
 
 
 def row_of(info: EntryInfo, now: float) -> Row:
