@@ -17,7 +17,7 @@ from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["Ordered"]
 
-RUN: Final = 20_000  # entries in memory, some 25 MB; more are sorted in runs, which are kept in a temporary file
+RUN: Final = 20_000  # entries in memory; more are sorted in runs, which are kept in a temporary file
 BLOCK: Final = 50  # entries of a run that are read at a time
 PAGE: Final = 500  # sorted entries that are returned at a time
 
