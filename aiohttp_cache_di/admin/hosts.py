@@ -22,7 +22,8 @@ __all__ = ["Survey", "Surveys"]
 MAX_HOSTS: Final = 10_000  # counted separately
 SHOWN: Final = 50  # upstreams
 CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
-WITHIN_S: Final = 30.0
+WITHIN_S: Final = 30.0  # after which a walk ends
+HANGS_AFTER_S: Final = 45.0  # a walk that has not ended by then waits for a store that does not answer
 AGAIN_AFTER_S: Final = 30.0
 COST_FACTOR: Final = 20  # a walk is repeated after this many times the time that it took
 
@@ -34,12 +35,14 @@ class Survey(Struct, frozen=True):
         largest: the upstreams whose bodies take most bytes.
         hosts: the number of all upstreams.
         at: POSIX time of the walk.
+        is_all: whether it has come to the end of the store.
     """
 
     largest: list[HostUsage]
     hosts: int
     took_s: float
     at: float
+    is_all: bool
 
 
 class _Sum:
@@ -50,8 +53,9 @@ class _Sum:
 
 
 async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
-    """Add up *entries* by host."""
+    """Add up *entries* by host, as far as they come within `WITHIN_S`."""
     sums: dict[str, _Sum] = {}
+    is_all = True
     begun, now, seen = time.perf_counter(), time.time(), 0
     async with aclosing(entries):
         async for info in entries:
@@ -65,9 +69,12 @@ async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
             seen += 1
             if not seen % CHUNK:
                 await asyncio.sleep(0)
+                if time.perf_counter() - begun > WITHIN_S:
+                    is_all = False
+                    break
     told = [HostUsage(shown(host), each.entries, each.body_bytes, each.fresh) for host, each in sums.items()]
     told.sort(key=lambda one: (-one.body_bytes, one.host))
-    return Survey(told[:SHOWN], len(sums), time.perf_counter() - begun, now)
+    return Survey(told[:SHOWN], len(sums), time.perf_counter() - begun, now, is_all)
 
 
 class Surveys:
@@ -81,7 +88,7 @@ class Surveys:
         """The latest survey, or a new one if that is too old.
 
         Raises:
-            TimeoutError: the walk takes too long.
+            TimeoutError: the store does not answer.
         """
         latest = self._latest
         if latest is not None and time.time() - latest.at < max(AGAIN_AFTER_S, COST_FACTOR * latest.took_s):
@@ -97,6 +104,6 @@ class Surveys:
         self._walks.cancel()
 
     async def _make(self, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Survey:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(HANGS_AFTER_S):
             self._latest = found = await survey(entries())
         return found

@@ -2,7 +2,7 @@
 
 A store can be walked but neither sorts nor has pages. So one walk collects the entries that a query selects, packed and
 sorted, and pages are slices of that. A listing takes about 300 bytes per entry, is bounded, and is dropped when no page
-of it was requested for a minute.
+of it was requested for a minute. A walk that takes too long ends early, and its listing says so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ MAX_PACKED_BYTES: Final = 96 * 1024 * 1024
 CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
 IDLE_S: Final = 60.0
 YOUNG_S: Final = 2.0  # so old a listing is used for the same query without a walk
-WITHIN_S: Final = 30.0
+WITHIN_S: Final = 30.0  # after which a walk ends
+HANGS_AFTER_S: Final = 45.0  # a walk that has not ended by then waits for a store that does not answer
 MAX_KEPT: Final = 3
 MAX_WALKS: Final = 2
 
@@ -91,14 +92,16 @@ class Listing:
         rows: the packed entries.
         total: the number of all entries that the query selects, beyond `MAX_ROWS` too.
         body_bytes: the size of their bodies together.
+        is_all: whether the walk has come to the end of the store.
     """
 
-    def __init__(self, query: Query, rows: list[bytes], total: int, body_bytes: int) -> None:
+    def __init__(self, query: Query, rows: list[bytes], total: int, body_bytes: int, *, is_all: bool) -> None:
         self.id: str = secrets.token_hex(8)
         self.query = query
         self.at: float = time.time()
         self.total = total
         self.body_bytes = body_bytes
+        self.is_all = is_all
         self._rows = rows
         self.used_at: float = time.monotonic()
 
@@ -158,9 +161,10 @@ class _Collector:
 
 
 async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
-    """Make a listing of those of *entries* that *query* selects."""
-    collector, now = _Collector(query), time.time()
+    """Make a listing of those of *entries* that *query* selects, as far as they come within `WITHIN_S`."""
+    collector, now, ends_at = _Collector(query), time.time(), time.monotonic() + WITHIN_S
     seen = total = body_bytes = 0
+    is_all = True
     async with aclosing(entries):
         async for info in entries:
             seen += 1
@@ -170,7 +174,10 @@ async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
                 collector.add(info, total)
             if not seen % CHUNK:
                 await collector.rest()
-    return Listing(query, await collector.rows(), total, body_bytes)
+                if time.monotonic() > ends_at:
+                    is_all = False
+                    break
+    return Listing(query, await collector.rows(), total, body_bytes, is_all=is_all)
 
 
 class Listings:
@@ -186,7 +193,7 @@ class Listings:
 
         Raises:
             AdminError: too many walks are running.
-            TimeoutError: the walk takes too long.
+            TimeoutError: the store does not answer.
         """
         known = self._kept.get(known_id)
         if known is not None and known.query == query:
@@ -215,7 +222,7 @@ class Listings:
         self._walks.cancel()
 
     async def _make(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Listing:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(HANGS_AFTER_S):
             listing = await collect(entries(), query)
         while len(self._kept) >= MAX_KEPT:
             del self._kept[min(self._kept.values(), key=lambda one: one.used_at).id]

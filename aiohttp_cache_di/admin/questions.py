@@ -34,6 +34,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.selection import Selectors
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning
+from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
@@ -47,6 +48,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 10.0
 PURGE_WITHIN_S: Final = 300.0
+UNCOUNTED_FOR_S: Final = 300.0  # a count that takes too long is tried again after this time
 BUSIEST: Final = 30
 
 COUNTERS: Final = (
@@ -94,6 +96,8 @@ class Watched:
         self.recent: Recent = Recent()
         self.listings: Listings = Listings()
         self.surveys: Surveys = Surveys()
+        self.uncounted_until: float = 0.0
+        """Monotonic time until which the store is not counted, as the last count took too long."""
         self.measures: Measures = backend.stats.measure()
         self.end: Callable[[], None] = backend.stats.observe(self.recent)
 
@@ -190,12 +194,32 @@ async def check(request: CacheRequest) -> Reply:
 
 
 async def _usage(request: CacheRequest, checked: str | None) -> Reply:
-    begun = time.perf_counter()
-    used = await request.of_store(request.backend.usage, ANSWER_WITHIN_S)
-    took_s = time.perf_counter() - begun
-    return as_json(
-        StoreAnswer(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, time.time(), checked=checked)
-    )
+    begun, watched = time.perf_counter(), request.watched
+    used: Usage | None = None
+    if time.monotonic() >= watched.uncounted_until:
+        used = await request.of_store(lambda: _counted(request))
+        watched.uncounted_until = time.monotonic() + UNCOUNTED_FOR_S if used is None else 0.0
+    took_s, now = time.perf_counter() - begun, time.time()
+    if used is None:
+        return as_json(StoreAnswer(None, None, None, took_s, now, checked=checked))
+    return as_json(StoreAnswer(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, now, checked=checked))
+
+
+async def _counted(request: CacheRequest) -> Usage | None:
+    """How much is stored; None if counting takes too long, though the store works.
+
+    Raises:
+        TimeoutError: the store does not answer.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await request.backend.usage()
+    except TimeoutError:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            health = await request.backend.ping()
+        if not health.is_ok:
+            raise
+        return None
 
 
 async def upstreams(request: CacheRequest) -> Reply:
@@ -213,6 +237,7 @@ async def upstreams(request: CacheRequest) -> Reply:
         took_s=0.0 if found is None else found.took_s,
         at=time.time() if found is None else found.at,
         reason=reason,
+        is_all=found is None or found.is_all,
     )
     return as_json(answer)
 
@@ -235,6 +260,7 @@ async def entries(request: CacheRequest) -> Reply:
         body_bytes=listing.body_bytes,
         reachable=len(listing),
         offset=offset,
+        is_all=listing.is_all,
         entries=[row_of(info, now) for info in listing.page(offset, limit)],
     )
     return as_json(answer)
@@ -335,6 +361,7 @@ async def explain(request: CacheRequest) -> Reply:
         settings=list(map(shown, found.settings)),
         stored=[row_of(info, now) for info in found.stored],
         store_error=shown(found.store_error),
+        is_all=found.is_all,
     )
     return as_json(answer)
 

@@ -114,12 +114,13 @@ class StoreAnswer(Struct, frozen=True):
     """``GET …/store`` and ``POST …/check``: how much is stored.
 
     Args:
+        entries: None if there are too many to be counted in time, though the store works; *bytes_in_use* likewise.
         took_s: seconds that the store took to answer.
         checked: "" after a check that found nothing wrong; None without a check.
     """
 
-    entries: int
-    bytes_in_use: int
+    entries: int | None
+    bytes_in_use: int | None
     bytes_on_disk: int | None
     took_s: float
     now: float
@@ -143,6 +144,7 @@ class UpstreamsAnswer(Struct, frozen=True):
         hosts: the number of all upstreams.
         took_s: seconds that the walk over the store took.
         at: POSIX time of the walk.
+        is_all: whether the walk has come to the end of the store, or else ended when it had taken too long.
     """
 
     now: float
@@ -151,6 +153,7 @@ class UpstreamsAnswer(Struct, frozen=True):
     took_s: float
     at: float
     reason: str = ""
+    is_all: bool = True
 
 
 class Row(Struct, frozen=True):
@@ -186,6 +189,7 @@ class EntriesAnswer(Struct, frozen=True):
         total: the number of entries that the query selects.
         body_bytes: the size of their bodies together.
         reachable: the number of rows in the listing, which is bounded.
+        is_all: whether the whole store was read, or else the part that could be read in time.
     """
 
     listing: str
@@ -196,6 +200,7 @@ class EntriesAnswer(Struct, frozen=True):
     reachable: int
     offset: int
     entries: list[Row]
+    is_all: bool = True
 
 
 class EntryAnswer(Struct, frozen=True):
@@ -265,6 +270,7 @@ class ExplainAnswer(Struct, frozen=True):
     settings: list[str]
     stored: list[Row]
     store_error: str = ""
+    is_all: bool = True
 
 
 def row_of(info: EntryInfo, now: float) -> Row:

@@ -7,7 +7,7 @@ only ``python -m aiohttp_cache_di`` imports it. Its parts:
   arguments, ``expecting`` checks them before any store is opened, and ``running`` opens the cache that the settings
   describe.
 - ``looking`` has the commands that change nothing, ``changing`` those that do, and ``copying`` copies from one cache
-  to another. ``taking_over`` imports the SQLite file of an aiohttp-client-cache: ``older_files`` reads it, and
-  ``adopting`` turns its responses into entries.
+  to another. ``ordering`` sorts any number of entries in bounded memory. ``taking_over`` imports the SQLite file of an
+  aiohttp-client-cache: ``older_files`` reads it, and ``adopting`` turns its responses into entries.
 - ``tables`` formats text, and ``drawing`` draws tables and progress bars with rich, where that is installed.
 """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import heapq
 import math
 import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import ClientError
@@ -18,6 +17,7 @@ from aiohttp_cache_di.admin.preview import head_of
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning, named_host, quoted
 from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
+from aiohttp_cache_di.cli.ordering import Ordered
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
 from aiohttp_cache_di.entries.info import EntryInfo
@@ -118,27 +118,26 @@ ORDERS: dict[str, Callable[[EntryInfo], Any]] = {
 
 async def ls(given: argparse.Namespace, cache: Cache) -> int:
     """List what is stored."""
-    count = 0
-
-    async def counted() -> AsyncIterator[EntryInfo]:
-        nonlocal count
+    with Ordered(ORDERS[given.sort], _limit(given, cache, ENTRIES_SHOWN)) as ordered:
         async for info in cache.backend.entries(**selectors(given)):
-            count += 1
-            yield info
-
-    found = await _first(counted(), ORDERS[given.sort], _limit(given, cache, ENTRIES_SHOWN))
-
-    def lines() -> list[str]:
-        if not found:
-            return ["nothing is stored that meets this"] if selectors(given) else ["nothing is stored"]
-        table: list[tuple[str, ...]] = [("METHOD", "STATUS", "SIZE", "AGE", "FRESH FOR", "KEY", "URL")]
-        table += [_row(info) for info in found]
-        return columns(table, right=(2, 3, 4)) + _more(count - len(found))
-
-    cache.tell((info.as_dict() for info in found), lines)
-    if not count:
+            await ordered.add(info)
+        if cache.as_json:
+            await cache.tell_each(info.as_dict() async for page in ordered.pages() for info in page)
+        else:
+            found = [info async for page in ordered.pages() for info in page]
+            cache.tell((), lambda: _listed(found, ordered.count, is_part=bool(selectors(given))))
+    if not ordered.count:
         await tell_ports(given, cache)
     return DONE
+
+
+def _listed(found: Sequence[EntryInfo], count: int, *, is_part: bool) -> list[str]:
+    """The lines of a table of *found*, of *count* entries in all."""
+    if not found:
+        return ["nothing is stored that meets this"] if is_part else ["nothing is stored"]
+    table: list[tuple[str, ...]] = [("METHOD", "STATUS", "SIZE", "AGE", "FRESH FOR", "KEY", "URL")]
+    table += [_row(info) for info in found]
+    return columns(table, right=(2, 3, 4)) + _more(count - len(found))
 
 
 async def tell_ports(given: argparse.Namespace, cache: Cache) -> None:
@@ -162,16 +161,6 @@ def _limit(given: argparse.Namespace, cache: Cache, shown: int) -> int:
 
 def _more(count: int) -> list[str]:
     return [f"… and {count} more; --limit 0 shows all"] if count else []
-
-
-async def _first(infos: AsyncIterator[EntryInfo], order: Callable[[EntryInfo], Any], limit: int) -> list[EntryInfo]:
-    """The first *limit* of *infos* by *order*, with at most twice as many in memory; 0 for all."""
-    kept: list[EntryInfo] = []
-    async for info in infos:
-        kept.append(info)
-        if limit and len(kept) >= 2 * limit:
-            kept = heapq.nsmallest(limit, kept, key=order)
-    return sorted(kept, key=order)[: limit or None]
 
 
 def _row(info: EntryInfo) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,17 +77,34 @@ class Cache:
 
     def tell(self, told: Mapping[str, Any] | Iterable[Any], lines: Callable[[], list[str]]) -> None:
         """Print *told* as JSON, or *lines* for people."""
-        try:
+        with _output():
             for line in _json_lines(told) if self.as_json else lines():
                 print(line)
-        except BrokenPipeError:
-            raise
-        except OSError as exc:
-            raise OutputError(*exc.args) from exc
+
+    async def tell_each(self, told: AsyncIterable[Any]) -> None:
+        """Print *told*, of which there may be any number, as a list in JSON with a line for each."""
+        before = "["
+        async for one in told:
+            with _output():
+                print(f"{before}{json.dumps(one)}")
+            before = ","
+        with _output():
+            print("[]" if before == "[" else "]")
+
+
+@contextmanager
+def _output() -> Generator[None]:
+    """Tell errors of the output, such as a full disk, from those of the store; not so a closed pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputError(*exc.args) from exc
 
 
 def _json_lines(told: Mapping[str, Any] | Iterable[Any]) -> Iterator[str]:
-    """*told* as JSON, a list with a line for each of its items: there may be a hundred thousand of them."""
+    """*told* as JSON, a list with a line for each of its items."""
     if isinstance(told, Mapping):
         yield json.dumps(told, indent=2)
         return

@@ -423,8 +423,29 @@ async def test_a_store_that_hangs_is_given_up(
 
     monkeypatch.setattr(questions_module, "ANSWER_WITHIN_S", 0.05)
     monkeypatch.setattr(session.cache, "usage", hang)
+    monkeypatch.setattr(session.cache, "ping", hang)
     error = await refusal(admin, session, "store", ask(), 503)
     assert "did not answer in time" in error["message"]
+
+
+async def test_a_store_with_more_entries_than_can_be_counted_in_time_works_all_the_same(
+    admin: Admin, session: CachedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = 0
+
+    async def count(*_: Any, **__: Any) -> Any:
+        nonlocal counts
+        counts += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(questions_module, "ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(session.cache, "usage", count)
+    found = await ask_json(admin, session, "store")
+    assert (found["entries"], found["bytes_in_use"], found["checked"]) == (None, None, None)
+    monkeypatch.setattr(questions_module, "ANSWER_WITHIN_S", 10.0)
+    checked = await ask_json(admin, session, "check", change())
+    assert (checked["entries"], checked["checked"]) == (None, "")
+    assert counts == 1  # the page asks every few seconds, which must not keep the store busy
 
 
 @pytest.mark.parametrize("raised", [StorageError("no"), OSError("disk"), RuntimeError("odd")])

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.admin import hosts as hosts_module
 from aiohttp_cache_di.admin import listing as listing_module
+from aiohttp_cache_di.admin.hosts import Surveys
 from aiohttp_cache_di.admin.listing import Listings, Query, Sort, collect
 from aiohttp_cache_di.admin.messages import AdminError
 from aiohttp_cache_di.entries.info import EntryInfo
@@ -109,6 +111,32 @@ async def test_the_loop_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     is_done = True
     await beside
     assert turns >= 2 * COUNT // listing_module.CHUNK
+
+
+async def test_a_walk_that_takes_too_long_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = 0
+
+    async def endless() -> AsyncGenerator[EntryInfo]:
+        nonlocal walks
+        walks += 1
+        while True:
+            yield ENTRIES[3]
+
+    monkeypatch.setattr(listing_module, "WITHIN_S", 0.05)
+    monkeypatch.setattr(hosts_module, "WITHIN_S", 0.05)
+    listings = Listings()
+    listing = await listings.get(Query(), endless)
+    assert not listing.is_all
+    assert listing.page(0, 1) == [ENTRIES[3]]
+    listings.close()
+    surveys, walks = Surveys(), 0
+    found = await surveys.get(endless)
+    assert (found.is_all, [one.host for one in found.largest]) == (False, ["h3.test"])
+    assert await surveys.get(endless) is found  # the page asks every few seconds, which must not keep the store busy
+    assert walks == 1
+    monkeypatch.undo()
+    assert (await collect(entries(), Query())).is_all
+    assert (await hosts_module.survey(entries())).is_all
 
 
 async def test_pages_of_one_listing_walk_once() -> None:

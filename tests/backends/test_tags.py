@@ -191,6 +191,30 @@ async def test_a_purge_that_does_not_wait_for_the_count_drops_what_it_concerns_a
     assert [row async for page in backend.stack.pages(items=False) for row in page] == []
 
 
+async def test_many_purges_at_once_share_a_walk_over_the_store(
+    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks, walk = 0, upkeep.infos
+
+    def counted_walk(*args: Any, **kwargs: Any) -> Any:
+        nonlocal walks
+        walks += 1
+        return walk(*args, **kwargs)
+
+    await asyncio.gather(*(backend.write(tagged(f"k{number}", f"t{number}", "all")) for number in range(40)))
+    await backend.write(tagged("other", "other"))
+    monkeypatch.setattr(upkeep, "infos", counted_walk)
+    purged = await asyncio.gather(
+        *(backend.purge(tags=f"t{number}", count_within_s=math.inf) for number in range(40)),
+        backend.purge(tags=["t3", "nothing"], count_within_s=math.inf),
+    )
+    assert sum(each.entries for each in purged) == backend.stats.purged == 40
+    assert all(each.is_whole for each in purged)
+    assert walks <= 5
+    assert {row.key async for page in backend.stack.pages(items=False) for row in page} == {"other"}
+    assert await backend.purge(tags="other", count_within_s=math.inf) == Purged(1, 4, True)
+
+
 async def test_entries_of_an_earlier_version_are_dropped_by_what_their_headers_say(backend: CacheBackend) -> None:
     await backend.write(replace(make_entry("old"), raw_headers=((b"Surrogate-Key", b"a b"),)))
     assert await backend.purge(tags="b", count_within_s=math.inf) == Purged(1, len(make_entry("old").body))

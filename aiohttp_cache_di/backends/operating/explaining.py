@@ -125,6 +125,7 @@ class Explained(Operated):
             settings=tuple(_settings(self, request.url, rules, wishes)),
             stored=tuple(stored),
             store_error=view.error,
+            is_all=view.is_all,
         )
 
 

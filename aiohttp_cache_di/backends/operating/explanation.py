@@ -26,6 +26,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         settings: the settings that apply, each with its source.
         stored: the entries for the URL, of any method, principal and variant, as far as the store answers.
         store_error: why the store does not answer, with its place and without secrets; "" if it does.
+        is_all: whether the whole store was searched for *stored*, or else the part that takes a few seconds.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     settings: tuple[str, ...]
     stored: tuple[EntryInfo, ...]
     store_error: str = ""
+    is_all: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a dict of JSON types."""
@@ -51,7 +53,11 @@ class Explanation(Struct, frozen=True, kw_only=True):
         lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
         lines += ["", *(f"  {setting}" for setting in self.settings), ""]
         nothing = "what is stored for the URL is not known" if self.store_error else "nothing is stored for the URL"
-        lines += [f"  {_line(info)}" for info in self.stored] or [f"  {nothing}"]
+        if self.is_all:
+            lines += [f"  {_line(info)}" for info in self.stored] or [f"  {nothing}"]
+        else:
+            lines += [f"  {_line(info)}" for info in self.stored]
+            lines.append("  the store is too large to be searched for more in time; entries(url=…) and `ls --url` do")
         return "\n".join(lines)
 
 

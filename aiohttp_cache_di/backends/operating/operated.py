@@ -12,8 +12,10 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import expect_flag, refuse_unknown
+from aiohttp_cache_di.backends.configured import GivenOptions
+from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.operating.deleting import Deleting, related
-from aiohttp_cache_di.backends.operating.purging import PurgeTotals, TagPurge, batched, drop_all, soften
+from aiohttp_cache_di.backends.operating.purging import PurgeTotals, Sweeps, TagPurge, batched, drop_all, soften
 from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
 from aiohttp_cache_di.backends.operating.terms import expect_method, named_url
 from aiohttp_cache_di.backends.storage import BaseCache, item_of
@@ -32,6 +34,10 @@ COUNTED_WITHIN_S: Final = 1.0  # how long a purge by tags waits for its count
 
 class Operated(Deleting):
     """Lists, finds and purges entries; for most of that, their bodies are not read."""
+
+    def __init__(self, given: GivenOptions) -> None:
+        super().__init__(given)
+        self._tag_sweeps: LoopLocal[Sweeps] = LoopLocal(Sweeps)
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Return whether the response to this request is cached; *kwargs* are the request's arguments.
@@ -158,7 +164,7 @@ class Operated(Deleting):
                 f"purge(all=True, {'=…, '.join(sorted(parts))}=…): use all, or a part, and not both"
             )
         if not dry_run and not all and _names(selectors) == {"tags"}:
-            return await TagPurge(self, selectors).run(soft=soft, within_s=count_within_s)
+            return await TagPurge(self, selectors, self._tag_sweeps.here()).run(soft=soft, within_s=count_within_s)
         totals, now = PurgeTotals(), time.time()
         is_whole = all and not soft
         async with aclosing(batched(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -17,11 +17,12 @@ from aiohttp_cache_di.backends.operating.deleting import Deleting
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.backends.wrap import upkeep
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["PurgeTotals", "TagPurge", "batched", "drop_all", "soften"]
+__all__ = ["PurgeTotals", "Sweeps", "TagPurge", "batched", "drop_all", "soften"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -55,13 +56,17 @@ class TagPurge:
     Args:
         backend: the backend.
         selectors: selectors by tags only.
+        sweeps: those of the backend in the running loop.
     """
 
-    def __init__(self, backend: Deleting, selectors: Selectors) -> None:
-        self._backend = backend
-        self._tags = tags_in(selectors)
-        self._wanted = selection(selectors)
-        self._totals = PurgeTotals(backend.stats)
+    def __init__(self, backend: Deleting, selectors: Selectors, sweeps: Sweeps) -> None:
+        self.backend = backend
+        self.stack: StoreStack = backend.stack
+        self.tags: frozenset[str] = frozenset(tags_in(selectors))
+        self.totals: PurgeTotals = PurgeTotals(backend.stats)
+        self.number: int = 0
+        """The number of the purge, once it has taken effect."""
+        self._sweeps = sweeps
         self._done = asyncio.Event()
         self._is_counted = False
         self._error: Exception | None = None
@@ -72,18 +77,32 @@ class TagPurge:
         The count needs a walk over all entries, which some proxies and users of a server may not do; the purge itself
         does not.
         """
-        stack = self._backend.stack
         if soft:  # counted first, since later they look like all other stale entries
-            await self._in_time(self._count(), within_s)
-            await upkeep.purge_tags(stack, self._tags, soft=True)
+            self.stack.here().tasks.spawn(self._count(), owner=self.backend)
+            await self._in_time(within_s)
+            await upkeep.purge_tags(self.stack, self.tags, soft=True)
         else:
-            number = await upkeep.purge_tags(stack, self._tags)
-            await self._in_time(self._sweep(number), within_s)
-        return Purged(self._totals.entries, self._totals.bytes, self._is_counted)
+            self.number = await upkeep.purge_tags(self.stack, self.tags)
+            self._sweeps.add(self)
+            await self._in_time(within_s)
+        return Purged(self.totals.entries, self.totals.bytes, self._is_counted)
 
-    async def _in_time(self, counting: Coroutine[Any, Any, None], within_s: float) -> None:
-        """Wait *within_s* seconds for *counting*, which continues in the background after that."""
-        self._backend.stack.here().tasks.spawn(self._noted(counting), owner=self._backend)
+    def concerns(self, info: EntryInfo) -> bool:
+        """Whether this purge has made the entry of *info* unusable."""
+        is_older = info.tagging is None or info.tagging.purges < self.number
+        return is_older and not self.tags.isdisjoint(info.tags)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note that all entries were counted, or the *error* that has prevented it."""
+        self._is_counted = error is None
+        if isinstance(error, StorageError):
+            logger.warning("Purge by tags: not all of the entries can be counted and deleted: %s", error)
+        elif isinstance(error, Exception):
+            self._error = error
+        self._done.set()
+
+    async def _in_time(self, within_s: float) -> None:
+        """Wait *within_s* seconds for the count, which continues in the background after that."""
         if within_s <= 0:
             return
         with suppress(TimeoutError):
@@ -92,42 +111,77 @@ class TagPurge:
         if self._error is not None:
             raise self._error
 
-    async def _noted(self, counting: Coroutine[Any, Any, None]) -> None:
-        try:
-            await counting
-            self._is_counted = True
-        except StorageError as error:
-            logger.warning("Purge by tags: not all of the entries can be counted and deleted: %s", error)
-        except Exception as error:
-            self._error = error
-        self._done.set()
-
     async def _count(self) -> None:
         now = time.time()
-        wanted = self._wanted.having(lambda info: info.fresh_until > now)
-        async with aclosing(batched(upkeep.infos(self._backend.stack, wanted))) as batches:
-            async for found in batches:
-                self._totals.add(found.values())
-                unmarked = [key for key, info in found.items() if info.tagging is None]
-                if unmarked:  # stored by a version without marks
-                    await soften(self._backend, unmarked, now)
+        wanted = selection({"tags": sorted(self.tags)}).having(lambda info: info.fresh_until > now)
+        try:
+            async with aclosing(batched(upkeep.infos(self.stack, wanted))) as batches:
+                async for found in batches:
+                    self.totals.add(found.values())
+                    unmarked = [key for key, info in found.items() if info.tagging is None]
+                    if unmarked:  # stored by a version without marks
+                        await soften(self.backend, unmarked, now)
+        except Exception as error:
+            self.end(error)
+        else:
+            self.end()
 
-    async def _sweep(self, number: int) -> None:
-        """Delete the entries that the purge *number* has made unusable."""
-        stack = self._backend.stack
-        purges = stack.here().purges
 
-        def is_purged(info: EntryInfo) -> bool:
-            return info.tagging is None or info.tagging.purges < number
+class Sweeps:
+    """Deletes the entries that purges by tag have made unusable, in one event loop.
 
-        infos = upkeep.infos(stack, self._wanted.having(is_purged), purged=True)
-        async with aclosing(batched(infos)) as batches:
-            async for found in batches:
-                self._totals.add(found.values())
-                for key, info in found.items():
-                    purges.remember(key, next(tag for tag in info.tags if tag in self._tags))
-                await drop_all(self._backend, list(found))
-                await asyncio.sleep(0)  # a store in memory never yields to the event loop
+    One walk over the store at a time, for all purges that wait: many purges of a large store, such as one for each
+    product that changes, would otherwise keep it busy with a walk each.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[TagPurge] = []
+        self._is_running = False
+
+    def add(self, purge: TagPurge) -> None:
+        """Find and delete the entries of *purge* in the background, and tell it when that is done."""
+        self._waiting.append(purge)
+        if not self._is_running:
+            self._is_running = True
+            purge.stack.here().tasks.spawn(self._run(), owner=purge.backend)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                first = self._waiting[0]
+                together = [each for each in self._waiting if each.stack is first.stack]
+                self._waiting = [each for each in self._waiting if each.stack is not first.stack]
+                await self._sweep_for(together)
+        finally:
+            self._is_running = False
+
+    async def _sweep_for(self, purges: Sequence[TagPurge]) -> None:
+        error: BaseException | None = None
+        try:
+            await _sweep(purges)
+        except BaseException as exc:
+            error = exc
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            for purge in purges:
+                purge.end(error)
+
+
+async def _sweep(purges: Sequence[TagPurge]) -> None:
+    """Delete the entries that *purges*, all of one backend and stack, have made unusable."""
+    backend, stack = purges[0].backend, purges[0].stack
+    known = stack.here().purges
+    tags = frozenset[str]().union(*(purge.tags for purge in purges))
+    wanted = selection({"tags": sorted(tags)}).having(lambda info: any(purge.concerns(info) for purge in purges))
+    async with aclosing(batched(upkeep.infos(stack, wanted, purged=True))) as batches:
+        async for found in batches:
+            for key, info in found.items():
+                purge = next(each for each in purges if each.concerns(info))
+                purge.totals.add([info])
+                known.remember(key, next(tag for tag in info.tags if tag in purge.tags))
+            await drop_all(backend, list(found))
+            await asyncio.sleep(0)  # a store in memory never yields to the event loop
 
 
 async def drop_all(backend: Deleting, keys: Sequence[str]) -> None:

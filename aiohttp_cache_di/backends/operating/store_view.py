@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Final
 
 from yarl import URL
 
@@ -17,6 +18,8 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["StoreView"]
+
+LISTED_WITHIN_S: Final = 5.0  # stores without an index of URLs have to be searched; millions of entries take a minute
 
 
 class StoreView:
@@ -31,6 +34,8 @@ class StoreView:
     """Why the store does not answer, with its place; "" if it does."""
     is_incomplete: bool = False
     """Whether a look-up had no result because the store does not answer."""
+    is_all: bool = True
+    """Whether `infos` has searched the whole store."""
 
     def __init__(self, backend: Configured, entries: Callable[..., AsyncGenerator[EntryInfo]]) -> None:
         self._backend = backend
@@ -59,17 +64,22 @@ class StoreView:
             return None
 
     async def infos(self, url: str) -> list[EntryInfo]:
-        """The infos of all entries for *url*, as far as the store answers."""
+        """The infos of all entries for *url*, as far as the store answers, and tells them within `LISTED_WITHIN_S`."""
         if self.error:
             return []
         found: list[EntryInfo] = []
+        limit = asyncio.timeout(LISTED_WITHIN_S)
         try:
-            async with aclosing(self._entries(url=URL(url, encoded=True))) as infos:
-                found.extend([info async for info in infos])
+            async with limit, aclosing(self._entries(url=URL(url, encoded=True))) as infos:
+                async for info in infos:
+                    found.append(info)  # noqa: PERF401  # what was found is kept when the time is over
         except ConfigurationError:  # the URL is invalid
             raise
         except Exception as error:
-            self._note(error)
+            if limit.expired():
+                self.is_all = False
+            else:
+                self._note(error)
         return found
 
     def _within_s(self) -> float | None:

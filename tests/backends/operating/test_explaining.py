@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 
 from aiohttp_cache_di import CachedSession, UrlExpiration
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.operating import store_view
 from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.entries.info import EntryInfo
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
@@ -160,6 +164,32 @@ async def test_a_redirect_whose_end_is_not_at_hand_is_asked_for_anew(origin: Ori
         told = await session.explain("GET", url)
         assert told.decision == "Fetch"
         assert told.steps[-1].because == "what the redirect leads to is not at hand"
+
+
+async def test_a_store_that_takes_too_long_to_search_is_searched_in_part(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.on("/x", answer("body", headers=TAGGED))
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        async with session.get(url) as response:
+            await response.read()
+        assert (await session.explain("GET", url)).is_all
+        entries = session.cache.entries
+
+        async def endless(**selectors: Any) -> AsyncGenerator[EntryInfo]:
+            async for info in entries(**selectors):
+                yield info
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(session.cache, "entries", endless)
+        monkeypatch.setattr(store_view, "LISTED_WITHIN_S", 0.05)
+        told = await session.explain("GET", url)
+        assert (told.decision, told.is_all, told.store_error, len(told.stored)) == ("Serve", False, "", 1)
+        assert "too large to be searched" in str(told)
+        assert json.loads(json.dumps(told.as_dict()))["is_all"] is False
+        missing = await session.explain("GET", f"{url}/other")
+        assert (missing.decision, missing.is_all) == ("Fetch", False)
+        assert "nothing is stored for the URL" not in str(missing)
 
 
 async def test_what_a_filter_refuses_is_told(origin: Origin) -> None:

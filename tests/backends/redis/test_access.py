@@ -18,6 +18,8 @@ from msgspec.structs import replace
 from redis.credentials import CredentialProvider
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
+from aiohttp_cache_di.backends.redis.connections.connection import refusal
+from aiohttp_cache_di.backends.redis.connections.wire import ServerError
 from aiohttp_cache_di.backends.redis.records import leases
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
@@ -147,12 +149,27 @@ async def test_a_user_whose_rights_end_elsewhere_gets_our_error(own_valkey: Valk
     await cache.close()
 
 
+async def test_the_command_that_is_refused_is_named_and_its_arguments_are_not(own_valkey: ValkeyServer) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-scan")
+    cache = RedisCache("app", "r", f"redis://web:pw@127.0.0.1:{own_valkey.port}")
+    with pytest.raises(StorageError, match=r"redis refused the command SCAN: NOPERM$"):
+        await cache.size()
+    await cache.close()
+    for text, told in (
+        ("ERR unknown command 'UNLINK', with args beginning with: 'app:r:hunter2' ", " UNLINK: ERR"),
+        ("ERR unknown command `client|tracking`, with args beginning with: `hunter2`, ", " CLIENT|TRACKING: ERR"),
+        ("ERR unknown command 'hunter 2'", ": ERR"),
+        ("ERR syntax error near 'hunter2'", ": ERR"),
+    ):
+        assert str(refusal(ServerError("ERR", text))) == f"redis refused the command{told}"
+
+
 async def test_a_ping_tells_that_the_secret_of_the_digests_may_not_be_read(own_valkey: ValkeyServer) -> None:
     own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-getrange")
     backend = RedisBackend("app", f"redis://web:pw@127.0.0.1:{own_valkey.port}")
     health = await backend.ping()
     assert not health.is_ok
-    assert "read fails (NoPermissionError: NOPERM)" in health.reason
+    assert "read fails (NoPermissionError: NOPERM for GETRANGE)" in health.reason
     assert not backend.stats.health().is_ok
     await backend.close()
 

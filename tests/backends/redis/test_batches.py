@@ -73,3 +73,11 @@ async def test_counting_and_clearing_take_a_command_per_page(own_valkey: ValkeyS
     assert calls(own_valkey, "scan") <= 4
     assert calls(own_valkey, "unlink") <= 2
     assert calls(own_valkey, "keys") == 0
+
+
+async def test_keys_are_found_after_very_many_batches_in_which_nothing_is(cache: RedisCache) -> None:
+    store = store_of(cache)
+    for _ in range(3000):
+        assert await store.get(("absent", "too")) == [None, None]
+    found = await store.get(("absent", "k1"))
+    assert [each is not None for each in found] == [False, True]

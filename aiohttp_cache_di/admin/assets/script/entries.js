@@ -4,7 +4,7 @@ const COLUMNS = [
   ["size", "Size", "n"], ["stored", "Stored", "n c-stored"], ["fresh", "Fresh", "n c-fresh"], ["partition", "For", "c-partition"],
 ];
 const DOWN_FIRST = new Set(["size", "stored", "fresh"]);
-const table = { sort: "stored", order: "desc", listing: "", total: 0, reachable: 0, pages: new Map(), asked: new Map(), generation: 0, active: -1, rows: new Map(), now: 0, at: 0, open: null };
+const table = { sort: "stored", order: "desc", listing: "", total: 0, reachable: 0, is_all: true, pages: new Map(), asked: new Map(), generation: 0, active: -1, rows: new Map(), now: 0, at: 0, open: null };
 const grid = $("grid");
 
 function makeHead() {
@@ -59,7 +59,7 @@ async function load(page) {
     table.pages.delete(page);
     table.pages.set(page, told.entries);
     while (table.pages.size > MAX_PAGES) table.pages.delete(table.pages.keys().next().value);
-    Object.assign(table, { listing: told.listing, total: told.total, reachable: told.reachable, now: told.now, at: told.at, body_bytes: told.body_bytes });
+    Object.assign(table, { listing: told.listing, total: told.total, reachable: told.reachable, is_all: told.is_all, now: told.now, at: told.at, body_bytes: told.body_bytes });
     trouble("entries", "");
     counted();
     render();
@@ -77,10 +77,11 @@ async function load(page) {
 }
 function counted() {
   const left = table.total > table.reachable ? `, the first ${count(table.reachable)} in this order` : "";
-  say("count", `${plural(table.total, "entry", "entries")}, ${size(table.body_bytes)}${left}, at ${clock(table.at)}`);
+  const part = table.is_all ? "" : " in the part of the store that could be read in time";
+  say("count", `${plural(table.total, "entry", "entries")}, ${size(table.body_bytes)}${part}${left}, at ${clock(table.at)}`);
   grid.setAttribute("aria-rowcount", String(table.reachable + 1));
   $("nothing").hidden = table.total > 0;
-  say("nothing", FIELDS.some((name) => $(name).value.trim()) ? "Nothing that is stored meets all of this." : "Nothing is stored yet.");
+  say("nothing", FIELDS.some((name) => $(name).value.trim()) ? table.is_all ? "Nothing that is stored meets all of this." : "Nothing in the part of the store that could be read in time meets all of this." : "Nothing is stored yet.");
 }
 function failed(error) {
   if (table.isNew) {

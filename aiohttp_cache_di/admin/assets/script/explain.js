@@ -32,6 +32,7 @@ function explained(told) {
     told.partition ? el("p", { class: "soft" }, `asks as principal ${told.partition}`) : null,
     el("ol", { class: "steps" }, ...steps),
     el("h3", {}, "Settings that apply"), el("ul", { class: "plain mono" }, ...told.settings.map((text) => el("li", {}, text))),
-    el("h3", {}, "Stored for the URL"), kept.length ? el("ul", { class: "plain" }, ...kept) : el("p", { class: "hint" }, "nothing"),
+    el("h3", {}, "Stored for the URL"), kept.length ? el("ul", { class: "plain" }, ...kept) : el("p", { class: "hint" }, told.is_all ? "nothing" : ""),
+    told.is_all ? null : el("p", { class: "hint" }, "The store is too large to be searched for more in time; the command aiohttp-cache ls --url does."),
   ].filter(Boolean);
 }

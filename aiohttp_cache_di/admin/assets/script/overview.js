@@ -64,7 +64,7 @@ let stored = null, isDown = false;
 function showFacts(these, errors, sum) {
   const cache = caches[number] || {}, p95 = quantile(sum.store, 0.95), facts = [];
   facts.push(["kept by", `${cache.store || "–"}${cache.where ? `, ${cache.where}` : ""}`], ["goes by", cache.mode || "–"]);
-  if (stored) facts.push(["holds", `${plural(stored.entries, "entry", "entries")}, ${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`]);
+  if (stored && stored.entries !== null) facts.push(["holds", `${plural(stored.entries, "entry", "entries")}, ${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`]);
   facts.push(["operations", p95 === null ? "none in 15 minutes" : `p50 ${took(quantile(sum.store, 0.5))}, p95 ${took(p95)}`]);
   facts.push(["failed", sum.failed ? `${count(sum.failed)} in 15 minutes` : "none in 15 minutes"]);
   const circuits = [...new Set(these.map((one) => one.told.circuit))];
@@ -96,8 +96,8 @@ async function askStore(path = "store", options = undefined) {
   if (used.status === "fulfilled") {
     stored = used.value;
     isDown = false;
-    say("t-stored", count(stored.entries));
-    say("t-stored-sub", `${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`);
+    say("t-stored", stored.entries === null ? "?" : count(stored.entries));
+    say("t-stored-sub", stored.entries === null ? "too many to be counted in time" : `${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`);
     say("store-note", `answered in ${took(stored.took_s)}, ${clock(stored.now)}`);
     trouble("store", "");
   } else {
@@ -121,7 +121,7 @@ function showHosts(told) {
   if (told.largest === null) fill($("largest").tBodies[0], el("tr", {}, el("td", { colSpan: 4, class: "soft" }, "the store does not answer")));
   else fill($("largest").tBodies[0], ...told.largest.map((one) => el("tr", {}, cell(hostButton(one.host)),
     cell(count(one.entries), { class: "n" }), cell(percent(one.fresh / one.entries), { class: "n" }), cell(size(one.body_bytes), { class: "n" }))));
-  say("largest-note", told.largest === null ? "" : `${plural(told.hosts, "host", "hosts")} in the store, ${clock(told.at)}`);
+  say("largest-note", told.largest === null ? "" : `${plural(told.hosts, "host", "hosts")} in ${told.is_all ? "the store" : `the part of the store that was read in ${took(told.took_s)}`}, ${clock(told.at)}`);
 }
 
 $("check").addEventListener("click", async () => {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -41,6 +42,8 @@ REFUSALS = {
     "READONLY": "ReadOnlyError",
 }
 """The driver's exceptions for error codes; for all other codes it is ResponseError."""
+_COMMAND_NAMED = re.compile(r"(?:unknown command|to run the) [`']([a-z|]{2,24})[`']", re.ASCII | re.IGNORECASE)
+"""What the text of an error says of a command that the server does not have, or that the user may not run."""
 _STALE = frozenset({"NOAUTH", "READONLY"})
 """Errors that a new connection may resolve: the password was changed, or the address has a new primary."""
 
@@ -79,9 +82,15 @@ class _Together:
 
 
 def refusal(error: ServerError) -> StorageError:
-    """A `StorageError` for a refused command; it quotes only the error code, since the text may repeat the command."""
-    refused = StorageError(f"redis refused the command: {error.code}")
-    refused.__cause__ = error_named(REFUSALS.get(error.code, "ResponseError"))(error.code)
+    """A `StorageError` for a refused command; of the error's text, which may repeat the command, it quotes two words.
+
+    These are the error's code, and the name of a command that the server does not have or that the user may not run.
+    """
+    found = _COMMAND_NAMED.search(error.message)
+    name = "" if found is None else found[1].upper()
+    refused = StorageError(f"redis refused the command{name and f' {name}'}: {error.code}")
+    kind = error_named(REFUSALS.get(error.code, "ResponseError"))
+    refused.__cause__ = kind(f"{error.code} for {name}" if name else error.code)
     return refused
 
 

@@ -85,7 +85,7 @@ class Reading:
         if self._topology.by_slot:
             return await self._each(names)
         found: list[bytes | Unreadable | None] = [None] * len(names)
-        most = max(1, min(BATCH, int(REPLY_BYTES / self._mean_bytes)))
+        most = max(1, min(BATCH, int(REPLY_BYTES / max(1.0, self._mean_bytes))))  # the mean of absent values tends to 0
         parts: list[Sequence[int]] = []
         asked: list[asyncio.Future[list[bytes | None]]] = []
         for connection, indexes in await self._topology.parts(names):
