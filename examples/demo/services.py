@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -24,11 +25,15 @@ class ServiceError(Exception):
 
 
 def free_port() -> int:
-    """A free port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free port of the loopback interface, to listen on in a moment.
+
+    It is below those that systems give to programs that ask for any port, or one of these might have it by then.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311  # not a secret
+        with socket.socket() as probe, contextlib.suppress(OSError):  # OSError: it is in use
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager
