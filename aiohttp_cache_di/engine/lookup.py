@@ -61,7 +61,7 @@ class Lookup:
     """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
     """The tag whose purge keeps the stored response from being used as it is; "" for none."""
-    _changes: tuple[int, int] = (0, 0)
+    _deletions: int = 0
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Lookup:
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
-        self._changes = self.runtime.here.changes(key)  # before the read, during which the entry may be deleted
+        self._deletions = self.runtime.here.deletions.count  # before the read, during which the entry may be deleted
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -165,12 +165,13 @@ class Lookup:
             return False
 
     def is_outdated(self) -> bool:
-        """Whether the primary entry may have been deleted, here, since it was read."""
-        return self.primary is not None and self.runtime.here.changes(self.primary.key) != self._changes
+        """Whether the primary entry was deleted by this process since it was read; perhaps also if many others were."""
+        primary, deletions = self.primary, self.runtime.here.deletions
+        return primary is not None and deletions.has(primary.key, after=self._deletions)
 
     async def is_ahead(self, hop: StoredResponse) -> bool:
         """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
-        primary, changes = self.primary, self._changes
+        primary, deletions = self.primary, self._deletions
         try:
             for _ in range(MAX_HOPS):
                 if not hop.history:
@@ -187,7 +188,7 @@ class Lookup:
                 hop = entry
             return False
         finally:
-            self.primary, self._changes, self.foreign = primary, changes, None
+            self.primary, self._deletions, self.foreign = primary, deletions, None
 
     async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """The entry under *key*, if its ``store_until`` is not over; a pending write counts as written.
@@ -212,7 +213,7 @@ class Lookup:
             lease_s, self.lease_s = self.lease_s, 0.0
             entry = runtime.peek(key)
             if entry is None and early_read is not None and early_read.key == key:
-                entry, self._changes = self._unless_failed(early_read.found), early_read.changes
+                entry, self._deletions = self._unless_failed(early_read.found), early_read.deletions
             elif entry is None and not runtime.here.tells_all:
                 entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:

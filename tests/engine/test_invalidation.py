@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends import CacheBackend, FileBackend, ResponseOrKey
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
@@ -186,3 +187,41 @@ async def test_a_change_whose_caller_gives_up_during_the_deletion_invalidates_al
         assert await (await session.get(url)).text() == "3"
         await Runtime.of(backend).finish(backend)
         assert await (await second.get(url)).text() != "1"
+
+
+@pytest.mark.parametrize("deleted", ["other keys", "what has expired"])
+async def test_variants_stay_if_others_are_deleted_while_one_is_on_its_way(
+    tmp_path: Path, origin: Origin, deleted: str
+) -> None:
+    is_slow, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if is_slow.is_set():
+            begun.set()
+            await goes_on.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language"})
+
+    url = origin.on("/", script)
+    backend = FileBackend(tmp_path)
+
+    async def ask(language: str) -> tuple[str, bool]:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text(), response.from_cache
+
+    async with CachedSession(cache=backend) as session:
+        await session.get(origin.on("/old", answer("old")), expire_after=0.001)
+        for language in ("de", "en"):
+            await ask(language)
+        await backend.settle()
+        is_slow.set()
+        other = asyncio.create_task(ask("fr"))
+        await begun.wait()
+        if deleted == "other keys":
+            await backend.bulk_delete({f"other-{number}" for number in range(4000)})
+        else:
+            await asyncio.sleep(0.01)
+            assert await backend.delete_expired_responses() == 1
+        goes_on.set()
+        assert await other == ("3", False)
+        await backend.settle()
+        assert [await ask(language) for language in ("de", "en", "fr")] == [("1", True), ("2", True), ("3", True)]

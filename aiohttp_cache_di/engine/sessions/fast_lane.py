@@ -10,7 +10,7 @@ to a request use the fast lane (`bases.additions`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, RequestInfo
@@ -32,7 +32,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
 from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.calls.reads import EarlyRead, Failed
+from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
@@ -105,7 +105,7 @@ class FastLane:
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> CachedResponse | KnownCall | None:
-        """The hit; or the known call, for `read`, if the store has to be asked; else None: take the full path."""
+        """The hit; or the known call, for `look_up`, if the store has to be asked; else None: take the full path."""
         try:
             known = self._known.get(url) if method == "GET" else None
         except TypeError:  # not a URL: aiohttp raises the right error
@@ -157,10 +157,13 @@ class FastLane:
             is_new=True,
         )
 
-    def read(
-        self, known: KnownCall, may_lease: Callable[[], bool]
-    ) -> Coroutine[Any, Any, StoredResponse | Failed | None]:
-        """Look *known*, which `answer` returned, up in the store; pass the result to `hit_or_read`.
+    async def look_up(
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any], may_lease: Callable[[], bool]
+    ) -> CachedResponse | EarlyRead:
+        """Look *known*, which `answer` returned, up in the store.
+
+        Returns:
+            The hit; or, if there is none, what was read, so that the store is not asked twice.
 
         Args:
             may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
@@ -170,28 +173,13 @@ class FastLane:
         here, lease_s = runtime.here, 0.0
         if here.first_looks is not None and here.first_looks.is_due(key) and may_lease():
             lease_s = runtime.early_lease_s(known.question, self._backend)
-        return here.fetch(key, lease_s=lease_s)
-
-    def changes(self, known: KnownCall) -> tuple[int, int]:
-        """`LoopStack.changes` of the key of *known*; take them before `read`, and pass them to `hit_or_read`."""
-        runtime = self._runtime or Runtime.of(self._backend)
-        return runtime.here.changes(known.question.key)
-
-    def hit_or_read(
-        self,
-        found: StoredResponse | Failed | None,
-        session: ClientSession,
-        known: KnownCall,
-        options: dict[str, Any],
-        changes: tuple[int, int],
-    ) -> CachedResponse | EarlyRead:
-        """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""
-        runtime, key = self._runtime, known.question.key
-        if isinstance(found, StoredResponse) and runtime is not None and key not in runtime.here.tombstones:
+        deletions = here.deletions.count
+        found = await here.fetch(key, lease_s=lease_s)
+        if isinstance(found, StoredResponse) and key not in here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
-        return EarlyRead(key, found, changes)
+        return EarlyRead(key, found, deletions)
 
     def drop(self, early_read: EarlyRead) -> None:
         """Give back the lease that may have come with *early_read*, which no request has used."""
