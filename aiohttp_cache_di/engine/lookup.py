@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.question import key_of_another
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import FullQuestion
@@ -133,7 +134,8 @@ class Lookup:
     async def _find_for_head(self) -> StoredResponse | None:
         question = self.question
         url = URL(question.request.url, encoded=True)
-        self.head_of = await self.select(self.backend.create_key(hdrs.METH_GET, url, **self.key_arguments))
+        key = key_of_another(self.backend, hdrs.METH_GET, url, self.key_arguments)
+        self.head_of = None if key is None else await self.select(key)
         return await self.select(question.key) if self.head_of is None else self.head_of
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:

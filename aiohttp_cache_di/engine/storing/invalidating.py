@@ -10,6 +10,7 @@ from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.engine.questions.question import key_of_another
 
 __all__ = ["forget_changed", "purge_groups"]
 
@@ -74,7 +75,7 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
         for method in (hdrs.METH_GET, hdrs.METH_HEAD)
         for fields in (own, plain)
         for decoded in (True, False)
-        if (key := backend.create_key(method, spelling, decoded=decoded, **{**way, **fields}))  # a user's may make none
+        if (key := key_of_another(backend, method, spelling, {**way, **fields, "decoded": decoded})) is not None
     }
     count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
     backend.stats.counts.here().invalidated += count
