@@ -225,3 +225,51 @@ async def test_variants_stay_if_others_are_deleted_while_one_is_on_its_way(
         assert await other == ("3", False)
         await backend.settle()
         assert [await ask(language) for language in ("de", "en", "fr")] == [("1", True), ("2", True), ("3", True)]
+
+
+@pytest.mark.parametrize("change", ["PUT", "delete_url"])
+async def test_a_variant_that_is_read_while_a_users_delete_is_at_work_does_not_come_back(
+    origin: Origin, change: str
+) -> None:
+    is_deleting, goes_on, has_asked, may_answer = (asyncio.Event() for _ in range(4))
+
+    class Backend(CustomBackend):
+        async def delete(self, key: str) -> None:
+            is_deleting.set()
+            await goes_on.wait()
+            await self.responses.delete(key)
+
+    async def script(request: Received) -> bytes:
+        if is_deleting.is_set() and not goes_on.is_set():
+            has_asked.set()
+            await may_answer.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
+
+    url = origin.on("/", script)
+    backend = Backend(cache_control=True)
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    async with CachedSession(cache=backend) as session:
+        assert await ask("de") == "1"
+        await backend.settle()
+        changing = asyncio.create_task(changed(session, url, change))
+        await is_deleting.wait()
+        other = asyncio.create_task(ask("en"))
+        await has_asked.wait()
+        goes_on.set()
+        await changing
+        may_answer.set()
+        await other
+        await backend.settle()
+        assert await ask("de") != "1"
+
+
+async def changed(session: CachedSession, url: str, change: str) -> None:
+    """Change the resource at *url* as *change* says."""
+    if change == "PUT":
+        await (await session.put(url)).read()
+    else:
+        await session.delete_url(url)
