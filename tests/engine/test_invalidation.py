@@ -273,3 +273,32 @@ async def changed(session: CachedSession, url: str, change: str) -> None:
         await (await session.put(url)).read()
     else:
         await session.delete_url(url)
+
+
+async def test_what_was_made_stale_is_not_fresh_again_with_a_variant_that_was_on_its_way(origin: Origin) -> None:
+    is_slow, has_asked, may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if is_slow.is_set():
+            has_asked.set()
+            await may_answer.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
+
+    url = origin.on("/", script)
+    backend = CustomBackend(cache_control=True)
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    async with CachedSession(cache=backend) as session:
+        assert await ask("de") == "1"
+        await backend.settle()
+        is_slow.set()
+        other = asyncio.create_task(ask("en"))
+        await has_asked.wait()
+        await backend.purge(url=url, soft=True)
+        may_answer.set()
+        await other
+        await backend.settle()
+        assert await ask("de") != "1"

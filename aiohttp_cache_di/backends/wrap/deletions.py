@@ -1,4 +1,4 @@
-"""`Deletions`: which keys were deleted while a request was under way, in one event loop."""
+"""`Deletions`: what was deleted or replaced by a user while a request was under way, in one event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_KEYS: Final = 10_000  # that are remembered; with one more, all keys count a
 
 
 class Deletions:
-    """The latest deletions in one event loop.
+    """The latest deletions in one event loop, and writes by users: each deletes what was stored before.
 
     A request takes the `count` before it reads an entry. Before it writes the entry again, `has` tells whether that was
     deleted meanwhile.
@@ -24,7 +24,7 @@ class Deletions:
         self._latest: dict[str, int] = {}
 
     def note(self, keys: Collection[str] | None) -> None:
-        """Note that *keys* (None: all) are deleted."""
+        """Note that what is stored under *keys* (None: all) is deleted."""
         self.count += 1
         if keys is None or len(self._latest) + len(keys) > MAX_KEYS:
             self._of_all = self.count

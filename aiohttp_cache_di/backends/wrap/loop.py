@@ -205,6 +205,7 @@ class LoopStack:
             self.purges.note_stored(item)
         self.purges.reasons.pop(key, None)
         self.pending.forget({key})
+        self.deletions.note({key})
         await self.pending.settle({key})
         self._puts[under_way := asyncio.get_running_loop().create_future()] = key
         try:
@@ -212,6 +213,7 @@ class LoopStack:
         finally:
             del self._puts[under_way]
             under_way.set_result(None)
+            self.deletions.note({key})
         if isinstance(written, StorageError):
             raise written
         self.tombstones.pop(key, None)
