@@ -302,3 +302,38 @@ async def test_what_was_made_stale_is_not_fresh_again_with_a_variant_that_was_on
         await other
         await backend.settle()
         assert await ask("de") != "1"
+
+
+async def test_a_change_whose_caller_gives_up_during_the_purge_of_groups_invalidates_all_the_same(
+    origin: Origin,
+) -> None:
+    is_watching, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def read(self, key: str) -> ResponseOrKey:
+            if is_watching.is_set() and not goes_on.is_set():
+                begun.set()
+                await goes_on.wait()
+            return await super().read(key)
+
+    def script(request: Received) -> bytes:
+        groups = "Cache-Groups" if request.method == "GET" else "Cache-Group-Invalidation"
+        return answer(str(request.number), headers={groups: '"g"', "Cache-Control": "max-age=60"})
+
+    url, member = origin.on("/", script), origin.on("/member", script)
+    backend = CustomBackend(cache_control=True)
+    backend.responses = Storage()
+    async with CachedSession(cache=backend) as session:
+        for each in (url, member):
+            assert await (await session.get(each)).text() == "1"
+        await backend.settle()
+        is_watching.set()
+        changing = asyncio.create_task(session.put(url))
+        await begun.wait()
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        goes_on.set()
+        await Runtime.of(backend).finish(backend)
+        assert await (await session.get(url)).text() == "3"
+        assert await (await session.get(member)).text() == "2"
