@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import logging
 import time
 from collections.abc import Coroutine
@@ -260,12 +261,12 @@ class Lookup:
             return found
         return None if response is None else self._adopted(response, key)
 
-    async def _call_user(self, key: str) -> CachedResponse | None:
-        """Call the user's ``request``, if it is overridden, or else ``get_response``."""
+    async def _call_user(self, key: str) -> Any:
+        """Call the user's ``request``, if it is overridden, or else ``get_response``; it may be a plain function."""
         backend = self.backend
-        if self._name_of_users(key) == "request()":
-            return await backend.request(self.actions)
-        return await backend.get_response(key)
+        answers = self._name_of_users(key) == "request()"
+        found: Any = backend.request(self.actions) if answers else backend.get_response(key)
+        return await found if inspect.isawaitable(found) else found
 
     def _name_of_users(self, key: str) -> str:
         """The name of the user's method that finds the response under *key*."""
