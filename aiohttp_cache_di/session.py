@@ -198,9 +198,7 @@ class CacheMixin(Probing, TypedSession):
         if not self._own_middlewares:  # middlewares see hits too, and the fast lane would skip them
             found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
-                known, changes = found, lane.changes(found)
-                stored = await lane.read(known, self._sender.asks_at_once)
-                found = lane.hit_or_read(stored, self, known, options, changes)
+                found = await lane.look_up(self, found, options, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)

@@ -24,7 +24,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
-from aiohttp_cache_di.engine.storing.invalidating import forget_changed, purge_groups
+from aiohttp_cache_di.engine.storing.invalidating import invalidate
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -218,9 +218,7 @@ class Exchange:
             response = await self.handler(self.request)
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
-            await purge_groups(self.lookup, response)
-        if self.backend.cache_control and isinstance(response, ClientResponse):
-            await forget_changed(self.lookup, response)
+            await invalidate(self.lookup, response)
             if posted is not None:
                 posted.store(self.question.request, response)
         return response

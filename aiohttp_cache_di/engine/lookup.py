@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import logging
 import time
 from collections.abc import Coroutine
@@ -20,6 +21,7 @@ from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.question import key_of_another
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import FullQuestion
@@ -61,7 +63,7 @@ class Lookup:
     """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
     """The tag whose purge keeps the stored response from being used as it is; "" for none."""
-    _changes: tuple[int, int] = (0, 0)
+    _deletions: int = 0
 
     def __init__(
         self,
@@ -133,12 +135,13 @@ class Lookup:
     async def _find_for_head(self) -> StoredResponse | None:
         question = self.question
         url = URL(question.request.url, encoded=True)
-        self.head_of = await self.select(self.backend.create_key(hdrs.METH_GET, url, **self.key_arguments))
+        key = key_of_another(self.backend, hdrs.METH_GET, url, self.key_arguments)
+        self.head_of = None if key is None else await self.select(key)
         return await self.select(question.key) if self.head_of is None else self.head_of
 
     async def select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """Read the entry under *key*, and then the variant that the request selects (RFC 9111 §4.1)."""
-        self._changes = self.runtime.here.changes(key)  # before the read, during which the entry may be deleted
+        self._deletions = self.runtime.here.deletions.count  # before the read, during which the entry may be deleted
         self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
@@ -165,12 +168,13 @@ class Lookup:
             return False
 
     def is_outdated(self) -> bool:
-        """Whether the primary entry may have been deleted, here, since it was read."""
-        return self.primary is not None and self.runtime.here.changes(self.primary.key) != self._changes
+        """Whether the primary entry was deleted by this process since it was read; perhaps also if many others were."""
+        primary, deletions = self.primary, self.runtime.here.deletions
+        return primary is not None and deletions.has(primary.key, after=self._deletions)
 
     async def is_ahead(self, hop: StoredResponse) -> bool:
         """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
-        primary, changes = self.primary, self._changes
+        primary, deletions = self.primary, self._deletions
         try:
             for _ in range(MAX_HOPS):
                 if not hop.history:
@@ -187,7 +191,7 @@ class Lookup:
                 hop = entry
             return False
         finally:
-            self.primary, self._changes, self.foreign = primary, changes, None
+            self.primary, self._deletions, self.foreign = primary, deletions, None
 
     async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
         """The entry under *key*, if its ``store_until`` is not over; a pending write counts as written.
@@ -212,7 +216,7 @@ class Lookup:
             lease_s, self.lease_s = self.lease_s, 0.0
             entry = runtime.peek(key)
             if entry is None and early_read is not None and early_read.key == key:
-                entry, self._changes = self._unless_failed(early_read.found), early_read.changes
+                entry, self._deletions = self._unless_failed(early_read.found), early_read.deletions
             elif entry is None and not runtime.here.tells_all:
                 entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:
@@ -257,12 +261,12 @@ class Lookup:
             return found
         return None if response is None else self._adopted(response, key)
 
-    async def _call_user(self, key: str) -> CachedResponse | None:
-        """Call the user's ``request``, if it is overridden, or else ``get_response``."""
+    async def _call_user(self, key: str) -> Any:
+        """Call the user's ``request``, if it is overridden, or else ``get_response``; it may be a plain function."""
         backend = self.backend
-        if self._name_of_users(key) == "request()":
-            return await backend.request(self.actions)
-        return await backend.get_response(key)
+        answers = self._name_of_users(key) == "request()"
+        found: Any = backend.request(self.actions) if answers else backend.get_response(key)
+        return await found if inspect.isawaitable(found) else found
 
     def _name_of_users(self, key: str) -> str:
         """The name of the user's method that finds the response under *key*."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends import CacheBackend, FileBackend, ResponseOrKey
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
@@ -186,3 +187,153 @@ async def test_a_change_whose_caller_gives_up_during_the_deletion_invalidates_al
         assert await (await session.get(url)).text() == "3"
         await Runtime.of(backend).finish(backend)
         assert await (await second.get(url)).text() != "1"
+
+
+@pytest.mark.parametrize("deleted", ["other keys", "what has expired"])
+async def test_variants_stay_if_others_are_deleted_while_one_is_on_its_way(
+    tmp_path: Path, origin: Origin, deleted: str
+) -> None:
+    is_slow, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if is_slow.is_set():
+            begun.set()
+            await goes_on.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language"})
+
+    url = origin.on("/", script)
+    backend = FileBackend(tmp_path)
+
+    async def ask(language: str) -> tuple[str, bool]:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text(), response.from_cache
+
+    async with CachedSession(cache=backend) as session:
+        await session.get(origin.on("/old", answer("old")), expire_after=0.001)
+        for language in ("de", "en"):
+            await ask(language)
+        await backend.settle()
+        is_slow.set()
+        other = asyncio.create_task(ask("fr"))
+        await begun.wait()
+        if deleted == "other keys":
+            await backend.bulk_delete({f"other-{number}" for number in range(4000)})
+        else:
+            await asyncio.sleep(0.01)
+            assert await backend.delete_expired_responses() == 1
+        goes_on.set()
+        assert await other == ("3", False)
+        await backend.settle()
+        assert [await ask(language) for language in ("de", "en", "fr")] == [("1", True), ("2", True), ("3", True)]
+
+
+@pytest.mark.parametrize("change", ["PUT", "delete_url"])
+async def test_a_variant_that_is_read_while_a_users_delete_is_at_work_does_not_come_back(
+    origin: Origin, change: str
+) -> None:
+    is_deleting, goes_on, has_asked, may_answer = (asyncio.Event() for _ in range(4))
+
+    class Backend(CustomBackend):
+        async def delete(self, key: str) -> None:
+            is_deleting.set()
+            await goes_on.wait()
+            await self.responses.delete(key)
+
+    async def script(request: Received) -> bytes:
+        if is_deleting.is_set() and not goes_on.is_set():
+            has_asked.set()
+            await may_answer.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
+
+    url = origin.on("/", script)
+    backend = Backend(cache_control=True)
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    async with CachedSession(cache=backend) as session:
+        assert await ask("de") == "1"
+        await backend.settle()
+        changing = asyncio.create_task(changed(session, url, change))
+        await is_deleting.wait()
+        other = asyncio.create_task(ask("en"))
+        await has_asked.wait()
+        goes_on.set()
+        await changing
+        may_answer.set()
+        await other
+        await backend.settle()
+        assert await ask("de") != "1"
+
+
+async def changed(session: CachedSession, url: str, change: str) -> None:
+    """Change the resource at *url* as *change* says."""
+    if change == "PUT":
+        await (await session.put(url)).read()
+    else:
+        await session.delete_url(url)
+
+
+async def test_what_was_made_stale_is_not_fresh_again_with_a_variant_that_was_on_its_way(origin: Origin) -> None:
+    is_slow, has_asked, may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if is_slow.is_set():
+            has_asked.set()
+            await may_answer.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
+
+    url = origin.on("/", script)
+    backend = CustomBackend(cache_control=True)
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    async with CachedSession(cache=backend) as session:
+        assert await ask("de") == "1"
+        await backend.settle()
+        is_slow.set()
+        other = asyncio.create_task(ask("en"))
+        await has_asked.wait()
+        await backend.purge(url=url, soft=True)
+        may_answer.set()
+        await other
+        await backend.settle()
+        assert await ask("de") != "1"
+
+
+async def test_a_change_whose_caller_gives_up_during_the_purge_of_groups_invalidates_all_the_same(
+    origin: Origin,
+) -> None:
+    is_watching, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Storage(CustomStorage):
+        async def read(self, key: str) -> ResponseOrKey:
+            if is_watching.is_set() and not goes_on.is_set():
+                begun.set()
+                await goes_on.wait()
+            return await super().read(key)
+
+    def script(request: Received) -> bytes:
+        groups = "Cache-Groups" if request.method == "GET" else "Cache-Group-Invalidation"
+        return answer(str(request.number), headers={groups: '"g"', "Cache-Control": "max-age=60"})
+
+    url, member = origin.on("/", script), origin.on("/member", script)
+    backend = CustomBackend(cache_control=True)
+    backend.responses = Storage()
+    async with CachedSession(cache=backend) as session:
+        for each in (url, member):
+            assert await (await session.get(each)).text() == "1"
+        await backend.settle()
+        is_watching.set()
+        changing = asyncio.create_task(session.put(url))
+        await begun.wait()
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        goes_on.set()
+        await Runtime.of(backend).finish(backend)
+        assert await (await session.get(url)).text() == "3"
+        assert await (await session.get(member)).text() == "2"

@@ -321,11 +321,13 @@ async def test_what_is_no_key_shares_no_response_and_is_told_with_the_way_out(
     assert "a key is a str that is not empty" in told
 
 
-async def test_a_change_is_seen_although_some_urls_have_no_key(origin: Origin) -> None:
+@pytest.mark.parametrize("key", [None, 7, ["a"], LookupError("of tenant-7")], ids=type)
+async def test_a_change_is_seen_although_some_urls_have_no_key(
+    key: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
     class Own(CacheBackend):
         def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
-            nothing: Any = None
-            return nothing if "unkeyed" in str(url) else super().create_key(method, url, **kwargs)
+            return made(key) if "unkeyed" in str(url) else super().create_key(method, url, **kwargs)
 
     def script(request: Received) -> bytes:
         return answer(str(request.number), headers={"Location": "/unkeyed"})
@@ -339,6 +341,36 @@ async def test_a_change_is_seen_although_some_urls_have_no_key(origin: Origin) -
         assert backend.stats.invalidated == 1
         assert await text(session, url) == "3"
     assert not backend.stats.store_errors
+    (told,) = caplog.messages
+    assert "what its key is" in told
+    assert "tenant-7" not in told
+
+
+@pytest.mark.parametrize("key", [None, 7, ["a"], LookupError("of tenant-7")], ids=type)
+async def test_a_head_request_is_answered_by_what_is_stored_for_it_although_get_requests_have_no_key(
+    key: Any, tmp_path: Path, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(SQLiteBackend):
+        def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+            return made(key) if method == "GET" else super().create_key(method, url, **kwargs)
+
+    url = origin.on("/", answer(headers={"Cache-Control": "max-age=60"}))
+    backend = Own(str(tmp_path / "cache"), cache_control=True, autoclose=True)
+    async with CachedSession(cache=backend) as session:
+        for expected in ("fwd=uri-miss; stored", "hit; ttl="):
+            async with session.head(url) as response:
+                assert expected in response.cache_status
+            await backend.settle()
+        assert not backend.stats.store_errors
+    (told,) = caplog.messages
+    assert "what its key is" in told
+
+
+def made(result: Any) -> Any:
+    """*result* of a user's function, which raises it if it is an exception."""
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @pytest.mark.parametrize("cache_control", [True, False])

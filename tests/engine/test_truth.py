@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
+from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap.writing import backlog
 from aiohttp_cache_di.engine import fetching
@@ -454,6 +454,22 @@ async def test_what_a_method_of_the_users_has_found_and_is_no_response_is_a_miss
     assert (backend.stats.hits, backend.stats.misses) == (0, 2)
     (told,) = caplog.messages
     assert f"{method}() has returned an object of type {type(found).__name__}; it has to return a response" in told
+
+
+@pytest.mark.parametrize("method", ["get_response", "request"])
+async def test_a_method_of_the_users_that_is_no_coroutine_function_is_no_failure_of_the_store(
+    origin: Origin, method: str
+) -> None:
+    backend, url = CacheBackend(), origin.on("/", answer("text"))
+    found: list[CachedResponse | None] = [None]
+    setattr(backend, method, lambda *args: found[0])
+    async with CachedSession() as other, CachedSession(cache=backend) as session:
+        for is_hit in (False, True):
+            async with session.get(url) as response:
+                assert (await response.text(), response.from_cache) == ("text", is_hit)
+            await other.get(url)
+            found[0] = await other.cache.get_response(other.cache.create_key("GET", url))
+    assert not backend.stats.store_errors
 
 
 async def test_a_response_that_is_not_aiohttps_counts_as_a_miss(origin: Origin) -> None:

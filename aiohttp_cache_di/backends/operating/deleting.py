@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.storage import keys_of
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Deleting", "next_key", "related"]
+__all__ = ["Deleting", "delete_each", "next_key", "related"]
 
 _FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
 """Whether a deletion includes the targets of redirects: yes if a user deletes, no if a response invalidates."""
@@ -55,12 +55,21 @@ class Deleting(Configured):
             if "delete" not in self.overridden:
                 await self.bulk_delete(keys)
             else:
-                for key in keys:
-                    await self.delete(key)
+                await delete_each(self, keys)
             return _DROPPED.get()
         finally:
             _FOLLOWS_ONWARD.reset(token)
             _DROPPED.reset(count)
+
+
+async def delete_each(backend: Deleting, keys: Collection[str]) -> None:
+    """Call `delete` for each of *keys*: one that the user has overridden may delete without the stack's knowledge."""
+    backend.stack.invalidate(keys)
+    try:
+        for key in keys:
+            await backend.delete(key)
+    finally:
+        backend.stack.here().note_deleted(keys)
 
 
 async def related(backend: Deleting, keys: Collection[str]) -> set[str]:

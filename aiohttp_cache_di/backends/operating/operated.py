@@ -14,7 +14,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import expect_flag, refuse_unknown
 from aiohttp_cache_di.backends.configured import GivenOptions
 from aiohttp_cache_di.backends.loops import LoopLocal
-from aiohttp_cache_di.backends.operating.deleting import Deleting, related
+from aiohttp_cache_di.backends.operating.deleting import Deleting, delete_each, related
 from aiohttp_cache_di.backends.operating.purging import PurgeTotals, Sweeps, TagPurge, batched, drop_all, soften
 from aiohttp_cache_di.backends.operating.selection import Selectors, of_urls, selection
 from aiohttp_cache_di.backends.operating.terms import expect_method, named_url
@@ -99,8 +99,7 @@ class Operated(Deleting):
         wanted = set(named)
         await self.settle(wanted)
         before = await self.stack.kinds(await related(self, wanted))
-        for key in wanted:
-            await self.delete(key)
+        await delete_each(self, wanted)
         count = len(before) - len(await self.stack.kinds(before.keys()))
         self.stats.counts.here().purged += count
         return count

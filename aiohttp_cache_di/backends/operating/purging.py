@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.batches import in_batches
-from aiohttp_cache_di.backends.operating.deleting import Deleting
+from aiohttp_cache_di.backends.operating.deleting import Deleting, delete_each
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.backends.wrap import upkeep
@@ -188,8 +188,7 @@ async def drop_all(backend: Deleting, keys: Sequence[str]) -> None:
     """Delete the entries under *keys*; a `delete` that the user has overridden is called."""
     for part in in_batches(keys, PURGED_AT_A_TIME):
         if "delete" in backend.overridden:
-            for key in part:
-                await backend.delete(key)
+            await delete_each(backend, part)
         else:
             await backend.stack.delete(part)
 

@@ -26,6 +26,7 @@ Beside them:
 - `packing` turns entries into items and back, with the user's serializer if there is one;
 - `purges` is what each loop knows of purges by tag, and `marks` are the records of purges;
 - `upkeep` serves operators: lists entries, measures the store, deletes expired entries;
+- `deletions` tells whether an entry was deleted while a request was under way;
 - `ping` tests a store before a request needs it;
 - `secret` is the secret of the digests in keys, which the store keeps;
 - `alarms` are many timers that are usually cancelled.

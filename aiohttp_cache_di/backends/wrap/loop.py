@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection, Container, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -21,6 +21,7 @@ from aiohttp_cache_di.backends.store.capabilities import (
     Versioned,
 )
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S, Tasks
+from aiohttp_cache_di.backends.wrap.deletions import Deletions
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.looking.first_looks import FirstLooks
@@ -37,8 +38,6 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
-
-STRIPES: Final = 1024  # of the counters of changes; keys that share one count as changed together
 
 
 class UnderWay(Protocol):
@@ -119,8 +118,7 @@ class LoopStack:
         if self.leases is not None and isinstance(store, LookingOrLeasing) and isinstance(whole, LookingOrLeasing):
             self.first_looks = FirstLooks(whole, guard, self.leases, doubts=whole.limits.doubts)
         self._patient_reads = BatchedReads(whole)
-        self._changes = [0] * STRIPES
-        self._clears = 0
+        self.deletions: Deletions = Deletions()
 
     # ---- reading
 
@@ -207,6 +205,7 @@ class LoopStack:
             self.purges.note_stored(item)
         self.purges.reasons.pop(key, None)
         self.pending.forget({key})
+        self.deletions.note({key})
         await self.pending.settle({key})
         self._puts[under_way := asyncio.get_running_loop().create_future()] = key
         try:
@@ -214,6 +213,7 @@ class LoopStack:
         finally:
             del self._puts[under_way]
             under_way.set_result(None)
+            self.deletions.note({key})
         if isinstance(written, StorageError):
             raise written
         self.tombstones.pop(key, None)
@@ -249,7 +249,7 @@ class LoopStack:
         if self.under_way is not None:
             self.under_way.invalidate(keys)
         self.pending.forget(keys)
-        self.drop_copies(keys)
+        self.note_deleted(keys)
 
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
         """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
@@ -268,19 +268,15 @@ class LoopStack:
         if puts:
             await asyncio.wait(puts)
 
+    def note_deleted(self, keys: Collection[str] | None) -> None:
+        """What was read before of *keys* (None: all), which are being deleted or have been, is outdated."""
+        self.deletions.note(keys)
+        self.drop_copies(keys)
+
     def drop_copies(self, keys: Collection[str] | None) -> None:
-        """Use no copies in memory of *keys* (None: all), which change or have changed in the store; see `changes`."""
-        if keys is None:
-            self._clears += 1
-        else:
-            for key in keys:
-                self._changes[hash(key) % STRIPES] += 1
+        """Use no copies in memory of *keys* (None: all)."""
         if self.near is not None:
             self.near.drop(keys)
-
-    def changes(self, key: str) -> tuple[int, int]:
-        """A value that differs from an earlier one if *key* was deleted here meanwhile, and perhaps otherwise."""
-        return self._changes[hash(key) % STRIPES], self._clears
 
     # ---- leases, and the end
 

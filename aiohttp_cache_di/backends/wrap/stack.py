@@ -157,7 +157,7 @@ class StoreStack:
         await self._prevent_older(keys)
         for batch in in_batches(list(keys), self.store.limits.batch):
             await self.whole.delete(batch)
-        self.here().drop_copies(keys)
+        self.here().note_deleted(keys)
         for key in keys:
             self.tombstones.pop(key, None)
 
@@ -165,7 +165,7 @@ class StoreStack:
         """Delete everything, including pending writes."""
         await self._prevent_older(None)
         await self.whole.clear()
-        self.here().drop_copies(None)
+        self.here().note_deleted(None)
         self.tombstones.clear()
 
     async def pages(self, *, items: bool) -> AsyncGenerator[Sequence[Row]]:

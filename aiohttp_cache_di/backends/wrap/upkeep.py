@@ -91,7 +91,7 @@ async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collect
     left: list[str] = []
     for batch in in_batches(list(keys), stack.store.limits.batch):
         left += await store.soften(batch, at)
-        stack.here().drop_copies(batch)
+        stack.here().note_deleted(batch)  # an older copy must not be written again
     return left
 
 

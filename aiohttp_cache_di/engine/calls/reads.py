@@ -18,9 +18,9 @@ class EarlyRead(Struct, frozen=True):
     Args:
         key: the key that was looked up.
         found: the entry; None if there is none, `FAILED` if the store has failed.
-        changes: those of the key before the look-up (`LoopStack.changes`).
+        deletions: their `count` before the look-up (`LoopStack.deletions`).
     """
 
     key: str
     found: StoredResponse | Failed | None
-    changes: tuple[int, int] = (0, 0)
+    deletions: int = 0

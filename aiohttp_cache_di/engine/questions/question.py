@@ -18,7 +18,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.notes import UnusableResultError
+from aiohttp_cache_di.engine.notes import UnusableResultError, note_question_failure
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
@@ -27,7 +27,7 @@ from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rule
 from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect"]
+__all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect", "key_of_another"]
 
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 
@@ -315,10 +315,19 @@ def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: 
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
+def key_of_another(backend: CacheBackend, method: str, url: URL, arguments: dict[str, Any]) -> str | None:
+    """The key of another request than the caller's; None, which is logged, if a user's ``create_key`` makes none."""
+    try:
+        return _accepted(backend.create_key(method, url, **arguments))
+    except Exception as error:
+        note_question_failure(error)
+        return None
+
+
 def key_after_redirect(
     request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
 ) -> str | None:
-    """The key of the request that aiohttp will make to follow a redirect; None if *location* is not a URL."""
+    """The key of the request that aiohttp will make to follow a redirect; None if it has none, or is to no URL."""
     try:
         url = URL(request.url, encoded=True)
         target = url.join(URL(location))
@@ -333,7 +342,7 @@ def key_after_redirect(
     if not same_origin:
         told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
         arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
-    return backend.create_key(method, target, **arguments)
+    return key_of_another(backend, method, target, arguments)
 
 
 def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:

@@ -10,7 +10,7 @@ to a request use the fast lane (`bases.additions`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, RequestInfo
@@ -32,16 +32,16 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
 from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.calls.reads import EarlyRead, Failed
+from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import tell_hit
-from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
+from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy, select_variant
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.counters import Counts
 from aiohttp_cache_di.telemetry.watch import Watch
@@ -66,6 +66,7 @@ class KnownCall(Struct, frozen=True):
         asked: the URL as the caller gave it.
         is_new: only the origin is known; a redirect may be stored under the key, or nothing.
         token: that of the fast lane when it was learned.
+        variant: of a variant with a key of its own: the key of its URL, and the request that selects the variant.
     """
 
     asked: StrOrURL
@@ -77,6 +78,7 @@ class KnownCall(Struct, frozen=True):
     backend_revision: int
     token: object
     is_new: bool = False
+    variant: tuple[str, Request] | None = None
 
 
 class FastLane:
@@ -105,7 +107,7 @@ class FastLane:
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> CachedResponse | KnownCall | None:
-        """The hit; or the known call, for `read`, if the store has to be asked; else None: take the full path."""
+        """The hit; or the known call, for `look_up`, if the store has to be asked; else None: take the full path."""
         try:
             known = self._known.get(url) if method == "GET" else None
         except TypeError:  # not a URL: aiohttp raises the right error
@@ -123,16 +125,31 @@ class FastLane:
             return None
         key = known.question.key
         runtime = self._runtime
-        if runtime is None:
+        if runtime is None or (known.variant is not None and not self._is_listed(known, *known.variant)):
             return None
         entry = runtime.peek(key)
         if entry is None:
             here = runtime.here
-            may_ask = not here.tells_all and key not in here.tombstones and _has_time(session, options, backend)
-            return known if may_ask else None
+            if known.variant is not None or here.tells_all or key in here.tombstones:
+                return None
+            return known if _has_time(session, options, backend) else None
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         return self._hit(session, known, entry, options)
+
+    def _is_listed(self, known: KnownCall, primary_key: str, request: Request) -> bool:
+        """Whether *request* selects the variant *known* among those that the entry under the URL's key lists.
+
+        If it does not, or is not at hand, the variant is not used: a deletion may not have found it.
+        """
+        runtime, question = self._runtime, known.question
+        primary = None if runtime is None else runtime.peek(primary_key)
+        if primary is None or primary.partition != question.partition or time.time() >= primary.store_until:
+            return False
+        try:
+            return select_variant(request, primary, self._backend.digest_key) == question.key
+        except Exception:  # the full path finds the entry too, and discards it
+            return False
 
     def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
         """The known call for a URL that is new here, made from a call to the same origin if there was one."""
@@ -157,10 +174,13 @@ class FastLane:
             is_new=True,
         )
 
-    def read(
-        self, known: KnownCall, may_lease: Callable[[], bool]
-    ) -> Coroutine[Any, Any, StoredResponse | Failed | None]:
-        """Look *known*, which `answer` returned, up in the store; pass the result to `hit_or_read`.
+    async def look_up(
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any], may_lease: Callable[[], bool]
+    ) -> CachedResponse | EarlyRead:
+        """Look *known*, which `answer` returned, up in the store.
+
+        Returns:
+            The hit; or, if there is none, what was read, so that the store is not asked twice.
 
         Args:
             may_lease: returns whether a request follows at once if there is no hit, so that the look-up may lease the
@@ -170,28 +190,13 @@ class FastLane:
         here, lease_s = runtime.here, 0.0
         if here.first_looks is not None and here.first_looks.is_due(key) and may_lease():
             lease_s = runtime.early_lease_s(known.question, self._backend)
-        return here.fetch(key, lease_s=lease_s)
-
-    def changes(self, known: KnownCall) -> tuple[int, int]:
-        """`LoopStack.changes` of the key of *known*; take them before `read`, and pass them to `hit_or_read`."""
-        runtime = self._runtime or Runtime.of(self._backend)
-        return runtime.here.changes(known.question.key)
-
-    def hit_or_read(
-        self,
-        found: StoredResponse | Failed | None,
-        session: ClientSession,
-        known: KnownCall,
-        options: dict[str, Any],
-        changes: tuple[int, int],
-    ) -> CachedResponse | EarlyRead:
-        """The hit made from *found*; or, if it is none, an `EarlyRead` of it, so that the store is not asked twice."""
-        runtime, key = self._runtime, known.question.key
-        if isinstance(found, StoredResponse) and runtime is not None and key not in runtime.here.tombstones:
+        deletions = here.deletions.count
+        found = await here.fetch(key, lease_s=lease_s)
+        if isinstance(found, StoredResponse) and key not in here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
-        return EarlyRead(key, found, changes)
+        return EarlyRead(key, found, deletions)
 
     def drop(self, early_read: EarlyRead) -> None:
         """Give back the lease that may have come with *early_read*, which no request has used."""
@@ -244,9 +249,6 @@ class FastLane:
     ) -> None:
         """Remember the call if *response* is a hit that the fast lane could have given.
 
-        A variant that has a key of its own is not: it is used only while the entry under the URL's key lists it. If
-        that entry is evicted, a deletion does not find the variant.
-
         Args:
             keys: those of the requests of the call.
             began_in: the `state` in which the call began. If it is another one now, nothing is remembered: the response
@@ -266,13 +268,18 @@ class FastLane:
             or method != "GET"
             or callable(raises_for_status(session))  # such a function has to be called with each response
             or needs_policy(session.headers)
-            or stored.key not in keys
+            or not keys
             or not adds_nothing(session, self._own)
         ):
             return
         self._runtime = runtime = Runtime.of(backend)
         self.counts = runtime.counts
         info = response.request_info
+        variant: tuple[str, Request] | None = None
+        if stored.key != keys[-1]:
+            if backend.ignored_params or not backend.write_behind:  # the full path selects or reads in another way
+                return
+            variant = keys[-1], Request(method, str(info.url), info.headers)
         known = KnownCall(
             asked=url,
             question=Question(
@@ -288,6 +295,7 @@ class FastLane:
             defaults_version=said,
             backend_revision=revision,
             token=token,
+            variant=variant,
         )
         if len(str(known.url)) > MAX_URL_CHARS:
             return

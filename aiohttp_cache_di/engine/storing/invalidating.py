@@ -10,8 +10,9 @@ from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.engine.questions.question import key_of_another
 
-__all__ = ["forget_changed", "purge_groups"]
+__all__ = ["invalidate"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -20,8 +21,23 @@ _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principa
 """Arguments of `create_key` that belong to one request, rather than to how the origin is reached."""
 
 
-async def forget_changed(lookup: Lookup, response: ClientResponse) -> None:
-    """Delete the stored responses that the request of *lookup*, with this *response*, invalidates (RFC 9111 §4.4)."""
+async def invalidate(lookup: Lookup, response: ClientResponse) -> None:
+    """Delete and purge what the request of *lookup*, with this *response*, makes invalid.
+
+    If the caller is cancelled meanwhile, that goes on in the background.
+    """
+    try:
+        if lookup.backend.cache_control:
+            await _forget_changed(lookup, response)
+        await _purge_groups(lookup, response)
+    except BaseException:
+        lookup.runtime.spawn(_purge_groups(lookup, response), owner=lookup.backend)  # once more does no harm
+        response.close()  # the caller will not get it
+        raise
+
+
+async def _forget_changed(lookup: Lookup, response: ClientResponse) -> None:
+    """Delete the stored responses that are invalid (RFC 9111 §4.4); see `Lookup.drop`."""
     if _is_query(lookup):
         return
     try:
@@ -30,12 +46,9 @@ async def forget_changed(lookup: Lookup, response: ClientResponse) -> None:
             await _invalidate(lookup, urls)
     except Exception:
         logger.exception("The stored responses that a request invalidates could not be found")
-    except BaseException:
-        response.close()  # the caller will not get it
-        raise
 
 
-async def purge_groups(lookup: Lookup, response: ClientResponse) -> None:
+async def _purge_groups(lookup: Lookup, response: ClientResponse) -> None:
     """Purge the groups that *response* declares invalid (RFC 9875 §3), with ``cache_control`` or without."""
     if _GROUP_INVALIDATION not in response.headers or _is_query(lookup):
         return
@@ -47,9 +60,6 @@ async def purge_groups(lookup: Lookup, response: ClientResponse) -> None:
                 await runtime.settle(written, lookup.backend.guard.deadline_s)
     except Exception:
         logger.exception("The groups that a response declares invalid could not be purged")
-    except BaseException:
-        response.close()  # the caller will not get it
-        raise
 
 
 def _is_query(lookup: Lookup) -> bool:
@@ -74,7 +84,7 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
         for method in (hdrs.METH_GET, hdrs.METH_HEAD)
         for fields in (own, plain)
         for decoded in (True, False)
-        if (key := backend.create_key(method, spelling, decoded=decoded, **{**way, **fields}))  # a user's may make none
+        if (key := key_of_another(backend, method, spelling, {**way, **fields, "decoded": decoded})) is not None
     }
     count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
     backend.stats.counts.here().invalidated += count

@@ -34,7 +34,7 @@ def why_not_led(
 def next_keys(
     request: Request, status: int, headers: Headers, arguments: dict[str, Any], backend: CacheBackend
 ) -> tuple[str, ...]:
-    """The key of the response that a redirect leads to, as a tuple; empty if its Location is not a URL.
+    """The key of the response that a redirect leads to, as a tuple; empty if that has none.
 
     Args:
         arguments: those of the key of *request*.

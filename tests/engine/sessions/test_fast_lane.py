@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import ClientTimeout
+from msgspec.structs import replace
 
-from aiohttp_cache_di import CacheBackend, CachedSession
+from aiohttp_cache_di import CacheBackend, CachedResponse, CachedSession
 from aiohttp_cache_di.backends import ResponseOrKey
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
@@ -160,3 +161,24 @@ async def test_a_variant_is_not_used_after_a_deletion_that_could_not_find_it(ori
         await first.delete_url(origin.url + "/v")
         async with first.get(origin.url + "/v") as response:
             assert await response.read() == b"3"
+
+
+async def test_each_variant_is_used_while_the_latest_one_lists_it(origin: Origin) -> None:
+    origin.on("/v", lambda request: answer(str(request.number), headers={"Vary": "Accept-Language"}))
+    url, backend = origin.url + "/v", CacheBackend(cache_control=True, expire_after=60)
+    async with (
+        CachedSession(cache=backend, headers={"Accept-Language": "a"}) as first,
+        CachedSession(cache=backend, headers={"Accept-Language": "b"}) as second,
+    ):
+        for session in (first, second, first, second):
+            async with session.get(url) as response:
+                await response.read()
+        for session, body in ((first, b"1"), (second, b"2")):
+            found = session._fast_lane.answer(session, "GET", url, {})
+            assert isinstance(found, CachedResponse)
+            assert await found.read() == body
+        primary = backend.stack.here().peek(backend.create_key("GET", url))
+        assert primary is not None
+        backend.stack.here().store(replace(primary, variants=()))
+        assert first._fast_lane.answer(first, "GET", url, {}) is None
+        assert second._fast_lane.answer(second, "GET", url, {}) is not None

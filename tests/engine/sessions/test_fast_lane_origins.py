@@ -170,8 +170,7 @@ async def test_a_storage_that_has_to_be_asked_is_asked(origin: Origin) -> None:
         known = found(session, urls[1])
         assert isinstance(known, KnownCall)
         lane = session._fast_lane
-        stored = await lane.read(known, session._sender.asks_at_once)
-        response = lane.hit_or_read(stored, session, known, {}, lane.changes(known))
+        response = await lane.look_up(session, known, {}, session._sender.asks_at_once)
         assert isinstance(response, CachedResponse)
         assert await response.text() == "/e"
         async with session.get(urls[1]) as again:

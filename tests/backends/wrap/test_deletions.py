@@ -1,0 +1,34 @@
+"""`Deletions`: which keys were deleted while a request was under way."""
+
+from __future__ import annotations
+
+from aiohttp_cache_di.backends.wrap.deletions import MAX_KEYS, Deletions
+
+
+def test_a_key_that_was_deleted_meanwhile_is_told_from_others() -> None:
+    deletions = Deletions()
+    deletions.note({"a"})
+    before = deletions.count
+    assert not deletions.has("a", after=before)
+    deletions.note({"b", "c"})
+    assert [deletions.has(key, after=before) for key in "abcd"] == [False, True, True, False]
+
+
+def test_a_deletion_of_everything_is_one_of_each_key() -> None:
+    deletions = Deletions()
+    before = deletions.count
+    deletions.note(None)
+    assert deletions.has("a", after=before)
+    assert not deletions.has("a", after=deletions.count)
+
+
+def test_no_deletion_is_missed_however_many_there_are() -> None:
+    deletions = Deletions()
+    before = deletions.count
+    for number in range(2 * MAX_KEYS):
+        deletions.note({str(number)})
+        assert deletions.has(str(number), after=deletions.count - 1)
+    assert all(deletions.has(str(number), after=before) for number in range(2 * MAX_KEYS))
+    deletions.note({str(number) for number in range(MAX_KEYS + 1)})
+    assert deletions.has("0", after=deletions.count - 1)
+    assert len(deletions._latest) <= MAX_KEYS
