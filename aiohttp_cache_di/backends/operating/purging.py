@@ -154,6 +154,9 @@ class Sweeps:
                 await self._sweep_for(together)
         finally:
             self._is_running = False
+            left, self._waiting = self._waiting, []  # none unless the cache is being closed
+            for purge in left:
+                purge.end(asyncio.CancelledError())
 
     async def _sweep_for(self, purges: Sequence[TagPurge]) -> None:
         error: BaseException | None = None
