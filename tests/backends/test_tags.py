@@ -216,6 +216,28 @@ async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed
     assert await backend.purge(tags="d", count_within_s=math.inf) == Purged(1, 4, True)
 
 
+async def test_a_soft_purge_whose_count_is_cancelled_takes_effect(
+    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_walking = asyncio.Event()
+
+    async def endless(*args: Any, **kwargs: Any) -> Any:
+        is_walking.set()
+        await asyncio.Event().wait()
+        yield {}
+
+    await backend.write(tagged("k", "a"))
+    monkeypatch.setattr(upkeep, "infos", endless)
+    purge = asyncio.create_task(backend.purge(tags="a", soft=True, count_within_s=math.inf))
+    async with asyncio.timeout(10):
+        await is_walking.wait()
+        await Runtime.of(backend).cancel(backend)
+        assert not (await purge).is_whole
+    found = await backend.stack.entry("k")
+    assert found is not None
+    assert found.fresh_until < time.time()
+
+
 async def test_many_purges_at_once_share_a_walk_over_the_store(
     backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

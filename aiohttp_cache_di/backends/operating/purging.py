@@ -121,8 +121,10 @@ class TagPurge:
                     unmarked = [key for key, info in found.items() if info.tagging is None]
                     if unmarked:  # stored by a version without marks
                         await soften(self.backend, unmarked, now)
-        except Exception as error:
+        except BaseException as error:
             self.end(error)
+            if not isinstance(error, Exception):
+                raise
         else:
             self.end()
 
