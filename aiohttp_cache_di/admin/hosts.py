@@ -23,7 +23,6 @@ MAX_HOSTS: Final = 10_000  # counted separately
 SHOWN: Final = 50  # upstreams
 CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
 WITHIN_S: Final = 30.0  # after which a walk ends
-HANGS_AFTER_S: Final = 45.0  # a walk that has not ended by then waits for a store that does not answer
 AGAIN_AFTER_S: Final = 30.0
 COST_FACTOR: Final = 20  # a walk is repeated after this many times the time that it took
 
@@ -53,28 +52,33 @@ class _Sum:
 
 
 async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
-    """Add up *entries* by host, as far as they come within `WITHIN_S`."""
+    """Add up *entries* by host, as far as they come within `WITHIN_S`.
+
+    Raises:
+        TimeoutError: none have come.
+    """
     sums: dict[str, _Sum] = {}
-    is_all = True
     begun, now, seen = time.perf_counter(), time.time(), 0
-    async with aclosing(entries):
-        async for info in entries:
-            host = host_of(info.url) or info.url
-            found = sums.get(host)
-            if found is None:
-                found = sums.setdefault(host if len(sums) < MAX_HOSTS else OTHERS, _Sum())
-            found.entries += 1
-            found.body_bytes += info.body_bytes
-            found.fresh += info.fresh_until > now
-            seen += 1
-            if not seen % CHUNK:
-                await asyncio.sleep(0)
-                if time.perf_counter() - begun > WITHIN_S:
-                    is_all = False
-                    break
+    limit = asyncio.timeout(WITHIN_S)
+    try:
+        async with limit, aclosing(entries):
+            async for info in entries:
+                host = host_of(info.url) or info.url
+                found = sums.get(host)
+                if found is None:
+                    found = sums.setdefault(host if len(sums) < MAX_HOSTS else OTHERS, _Sum())
+                found.entries += 1
+                found.body_bytes += info.body_bytes
+                found.fresh += info.fresh_until > now
+                seen += 1
+                if not seen % CHUNK:
+                    await asyncio.sleep(0)
+    except TimeoutError:
+        if not (seen and limit.expired()):
+            raise
     told = [HostUsage(shown(host), each.entries, each.body_bytes, each.fresh) for host, each in sums.items()]
     told.sort(key=lambda one: (-one.body_bytes, one.host))
-    return Survey(told[:SHOWN], len(sums), time.perf_counter() - begun, now, is_all)
+    return Survey(told[:SHOWN], len(sums), time.perf_counter() - begun, now, not limit.expired())
 
 
 class Surveys:
@@ -104,6 +108,5 @@ class Surveys:
         self._walks.cancel()
 
     async def _make(self, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Survey:
-        async with asyncio.timeout(HANGS_AFTER_S):
-            self._latest = found = await survey(entries())
+        self._latest = found = await survey(entries())
         return found

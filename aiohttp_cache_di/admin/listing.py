@@ -33,7 +33,6 @@ CHUNK: Final = 1000  # entries, after which the walk yields to other tasks
 IDLE_S: Final = 60.0
 YOUNG_S: Final = 2.0  # so old a listing is used for the same query without a walk
 WITHIN_S: Final = 30.0  # after which a walk ends
-HANGS_AFTER_S: Final = 45.0  # a walk that has not ended by then waits for a store that does not answer
 MAX_KEPT: Final = 3
 MAX_WALKS: Final = 2
 
@@ -162,22 +161,23 @@ class _Collector:
 
 async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
     """Make a listing of those of *entries* that *query* selects, as far as they come within `WITHIN_S`."""
-    collector, now, ends_at = _Collector(query), time.time(), time.monotonic() + WITHIN_S
+    collector, now = _Collector(query), time.time()
     seen = total = body_bytes = 0
-    is_all = True
-    async with aclosing(entries):
-        async for info in entries:
-            seen += 1
-            if query.is_meant(info, now):
-                total += 1
-                body_bytes += info.body_bytes
-                collector.add(info, total)
-            if not seen % CHUNK:
-                await collector.rest()
-                if time.monotonic() > ends_at:
-                    is_all = False
-                    break
-    return Listing(query, await collector.rows(), total, body_bytes, is_all=is_all)
+    limit = asyncio.timeout(WITHIN_S)  # a store that is searched for few entries may return none for long
+    try:
+        async with limit, aclosing(entries):
+            async for info in entries:
+                seen += 1
+                if query.is_meant(info, now):
+                    total += 1
+                    body_bytes += info.body_bytes
+                    collector.add(info, total)
+                if not seen % CHUNK:
+                    await collector.rest()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    return Listing(query, await collector.rows(), total, body_bytes, is_all=not limit.expired())
 
 
 class Listings:
@@ -193,7 +193,6 @@ class Listings:
 
         Raises:
             AdminError: too many walks are running.
-            TimeoutError: the store does not answer.
         """
         known = self._kept.get(known_id)
         if known is not None and known.query == query:
@@ -222,8 +221,7 @@ class Listings:
         self._walks.cancel()
 
     async def _make(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Listing:
-        async with asyncio.timeout(HANGS_AFTER_S):
-            listing = await collect(entries(), query)
+        listing = await collect(entries(), query)
         while len(self._kept) >= MAX_KEPT:
             del self._kept[min(self._kept.values(), key=lambda one: one.used_at).id]
         self._kept[listing.id] = listing

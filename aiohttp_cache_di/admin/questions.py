@@ -215,11 +215,20 @@ async def _counted(request: CacheRequest) -> Usage | None:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return await request.backend.usage()
     except TimeoutError:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            health = await request.backend.ping()
-        if not health.is_ok:
-            raise
+        await _expect_answer(request)
         return None
+
+
+async def _expect_answer(request: CacheRequest) -> None:
+    """Tell a store that does not answer from one that is too large for a task.
+
+    Raises:
+        TimeoutError: the store does not answer.
+    """
+    async with asyncio.timeout(ANSWER_WITHIN_S):
+        health = await request.backend.ping()
+    if not health.is_ok:
+        raise TimeoutError
 
 
 async def upstreams(request: CacheRequest) -> Reply:
@@ -251,6 +260,8 @@ async def entries(request: CacheRequest) -> Reply:
             query, lambda: request.backend.entries(**selectors_of(query)), given.get("listing", "")
         ),
     )
+    if not (listing.is_all or listing.total):
+        await request.of_store(lambda: _expect_answer(request))
     now = time.time()
     answer = EntriesAnswer(
         listing=listing.id,

@@ -14,6 +14,7 @@ import msgspec
 
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import CacheError
 
 __all__ = ["Ordered"]
 
@@ -55,7 +56,11 @@ class Ordered:
             self._file.close()
 
     async def add(self, info: EntryInfo) -> None:
-        """Collect *info*."""
+        """Collect *info*.
+
+        Raises:
+            CacheError: more are collected than are kept in memory, and there is no room for a temporary file.
+        """
         self.count += 1
         self._run.append(info)
         if len(self._run) < self._most:
@@ -63,7 +68,13 @@ class Ordered:
         if self._are_few:
             self._run = heapq.nsmallest(self._limit, self._run, key=self._order)
         else:
-            await asyncio.to_thread(self._put_aside)
+            try:
+                await asyncio.to_thread(self._put_aside)
+            except OSError as exc:
+                raise CacheError(
+                    f"{self.count} entries cannot be sorted without a temporary file: {exc.strerror}; set TMPDIR to a "
+                    f"directory with room for one, or give --limit {self._most // 2} or less"
+                ) from exc
 
     async def pages(self) -> AsyncGenerator[Sequence[EntryInfo]]:
         """Iterate over what was collected, in order, some at a time."""

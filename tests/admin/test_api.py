@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession, FileBackend
 from aiohttp_cache_di.admin import ENDPOINTS, Admin, AdminRequest, Name
+from aiohttp_cache_di.admin import listing as listing_module
 from aiohttp_cache_di.admin import questions as questions_module
 from aiohttp_cache_di.admin.preview import PREVIEW_BYTES
 from aiohttp_cache_di.admin.shapes import (
@@ -446,6 +447,26 @@ async def test_a_store_with_more_entries_than_can_be_counted_in_time_works_all_t
     checked = await ask_json(admin, session, "check", change())
     assert (checked["entries"], checked["checked"]) == (None, "")
     assert counts == 1  # the page asks every few seconds, which must not keep the store busy
+
+
+async def test_a_search_that_finds_nothing_in_time_tells_a_large_store_from_one_that_hangs(
+    admin: Admin, session: CachedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def search(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+        yield
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(listing_module, "WITHIN_S", 0.05)
+    monkeypatch.setattr(session.cache, "entries", search)
+    found = await ask_json(admin, session, "entries", ask(query={"host": "a.test"}))
+    assert (found["total"], found["is_all"]) == (0, False)
+    monkeypatch.setattr(questions_module, "ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(session.cache, "ping", hang)
+    error = await refusal(admin, session, "entries", ask(query={"host": "b.test"}), 503)
+    assert "did not answer in time" in error["message"]
 
 
 @pytest.mark.parametrize("raised", [StorageError("no"), OSError("disk"), RuntimeError("odd")])

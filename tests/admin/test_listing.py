@@ -139,6 +139,20 @@ async def test_a_walk_that_takes_too_long_ends_and_says_so(monkeypatch: pytest.M
     assert (await hosts_module.survey(entries())).is_all
 
 
+async def test_a_search_that_finds_few_entries_in_time_shows_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def few() -> AsyncGenerator[EntryInfo]:
+        yield ENTRIES[3]
+        await asyncio.sleep(60)  # the store is searched for more
+
+    monkeypatch.setattr(listing_module, "WITHIN_S", 0.05)
+    monkeypatch.setattr(hosts_module, "WITHIN_S", 0.05)
+    listings = Listings()
+    listing = await asyncio.wait_for(listings.get(Query(), few), 10)
+    assert (listing.is_all, listing.page(0, 2)) == (False, [ENTRIES[3]])
+    listings.close()
+    assert not (await asyncio.wait_for(hosts_module.survey(few()), 10)).is_all
+
+
 async def test_pages_of_one_listing_walk_once() -> None:
     walks = 0
 

@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.marks import KEPT_S, LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
@@ -189,6 +190,52 @@ async def test_a_purge_that_does_not_wait_for_the_count_drops_what_it_concerns_a
         over.set()
         await backend.stack.here().tasks.finish(backend)
     assert [row async for page in backend.stack.pages(items=False) for row in page] == []
+
+
+async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed(
+    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_walking = asyncio.Event()
+
+    async def endless(*args: Any, **kwargs: Any) -> Any:
+        is_walking.set()
+        await asyncio.Event().wait()
+        yield {}
+
+    monkeypatch.setattr(upkeep, "infos", endless)
+    purges = [asyncio.create_task(backend.purge(tags="a", count_within_s=math.inf))]
+    await is_walking.wait()
+    purges += [asyncio.create_task(backend.purge(tags=tag, count_within_s=math.inf)) for tag in "bc"]
+    async with asyncio.timeout(10):
+        while len(backend._tag_sweeps.here()._waiting) < 2:  # noqa: ASYNC110  # no event says so
+            await asyncio.sleep(0.001)
+        await Runtime.of(backend).cancel(backend)
+        assert [purged.is_whole for purged in await asyncio.gather(*purges)] == [False, False, False]
+    monkeypatch.undo()
+    await backend.write(tagged("k", "d"))
+    assert await backend.purge(tags="d", count_within_s=math.inf) == Purged(1, 4, True)
+
+
+async def test_a_soft_purge_whose_count_is_cancelled_takes_effect(
+    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_walking = asyncio.Event()
+
+    async def endless(*args: Any, **kwargs: Any) -> Any:
+        is_walking.set()
+        await asyncio.Event().wait()
+        yield {}
+
+    await backend.write(tagged("k", "a"))
+    monkeypatch.setattr(upkeep, "infos", endless)
+    purge = asyncio.create_task(backend.purge(tags="a", soft=True, count_within_s=math.inf))
+    async with asyncio.timeout(10):
+        await is_walking.wait()
+        await Runtime.of(backend).cancel(backend)
+        assert not (await purge).is_whole
+    found = await backend.stack.entry("k")
+    assert found is not None
+    assert found.fresh_until < time.time()
 
 
 async def test_many_purges_at_once_share_a_walk_over_the_store(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from aiohttp_cache_di.cli.looking import ORDERS
 from aiohttp_cache_di.cli.ordering import Ordered
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import CacheError
 
 RUN = 200  # entries in memory
 MANY = 3 * RUN + 7
@@ -55,6 +58,18 @@ async def test_there_may_be_as_many_as_fill_a_run_or_none(count: int) -> None:
 @pytest.mark.parametrize("limit", [1, RUN // 2, RUN // 2 + 1, MANY - 1, MANY + 1])
 async def test_the_first_of_them_are_those_of_all(limit: int) -> None:
     assert await ordered(MANY, "size", limit) == sorted(made(MANY), key=ORDERS["size"])[:limit]
+
+
+async def test_without_room_for_a_temporary_file_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert len(await ordered(RUN - 1, "url")) == RUN - 1
+    assert len(await ordered(MANY, "url", RUN // 2)) == RUN // 2
+    with pytest.raises(
+        CacheError, match=f"{RUN} entries .*: No such file or directory; set TMPDIR .* --limit {RUN // 2} "
+    ):
+        await ordered(MANY, "url")
 
 
 async def test_they_are_not_in_memory_together() -> None:

@@ -121,8 +121,10 @@ class TagPurge:
                     unmarked = [key for key, info in found.items() if info.tagging is None]
                     if unmarked:  # stored by a version without marks
                         await soften(self.backend, unmarked, now)
-        except Exception as error:
+        except BaseException as error:
             self.end(error)
+            if not isinstance(error, Exception):
+                raise
         else:
             self.end()
 
@@ -154,6 +156,9 @@ class Sweeps:
                 await self._sweep_for(together)
         finally:
             self._is_running = False
+            left, self._waiting = self._waiting, []  # none unless the cache is being closed
+            for purge in left:
+                purge.end(asyncio.CancelledError())
 
     async def _sweep_for(self, purges: Sequence[TagPurge]) -> None:
         error: BaseException | None = None

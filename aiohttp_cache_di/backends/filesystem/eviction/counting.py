@@ -27,7 +27,7 @@ ORPHAN_AFTER_S: Final = 300.0  # since the last write, unless a lock shows that 
 
 
 class Count(NamedTuple):
-    """Size and number of entries: bytes on the disk, bodies included."""
+    """Size and number of entries: bytes on the disk, bodies included; known records of purges are no entries."""
 
     bytes: int = 0
     entries: int = 0
@@ -57,6 +57,7 @@ class Counts:
         """The sum of all counts."""
         self._tree = tree
         self._counts: dict[str, Count] = {}
+        self._marks: dict[str, dict[str, float]] = {}  # by leaf, until when its known records of purges are kept
         self._written: set[str] = set()  # leaves that were written to since they were last counted
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together count different leaves
         self.after_fork()
@@ -80,9 +81,22 @@ class Counts:
         leaf = name[:2]
         with self._adding:
             self._written.add(leaf)
-            before = self._counts.get(leaf)
-            if before is not None:
-                self._set(leaf, Count(before.bytes + more_bytes, before.entries + more_entries))
+            if more_entries < 0 and self._marks.get(leaf, {}).pop(name, None) is not None:
+                more_entries = 0
+            self._change(leaf, more_bytes, more_entries)
+
+    def note_mark(self, name: str, until: float) -> None:
+        """Note that *name* is the record of a purge, which is kept *until* then (POSIX time), and no entry."""
+        leaf = name[:2]
+        with self._adding:
+            marks = self._marks.setdefault(leaf, {})
+            if name not in marks:
+                self._change(leaf, 0, -1)
+            marks[name] = until
+
+    def is_kept_mark(self, name: str, now: float) -> bool:
+        """Whether *name* is known as the record of a purge, and has not expired."""
+        return self._marks.get(name[:2], {}).get(name, now) > now
 
     def count_until(self, end: float, now: float) -> None:
         """Count leaves in turn until all have had their turn, or until *end* (monotonic); *now* is POSIX time."""
@@ -101,8 +115,16 @@ class Counts:
             entries, others = self._found(name, now)
             with self._adding:
                 if name not in self._written or not tries_left:  # else files written meanwhile may be missing: repeat
-                    self._set(name, Count(sum(each.disk_bytes for each in (*entries, *others)), len(entries)))
+                    names, known = {each.name for each in entries}, self._marks.get(name, {})
+                    self._marks[name] = {mark: until for mark, until in known.items() if mark in names}
+                    size = sum(each.disk_bytes for each in (*entries, *others))
+                    self._set(name, Count(size, len(entries) - len(self._marks[name])))
                     return entries
+
+    def _change(self, leaf: str, more_bytes: int, more_entries: int) -> None:
+        before = self._counts.get(leaf)
+        if before is not None:
+            self._set(leaf, Count(before.bytes + more_bytes, before.entries + more_entries))
 
     def _set(self, leaf: str, count: Count) -> None:
         self.total = self.total.plus(count, less=self._counts.get(leaf, Count()))

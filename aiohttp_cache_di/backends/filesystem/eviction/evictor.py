@@ -4,7 +4,8 @@ They are chosen from random leaves: those that have expired or cannot be read fi
 last use is the modification time of an entry's file.
 
 The record of a purge has to outlive the entries that it applies to, which may be used again without it. So such records
-go only when nothing else is found, and do not count as entries, as far as they were seen among the candidates.
+go only when nothing else is left, and do not count as entries: those that this process has written, or has seen among
+the candidates.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Candidate(NamedTuple):
     """A record that may be evicted; sorted, the first one is evicted first."""
 
-    is_mark: bool
     is_of_use: bool
     used_at: float
     name: str
@@ -61,8 +61,6 @@ class Evictor:
         self._rest_until = 0.0
         self._is_full = False
         self._full_again_at = 0.0
-        self._marks: dict[str, int] = {}  # by leaf, how many records of purges it had when it was last looked at
-        self._all_marks = 0
         self.after_fork()
         note_forks(self)
 
@@ -103,10 +101,6 @@ class Evictor:
         self._rest_until = ended_at + max(MIN_REST_S, SHARE * (ended_at - began_at))
         return evicted, not self.counts.are_complete or self._must_evict()
 
-    @property
-    def _entries(self) -> int:
-        return self.counts.total.entries - self._all_marks
-
     def _must_evict(self) -> bool:
         (max_bytes, max_entries), total = self._bounds, self.counts.total
         if self._is_full:
@@ -114,7 +108,7 @@ class Evictor:
         if max_bytes is not None and total.entries == 1:
             max_bytes += max_bytes // LAST_BEYOND  # so that a body as large as the bound may be the only entry
         return (max_bytes is not None and total.bytes > max_bytes) or (
-            max_entries is not None and self._entries > max_entries
+            max_entries is not None and total.entries > max_entries
         )
 
     def _excess(self) -> Count:
@@ -123,8 +117,8 @@ class Evictor:
         excess_bytes = 1 + total.bytes // FULL_SHARE if self._is_full else 0
         if max_bytes is not None and total.bytes > max_bytes:
             excess_bytes = total.bytes - int(self._bounds.low_bytes)
-        is_exceeded = max_entries is not None and self._entries > max_entries
-        return Count(excess_bytes, self._entries - int(self._bounds.low_entries) if is_exceeded else 0)
+        is_exceeded = max_entries is not None and total.entries > max_entries
+        return Count(excess_bytes, total.entries - int(self._bounds.low_entries) if is_exceeded else 0)
 
     def _evict(self, now: float) -> int:
         candidates, are_all = self._candidates(now)
@@ -141,36 +135,37 @@ class Evictor:
             leaf = self._tree.leaf(candidate.name)
             if leaf is not None and drop(leaf, candidate.name) is not None:
                 evicted += 1
-                self._note_marks(candidate.name[:2], self._marks[candidate.name[:2]] - candidate.is_mark)
                 freed += candidate.disk_bytes
                 self.counts.add(candidate.name, -candidate.disk_bytes, -1)
         return evicted
 
     def _candidates(self, now: float) -> tuple[list[_Candidate], bool]:
-        """The records of random leaves, in the order in which they are evicted, and whether these are all there are."""
+        """The records of random leaves, in the order in which they are evicted, and whether these are all there are.
+
+        Those of purges are among them only if there are no others.
+        """
         leaves = random.sample(LEAVES, len(LEAVES))
         found: list[_Candidate] = []
+        marks: list[_Candidate] = []
         while leaves and len(found) < SAMPLE:
             name = leaves.pop()
-            self._note_marks(name, 0)
             if self.counts.is_empty(name):
                 continue
             entries = self.counts.count(name, now)
             leaf = self._tree.leaf(name)
-            if leaf is not None:
-                here = [_candidate(leaf, entry, now) for entry in entries]
-                self._note_marks(name, sum(candidate.is_mark for candidate in here))
-                found += here
-        return sorted(found), not leaves
+            if leaf is None:
+                continue
+            for entry in entries:
+                candidate = self._candidate(leaf, entry, now)
+                (marks if self.counts.is_kept_mark(entry.name, now) else found).append(candidate)
+        return sorted(found or marks), not leaves
 
-    def _note_marks(self, leaf: str, number: int) -> None:
-        self._all_marks += number - self._marks.get(leaf, 0)
-        self._marks[leaf] = number
-
-
-def _candidate(leaf: Directory, entry: File, now: float) -> _Candidate:
-    seen = see(leaf, entry.name)
-    size = entry.disk_bytes if seen is None else seen.disk_bytes
-    is_of_use = seen is not None and seen.head.until > now
-    is_kept_mark = is_of_use and seen is not None and is_mark(seen.head.key)
-    return _Candidate(is_kept_mark, is_of_use, entry.changed_at, entry.name, size)
+    def _candidate(self, leaf: Directory, entry: File, now: float) -> _Candidate:
+        if self.counts.is_kept_mark(entry.name, now):
+            return _Candidate(True, entry.changed_at, entry.name, entry.disk_bytes)
+        seen = see(leaf, entry.name)
+        if seen is None:
+            return _Candidate(False, entry.changed_at, entry.name, entry.disk_bytes)
+        if is_mark(seen.head.key):
+            self.counts.note_mark(entry.name, seen.head.until)
+        return _Candidate(seen.head.until > now, entry.changed_at, entry.name, seen.disk_bytes)

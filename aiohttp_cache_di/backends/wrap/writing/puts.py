@@ -70,8 +70,8 @@ class Puts:
         else:
             self._note_results(writes, results)
         deleted = [write.entry.key for write in writes if write.is_deleted]
-        if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
-            self._tombstones.add(deleted)
+        if deleted:
+            await self._delete_again(deleted)
 
     def _packed(self, batch: Sequence[Write]) -> tuple[list[Write], list[Record]]:
         """The writes of *batch* that are still to be made, and their records."""
@@ -90,6 +90,14 @@ class Puts:
             writes.append(write)
             records.append(Record(entry.key, item, entry.store_until, write.is_leased))
         return writes, records
+
+    async def _delete_again(self, keys: Collection[str]) -> None:
+        are_deleted = False
+        try:
+            are_deleted = await self._guard.run("delete", lambda: self._delete(keys), False) is True
+        finally:
+            if not are_deleted:  # it has failed or was cancelled
+                self._tombstones.add(keys)
 
     async def _delete(self, keys: Collection[str]) -> bool:
         await self._store.delete(keys)

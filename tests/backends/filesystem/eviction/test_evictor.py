@@ -96,6 +96,38 @@ async def test_records_of_purges_are_evicted_if_nothing_else_is_left(tmp_path: P
     await cache.close()
 
 
+async def test_records_of_purges_that_are_gone_make_no_room_for_entries(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path, max_entries=10)
+    await purge_tags(cache.stack, {str(n) for n in range(40)})
+    for n in range(15):
+        await cache.write_entry(make_entry(f"k{n}"))
+        await settled(cache)
+    await cache.stack.store.delete([f"k{n}" for n in range(15)])
+    await cache.stack.store.clear()
+    for n in range(30):
+        await cache.write_entry(make_entry(f"k{n}"))
+        await settled(cache)
+    assert await cache.size() == 10
+    await cache.close()
+
+
+async def test_no_record_of_a_purge_is_evicted_while_there_are_entries_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evictor, "SAMPLE", 4)
+    other, cache = FileCache(tmp_path), FileCache(tmp_path, max_entries=10)  # as two processes
+    tags = {str(n) for n in range(60)}
+    await purge_tags(other.stack, tags)
+    for n in range(40):
+        await cache.write_entry(make_entry(f"k{n}"))
+        await settled(cache)
+    marks = [LAST_PURGE_KEY, *(key_of(tag, soft=False) for tag in tags)]
+    assert None not in await cache.stack.store.get(marks)
+    assert await cache.size() <= 10
+    await cache.close()
+    await other.close()
+
+
 async def test_what_was_used_last_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uses, "NOTED_EVERY_S", 0)
     cache = FileCache(tmp_path, max_entries=10)

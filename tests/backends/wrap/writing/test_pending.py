@@ -257,6 +257,27 @@ async def test_a_key_that_was_deleted_while_a_cancelled_worker_put_it_is_not_use
     assert "k" in stack.tombstones, "the put may have arrived after the deletion"
 
 
+async def test_a_key_whose_second_deletion_is_cancelled_is_not_used(
+    stack: StoreStack, here: LoopStack, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_deleting = asyncio.Event()
+
+    async def hang(keys: Collection[str]) -> None:
+        is_deleting.set()
+        await asyncio.Event().wait()
+
+    store.may_put.clear()
+    here.store(make_entry("k"))
+    await put_begins(store)
+    here.invalidate_from_afar({"k"})
+    monkeypatch.setattr(store, "delete", hang)
+    store.may_put.set()
+    await is_deleting.wait()
+    await cancel_others()
+    assert "k" in store.data
+    assert "k" in stack.tombstones
+
+
 async def test_an_entry_that_is_at_fault_keeps_no_other_from_being_written(store: SlowStore, stack: StoreStack) -> None:
     class Picky(SlowStore):
         async def put(self, records: Sequence[Record]) -> Sequence[Written]:
