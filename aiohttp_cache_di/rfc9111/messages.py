@@ -173,7 +173,9 @@ class HeaderBlock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
         return (self.text.count(b"\n") + 1) // 2
 
     def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, tuple | HeaderBlock) else NotImplemented
+        if isinstance(other, HeaderBlock):
+            return self.text == other.text
+        return tuple(self) == other if isinstance(other, tuple) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(tuple(self))

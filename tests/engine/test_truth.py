@@ -462,7 +462,11 @@ async def test_a_method_of_the_users_that_is_no_coroutine_function_is_no_failure
 ) -> None:
     backend, url = CacheBackend(), origin.on("/", answer("text"))
     found: list[CachedResponse | None] = [None]
-    setattr(backend, method, lambda *args: found[0])
+
+    def latest(*args: Any) -> CachedResponse | None:
+        return found[0]
+
+    setattr(backend, method, latest)
     async with CachedSession() as other, CachedSession(cache=backend) as session:
         for is_hit in (False, True):
             async with session.get(url) as response:
