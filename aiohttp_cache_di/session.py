@@ -14,8 +14,8 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestA
 from aiohttp.typedefs import StrOrURL
 from msgspec.structs import replace
 
-from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
+from aiohttp_cache_di._aiohttp import Needs, can, request_parameters
+from aiohttp_cache_di.arguments import parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
@@ -359,4 +359,4 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None
-    return named_parameters(own_request() or genuine_request())
+    return request_parameters()

@@ -28,6 +28,7 @@ from aiohttp.payload import Payload
 from multidict import getversion
 
 from aiohttp_cache_di._aiohttp.names import Needs, can
+from aiohttp_cache_di.arguments import named_parameters
 
 __all__ = [
     "arrived_chunks",
@@ -47,6 +48,7 @@ __all__ = [
     "parts_of",
     "raises_for_status",
     "request_class_of",
+    "request_parameters",
     "said_by",
     "sets_proxy_or_auth",
     "timer_fired",
@@ -156,6 +158,11 @@ def genuine_request() -> Callable[..., Any]:
 def own_request() -> Callable[..., Any] | None:
     """aiohttp's own ``_request``, even if it was replaced; None if it cannot be found behind its replacement."""
     return _OWN_REQUEST
+
+
+def request_parameters() -> frozenset[str] | None:
+    """The names of the arguments of a request; None if a replacement hides them."""
+    return named_parameters(own_request() or genuine_request())
 
 
 def _own_request(function: object, depth: int = 0) -> Callable[..., Any] | None:

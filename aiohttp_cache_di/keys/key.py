@@ -18,8 +18,8 @@ from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from msgspec.structs import replace
 from yarl import URL
 
-from aiohttp_cache_di._aiohttp import genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
+from aiohttp_cache_di._aiohttp import request_parameters
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of
 from aiohttp_cache_di.keys.credentials import (
     Fields,
@@ -36,7 +36,7 @@ from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 __all__ = ["create_key", "plain_key"]
 
 _KEY_BYTES: Final = 20
-_KNOWN_ARGUMENTS: Final = named_parameters(own_request() or genuine_request())
+_KNOWN_ARGUMENTS: Final = request_parameters()
 
 # Fields of the connection, of the body (a component of its own), and for the cache: a condition or Cache-Control in a
 # request decides how a stored response is used, not which one.

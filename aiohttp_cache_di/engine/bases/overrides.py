@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import ClientSession
 
-from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di._aiohttp import called_by, own_request, request_parameters
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.engine.bases.arguments import Handed, Parameters
@@ -63,7 +62,7 @@ _HARMLESS: Final = frozenset(
     {"timeout", "trace_request_ctx", "read_bufsize", "max_line_size", "max_field_size", "max_headers"}
 )
 # All others: they may change what is asked for, or in whose name.
-_TELLING: Final = (named_parameters(own_request() or genuine_request()) or frozenset()) - _HARMLESS
+_TELLING: Final = (request_parameters() or frozenset()) - _HARMLESS
 _ITEM_STEPS: Final = frozenset({"STORE_SUBSCR", "BINARY_SUBSCR", "BINARY_OP", "DELETE_SUBSCR"})
 _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})
 _MAX_WRAPPERS: Final = 8  # nested around each other

@@ -23,12 +23,11 @@ from aiohttp import (
     ClientResponse,
 )
 
-from aiohttp_cache_di._aiohttp import continued_traces, genuine_request, is_disconnection, own_request
-from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di._aiohttp import continued_traces, is_disconnection, request_parameters
 
 __all__ = ["Through", "may_go_through"]
 
-_KNOWN: Final = named_parameters(own_request() or genuine_request())
+_KNOWN: Final = request_parameters()
 # Arguments that still matter when a request that has been made is sent; the others are part of the request.
 _OF_SENDING: Final = frozenset(
     {

@@ -14,12 +14,11 @@ from typing import Any
 from aiohttp import ClientRequest, ClientSession
 from multidict import CIMultiDict
 
-from aiohttp_cache_di._aiohttp import genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di._aiohttp import request_parameters
 
 __all__ = ["NotStored", "Trial", "may_try"]
 
-_KNOWN = named_parameters(own_request() or genuine_request())
+_KNOWN = request_parameters()
 _REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 
