@@ -7,18 +7,20 @@ import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FREED_AT_A_TIME = 500  # entries, in one turn of the loop
 FINISH_WITHIN_S = 1.0
 """Most seconds for which closing waits for what is under way: several deadlines of the store."""
 
 
-def background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def background(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task without asyncio's warning if the program drops its loop: only cached responses may be lost."""
     task = asyncio.get_running_loop().create_task(coroutine)
     inner: Any = task
@@ -57,10 +59,10 @@ class Tasks:
     """The background tasks of one event loop, by owner."""
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], object] = {}
+        self._tasks: dict[asyncio.Task[Any], object] = {}
         self._names: set[tuple[object, str]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], *, owner: object, name: str | None = None) -> bool:
+    def spawn(self, coroutine: Coroutine[Any, Any, object], *, owner: object, name: str | None = None) -> bool:
         """Run *coroutine* in the background for *owner*; with a *name*, only if none of that name is running."""
         if name is not None and (owner, name) in self._names:
             coroutine.close()
@@ -70,7 +72,7 @@ class Tasks:
         if name is not None:
             self._names.add((owner, name))
 
-        def over(task: asyncio.Task[None]) -> None:
+        def over(task: asyncio.Task[Any]) -> None:
             del self._tasks[task]
             self._names.discard((owner, name or ""))
             if not task.cancelled() and (error := task.exception()) is not None:

@@ -314,7 +314,7 @@ class Lookup:
             return await self._drop(keys)
         except asyncio.CancelledError:
             self.runtime.here.tombstones.add(keys)
-            self.runtime.spawn(self._drop_later(keys), owner=self.backend)
+            self.runtime.spawn(self._drop(keys), owner=self.backend)
             raise
 
     async def _drop(self, keys: set[str]) -> int:
@@ -326,6 +326,3 @@ class Lookup:
         for key in keys:
             self.runtime.here.tombstones.pop(key, None)
         return deleted
-
-    async def _drop_later(self, keys: set[str]) -> None:
-        await self._drop(keys)

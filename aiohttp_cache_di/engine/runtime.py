@@ -123,7 +123,7 @@ class Runtime:
 
     # ---- tasks in the background
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], *, owner: object, name: str | None = None) -> bool:
+    def spawn(self, coroutine: Coroutine[Any, Any, object], *, owner: object, name: str | None = None) -> bool:
         """Run *coroutine* in the background for *owner*; with a *name*, only if no task of that name is running."""
         return self._tasks.spawn(coroutine, owner=owner, name=name)
 
