@@ -192,9 +192,8 @@ async def test_a_purge_that_does_not_wait_for_the_count_drops_what_it_concerns_a
     assert [row async for page in backend.stack.pages(items=False) for row in page] == []
 
 
-async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed(
-    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def walk_without_end(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let no walk over a store end; the event is set when one has begun."""
     is_walking = asyncio.Event()
 
     async def endless(*args: Any, **kwargs: Any) -> Any:
@@ -203,6 +202,13 @@ async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed
         yield {}
 
     monkeypatch.setattr(upkeep, "infos", endless)
+    return is_walking
+
+
+async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed(
+    backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_walking = walk_without_end(monkeypatch)
     purges = [asyncio.create_task(backend.purge(tags="a", count_within_s=math.inf))]
     await is_walking.wait()
     purges += [asyncio.create_task(backend.purge(tags=tag, count_within_s=math.inf)) for tag in "bc"]
@@ -219,15 +225,8 @@ async def test_a_purge_that_waits_for_another_walk_ends_when_the_cache_is_closed
 async def test_a_soft_purge_whose_count_is_cancelled_takes_effect(
     backend: CacheBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_walking = asyncio.Event()
-
-    async def endless(*args: Any, **kwargs: Any) -> Any:
-        is_walking.set()
-        await asyncio.Event().wait()
-        yield {}
-
     await backend.write(tagged("k", "a"))
-    monkeypatch.setattr(upkeep, "infos", endless)
+    is_walking = walk_without_end(monkeypatch)
     purge = asyncio.create_task(backend.purge(tags="a", soft=True, count_within_s=math.inf))
     async with asyncio.timeout(10):
         await is_walking.wait()
