@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 from aiohttp_cache_di.backends.redis.connections.limits import (
     MAX_WINDOW,
@@ -81,6 +83,32 @@ async def test_the_time_begins_anew_when_the_server_is_heard_and_with_the_first_
     assert silence.heard_at == 0, "a command beside others says nothing about the server"
     silence.asked(is_first=True)
     assert silence.heard_at > 0
+    silence.stop()
+
+
+async def test_a_reply_that_is_read_late_because_the_loop_was_blocked_is_heard() -> None:
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    over: asyncio.Future[float] = loop.create_future()
+    silence = Silence(TIMEOUT_S, lambda: True, over.set_result)
+    ours, theirs = socket.socketpair()
+
+    def hear() -> None:
+        ours.recv(1)
+        silence.heard_at = loop.time()
+        heard.set()
+
+    with ours, theirs:
+        loop.add_reader(ours, hear)
+        silence.asked(is_first=True)
+        time.sleep(1.5 * TIMEOUT_S)  # noqa: ASYNC251  # the timer is due in the next turn, after this task goes on
+        await asyncio.sleep(0)
+        silence.asked(is_first=True)
+        theirs.send(b"+")
+        time.sleep(1.5 * TIMEOUT_S)  # noqa: ASYNC251  # and is late then
+        async with asyncio.timeout(20):
+            await heard.wait()
+        loop.remove_reader(ours)
+    assert not over.done()
     silence.stop()
 
 

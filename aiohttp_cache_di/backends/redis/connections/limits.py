@@ -11,6 +11,7 @@ __all__ = ["MAX_WINDOW", "MIN_WINDOW", "WIDE_WINDOW", "WINDOW_BYTES", "Silence",
 MAX_WINDOW: Final = 1024
 MIN_WINDOW: Final = 16
 WIDE_WINDOW: Final = MAX_WINDOW - 3  # where rounding keeps the moving average from growing further
+GRACE_S: Final = 0.01
 WINDOW_BYTES: Final = 32 * 1024 * 1024  # of replies under way, by estimate: the server has to keep them in memory
 
 
@@ -42,7 +43,8 @@ class Silence:
     """Calls *over* when a server that owes replies has sent nothing of use for *timeout_s* seconds.
 
     One timer is started with a command and looks again until no reply is owed; hearing from the server only sets a
-    time, since a timer for each reply would take longer than the reply itself.
+    time, since a timer for each reply would take longer than the reply itself. A server that seems silent is given
+    `GRACE_S` more: if the loop was blocked, its reply has arrived, and is only read now.
 
     Args:
         timeout_s: None for no limit.
@@ -75,12 +77,15 @@ class Silence:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _look(self, silent_since: float | None = None) -> None:
+        """End the connection if the server is silent, and was so *silent_since* the last look; else look again."""
         self._timer = None
         if self._timeout_s is None or not self._is_owed():
             return
         left_s = self.heard_at + self._timeout_s - self._loop.time()
-        if left_s <= 0:
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        elif silent_since == self.heard_at:
             self._over(self._timeout_s)
         else:
-            self._timer = self._loop.call_later(left_s, self._look)
+            self._timer = self._loop.call_later(GRACE_S, self._look, self.heard_at)

@@ -12,11 +12,11 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Deadline", "Deadlines"]
+__all__ = ["MAX_EXTENSIONS", "Deadline", "Deadlines"]
 
 _BEATS: Final = 5  # checks per deadline, which also notice that the loop was blocked
 _LATE: Final = 0.1  # of the deadline; a check that is later than this means that the loop was blocked
-_MAX_STRETCH: Final = 5  # most deadlines that an operation may take, however long the loop is blocked
+MAX_EXTENSIONS: Final = 5  # of one operation: a loop that is blocked again and again does not extend it for ever
 
 
 class Deadline(Struct, eq=False):
@@ -28,6 +28,8 @@ class Deadline(Struct, eq=False):
     cancelling: int
     """How many cancellations of the task were under way when it began."""
     expired: bool = False
+    extensions: int = 0
+    """How often its time was extended because the loop was blocked."""
 
     def elapsed_s(self) -> float:
         """Seconds since the operation began."""
@@ -84,6 +86,7 @@ class Deadlines:
     def _extend(self, blocked_at: float, now: float) -> None:
         """Extend all deadlines by the time for which the loop was blocked, so that results can be processed."""
         for deadline in self._running:
-            extended_to = deadline.due_at + now - max(blocked_at, deadline.begun_at)
-            latest = deadline.begun_at + _MAX_STRETCH * self._deadline_s
-            deadline.due_at = min(max(extended_to, now + self._beat_s), latest)
+            if deadline.extensions < MAX_EXTENSIONS:
+                deadline.extensions += 1
+                extended_to = deadline.due_at + now - max(blocked_at, deadline.begun_at)
+                deadline.due_at = max(extended_to, now + self._beat_s)

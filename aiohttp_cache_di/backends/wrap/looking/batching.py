@@ -1,8 +1,9 @@
 """Reads in batches: a lone read is sent at once; reads that arrive while others are under way share the next call.
 
-A store may take several calls at a time. But few reads are not sent beside a large batch: they wait for its end, though
-not for long, to share a call with its readers, who often read again. Else each of the few would go on as a call of its
-own, at the cost of a whole batch.
+A store may take several calls at a time, but few of its largest: in a flood of requests, the loop takes long to use the
+answers, and the deadline of a call that waits behind many others would end. Also, few reads are not sent beside a large
+batch: they wait for its end, though not for long, to share a call with its readers, who often read again. Else each of
+the few would go on as a call of its own, at the cost of a whole batch.
 
 A batch lasts for as long as one of its readers waits. Cancelling one reader, for example by a deadline, does not affect
 the others; when all readers are cancelled, so is the batch, so that a store that hangs is asked anew.
@@ -37,6 +38,7 @@ T = TypeVar("T")
 Waiting = dict[str, list[asyncio.Future[Found | None]]]
 
 SHARE: Final = 4  # a batch that is smaller than 1/SHARE of one under way waits for it; with less, calls are not spread
+FULL: Final = 4  # most large batches that are under way together
 HELD_FOR: Final = 0.2  # of a deadline: how long few reads wait for a large batch
 MAX_HELD_S: Final = 1.0  # the same if the deadline is long
 
@@ -70,6 +72,7 @@ class BatchedReads:
         self._answered_at = -math.inf
         self._parallel = store.limits.parallel
         self._batch = store.limits.reads or store.limits.batch
+        self._most_keys = max(self._parallel, FULL * self._batch)
         self._under_way = 0  # calls of the store, those for a lone read included
         self._batches: dict[asyncio.Task[None], Waiting] = {}
         self._waiting: Waiting = {}
@@ -123,6 +126,9 @@ class BatchedReads:
     def _send(self, *, even_few: bool = False) -> None:
         self._next = _Next.AT_ONCE
         while self._waiting and self._under_way < self._parallel:
+            if self._is_full():
+                self._next = _Next.WITH_OTHERS
+                return
             if self._are_few() and not even_few:
                 self._next = _Next.WITH_OTHERS
                 if self._hold is None:
@@ -145,6 +151,10 @@ class BatchedReads:
     def _are_few(self) -> bool:
         """Whether the reads that wait are few, compared to those of a batch under way."""
         return len(self._waiting) * SHARE < max(map(len, self._batches.values()), default=0)
+
+    def _is_full(self) -> bool:
+        """Whether as many keys are under way as the loop can use the answers for in time."""
+        return sum(map(len, self._batches.values())) >= self._most_keys
 
     async def _ask_batch(self, batch: Waiting) -> None:
         try:

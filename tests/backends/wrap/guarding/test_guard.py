@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 from aiohttp_cache_di.backends.wrap.guarding.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD, Circuit
+from aiohttp_cache_di.backends.wrap.guarding.deadline import MAX_EXTENSIONS
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, StorageTimeoutError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import CacheStats
@@ -146,7 +147,7 @@ async def test_a_deadline_that_is_met_cancels_nothing_later(guard: StoreGuard, s
     assert guard.stats.store_errors == {}
 
 
-@pytest.mark.parametrize("deadlines", [1.1, 3])
+@pytest.mark.parametrize("deadlines", [1.1, 3, 8])
 async def test_a_busy_loop_is_not_blamed_on_the_storage(deadlines: float) -> None:
     guard = StoreGuard(deadline_s=0.1)  # long enough that a busy machine does not add to it
 
@@ -187,7 +188,7 @@ async def test_a_loop_that_is_always_busy_gives_no_storage_time_for_ever(store: 
         await asyncio.sleep(0)
         time.sleep(0.04)  # noqa: ASYNC251  # as above
     assert await task == "default"
-    assert turns < 12
+    assert turns <= 2 * (MAX_EXTENSIONS + 2), "each check is late by a turn, and comes in every second one"
 
 
 async def test_an_operation_that_swallows_its_cancellation_has_its_result_taken(guard: StoreGuard) -> None:

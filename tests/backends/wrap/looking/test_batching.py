@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
@@ -26,6 +27,8 @@ class Noting(ProofStore):
         self.calls: list[list[str]] = []
         self.under_way = 0
         self.most = 0
+        self.keys_under_way = 0
+        self.most_keys = 0
         self.second_begun = asyncio.Event()
         self.large_begun = asyncio.Event()
         self.few_begun = asyncio.Event()
@@ -42,6 +45,8 @@ class Noting(ProofStore):
             self.few_begun.set()
         self.under_way += 1
         self.most = max(self.most, self.under_way)
+        self.keys_under_way += len(keys)
+        self.most_keys = max(self.most_keys, self.keys_under_way)
         try:
             await self.may_answer.wait()
             await asyncio.sleep(0)
@@ -52,6 +57,7 @@ class Noting(ProofStore):
             return [Found(key) for key in keys]
         finally:
             self.under_way -= 1
+            self.keys_under_way -= len(keys)
 
 
 async def ask(reads: BatchedReads, *keys: str) -> list[object]:
@@ -110,6 +116,15 @@ async def test_as_many_calls_are_under_way_as_the_store_takes(parallel: int) -> 
     store = Noting(batch=1, parallel=parallel)
     assert await ask(BatchedReads(store), *"abcdefgh") == list("abcdefgh")
     assert store.most == parallel
+
+
+async def test_few_large_calls_are_under_way_together() -> None:
+    store = Noting(batch=8, parallel=16)
+    keys = [f"{number}" for number in range(200)]
+    assert await ask(BatchedReads(store), *keys) == keys
+    large = [call for call in store.calls if len(call) > 1]
+    assert len(large) == (len(keys) - store.limits.parallel) / 8
+    assert store.most_keys == batching.FULL * 8
 
 
 async def test_few_reads_wait_for_a_large_batch_and_share_the_call_of_its_readers() -> None:
@@ -237,6 +252,27 @@ class TestGuarded:
         reads = BatchedReads(Slow(batch=1), guard)
         keys = "abcdefghij"  # the last read is sent after more than two deadlines
         assert await ask(reads, *keys) == list(keys)
+        assert not guard.stats.store_errors
+
+    async def test_the_time_in_which_the_loop_uses_the_answers_to_others_is_not_counted(
+        self, guard: StoreGuard
+    ) -> None:
+        class InTurn(Noting):
+            """Answers one call after the other, as a connection does."""
+
+            turn = asyncio.Lock()
+
+            async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+                async with self.turn:
+                    return await super().get(keys)
+
+        async def read(key: str) -> bool:
+            found = await reads.get(key)
+            time.sleep(DEADLINE_S / 50)  # noqa: ASYNC251  # as a request does that uses the answer
+            return found is not None
+
+        reads = BatchedReads(InTurn(batch=16, parallel=16), guard)
+        assert all(await asyncio.gather(*(read(f"{number}") for number in range(300))))
         assert not guard.stats.store_errors
 
     async def test_a_store_that_hangs_holds_none_for_longer_than_a_deadline(self, guard: StoreGuard) -> None:
