@@ -25,7 +25,7 @@ from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, end_call, is_disabled
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
-from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
+from aiohttp_cache_di.engine.counting import count, is_turn_over
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
@@ -116,6 +116,7 @@ class CacheMiddleware:
             response = self._at_once(request, question, call, runtime)
         if response is None:
             response = await self._exchange(request, handler, url, call, runtime, question)
+        count(call.result, runtime.counts)
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
@@ -147,7 +148,6 @@ class CacheMiddleware:
             return None
         call.keys.append(key)
         call.key, call.result = key, "hit"
-        count_hit(runtime.counts)
         return answer
 
     async def _exchange(
@@ -219,14 +219,14 @@ class CacheMiddleware:
             note_question_failure(error)
         if fails:  # a request waits for one deadline of the store at most
             call.early_read = EarlyRead(place.key, FAILED)
+        call.result = "bypass"
+        count(call.result, self.backend.stats.counts.here())
         return place if is_known else None, arguments
 
     async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
         """Let the origin answer; the cache neither reads nor stores anything."""
         if call.is_trial:
             raise NotStored
-        call.result = "bypass"
-        self.backend.stats.counts.here().bypassed += 1
         response = await _to_origin(handler, call)(request)
         describe_miss(response, forwarded("bypass"))
         return response

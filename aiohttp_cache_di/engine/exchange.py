@@ -17,7 +17,6 @@ from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.lookup import Lookup
@@ -120,7 +119,6 @@ class Exchange:
         stored = await lookup.find() if asks else None
         foreign: ClientResponse | None = lookup.foreign
         if foreign is not None:
-            count_hit(self.runtime.counts)
             self.call.result = "hit"
             return foreign
         now = time.time()
@@ -159,25 +157,18 @@ class Exchange:
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         """Answer with a plain hit."""
         answer = plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
-        count_hit(self.runtime.counts)
         self.call.result = "hit"
-        self._note_hop()
+        self.call.keys.append(self.question.key)
         return answer
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
         answer = self._answer(decision)
-        if decision.stale:
-            count_stale_hit(self.runtime.counts)
-            self.call.result = "stale"
-        else:
-            count_hit(self.runtime.counts)
-            self.call.result = "hit"
+        self.call.result = "stale" if decision.stale else "hit"
         return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
-        self.runtime.counts.misses += 1
         self.call.result = "miss"
         if self.lookup.purged:
             decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
@@ -188,11 +179,7 @@ class Exchange:
             cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
         standard = self.backend.cache_control
         answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
-        self._note_hop()
         return answer
-
-    def _note_hop(self) -> None:
-        """Record that the call has passed this hop."""
         self.call.keys.append(self.question.key)
 
     def _validate_later(self, stored: StoredResponse) -> None:
@@ -206,13 +193,12 @@ class Exchange:
 
         The exception is the response to a POST request that says that it answers GET, too: see `posted`.
         """
-        self.runtime.counts.bypassed += 1
-        self.call.result = "bypass"
         posted = None
         if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
             arguments, url = self.lookup.key_arguments, self.question.request.url
             as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
             purges = await self.runtime.here.purges.observe()
+        self.call.result = "bypass"
             posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
         with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
@@ -253,8 +239,7 @@ class Exchange:
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.runtime.counts.misses += 1  # no request was saved: the origin has been asked
-        self.call.result = "miss"
+        self.call.result = "miss"  # no request was saved: the origin has been asked
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
@@ -264,7 +249,6 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
-        self.runtime.counts.coalesced += 1
         self.call.result = "coalesced"
         return answer
 
@@ -280,6 +264,5 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
-        count_stale_hit(self.runtime.counts)
         self.call.result = "stale"
         return answer

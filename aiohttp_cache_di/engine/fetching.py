@@ -47,7 +47,6 @@ from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
-from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = ["Fetching", "fetch_alone"]
 
@@ -104,7 +103,6 @@ class Fetching:
         self._question: FullQuestion = lookup.question
         self._backend: CacheBackend = lookup.backend
         self._flights: Flights = lookup.runtime.flights
-        self._counts: Counts = lookup.runtime.counts
         self._origin = OriginRequest(request, handler, call, lookup.runtime)
 
     async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
@@ -118,7 +116,7 @@ class Fetching:
             except (ClientError, OSError, asyncio.CancelledError) as error:
                 return self._instead_or_raise(error, plan)
             if not isinstance(reply, Reply):
-                self._count_miss()
+                self._call.result = "miss"
                 return reply
             try:
                 answer = await self._act_on(reply, plan)
@@ -151,10 +149,6 @@ class Fetching:
                 return None
             case _:
                 assert_never(decision)
-
-    def _count_miss(self) -> None:
-        self._counts.misses += 1
-        self._call.result = "miss"
 
     def _instead_or_raise(self, error: BaseException, plan: Plan) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
@@ -227,14 +221,13 @@ class Fetching:
         except Exception:
             logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self._counts.misses -= 1  # the next attempt counts it again
             return None
         return response
 
     async def _store(self, reply: Reply, decision: Store) -> ClientResponse:
         """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
         response, call = reply.response, self._call
-        self._count_miss()
+        call.result = "miss"
         if self._lookup.head_of is not None:
             self._update_get(reply, self._lookup.head_of)
         is_hop = response.status in REDIRECTS
@@ -272,7 +265,6 @@ class Fetching:
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
-        self._counts.revalidated += 1
         self._call.result = "revalidated"
         self._call.keys.append(self._question.key)
         report = Report(answer, cache_status, received_at=reply.head.received_at)
@@ -295,7 +287,7 @@ class Fetching:
 
     async def _pass(self, reply: Reply, decision: Pass) -> ClientResponse:
         """Hand the response on without storing it."""
-        self._count_miss()
+        self._call.result = "miss"
         if self._lookup.head_of is not None:
             self._update_get(reply, self._lookup.head_of)
         if decision.forget:

@@ -83,6 +83,17 @@ async def test_what_is_told_agrees_with_the_counters(clients: Clients, origin: O
     assert len(told) == stats.requests == 7
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_that_fails_is_an_error_and_nothing_else(method: str) -> None:
+    observer = FakeObserver()
+    async with CachedSession() as session:
+        session.cache.stats.observe(observer)
+        with pytest.raises(ClientConnectorError):
+            await session.request(method, "http://127.0.0.1:1/")
+    assert [one.result for one in observer.decisions] == ["error"]
+    assert session.cache.stats.snapshot().requests == 0
+
+
 async def test_a_stale_answer_and_a_failure_are_told(origin: Origin) -> None:
     observer = FakeObserver()
     async with CachedSession(expire_after=0.01, stale_if_error=True) as session:

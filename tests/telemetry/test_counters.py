@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.engine import counting
+from aiohttp_cache_di.engine.counting import count
 from aiohttp_cache_di.telemetry import CacheStats, Health
 from tests.interleaving import at_each_step, in_thread
 
 
 def count_hit(stats: CacheStats) -> None:
-    counting.count_hit(stats.counts.here())
+    count("hit", stats.counts.here())
 
 
 class FakeClock:
