@@ -175,21 +175,14 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         try:
-            question = self.questions.full(
-                request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known
-            )
+            question = self.questions.full(request, call.wishes, arguments, url=url, place=place, known=known)
         except Exception as error:  # raised by a user's create_cache_actions; the caller's request must not fail for it
-            question, place = self.questions.full(request, call.wishes, arguments, url=url), None
+            question = self.questions.full(request, call.wishes, arguments, url=url, place=None)
             note_question_failure(error)
         call.key, lookup = question.key, Lookup(question, backend, runtime, arguments)
-        questions = None if place is None else self.questions
-        exchange = Exchange(request, _to_origin(handler, call), call, lookup, questions)
+        exchange = Exchange(request, _to_origin(handler, call), call, lookup, self.questions)
         if not backend.stats.watch.is_on:
             backend.stats.watch.refresh()
-        if place is None:
-            if call.is_trial:
-                raise NotStored
-            return await exchange.bypass("bypass")
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
         try:
             return await exchange.run()
@@ -219,8 +212,6 @@ class CacheMiddleware:
             note_question_failure(error)
         if fails:  # a request waits for one deadline of the store at most
             call.early_read = EarlyRead(place.key, FAILED)
-        call.result = "bypass"
-        count(call.result, self.backend.stats.counts.here())
         return place if is_known else None, arguments
 
     async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> ClientResponse:
@@ -228,6 +219,8 @@ class CacheMiddleware:
         if call.is_trial:
             raise NotStored
         response = await _to_origin(handler, call)(request)
+        call.result = "bypass"
+        count(call.result, self.backend.stats.counts.here())
         describe_miss(response, forwarded("bypass"))
         return response
 

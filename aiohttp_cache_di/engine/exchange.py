@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from functools import partial
 from typing import TypeVar, assert_never, cast
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -55,7 +54,7 @@ class Exchange:
 
     Args:
         lookup: the look-up of the response to the request.
-        questions: makes the question of a GET request that a POST response may answer; None if there can be none.
+        questions: makes the question of a GET request that a POST response may answer.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Exchange:
         handler: ClientHandlerType,
         call: Call,
         lookup: Lookup,
-        questions: Questions | None,
+        questions: Questions,
     ) -> None:
         self.request = request
         self.handler = handler
@@ -96,7 +95,7 @@ class Exchange:
                 case Fetch() | Validate():
                     return await self._share_or_fetch(plan)
                 case Bypass():
-                    return await self.bypass(plan.reason)
+                    return await self._bypass(plan.reason)
                 case _:
                     assert_never(plan)
         finally:
@@ -179,8 +178,8 @@ class Exchange:
             cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
         standard = self.backend.cache_control
         answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
-        return answer
         self.call.keys.append(self.question.key)
+        return answer
 
     def _validate_later(self, stored: StoredResponse) -> None:
         """Validate *stored* in the background."""
@@ -188,20 +187,18 @@ class Exchange:
 
     # ---- bypassing the store
 
-    async def bypass(self, reason: FwdReason) -> ClientResponse:
+    async def _bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer without storing its response, and invalidate what the request may have changed.
 
         The exception is the response to a POST request that says that it answers GET, too: see `posted`.
         """
         posted = None
-        if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
-            arguments, url = self.lookup.key_arguments, self.question.request.url
-            as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
+        if policy.may_answer_get(self.question.request, self.question.rules):
             purges = await self.runtime.here.purges.observe()
-        self.call.result = "bypass"
-            posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
+            posted = Posted(self.request, self.call, self.lookup, self.questions, purges)
         with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
+        self.call.result = "bypass"
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
             await invalidate(self.lookup, response)

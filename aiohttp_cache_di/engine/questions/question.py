@@ -179,7 +179,7 @@ class Questions:
         arguments: dict[str, Any],
         *,
         url: str,
-        place: Place = NOWHERE,
+        place: Place | None = NOWHERE,
         known: Question | None = None,
     ) -> FullQuestion:
         """The complete question of *request*, with the caller's options and the rules that apply.
@@ -187,7 +187,8 @@ class Questions:
         Args:
             arguments: its `wire.key_arguments`.
             url: its URL as a string.
-            place: where its response is stored; `NOWHERE` if it is never stored.
+            place: where its response is stored, `NOWHERE` if it never is; None if that cannot be told: then the rules
+                turn the cache off.
             known: its question as `of_plain` made it, if it did.
 
         Raises:
@@ -197,6 +198,9 @@ class Questions:
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
+        if place is None:
+            rules = replace(backend.rules_for(request.url, wishes), lifetime_s=0.0, override_origin=True)
+            return FullQuestion.of(Request(request.method, url, request.headers), rules, key="")
         is_all_told = not backend.ignored_params and not place.is_named
         selecting = None if is_all_told else self._selecting(request, place)
         message = Request(request.method, url, request.headers, selecting)
