@@ -307,7 +307,7 @@ def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: 
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
     principal = arguments.get("principal")
-    are_shared = principal is None and backend.shared_patterns.match(request.url)
+    are_shared = principal is None and backend.shared_patterns.match(request.url) is not None
     partition = who_asks(
         fields,
         backend.names_of_credentials,

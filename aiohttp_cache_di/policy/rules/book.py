@@ -137,7 +137,7 @@ class RuleBook:
             expire_after = self.expire_after if found is None or (more and more.value is None) else found.value
         expire_after = _plain_lifetime(self, expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
-        is_query = self.query_patterns.match(url)
+        is_query = self.query_patterns.match(url) is not None
         # A plain tuple, as it is quicker to make; it becomes `_Options` when there are no rules for it yet.
         options = (expire_after, override_origin, wishes.refresh, wishes.only_if_cached, window, is_query, more)
         # The lifetime until a date changes with every second; a bool is refused, but is equal to 0 or 1, which is not.
