@@ -78,7 +78,7 @@ async def fetch_alone(
     plan: Plan, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup
 ) -> ClientResponse | ServeStale:
     """Ask the origin in a flight that others cannot join; see `Fetching`."""
-    with lookup.runtime.flights.start(lookup.question.key, joinable=False) as flight:
+    with lookup.runtime.flights.start(lookup.question.key) as flight:
         return await Fetching(request, handler, call, lookup, flight).fetch(plan)
 
 

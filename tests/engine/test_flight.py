@@ -33,7 +33,7 @@ async def test_an_outcome_reaches_all_who_wait() -> None:
     ids=repr,
 )
 async def test_it_ends_with_its_owner(error: BaseException | None, expected: Outcome) -> None:
-    flight = Flights().start("key", joinable=True)
+    flight = Flights().lead("key")
     with suppress(ValueError, TimeoutError, asyncio.CancelledError), flight:
         if error is not None:
             raise error
@@ -41,13 +41,13 @@ async def test_it_ends_with_its_owner(error: BaseException | None, expected: Out
 
 
 async def test_it_goes_on_when_its_owner_hands_it_over() -> None:
-    with Flights().start("key", joinable=True) as flight:
+    with Flights().lead("key") as flight:
         flight.is_handed_over = True
     assert flight.outcome is None
 
 
 async def test_an_error_after_that_ends_it_all_the_same() -> None:
-    flight = Flights().start("key", joinable=True)
+    flight = Flights().lead("key")
     with suppress(TimeoutError), flight:
         flight.is_handed_over = True
         raise TimeoutError

@@ -56,7 +56,7 @@ class Posted:
 
     def __enter__(self) -> None:
         if self._lookup is not None:
-            self._flight = self._flights.start(self._lookup.question.key, joinable=False)
+            self._flight = self._flights.start(self._lookup.question.key)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -76,7 +76,7 @@ class Posted:
         try:
             found = policy.on_post_response(request, head, lookup.question.rules)
             if found is not None:
-                flight = self._flights.start(lookup.question.key, joinable=False)
+                flight = self._flights.start(lookup.question.key)
                 reply = Reply(response, head, self._watch, self._asked, self._purges, self._by_proxy)
                 store_when_whole(lookup, reply, found[1], flight, (), self._call.session)
         except Exception:
