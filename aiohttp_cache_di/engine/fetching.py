@@ -26,7 +26,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
-from aiohttp_cache_di.engine.storing.locations import next_keys
+from aiohttp_cache_di.engine.storing.locations import next_key
 from aiohttp_cache_di.engine.storing.placing import place, place_and_tell, redacted
 from aiohttp_cache_di.engine.storing.tagging import confirmed
 from aiohttp_cache_di.entries.tags import TooManyTagsError
@@ -249,7 +249,8 @@ class Fetching:
         response = reply.response
         if policy.leads_on(response.status, response.headers) and self._call.follows:
             request, arguments = self._question.request, self._lookup.key_arguments
-            for key in next_keys(request, response.status, response.headers, arguments, self._backend):
+            key = next_key(request, response.status, response.headers, arguments, self._backend)
+            if key is not None:
                 self._flights.announce(key)
 
     async def _freshen(self, reply: Reply, decision: Freshen) -> CachedResponse | None:

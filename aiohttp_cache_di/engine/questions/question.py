@@ -27,7 +27,7 @@ from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rule
 from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect", "key_of_another"]
+__all__ = ["NOWHERE", "Place", "Questions", "fields_without", "key_of_another"]
 
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 
@@ -225,9 +225,9 @@ class Questions:
     ) -> tuple[FullQuestion, dict[str, Any]]:
         """The question of the GET request that is *request* without its content, and its `wire.key_arguments`."""
         get = copy(request)
-        get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
+        get.method, get.headers = hdrs.METH_GET, fields_without(request.headers, *_OF_CONTENT)
         arguments = {name: value for name, value in arguments.items() if name != "data"}
-        arguments["headers"] = _without(arguments["headers"], *_OF_CONTENT)
+        arguments["headers"] = fields_without(arguments["headers"], *_OF_CONTENT)
         place = self.place_of(get, arguments, url)
         return self.full(get, wishes, arguments, url=url, place=place), arguments
 
@@ -241,7 +241,7 @@ class Questions:
             if (low := name.lower()) in ignored
             or (place.is_named and low in backend.names_of_credentials and not keys.says_which_resource(low))
         ]
-        return _without(headers, *unmatched) if unmatched else None
+        return fields_without(headers, *unmatched) if unmatched else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request whose key depends on the method and *url* alone; remembered.
@@ -328,28 +328,8 @@ def key_of_another(backend: CacheBackend, method: str, url: URL, arguments: dict
         return None
 
 
-def key_after_redirect(
-    request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
-) -> str | None:
-    """The key of the request that aiohttp will make to follow a redirect; None if it has none, or is to no URL."""
-    try:
-        url = URL(request.url, encoded=True)
-        target = url.join(URL(location))
-        same_origin = target.origin() == url.origin()
-    except ValueError:
-        return None
-    method = request.method
-    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # the next request gets its own Host
-        arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
-    if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
-        method, arguments = hdrs.METH_GET, {**arguments, "data": None}
-    if not same_origin:
-        told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
-        arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
-    return key_of_another(backend, method, target, arguments)
-
-
-def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+def fields_without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+    """A copy of *fields* without those of *names*."""
     rest = CIMultiDict(fields)
     for name in names:
         rest.popall(name, None)
