@@ -20,11 +20,11 @@ from msgspec.structs import replace
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED
 from aiohttp_cache_di.engine.answering.answers import plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.bases.trials import NotStored
-from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, end_call, is_disabled
-from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, EarlyRead, end_call, is_disabled
 from aiohttp_cache_di.engine.counting import count, is_turn_over
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.lookup import Lookup

@@ -20,8 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
 from aiohttp_cache_di.engine.bases.overrides import ADDING
-from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, EarlyRead, end_call
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
 from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
 from aiohttp_cache_di.engine.questions.digest import digest_user

@@ -22,7 +22,7 @@ call it, never in the rule::
 
     session.get()
       │  sessions.fast_lane       knows the question of a call from before ── plain hit ─▶ response
-      │    └─ reads.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
+      │    └─ calls.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
       ▼
     aiohttp makes the request, once per hop
       │  middleware               knows the question of a request          ── plain hit ─▶ response

@@ -171,7 +171,7 @@ class Exchange:
         self.call.result = "miss"
         if self.lookup.purged:
             decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
-        return gateway_timeout(decision, self.request, now=time.time())
+        return gateway_timeout(decision, self.request, now=time.time(), found=self.lookup.found)
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
         if self.lookup.purged and "; purged=" not in cache_status:

@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TypeAlias, assert_never
 
-from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientConnectionError, ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
@@ -18,7 +18,7 @@ from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import answer_from
 from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
-from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.flights import Flights
@@ -110,7 +110,8 @@ class Fetching:
         if plan.stored is not None and not self._lookup.found:
             self._lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
-            refuse_when_closed(self._request.session)
+            if self._request.session.closed:  # as aiohttp does when it is about to connect
+                raise ClientConnectionError("Connector is closed.")
             try:
                 reply = await self._origin.ask(plan)
             except (ClientError, OSError, asyncio.CancelledError) as error:

@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
+from aiohttp import ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.wrap.guarding.guard import Failed
 from aiohttp_cache_di.engine.bases.through import Through
 from aiohttp_cache_di.engine.bases.trials import Trial
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Result
 
 __all__ = [
@@ -21,10 +22,26 @@ __all__ = [
     "DISABLED",
     "Call",
     "Disabled",
+    "EarlyRead",
     "end_call",
     "is_disabled",
-    "refuse_when_closed",
 ]
+
+
+class EarlyRead(Struct, frozen=True):
+    """The result of the fast lane's look-up, kept so that the store is not asked twice.
+
+    If it found nothing, the look-up may have leased the key, too (`LoopStack.fetch`).
+
+    Args:
+        key: the key that was looked up.
+        found: the entry; None if there is none, `FAILED` if the store has failed.
+        deletions: their `count` before the look-up (`LoopStack.deletions`).
+    """
+
+    key: str
+    found: StoredResponse | Failed | None
+    deletions: int = 0
 
 
 class Call(Struct):
@@ -97,12 +114,6 @@ def end_call(token: Token[Call | None]) -> None:
         CURRENT_CALL.reset(token)
     except ValueError:  # a coroutine that was never finished is closed in another context
         pass
-
-
-def refuse_when_closed(session: ClientSession) -> None:
-    """Raise the error that aiohttp raises for a request that is about to connect, if *session* is closed."""
-    if session.closed:
-        raise ClientConnectionError("Connector is closed.")
 
 
 class Disabled:

@@ -15,25 +15,12 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.copies.budget import COPIES, Budget
-from aiohttp_cache_di.engine.copies.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.copies.framing import Unkept, known_size
 from aiohttp_cache_di.engine.copies.recorder import Arrived, Finished, Recorder, tell, whole
 from aiohttp_cache_di.engine.copies.spooled import Spools
 from aiohttp_cache_di.engine.notes import Failed, note_failure
 
-__all__ = [
-    "COPIES",
-    "Budget",
-    "Failed",
-    "Finished",
-    "Recorder",
-    "Unkept",
-    "is_framed",
-    "note_failure",
-    "record",
-    "wait_for_end",
-    "why_not_kept",
-]
-
+__all__ = ["record", "wait_for_end"]
 
 WAIT_FOR_END_S = 0.05
 

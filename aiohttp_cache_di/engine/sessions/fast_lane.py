@@ -31,8 +31,7 @@ from aiohttp_cache_di._aiohttp import (
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
-from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.call import DISABLED, EarlyRead, is_disabled
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.answering.describe import Report
-from aiohttp_cache_di.engine.copies.framing import has_known_end
-from aiohttp_cache_di.engine.copies.recording import Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.copies.framing import Unkept, has_known_end, why_not_kept
+from aiohttp_cache_di.engine.copies.recording import record
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
+from aiohttp_cache_di.engine.notes import note_failure, note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.storing.locations import history_of, why_not_led
 from aiohttp_cache_di.engine.storing.making import ReceivedHead, entry_by
