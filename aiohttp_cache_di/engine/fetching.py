@@ -172,7 +172,8 @@ class Fetching:
             return None
         rules, request = self._question.rules, self._question.request
         try:
-            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=self._origin.is_timeout(error))
+            is_timeout = self._origin.is_timeout(error)
+            stale = policy.on_failure(plan, rules, request, now=time.time(), is_reachable=is_timeout)
         except Exception:  # the entry cannot be judged; the next request that finds it discards it
             return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
