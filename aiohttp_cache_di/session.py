@@ -29,6 +29,7 @@ from aiohttp_cache_di.engine.sessions.doubles import is_backend
 from aiohttp_cache_di.engine.sessions.fast_lane import FastLane, KnownCall, State
 from aiohttp_cache_di.engine.sessions.probing import Probing
 from aiohttp_cache_di.engine.sessions.sending import Sender
+from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.rules.principals import Principal
@@ -95,11 +96,9 @@ class CacheMixin(Probing, TypedSession):
             refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
             refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS | {"cache", "principal"})
-        self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
-        backend = CacheBackend(**own) if cache is None else cache
-        self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
+        self.cache = CacheBackend(**own) if cache is None else cache
+        self._owns_cache = cache is None
         self._sender = Sender(type(self), _OWN)
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
@@ -200,7 +199,7 @@ class CacheMixin(Probing, TypedSession):
                 found = await lane.look_up(self, found, options, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
-                    lane.tell(method, found, began_at)
+                    tell_hit(lane.watch, method, found, began_at)
                 if not lane.counts.hits % FAIR_SHARE and is_turn_over(lane.counts, lane.watch):
                     await asyncio.sleep(0)
                 return found

@@ -37,7 +37,6 @@ from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy, select_variant
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
@@ -226,10 +225,6 @@ class FastLane:
             self._known.keep(known.asked, replace(known, is_new=False))
         self.counts.hits += 1
         return hit
-
-    def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
-        """Report *hit* to the observers of the cache; *began_at* is when it began, by `perf_counter`."""
-        tell_hit(self.watch, method, hit, began_at)
 
     def state(self, session: ClientSession) -> State:
         """What a call that begins now depends on besides its arguments; for `learn`."""
