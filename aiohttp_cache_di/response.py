@@ -49,7 +49,7 @@ class CachedResponse(ClientResponse):
     _cache_status: str = ""
     _extra_headers: tuple[tuple[str, str], ...] | None = ()
     _served_at: float = 0.0
-    _answered: tuple[float, str] | None = None
+    _how: str = ""
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
@@ -180,12 +180,10 @@ class CachedResponse(ClientResponse):
     @property
     def cache_decision(self) -> CacheDecision:
         """What the cache did for this request, and why."""
-        status = self.cache_status
-        at, how = self._answered or (self._served_at, "")
-        if not at:
-            return CacheDecision(status)
-        lasting = age_and_rest(self._stored, now=at)
-        return CacheDecision(status, f"{lasting}; {how}" if how else lasting)
+        if not self._served_at:
+            return CacheDecision(self.cache_status)
+        lasting = age_and_rest(self._stored, now=self._served_at)
+        return CacheDecision(self.cache_status, f"{lasting}; {self._how}" if self._how else lasting)
 
     def tell_how(self, how: str, *, at: float) -> None:
         """Add *how* this response was made from the entry, such as for a range, to `cache_decision`.
@@ -193,7 +191,7 @@ class CachedResponse(ClientResponse):
         Args:
             at: POSIX time of the decision.
         """
-        self._answered = at, how
+        self._served_at, self._how = at, how
 
     @property
     def body_path(self) -> Path | None:
