@@ -37,7 +37,7 @@ class Flights:
 
     def start(self, key: str) -> Flight:
         """Start a flight that others cannot join."""
-        flight = Flight(key, key, _flights=self)
+        flight = Flight(key, key, self)
         self._fetching.setdefault(key, []).append(flight)
         return flight
 
@@ -48,7 +48,7 @@ class Flights:
         if flight is not None and flight.is_announced and flight.leader is task:
             flight.is_announced = False
             return flight
-        self._flights[place] = flight = Flight(key, place, leader=task, _flights=self)
+        self._flights[place] = flight = Flight(key, place, self, leader=task)
         self._fetching.setdefault(key, []).append(flight)
         return flight
 

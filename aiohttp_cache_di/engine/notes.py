@@ -38,12 +38,11 @@ class UnusableResultError(ConfigurationError):
         super().__init__(f"{function} has returned an object of type {type(result).__name__}; {expected}")
 
 
-def note_failure(error: Exception, failed: Failed | None) -> None:
+def note_failure(error: Exception, failed: Failed) -> None:
     """Count an error of the cache by which a copy was lost, and log its kind once in a while. Raises nothing."""
     kind = type(error).__name__
     with contextlib.suppress(Exception):
-        if failed is not None:
-            failed(kind)
+        failed(kind)
     # The error's own text may hold a part of the body.
     told = "A body could not be stored (%s in %s); the caller gets it all the same"
     _warn_once_in_a_while(f"body {kind}", told, kind, _place(error))

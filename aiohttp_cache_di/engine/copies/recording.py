@@ -30,11 +30,11 @@ def record(
     *,
     max_bytes: float,
     finished: Finished,
-    watch: DecodingWatch | None = None,
-    failed: Failed | None = None,
-    budget: Budget = COPIES,
-    arrived: Arrived | None = None,
+    watch: DecodingWatch | None,
+    failed: Failed,
+    arrived: Arrived,
     spools: Spools | None = None,
+    budget: Budget = COPIES,
 ) -> None:
     """Copy the body of *response*, and call *finished* with the copy once its last byte has arrived.
 
@@ -45,9 +45,9 @@ def record(
         max_bytes: the copy of a longer body is given up as soon as its size is known.
         watch: tells whether the content coding was complete; a decoded body is not stored without it.
         failed: called with errors of the cache, to count them.
-        budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
         arrived: called for each piece that arrives after this call.
         spools: writes large bodies to the store as they arrive, instead of copying them in memory.
+        budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
