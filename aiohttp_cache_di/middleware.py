@@ -36,7 +36,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.taps import TAPS, tapped
 from aiohttp_cache_di.engine.watching import tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
+from aiohttp_cache_di.policy.rules.book import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 

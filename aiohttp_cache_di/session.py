@@ -32,8 +32,8 @@ from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 

@@ -23,10 +23,10 @@ from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Validate
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.windows import Window
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse

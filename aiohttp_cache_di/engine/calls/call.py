@@ -13,7 +13,7 @@ from msgspec import Struct
 from aiohttp_cache_di.backends.wrap.guarding.guard import Failed
 from aiohttp_cache_di.engine.bases.through import Through
 from aiohttp_cache_di.engine.bases.trials import Trial
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Result
 

@@ -24,7 +24,7 @@ from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
-from aiohttp_cache_di.policy.rules.wishes import Wishes
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["NOWHERE", "Place", "Questions", "fields_without", "key_of_another"]

@@ -27,8 +27,8 @@ from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted
 from aiohttp_cache_di.policy import FullQuestion
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 
 __all__ = ["Probing"]
 
