@@ -22,7 +22,7 @@ from aiohttp_cache_di.engine.notes import UnusableResultError, note_question_fai
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
-from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
+from aiohttp_cache_di.keys.credentials import partition_of
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
@@ -296,26 +296,18 @@ def _accepted(key: object) -> str:
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
     """The place under *key*, in the partition of all credentials: header fields, cookies and those for a proxy."""
-    headers: CIMultiDict[str] = arguments["headers"]
-    proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
-    fields = effective_credentials(
-        [(name.lower(), value) for name, value in headers.items()],
-        url=request.url,
-        cookies=arguments.get("cookies"),
-        proxy=arguments.get("proxy"),
-        proxy_auth=arguments.get("proxy_auth"),
-        proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
-    )
     principal = arguments.get("principal")
     are_shared = principal is None and backend.shared_patterns.match(request.url) is not None
-    partition = who_asks(
-        fields,
+    partition = partition_of(
+        request.url,
+        arguments,
         backend.names_of_credentials,
         principal=principal,
         credentials_are_shared=are_shared,
         key=backend.digest_key,
     )
-    is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # see digest.log_in
+    own = request.headers.get(hdrs.AUTHORIZATION)
+    is_logged_in = arguments["headers"].get(hdrs.AUTHORIZATION) != own  # see digest.log_in
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
