@@ -30,7 +30,7 @@ from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
-from aiohttp_cache_di.telemetry.reasons import CacheDecision
+from aiohttp_cache_di.telemetry.reasons import CacheDecision, origin_of_answer
 
 __all__ = ["AnyResponse", "CachedResponse"]
 
@@ -140,7 +140,7 @@ class CachedResponse(ClientResponse):
         stored = vars(self).get("_stored")
         if not isinstance(stored, StoredResponse):  # it is still being made, or is a test double
             return f"<{type(self).__name__}>"
-        told = told_of(stored, self.cache_status, now=time.time())
+        told = (origin_of_answer(self.cache_status), *told_of(stored, now=time.time()))
         return shown(type(self).__name__, self.method, redact_url(stored.url), self.status, self.reason, told)
 
     # ---- attributes that the cache adds

@@ -16,11 +16,11 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di.entries.fields import as_datetime
 from aiohttp_cache_di.keys import redact_url
-from aiohttp_cache_di.policy.tracing import length_of, origin_of_answer, shown
+from aiohttp_cache_di.policy.tracing import length_of, shown
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111 import cache_status as status
 from aiohttp_cache_di.rfc9111.freshness import age_value_s
-from aiohttp_cache_di.telemetry.reasons import CacheDecision
+from aiohttp_cache_di.telemetry.reasons import CacheDecision, origin_of_answer
 
 __all__ = ["FetchedResponse", "Report", "describe_miss"]
 
