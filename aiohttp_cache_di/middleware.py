@@ -25,8 +25,8 @@ from aiohttp_cache_di.engine.answering.answers import plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, EarlyRead, end_call, is_disabled
-from aiohttp_cache_di.engine.counting import count, is_turn_over
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.fairness import is_turn_over
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
@@ -116,7 +116,7 @@ class CacheMiddleware:
             response = self._at_once(request, question, call, runtime)
         if response is None:
             response = await self._exchange(request, handler, url, call, runtime, question)
-        count(call.result, runtime.counts)
+        call.count(runtime.counts)
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
@@ -220,7 +220,7 @@ class CacheMiddleware:
             raise NotStored
         response = await _to_origin(handler, call)(request)
         call.result = "bypass"
-        count(call.result, self.backend.stats.counts.here())
+        call.count(self.backend.stats.counts.here())
         describe_miss(response, forwarded("bypass"))
         return response
 

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
 from aiohttp_cache_di.engine.bases.overrides import ADDING
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, EarlyRead, end_call
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
-from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
+from aiohttp_cache_di.engine.fairness import FAIR_SHARE, is_turn_over
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sessions.doubles import is_backend

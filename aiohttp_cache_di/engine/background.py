@@ -15,7 +15,6 @@ from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.counting import count
 from aiohttp_cache_di.engine.fetching import fetch_alone
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.watching import tell_of
@@ -70,7 +69,7 @@ class Validation:
         try:
             async with asyncio.timeout(LIMIT_S):
                 outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
-                count(self._call.result, self._lookup.runtime.counts)
+                self._call.count(self._lookup.runtime.counts)
                 if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
                     await response.read()

@@ -13,7 +13,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.wrap.guarding.outages import Outages
-from aiohttp_cache_di.engine.counting import FAIR_SHARE
+from aiohttp_cache_di.engine.fairness import FAIR_SHARE
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients

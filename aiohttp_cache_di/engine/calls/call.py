@@ -16,6 +16,7 @@ from aiohttp_cache_di.engine.bases.trials import Trial
 from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Result
+from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = [
     "CURRENT_CALL",
@@ -88,6 +89,25 @@ class Call(Struct):
     def is_trial(self) -> bool:
         """Whether a trial is under way, so that the origin must not be asked."""
         return self.trial is not None and not self.trial.is_over
+
+    def count(self, counts: Counts) -> None:
+        """Count the latest hop in *counts* by its `result`; without one, it counts nowhere."""
+        match self.result:
+            case "hit":
+                counts.hits += 1
+            case "miss":
+                counts.misses += 1
+            case "stale":
+                counts.hits += 1
+                counts.stale += 1
+            case "revalidated":
+                counts.revalidated += 1
+            case "coalesced":
+                counts.coalesced += 1
+            case "bypass":
+                counts.bypassed += 1
+            case _:
+                pass
 
     @property
     def read_timeout_s(self) -> float | None:
