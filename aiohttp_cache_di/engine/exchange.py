@@ -169,13 +169,11 @@ class Exchange:
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
         self.call.result = "miss"
-        if self.lookup.purged:
-            decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
+        decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
         return gateway_timeout(decision, self.request, now=time.time(), found=self.lookup.found)
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
-        if self.lookup.purged and "; purged=" not in cache_status:
-            cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
+        cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
         standard = self.backend.cache_control
         answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
         self.call.keys.append(self.question.key)

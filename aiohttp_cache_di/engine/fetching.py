@@ -11,7 +11,6 @@ import time
 from typing import TypeAlias, assert_never
 
 from aiohttp import ClientConnectionError, ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
-from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
@@ -57,21 +56,6 @@ Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale
 
 CHALLENGES = frozenset({401, 407})
 """Statuses by which the origin asks for credentials."""
-
-
-def told_of_purge(decision: Decided, tag: str) -> Decided:
-    """*decision*, with a Cache-Status that names *tag*, whose purge is the reason for the request."""
-    match decision:
-        case Store() | Pass():
-            return replace(decision, cache_status=purged(decision.cache_status, tag))
-        case Freshen():
-            answer = decision.answer
-            return Freshen(replace(answer, cache_status=purged(answer.cache_status, tag)))
-        case Complete():
-            then = decision.then
-            return replace(decision, then=replace(then, cache_status=purged(then.cache_status, tag)))
-        case _:
-            return decision
 
 
 async def fetch_alone(
@@ -131,8 +115,6 @@ class Fetching:
     async def _act_on(self, reply: Reply, plan: Plan) -> ClientResponse | ServeStale | None:
         """Do what the policy decides about a reply; None to send the request again, without a condition of ours."""
         decision = await self._decide(reply, plan)
-        if self._lookup.purged:
-            decision = told_of_purge(decision, self._lookup.purged)
         match decision:
             case Store():
                 return await self._store(reply, decision)
@@ -262,9 +244,10 @@ class Fetching:
         can be made of the entry, which is then dropped.
         """
         reply.response.release()
-        stored, cache_status = decision.answer.stored, decision.answer.cache_status
+        stored, cache_status = decision.answer.stored, purged(decision.answer.cache_status, self._lookup.purged)
+        standard = self._backend.cache_control
         try:
-            answer = answer_from(decision.answer, self._request, standard=self._backend.cache_control)
+            answer = answer_from(decision.answer, self._request, standard=standard, cache_status=cache_status)
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
@@ -298,7 +281,8 @@ class Fetching:
         if decision.is_lasting:
             self._flights.end_unshared(self._flight)
         hidden = self._backend.ignored_params
-        describe_miss(reply.response, decision.cache_status, values=self._lookup.found, hidden=hidden)
+        cache_status = purged(decision.cache_status, self._lookup.purged)
+        describe_miss(reply.response, cache_status, values=self._lookup.found, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:

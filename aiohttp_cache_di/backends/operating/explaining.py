@@ -179,4 +179,4 @@ def _status_of(decision: RequestDecision, tag: str) -> str:
     if isinstance(decision, Bypass):
         return forwarded(decision.reason)
     status = forwarded(decision.reason) if isinstance(decision, Fetch | Validate) else decision.cache_status
-    return purged(status, tag) if tag else status
+    return purged(status, tag)
