@@ -183,9 +183,8 @@ class Probing(Session):
         asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
         own = own_request()
-        send = (
-            partial(own, asker) if own is not None and self._sender.hits_skip_bases else super(Probing, asker)._request
-        )
+        at_once = self._sender.asks_at_once()
+        send = super(Probing, asker)._request if own is None or at_once else partial(own, asker)
         options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}
         try:
             await send(method, url, **options)

@@ -49,15 +49,10 @@ class Sender:
         self._hits_skip_bases = self._is_double = False
         self._judge()  # imports what it needs before the first request
 
-    @property
-    def hits_skip_bases(self) -> bool:
-        """Whether hits skip the methods below the cache."""
-        self._judge()
-        return self._hits_skip_bases
-
     def asks_at_once(self) -> bool:
-        """Whether the methods below the cache get all requests that the fast lane does not answer."""
-        return not self.hits_skip_bases
+        """Whether the methods below the cache get each request that the fast lane does not answer: hits too."""
+        self._judge()
+        return not self._hits_skip_bases
 
     def has_doubles(self, backend: object) -> bool:
         """Whether a test double replaces the network or *backend*."""
