@@ -20,13 +20,13 @@ from msgspec.structs import replace
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED
 from aiohttp_cache_di.engine.answering.answers import plain_answer
 from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.bases.trials import NotStored
-from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, end_call, is_disabled
-from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
-from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, EarlyRead, end_call, is_disabled
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.fairness import is_turn_over
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
@@ -36,7 +36,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.taps import TAPS, tapped
 from aiohttp_cache_di.engine.watching import tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
+from aiohttp_cache_di.policy.rules.book import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 
@@ -116,6 +116,7 @@ class CacheMiddleware:
             response = self._at_once(request, question, call, runtime)
         if response is None:
             response = await self._exchange(request, handler, url, call, runtime, question)
+        call.count(runtime.counts)
         if isinstance(response, CachedResponse):
             if question is not None and backend.revision == revision:
                 self.questions.remember(question, url)
@@ -147,7 +148,6 @@ class CacheMiddleware:
             return None
         call.keys.append(key)
         call.key, call.result = key, "hit"
-        count_hit(runtime.counts)
         return answer
 
     async def _exchange(
@@ -175,21 +175,14 @@ class CacheMiddleware:
             known = None
             place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
         try:
-            question = self.questions.full(
-                request, call.wishes, arguments, url=url, place=place or NOWHERE, known=known
-            )
+            question = self.questions.full(request, call.wishes, arguments, url=url, place=place, known=known)
         except Exception as error:  # raised by a user's create_cache_actions; the caller's request must not fail for it
-            question, place = self.questions.full(request, call.wishes, arguments, url=url), None
+            question = self.questions.full(request, call.wishes, arguments, url=url, place=None)
             note_question_failure(error)
         call.key, lookup = question.key, Lookup(question, backend, runtime, arguments)
-        questions = None if place is None else self.questions
-        exchange = Exchange(request, _to_origin(handler, call), call, lookup, questions)
+        exchange = Exchange(request, _to_origin(handler, call), call, lookup, self.questions)
         if not backend.stats.watch.is_on:
             backend.stats.watch.refresh()
-        if place is None:
-            if call.is_trial:
-                raise NotStored
-            return await exchange.bypass("bypass")
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one
         try:
             return await exchange.run()
@@ -225,9 +218,9 @@ class CacheMiddleware:
         """Let the origin answer; the cache neither reads nor stores anything."""
         if call.is_trial:
             raise NotStored
-        call.result = "bypass"
-        self.backend.stats.counts.here().bypassed += 1
         response = await _to_origin(handler, call)(request)
+        call.result = "bypass"
+        call.count(self.backend.stats.counts.here())
         describe_miss(response, forwarded("bypass"))
         return response
 

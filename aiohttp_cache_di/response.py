@@ -30,7 +30,7 @@ from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
-from aiohttp_cache_di.telemetry.reasons import CacheDecision
+from aiohttp_cache_di.telemetry.reasons import CacheDecision, origin_of_answer
 
 __all__ = ["AnyResponse", "CachedResponse"]
 
@@ -49,7 +49,7 @@ class CachedResponse(ClientResponse):
     _cache_status: str = ""
     _extra_headers: tuple[tuple[str, str], ...] | None = ()
     _served_at: float = 0.0
-    _answered: tuple[float, str] | None = None
+    _how: str = ""
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
@@ -140,7 +140,7 @@ class CachedResponse(ClientResponse):
         stored = vars(self).get("_stored")
         if not isinstance(stored, StoredResponse):  # it is still being made, or is a test double
             return f"<{type(self).__name__}>"
-        told = told_of(stored, self.cache_status, now=time.time())
+        told = (origin_of_answer(self.cache_status), *told_of(stored, now=time.time()))
         return shown(type(self).__name__, self.method, redact_url(stored.url), self.status, self.reason, told)
 
     # ---- attributes that the cache adds
@@ -180,12 +180,10 @@ class CachedResponse(ClientResponse):
     @property
     def cache_decision(self) -> CacheDecision:
         """What the cache did for this request, and why."""
-        status = self.cache_status
-        at, how = self._answered or (self._served_at, "")
-        if not at:
-            return CacheDecision(status)
-        lasting = age_and_rest(self._stored, now=at)
-        return CacheDecision(status, f"{lasting}; {how}" if how else lasting)
+        if not self._served_at:
+            return CacheDecision(self.cache_status)
+        lasting = age_and_rest(self._stored, now=self._served_at)
+        return CacheDecision(self.cache_status, f"{lasting}; {self._how}" if self._how else lasting)
 
     def tell_how(self, how: str, *, at: float) -> None:
         """Add *how* this response was made from the entry, such as for a range, to `cache_decision`.
@@ -193,7 +191,7 @@ class CachedResponse(ClientResponse):
         Args:
             at: POSIX time of the decision.
         """
-        self._answered = at, how
+        self._served_at, self._how = at, how
 
     @property
     def body_path(self) -> Path | None:

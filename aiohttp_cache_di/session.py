@@ -20,20 +20,20 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
 from aiohttp_cache_di.engine.bases.overrides import ADDING
-from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, EarlyRead, end_call
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
-from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
+from aiohttp_cache_di.engine.fairness import FAIR_SHARE, is_turn_over
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sessions.doubles import is_backend
 from aiohttp_cache_di.engine.sessions.fast_lane import FastLane, KnownCall, State
 from aiohttp_cache_di.engine.sessions.probing import Probing
 from aiohttp_cache_di.engine.sessions.sending import Sender
+from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.signatures import OptionsSignature
 
@@ -96,11 +96,9 @@ class CacheMixin(Probing, TypedSession):
             refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
             refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS | {"cache", "principal"})
-        self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
-        backend = CacheBackend(**own) if cache is None else cache
-        self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
+        self.cache = CacheBackend(**own) if cache is None else cache
+        self._owns_cache = cache is None
         self._sender = Sender(type(self), _OWN)
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
@@ -201,7 +199,7 @@ class CacheMixin(Probing, TypedSession):
                 found = await lane.look_up(self, found, options, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
-                    lane.tell(method, found, began_at)
+                    tell_hit(lane.watch, method, found, began_at)
                 if not lane.counts.hits % FAIR_SHARE and is_turn_over(lane.counts, lane.watch):
                     await asyncio.sleep(0)
                 return found

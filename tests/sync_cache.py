@@ -136,7 +136,7 @@ class SyncCache:
         try:
             reply = self._ask(outgoing)
         except OriginDownError:
-            stale = policy.on_failure(plan, self.rules, request, now=self.now, timeout=False)
+            stale = policy.on_failure(plan, self.rules, request, now=self.now, is_reachable=False)
             if stale is None:
                 raise
             return self._reuse(request, stale.answer)

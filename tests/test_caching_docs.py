@@ -18,8 +18,8 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.requests.request import own_conditions
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.policy.tracing import Trace
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives

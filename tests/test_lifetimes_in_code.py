@@ -20,7 +20,7 @@ from aiohttp_cache_di import (
     SQLiteBackend,
     UrlExpiration,
 )
-from aiohttp_cache_di.policy.rules.wishes import Wishes
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.settings.build import build_backend
 from tests.origin import Origin, answer
 

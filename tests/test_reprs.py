@@ -36,8 +36,9 @@ from aiohttp_cache_di import (
 )
 from aiohttp_cache_di.engine.answering.describe import FetchedResponse
 from aiohttp_cache_di.entries.info import info_of
-from aiohttp_cache_di.policy.tracing import origin_of_answer, shown
+from aiohttp_cache_di.policy.tracing import shown
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
+from aiohttp_cache_di.telemetry.reasons import origin_of_answer
 from tests.origin import Origin, Received, answer
 
 SECRET = "canary-canary-canary"

@@ -22,8 +22,8 @@ from aiohttp import (
 from yarl import URL
 
 from aiohttp_cache_di import CachedResponse, CachedSession
+from aiohttp_cache_di.engine.answering.answers import cached_class_for
 from aiohttp_cache_di.engine.answering.describe import describe_miss
-from aiohttp_cache_di.engine.answering.hit_classes import cached_class_for
 from aiohttp_cache_di.entries.build import entry_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.origin import Origin, answer

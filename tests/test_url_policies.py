@@ -8,8 +8,8 @@ import pytest
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.policy.rules.expiration import UrlExpiration, UrlRules
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 

@@ -50,13 +50,7 @@ from aiohttp_cache_di._aiohttp.decoding import (
 )
 from aiohttp_cache_di._aiohttp.genuine import is_genuine
 from aiohttp_cache_di._aiohttp.joining import can_prepend, prepend
-from aiohttp_cache_di._aiohttp.names import (
-    FEATURES,
-    Needs,
-    can,
-    has_name,
-    missing_names,
-)
+from aiohttp_cache_di._aiohttp.names import FEATURES, Needs, can
 
 __all__ = [
     "FEATURES",
@@ -76,12 +70,10 @@ __all__ = [
     "genuine_request",
     "hand_on_cookies",
     "hand_on_traces",
-    "has_name",
     "is_decoded",
     "is_disconnection",
     "is_genuine",
     "middlewares_of",
-    "missing_names",
     "own_request",
     "parts_of",
     "prepend",

@@ -26,7 +26,7 @@ from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
 from aiohttp.tracing import Trace
 
-__all__ = ["FEATURES", "Needs", "can", "has_name", "missing_names"]
+__all__ = ["FEATURES", "Needs", "can"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
 """For each feature, the attributes that it needs, by the class that must have them."""
 
 
-def has_name(owner: type, name: str) -> bool:
+def _has_name(owner: type, name: str) -> bool:
     """Whether objects of *owner* have an attribute *name*: one of the class, or one that its methods use."""
     return hasattr(owner, name) or name in getattr(owner, "ATTRS", ()) or name in _names_in(owner)
 
@@ -125,10 +125,10 @@ def _names_in(owner: type) -> frozenset[str]:
     return frozenset(name for code in codes if code is not None for name in code.co_names)
 
 
-def missing_names(names: Mapping[type, tuple[str, ...]]) -> list[str]:
+def _missing_names(names: Mapping[type, tuple[str, ...]]) -> list[str]:
     """Those of *names* that this release of aiohttp does not have, with their classes."""
     return [
-        f"{owner.__name__}.{name}" for owner, wanted in names.items() for name in wanted if not has_name(owner, name)
+        f"{owner.__name__}.{name}" for owner, wanted in names.items() for name in wanted if not _has_name(owner, name)
     ]
 
 
@@ -136,7 +136,7 @@ def _looked_over() -> dict[Needs, bool]:
     """Which features are available; logs one warning for each that is not."""
     found: dict[Needs, bool] = {}
     for needs, names in FEATURES.items():
-        missing = missing_names(names)
+        missing = _missing_names(names)
         found[needs] = not missing
         if missing:
             logger.warning("aiohttp %s has no %s: %s", aiohttp.__version__, ", ".join(missing), needs.value)

@@ -29,9 +29,8 @@ from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import origin_of, tags_of
 from aiohttp_cache_di.policy.requests.request import may_be_cached
-from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
+from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES, Wishes
 from aiohttp_cache_di.policy.rules.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 from aiohttp_cache_di.signatures import OptionsSignature

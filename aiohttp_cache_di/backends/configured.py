@@ -22,13 +22,12 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.rules.book import RuleBook, Rules
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, RuleBook, Rules, Wishes
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules.idle import idle_settings
 from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
 from aiohttp_cache_di.policy.rules.principals import Principal, PrincipalPatterns, named_by
 from aiohttp_cache_di.policy.rules.windows import window_s
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats

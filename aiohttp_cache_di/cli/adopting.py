@@ -32,7 +32,7 @@ from aiohttp_cache_di.entries.older import OlderResponse
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
 from aiohttp_cache_di.policy.requests.request import is_off
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES
+from aiohttp_cache_di.policy.rules.book import NO_WISHES
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Request, Response, StoredResponse
 

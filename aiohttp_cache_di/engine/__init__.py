@@ -22,7 +22,7 @@ call it, never in the rule::
 
     session.get()
       │  sessions.fast_lane       knows the question of a call from before ── plain hit ─▶ response
-      │    └─ reads.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
+      │    └─ calls.EarlyRead     what it read without a hit stays in the call: the store is asked once per request
       ▼
     aiohttp makes the request, once per hop
       │  middleware               knows the question of a request          ── plain hit ─▶ response
@@ -66,7 +66,7 @@ The modules; imports point down this list::
     answering/  responses from stored entries, and what a response from the origin says about the cache
     flights     the flights of one backend in one event loop, by key
     flight      one request to the origin that others may wait for
-    counting    counting hits, and yielding to other tasks now and then
+    fairness    yielding to other tasks now and then
     watching    reporting each request to metrics, traces and logs
     calls/      what one call asks of the cache
     bases/      the other base classes of a session: what they add to a request, and making it without them

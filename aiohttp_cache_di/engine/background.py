@@ -69,6 +69,7 @@ class Validation:
         try:
             async with asyncio.timeout(LIMIT_S):
                 outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
+                self._call.count(self._lookup.runtime.counts)
                 if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
                     await response.read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from functools import partial
 from typing import TypeVar, assert_never, cast
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -17,7 +16,6 @@ from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.lookup import Lookup
@@ -56,7 +54,7 @@ class Exchange:
 
     Args:
         lookup: the look-up of the response to the request.
-        questions: makes the question of a GET request that a POST response may answer; None if there can be none.
+        questions: makes the question of a GET request that a POST response may answer.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class Exchange:
         handler: ClientHandlerType,
         call: Call,
         lookup: Lookup,
-        questions: Questions | None,
+        questions: Questions,
     ) -> None:
         self.request = request
         self.handler = handler
@@ -97,7 +95,7 @@ class Exchange:
                 case Fetch() | Validate():
                     return await self._share_or_fetch(plan)
                 case Bypass():
-                    return await self.bypass(plan.reason)
+                    return await self._bypass(plan.reason)
                 case _:
                     assert_never(plan)
         finally:
@@ -120,7 +118,6 @@ class Exchange:
         stored = await lookup.find() if asks else None
         foreign: ClientResponse | None = lookup.foreign
         if foreign is not None:
-            count_hit(self.runtime.counts)
             self.call.result = "hit"
             return foreign
         now = time.time()
@@ -159,41 +156,28 @@ class Exchange:
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         """Answer with a plain hit."""
         answer = plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
-        count_hit(self.runtime.counts)
         self.call.result = "hit"
-        self._note_hop()
+        self.call.keys.append(self.question.key)
         return answer
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
         answer = self._answer(decision)
-        if decision.stale:
-            count_stale_hit(self.runtime.counts)
-            self.call.result = "stale"
-        else:
-            count_hit(self.runtime.counts)
-            self.call.result = "hit"
+        self.call.result = "stale" if decision.stale else "hit"
         return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
-        self.runtime.counts.misses += 1
         self.call.result = "miss"
-        if self.lookup.purged:
-            decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
-        return gateway_timeout(decision, self.request, now=time.time())
+        decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
+        return gateway_timeout(decision, self.request, now=time.time(), found=self.lookup.found)
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
-        if self.lookup.purged and "; purged=" not in cache_status:
-            cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
+        cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
         standard = self.backend.cache_control
         answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
-        self._note_hop()
-        return answer
-
-    def _note_hop(self) -> None:
-        """Record that the call has passed this hop."""
         self.call.keys.append(self.question.key)
+        return answer
 
     def _validate_later(self, stored: StoredResponse) -> None:
         """Validate *stored* in the background."""
@@ -201,21 +185,18 @@ class Exchange:
 
     # ---- bypassing the store
 
-    async def bypass(self, reason: FwdReason) -> ClientResponse:
+    async def _bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer without storing its response, and invalidate what the request may have changed.
 
         The exception is the response to a POST request that says that it answers GET, too: see `posted`.
         """
-        self.runtime.counts.bypassed += 1
-        self.call.result = "bypass"
         posted = None
-        if self.questions is not None and policy.may_answer_get(self.question.request, self.question.rules):
-            arguments, url = self.lookup.key_arguments, self.question.request.url
-            as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
+        if policy.may_answer_get(self.question.request, self.question.rules):
             purges = await self.runtime.here.purges.observe()
-            posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
+            posted = Posted(self.request, self.call, self.lookup, self.questions, purges)
         with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
+        self.call.result = "bypass"
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
             await invalidate(self.lookup, response)
@@ -253,8 +234,7 @@ class Exchange:
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.runtime.counts.misses += 1  # no request was saved: the origin has been asked
-        self.call.result = "miss"
+        self.call.result = "miss"  # no request was saved: the origin has been asked
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
@@ -264,7 +244,6 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
-        self.runtime.counts.coalesced += 1
         self.call.result = "coalesced"
         return answer
 
@@ -280,6 +259,5 @@ class Exchange:
         except Exception as error:
             await self.lookup.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
-        count_stale_hit(self.runtime.counts)
         self.call.result = "stale"
         return answer

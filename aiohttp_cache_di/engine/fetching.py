@@ -10,15 +10,14 @@ import logging
 import time
 from typing import TypeAlias, assert_never
 
-from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
-from msgspec.structs import replace
+from aiohttp import ClientConnectionError, ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.answers import answer_from
 from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
-from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.flights import Flights
@@ -26,7 +25,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
-from aiohttp_cache_di.engine.storing.locations import next_keys
+from aiohttp_cache_di.engine.storing.locations import next_key
 from aiohttp_cache_di.engine.storing.placing import place, place_and_tell, redacted
 from aiohttp_cache_di.engine.storing.tagging import confirmed
 from aiohttp_cache_di.entries.tags import TooManyTagsError
@@ -47,7 +46,6 @@ from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
-from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = ["Fetching", "fetch_alone"]
 
@@ -60,26 +58,11 @@ CHALLENGES = frozenset({401, 407})
 """Statuses by which the origin asks for credentials."""
 
 
-def told_of_purge(decision: Decided, tag: str) -> Decided:
-    """*decision*, with a Cache-Status that names *tag*, whose purge is the reason for the request."""
-    match decision:
-        case Store() | Pass():
-            return replace(decision, cache_status=purged(decision.cache_status, tag))
-        case Freshen():
-            answer = decision.answer
-            return Freshen(replace(answer, cache_status=purged(answer.cache_status, tag)))
-        case Complete():
-            then = decision.then
-            return replace(decision, then=replace(then, cache_status=purged(then.cache_status, tag)))
-        case _:
-            return decision
-
-
 async def fetch_alone(
     plan: Plan, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup
 ) -> ClientResponse | ServeStale:
     """Ask the origin in a flight that others cannot join; see `Fetching`."""
-    with lookup.runtime.flights.start(lookup.question.key, joinable=False) as flight:
+    with lookup.runtime.flights.start(lookup.question.key) as flight:
         return await Fetching(request, handler, call, lookup, flight).fetch(plan)
 
 
@@ -104,7 +87,6 @@ class Fetching:
         self._question: FullQuestion = lookup.question
         self._backend: CacheBackend = lookup.backend
         self._flights: Flights = lookup.runtime.flights
-        self._counts: Counts = lookup.runtime.counts
         self._origin = OriginRequest(request, handler, call, lookup.runtime)
 
     async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
@@ -112,13 +94,14 @@ class Fetching:
         if plan.stored is not None and not self._lookup.found:
             self._lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
-            refuse_when_closed(self._request.session)
+            if self._request.session.closed:  # as aiohttp does when it is about to connect
+                raise ClientConnectionError("Connector is closed.")
             try:
                 reply = await self._origin.ask(plan)
             except (ClientError, OSError, asyncio.CancelledError) as error:
                 return self._instead_or_raise(error, plan)
             if not isinstance(reply, Reply):
-                self._count_miss()
+                self._call.result = "miss"
                 return reply
             try:
                 answer = await self._act_on(reply, plan)
@@ -132,8 +115,6 @@ class Fetching:
     async def _act_on(self, reply: Reply, plan: Plan) -> ClientResponse | ServeStale | None:
         """Do what the policy decides about a reply; None to send the request again, without a condition of ours."""
         decision = await self._decide(reply, plan)
-        if self._lookup.purged:
-            decision = told_of_purge(decision, self._lookup.purged)
         match decision:
             case Store():
                 return await self._store(reply, decision)
@@ -151,10 +132,6 @@ class Fetching:
                 return None
             case _:
                 assert_never(decision)
-
-    def _count_miss(self) -> None:
-        self._counts.misses += 1
-        self._call.result = "miss"
 
     def _instead_or_raise(self, error: BaseException, plan: Plan) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
@@ -177,7 +154,8 @@ class Fetching:
             return None
         rules, request = self._question.rules, self._question.request
         try:
-            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=self._origin.is_timeout(error))
+            is_timeout = self._origin.is_timeout(error)
+            stale = policy.on_failure(plan, rules, request, now=time.time(), is_reachable=is_timeout)
         except Exception:  # the entry cannot be judged; the next request that finds it discards it
             return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
@@ -227,14 +205,13 @@ class Fetching:
         except Exception:
             logger.exception("A stored part could not be put before the rest of its body; the whole is fetched")
             response.close()
-            self._counts.misses -= 1  # the next attempt counts it again
             return None
         return response
 
     async def _store(self, reply: Reply, decision: Store) -> ClientResponse:
         """Hand the response on, and begin to copy its body; the entry is written when the last byte has arrived."""
         response, call = reply.response, self._call
-        self._count_miss()
+        call.result = "miss"
         if self._lookup.head_of is not None:
             self._update_get(reply, self._lookup.head_of)
         is_hop = response.status in REDIRECTS
@@ -256,7 +233,8 @@ class Fetching:
         response = reply.response
         if policy.leads_on(response.status, response.headers) and self._call.follows:
             request, arguments = self._question.request, self._lookup.key_arguments
-            for key in next_keys(request, response.status, response.headers, arguments, self._backend):
+            key = next_key(request, response.status, response.headers, arguments, self._backend)
+            if key is not None:
                 self._flights.announce(key)
 
     async def _freshen(self, reply: Reply, decision: Freshen) -> CachedResponse | None:
@@ -266,13 +244,13 @@ class Fetching:
         can be made of the entry, which is then dropped.
         """
         reply.response.release()
-        stored, cache_status = decision.answer.stored, decision.answer.cache_status
+        stored, cache_status = decision.answer.stored, purged(decision.answer.cache_status, self._lookup.purged)
+        standard = self._backend.cache_control
         try:
-            answer = answer_from(decision.answer, self._request, standard=self._backend.cache_control)
+            answer = answer_from(decision.answer, self._request, standard=standard, cache_status=cache_status)
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
-        self._counts.revalidated += 1
         self._call.result = "revalidated"
         self._call.keys.append(self._question.key)
         report = Report(answer, cache_status, received_at=reply.head.received_at)
@@ -295,7 +273,7 @@ class Fetching:
 
     async def _pass(self, reply: Reply, decision: Pass) -> ClientResponse:
         """Hand the response on without storing it."""
-        self._count_miss()
+        self._call.result = "miss"
         if self._lookup.head_of is not None:
             self._update_get(reply, self._lookup.head_of)
         if decision.forget:
@@ -303,7 +281,8 @@ class Fetching:
         if decision.is_lasting:
             self._flights.end_unshared(self._flight)
         hidden = self._backend.ignored_params
-        describe_miss(reply.response, decision.cache_status, values=self._lookup.found, hidden=hidden)
+        cache_status = purged(decision.cache_status, self._lookup.purged)
+        describe_miss(reply.response, cache_status, values=self._lookup.found, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:

@@ -57,8 +57,9 @@ class Flight(Struct, eq=False):
     """
 
     key: str
-    place: str = ""
+    place: str
     """The name by which requests find it: its key, or for a URL whose responses vary, the key of the variant."""
+    _flights: Registry
     store_allowed: bool = True
     """Whether its response may be stored; False if the key was invalidated while it was under way."""
     leader: asyncio.Task[object] | None = None
@@ -74,7 +75,6 @@ class Flight(Struct, eq=False):
     body_for: object = None
     """A reference to the session that asked, while a body arrives that needs no reader; else None."""
 
-    _flights: Registry | None = None
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
     """The futures of the requests that wait, and whether each stops waiting when the flight is late."""
     _on_free: tuple[Callable[[], None], ...] = ()
@@ -111,7 +111,7 @@ class Flight(Struct, eq=False):
         Args:
             has_end: whether the head states the length of the body; then the time begins anew with each piece.
         """
-        if self.outcome is None and self._flights is not None:
+        if self.outcome is None:
             self._arrived_at = time.monotonic()
             self._patience_s, self._has_end = patience_s, has_end
             self._flights.watch(self, patience_s)
@@ -155,8 +155,7 @@ class Flight(Struct, eq=False):
         self.outcome = outcome
         if self._watch is not None or self._on_free:
             self._free()
-        if self._flights is not None:
-            self._flights.note_end(self, is_watched=self._arrived_at > 0)
+        self._flights.note_end(self, is_watched=self._arrived_at > 0)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)

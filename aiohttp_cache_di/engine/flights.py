@@ -35,11 +35,9 @@ class Flights:
         self.current: Callable[[str], Flight | None] = self._flights.get
         """Returns the flight at a place that can be joined, if there is one."""
 
-    def start(self, key: str, *, joinable: bool) -> Flight:
-        """Start a flight without a leader; other requests can join it by its key if *joinable*."""
-        flight = Flight(key, key, _flights=self)
-        if joinable:
-            self._flights[key] = flight
+    def start(self, key: str) -> Flight:
+        """Start a flight that others cannot join."""
+        flight = Flight(key, key, self)
         self._fetching.setdefault(key, []).append(flight)
         return flight
 
@@ -50,7 +48,7 @@ class Flights:
         if flight is not None and flight.is_announced and flight.leader is task:
             flight.is_announced = False
             return flight
-        self._flights[place] = flight = Flight(key, place, leader=task, _flights=self)
+        self._flights[place] = flight = Flight(key, place, self, leader=task)
         self._fetching.setdefault(key, []).append(flight)
         return flight
 
@@ -81,17 +79,13 @@ class Flights:
         if not fetching:
             del self._fetching[flight.key]
 
-    def invalidate(self, key: str) -> None:
-        """Forbid storing responses under way for *key*: they may have been sent before a change of the resource."""
-        for flight in list(self._fetching.get(key, ())):
-            flight.store_allowed = False
-            if self._flights.get(flight.place) is flight:
-                flight.end(Outcome.UNSHARED)
-
-    def invalidate_all(self) -> None:
-        """Do as `invalidate`, for all keys."""
-        for key in list(self._fetching):
-            self.invalidate(key)
+    def invalidate(self, keys: Collection[str] | None) -> None:
+        """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
+        for key in list(self._fetching) if keys is None else keys:
+            for flight in list(self._fetching.get(key, ())):
+                flight.store_allowed = False
+                if self._flights.get(flight.place) is flight:
+                    flight.end(Outcome.UNSHARED)
 
     async def drain_bodies(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
         """Wait for bodies that arrive without being read, each *patience_s* seconds at most.

@@ -17,8 +17,9 @@ from yarl import URL
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.marks import softened_by
-from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
+from aiohttp_cache_di.engine.calls.call import EarlyRead
 from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import key_of_another

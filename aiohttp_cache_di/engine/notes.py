@@ -38,22 +38,14 @@ class UnusableResultError(ConfigurationError):
         super().__init__(f"{function} has returned an object of type {type(result).__name__}; {expected}")
 
 
-def note_failure(error: Exception, failed: Failed | None) -> None:
+def note_failure(error: Exception, failed: Failed) -> None:
     """Count an error of the cache by which a copy was lost, and log its kind once in a while. Raises nothing."""
     kind = type(error).__name__
     with contextlib.suppress(Exception):
-        if failed is not None:
-            failed(kind)
-    with contextlib.suppress(Exception):
-        if _is_time_for(f"body {kind}"):
-            # The error's own text may hold a part of the body.
-            logger.warning(
-                "A body could not be stored (%s in %s); the caller gets it all the same. Errors of this kind are not "
-                "logged again for %d s",
-                kind,
-                _place(error),
-                LOG_INTERVAL_S,
-            )
+        failed(kind)
+    # The error's own text may hold a part of the body.
+    told = "A body could not be stored (%s in %s); the caller gets it all the same"
+    _warn_once_in_a_while(f"body {kind}", told, kind, _place(error))
 
 
 def note_users_failure(error: Exception, function: str, consequence: str, *, of: str = "") -> None:
@@ -65,18 +57,10 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
         of: method and URL of the request, without secrets.
     """
     kind = type(error).__name__
-    with contextlib.suppress(Exception):
-        if _is_time_for(f"{function} {kind}"):
-            # The text of any other error may name a user.
-            what = str(error) if isinstance(error, UnusableResultError) else f"{kind} in {_place(error)}"
-            logger.warning(
-                "%s has failed (%s)%s; %s. Errors of this kind are not logged again for %d s",
-                function,
-                what,
-                f" for {of}" if of else "",
-                consequence,
-                LOG_INTERVAL_S,
-            )
+    # The text of any other error may name a user.
+    what = str(error) if isinstance(error, UnusableResultError) else f"{kind} in {_place(error)}"
+    told = "%s has failed (%s)%s; %s"
+    _warn_once_in_a_while(f"{function} {kind}", told, function, what, f" for {of}" if of else "", consequence)
 
 
 def note_question_failure(error: Exception) -> None:
@@ -90,14 +74,7 @@ def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
     Args:
         of: method and URL of the request, without secrets.
     """
-    with contextlib.suppress(Exception):
-        if _is_time_for("tags"):
-            logger.warning(
-                "The response to %s is handed on and not stored: %s. This is not logged again for %d s",
-                of,
-                error,
-                LOG_INTERVAL_S,
-            )
+    _warn_once_in_a_while("tags", "The response to %s is handed on and not stored: %s", of, error)
 
 
 def users_function(option: str, function: object) -> str:
@@ -106,13 +83,14 @@ def users_function(option: str, function: object) -> str:
     return f"{option} ({getattr(function, '__module__', None) or '?'}.{name})"
 
 
-def _is_time_for(kind: str) -> bool:
-    """Whether no error of this *kind* has been logged for `LOG_INTERVAL_S`; if so, the time begins anew."""
-    now = time.monotonic()
-    is_time = now - _noted.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S
-    if is_time:
-        _noted[kind] = now
-    return is_time
+def _warn_once_in_a_while(kind: str, text: str, *arguments: object) -> None:
+    """Log *text*, unless an error of this *kind* has been logged within `LOG_INTERVAL_S`. Raises nothing."""
+    with contextlib.suppress(Exception):
+        now = time.monotonic()
+        if now - _noted.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
+            _noted[kind] = now
+            told = f"{text}. Errors of this kind are not logged again for %d s"
+            logger.warning(told, *arguments, LOG_INTERVAL_S)
 
 
 def _place(error: BaseException) -> str:

@@ -115,11 +115,7 @@ class Runtime:
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
-        if keys is None:
-            self.flights.invalidate_all()
-            return
-        for key in keys:
-            self.flights.invalidate(key)
+        self.flights.invalidate(keys)
 
     # ---- tasks in the background
 

@@ -12,7 +12,7 @@ from aiohttp_cache_di._aiohttp import body_read_of
 from aiohttp_cache_di.rfc9111.messages import HeaderLines, RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import SET_COOKIE
 
-__all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "names_in", "reason_of", "version_of"]
+__all__ = ["body_of", "entry_of", "kept_lines", "names_in", "reason_of", "version_of"]
 
 
 async def body_of(response: ClientResponse) -> bytes:

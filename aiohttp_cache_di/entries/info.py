@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import force_setattr
 
-from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.tags import TAG_FIELDS, as_shown, tags_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 
@@ -85,7 +84,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         url=entry.url,
         status=entry.status,
         content_type=content_type,
-        body_bytes=_body_bytes(entry) if body_bytes is None else body_bytes,
+        body_bytes=entry.body_bytes if body_bytes is None else body_bytes,
         stored_at=entry.created_at,
         validated_at=entry.received_at,
         fresh_until=entry.fresh_until,
@@ -100,10 +99,6 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
 def has_tags_in_fields_alone(entry: StoredResponse) -> bool:
     """Whether *entry* was stored by an earlier version, with tags in its header fields only."""
     return entry.tagging is None and not TAG_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers)))
-
-
-def _body_bytes(entry: StoredResponse) -> int:
-    return entry.body_bytes if isinstance(entry, FiledResponse) else len(entry.body)
 
 
 def short_id(partition: str) -> str:

@@ -6,13 +6,13 @@ credentials themselves are not stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from http.cookies import BaseCookie, Morsel, SimpleCookie
 from typing import Any, Final, TypeAlias
 
 from aiohttp import BasicAuth
-from aiohttp.typedefs import LooseCookies
+from aiohttp.typedefs import LooseCookies, LooseHeaders
 from yarl import URL
 
 from aiohttp_cache_di.keys.names import CredentialNames, says_which_resource
@@ -21,8 +21,10 @@ __all__ = [
     "Fields",
     "digest_of",
     "effective_credentials",
+    "fields_of",
     "hex_digest",
     "pairs_of",
+    "partition_of",
     "who_asks",
 ]
 
@@ -110,6 +112,38 @@ def effective_credentials(
         fields = [field for field in fields if field[0] != "proxy-authorization"]
         fields.append(("proxy-authorization", proxy_user.encode()))
     return fields
+
+
+def partition_of(
+    url: URL,
+    arguments: Mapping[str, Any],
+    names: CredentialNames,
+    *,
+    principal: str | None = None,
+    credentials_are_shared: bool = False,
+    key: bytes = b"",
+) -> str:
+    """The partition of a request to *url*, in which the response is stored; "" if it is the same for all.
+
+    Args:
+        arguments: those of its key: ``headers``, ``cookies``, ``proxy_auth`` …
+        names, principal, credentials_are_shared, key: as in `who_asks`.
+    """
+    fields = effective_credentials(
+        fields_of(arguments.get("headers")),
+        url=url,
+        auth=arguments.get("auth"),
+        cookies=arguments.get("cookies"),
+        proxy=arguments.get("proxy"),
+        proxy_auth=arguments.get("proxy_auth"),
+        proxy_fields=fields_of(arguments.get("proxy_headers")),
+    )
+    return who_asks(fields, names, principal=principal, credentials_are_shared=credentials_are_shared, key=key)
+
+
+def fields_of(headers: LooseHeaders | None) -> Fields:
+    """*headers* as they are given, with lower-case names."""
+    return [(name.lower(), value) for name, value in pairs_of(headers)] if headers else []
 
 
 def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:

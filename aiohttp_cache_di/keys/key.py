@@ -24,8 +24,8 @@ from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of
 from aiohttp_cache_di.keys.credentials import (
     Fields,
     effective_credentials,
+    fields_of,
     hex_digest,
-    pairs_of,
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
@@ -133,8 +133,8 @@ def create_key(
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
     if tls and (principal is not None or credentials_are_shared):
         tls = without_client(tls)
-    method, fields, names = method.upper(), _fields(headers), credential_names(credential_headers, ignored)
-    to_proxy = _fields(proxy_headers)
+    method, fields, names = method.upper(), fields_of(headers), credential_names(credential_headers, ignored)
+    to_proxy = fields_of(proxy_headers)
     credentials = effective_credentials(
         fields, url=url, auth=auth, cookies=cookies, proxy=proxy, proxy_auth=proxy_auth, proxy_fields=to_proxy
     )
@@ -190,12 +190,6 @@ def _way_by(proxy: str | URL, proxy_fields: Fields, ignored: frozenset[str]) -> 
     fields = sorted((field for field in proxy_fields if field[0] not in without), key=lambda field: field[0])
     host = f"{address.scheme}://{(address.raw_host or '').lower()}:{address.port}"
     return "".join((f"{len(host)}:{host}", *(f"{len(name)}:{name}{len(value)}:{value}" for name, value in fields)))
-
-
-def _fields(headers: LooseHeaders | None) -> Fields:
-    if not headers:
-        return []
-    return [(name.lower(), value) for name, value in pairs_of(headers)]
 
 
 def _body(

@@ -68,7 +68,6 @@ from aiohttp_cache_di.policy.requests.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
     background_plan,
-    may_be_cached,
     needs_policy,
     on_request,
 )
@@ -76,9 +75,9 @@ from aiohttp_cache_di.policy.requests.reuse import serve
 from aiohttp_cache_di.policy.responses.failure import not_at_hand, on_failure
 from aiohttp_cache_di.policy.responses.not_modified import on_head_response
 from aiohttp_cache_di.policy.responses.response import may_answer_get, on_post_response, on_response
-from aiohttp_cache_di.policy.responses.variants import Placement, place_variant
+from aiohttp_cache_di.policy.responses.variants import place_variant
 from aiohttp_cache_di.policy.rules.book import Rules
-from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
+from aiohttp_cache_di.policy.rules.tags import tags_of
 from aiohttp_cache_di.rfc9111.groups import invalidated_groups, origin_of
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -98,7 +97,6 @@ __all__ = [
     "NotModified",
     "Partial",
     "Pass",
-    "Placement",
     "PlainHit",
     "Plan",
     "Question",
@@ -111,7 +109,6 @@ __all__ = [
     "Serve",
     "ServeStale",
     "Store",
-    "Tags",
     "Validate",
     "answers_others",
     "background_plan",
@@ -124,7 +121,6 @@ __all__ = [
     "is_unsafe",
     "leads_on",
     "may_answer_get",
-    "may_be_cached",
     "may_be_plain",
     "may_be_used_alone",
     "may_hop",

@@ -66,7 +66,9 @@ def _by_rules(response: Response, rules: Rules, told: list[str] | None) -> Lifet
     if lifetime_s <= 0:
         return None
     fresh_until = _end_of(lifetime_s, response.received_at, rules)
-    return Lifetime(fresh_until, fresh_until + _longest_s(rules.stale_if_error_s, rules.stale_while_revalidate_s))
+    return Lifetime(
+        fresh_until, fresh_until + max(rules.stale_if_error_s or 0.0, rules.stale_while_revalidate_s or 0.0)
+    )
 
 
 def _by_standard(
@@ -81,11 +83,9 @@ def _by_standard(
     else:
         grace_s = 0.0
     if _permits_stale(directives, shared=rules.shared):
-        window_s = _longest_s(
-            directives.stale_if_error_s if directives.stale_if_error_s is not None else rules.stale_if_error_s,
-            directives.stale_while_revalidate_s
-            if directives.stale_while_revalidate_s is not None
-            else rules.stale_while_revalidate_s,
+        window_s = max(
+            _window_s(directives.stale_if_error_s, rules.stale_if_error_s),
+            _window_s(directives.stale_while_revalidate_s, rules.stale_while_revalidate_s),
         )
         states_none = stated_s is None and not is_useful
         # A response that states no lifetime is of use only within a stale window; an error is not even then.
@@ -147,8 +147,9 @@ def _heuristic_s(request: Request, response: Response, rules: Rules) -> float:
     )
 
 
-def _longest_s(one: float | None, other: float | None) -> float:
-    return max(one or 0.0, other or 0.0)
+def _window_s(stated_s: float | None, own_s: float | None) -> float:
+    """The stale window: as *stated_s* by the origin or the request, else the user's *own_s*."""
+    return (own_s or 0.0) if stated_s is None else stated_s
 
 
 def _permits_stale(directives: ResponseDirectives, *, shared: bool) -> bool:
@@ -165,22 +166,16 @@ def may_serve_stale(stored: StoredResponse, rules: Rules) -> bool:
 
 def stale_while_revalidate_s(stored: StoredResponse, rules: Rules) -> float:
     """How long *stored* may be used when stale while it is validated: as the origin says, else the user."""
-    if rules.cache_control:
-        stated_s = response_directives(stored.headers).stale_while_revalidate_s
-        if stated_s is not None:
-            return stated_s
-    return rules.stale_while_revalidate_s or 0.0
+    stated_s = response_directives(stored.headers).stale_while_revalidate_s if rules.cache_control else None
+    return _window_s(stated_s, rules.stale_while_revalidate_s)
 
 
 def stale_if_error_s(stored: StoredResponse, directives: RequestDirectives, rules: Rules) -> float:
     """How long *stored* may be used when stale instead of an error: by the request, else the origin, else the user."""
-    if rules.cache_control:
-        stated_s = directives.stale_if_error_s
-        if stated_s is None:
-            stated_s = response_directives(stored.headers).stale_if_error_s
-        if stated_s is not None:
-            return stated_s
-    return rules.stale_if_error_s or 0.0
+    if not rules.cache_control:
+        return rules.stale_if_error_s or 0.0
+    own_s = _window_s(response_directives(stored.headers).stale_if_error_s, rules.stale_if_error_s)
+    return _window_s(directives.stale_if_error_s, own_s)
 
 
 def answers_others(stored: StoredResponse, rules: Rules) -> bool:

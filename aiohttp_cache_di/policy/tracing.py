@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.rules.book import Rules
-from aiohttp_cache_di.rfc9111.cache_status import parameters
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
@@ -25,7 +24,6 @@ __all__ = [
     "freshness",
     "length_of",
     "note",
-    "origin_of_answer",
     "shown",
     "told_of",
 ]
@@ -33,7 +31,6 @@ __all__ = [
 Because: TypeAlias = str | Callable[[], str]
 """The reason for an answer, or a function that returns it, called only if there is a trace."""
 
-_OF_STALE: Final = ("max-stale", "stale-while-revalidate", "stale-if-error", "disconnected")
 NOTICEABLE_S = 1.0  # a difference of lifetimes that is mentioned
 
 
@@ -103,33 +100,9 @@ def length_of(seconds: float) -> str:
     return f"{seconds:.0f} s" if abs(seconds) < 120 else format_duration(round(seconds))
 
 
-def origin_of_answer(cache_status: str) -> str:
-    """How a request was answered, in the words of the metrics, and the token that says why; "" if unknown.
-
-    Args:
-        cache_status: a Cache-Status member (RFC 9211).
-    """
-    found = parameters(cache_status)
-    reason, detail = found.get("fwd", ""), found.get("detail", "")
-    if "hit" in found:
-        return f"stale ({detail})" if detail in _OF_STALE else "hit"
-    if reason in ("bypass", "method"):
-        return "bypass" if reason == "bypass" else "bypass (method)"
-    if "collapsed" in found:
-        return f"coalesced ({reason})"
-    if found.get("fwd-status") == "304":
-        return f"revalidated ({reason})"
-    return f"miss ({reason})" if reason else detail
-
-
-def told_of(stored: StoredResponse, cache_status: str, *, now: float) -> Iterator[str]:
-    """The facts about a response made from *stored*, for its repr; see `shown`.
-
-    Args:
-        cache_status: the Cache-Status of the response.
-    """
+def told_of(stored: StoredResponse, *, now: float) -> Iterator[str]:
+    """The facts about *stored*, for the repr of a response that is made from it; see `shown`."""
     left_s = stored.fresh_until - now
-    yield origin_of_answer(cache_status)
     yield f"age {length_of(current_age_s(stored, now=now))}"
     yield f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale for {length_of(-left_s)}"
     yield f"{stored.body_bytes} bytes"

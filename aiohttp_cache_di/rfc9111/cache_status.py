@@ -109,10 +109,12 @@ def with_detail(member: str, detail: Detail) -> str:
 
 
 def purged(member: str, tag: str) -> str:
-    """*member* of a request whose stored response is not used because its *tag* was purged.
+    """*member* of a request whose stored response is not used because its *tag* was purged; *member* itself if "".
 
     Characters of the tag that a string of RFC 9651 cannot have are replaced.
     """
+    if not tag:
+        return member
     return f'{member}; purged="{_ODD.sub("?", tag[:MAX_TAG_SHOWN])}"'
 
 

@@ -88,11 +88,11 @@ def normalised(name: str, value: str) -> str:
         return ",".join(split_list(value, empty=True))
     if name not in _WEIGHTED or '"' in value or len(value) > MEMOISED_CHARS:
         return ",".join(split_list(value))
-    return _normalised_weights(name, value)
+    return _normalised_weights(value)
 
 
 @lru_cache(maxsize=1024)
-def _normalised_weights(name: str, value: str) -> str:
+def _normalised_weights(value: str) -> str:
     weighted = [_weighted(member) for member in split_list(value)]
     weighted.sort(key=lambda item: (-item[0], item[1]))
     return ",".join(text if weight == 1 else f"{text};q={weight:g}" for weight, text in weighted)

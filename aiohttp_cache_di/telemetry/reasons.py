@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.rfc9111.cache_status import parameters
 
-__all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
+__all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision", "origin_of_answer"]
 
 FORWARDED: Final = {
     "uri-miss": "nothing was stored for it",
@@ -70,6 +70,28 @@ DETAILS: Final = {
     "error": "an error: the cache failed to judge or copy it, or `tag_fn`, `filter_fn` or `is_cacheable` raised one",
 }
 """Why a response was not stored that the rules let be stored, by its ``detail`` (RFC 9211 §2.8)."""
+
+
+_OF_STALE: Final = ("max-stale", "stale-while-revalidate", "stale-if-error", "disconnected")
+
+
+def origin_of_answer(cache_status: str) -> str:
+    """How a request was answered, in the words of the metrics, and the token that says why; "" if unknown.
+
+    Args:
+        cache_status: a Cache-Status member (RFC 9211).
+    """
+    found = parameters(cache_status)
+    reason, detail = found.get("fwd", ""), found.get("detail", "")
+    if "hit" in found:
+        return f"stale ({detail})" if detail in _OF_STALE else "hit"
+    if reason in ("bypass", "method"):
+        return "bypass" if reason == "bypass" else "bypass (method)"
+    if "collapsed" in found:
+        return f"coalesced ({reason})"
+    if found.get("fwd-status") == "304":
+        return f"revalidated ({reason})"
+    return f"miss ({reason})" if reason else detail
 
 
 class CacheDecision(Struct, frozen=True):

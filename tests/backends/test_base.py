@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends import BaseStorage, CacheActions, CacheBackend, D
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.policy.rules.wishes import Wishes
+from aiohttp_cache_di.policy.rules.book import Wishes
 from tests.backends.proof import ProofStore
 from tests.origin import Origin, answer
 from tests.storages import CustomBackend, ProofBackend

@@ -52,7 +52,7 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
         (recording, "Recorder"),
         (recording, "whole"),
         (recorder, "whole"),
-        (recording.Recorder, "_take"),
+        (recorder.Recorder, "_take"),
         (arriving.ArrivingResponse, "_entry"),
         (arriving.ArrivingResponse, "_put"),
         (arriving, "place_and_tell"),

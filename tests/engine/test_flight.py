@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import pytest
 
-from aiohttp_cache_di.engine.flight import Flight, Outcome, unless_ended
+from aiohttp_cache_di.engine.flight import Outcome, unless_ended
 from aiohttp_cache_di.engine.flights import Flights
 from tests.test_response import entry
 
 
 async def test_an_outcome_reaches_all_who_wait() -> None:
-    flight, outcome = Flight("key"), entry()
+    flight, outcome = Flights().start("key"), entry()
     waiting = [asyncio.create_task(flight.join(1)) for _ in range(3)]
     await asyncio.sleep(0)
     flight.end(outcome)
@@ -33,7 +33,7 @@ async def test_an_outcome_reaches_all_who_wait() -> None:
     ids=repr,
 )
 async def test_it_ends_with_its_owner(error: BaseException | None, expected: Outcome) -> None:
-    flight = Flights().start("key", joinable=True)
+    flight = Flights().lead("key")
     with suppress(ValueError, TimeoutError, asyncio.CancelledError), flight:
         if error is not None:
             raise error
@@ -41,13 +41,13 @@ async def test_it_ends_with_its_owner(error: BaseException | None, expected: Out
 
 
 async def test_it_goes_on_when_its_owner_hands_it_over() -> None:
-    with Flights().start("key", joinable=True) as flight:
+    with Flights().lead("key") as flight:
         flight.is_handed_over = True
     assert flight.outcome is None
 
 
 async def test_an_error_after_that_ends_it_all_the_same() -> None:
-    flight = Flights().start("key", joinable=True)
+    flight = Flights().lead("key")
     with suppress(TimeoutError), flight:
         flight.is_handed_over = True
         raise TimeoutError
@@ -55,7 +55,7 @@ async def test_an_error_after_that_ends_it_all_the_same() -> None:
 
 
 def test_what_waits_for_its_end_is_called_once() -> None:
-    flight, calls = Flight("key"), list[str]()
+    flight, calls = Flights().start("key"), list[str]()
     flight.when_free(lambda: calls.append("before"))
     flight.end(Outcome.UNSHARED)
     flight.end(Outcome.ABANDONED)
@@ -64,11 +64,11 @@ def test_what_waits_for_its_end_is_called_once() -> None:
 
 
 async def test_patience_ends() -> None:
-    assert await Flight("key").join(0.001) == Outcome.LATE
+    assert await Flights().start("key").join(0.001) == Outcome.LATE
 
 
 async def test_one_that_is_late_frees_those_who_wait_and_may_still_bring_an_entry() -> None:
-    flight, outcome, calls = Flight("key"), entry(), list[str]()
+    flight, outcome, calls = Flights().start("key"), entry(), list[str]()
     flight.when_free(lambda: calls.append("free"))
     waiting = asyncio.create_task(flight.join())
     racing = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
@@ -84,7 +84,7 @@ async def test_one_that_is_late_frees_those_who_wait_and_may_still_bring_an_entr
 
 
 async def test_a_follower_that_is_cancelled_leaves_the_others() -> None:
-    flight = Flight("key")
+    flight = Flights().start("key")
     one, other = (asyncio.create_task(flight.join(1)) for _ in range(2))
     await asyncio.sleep(0)
     one.cancel()
@@ -94,7 +94,7 @@ async def test_a_follower_that_is_cancelled_leaves_the_others() -> None:
 
 
 async def test_work_goes_on_until_the_flight_brings_something_of_use() -> None:
-    flight, ended = Flight("key"), asyncio.Event()
+    flight, ended = Flights().start("key"), asyncio.Event()
 
     async def work() -> str:
         try:
@@ -113,7 +113,7 @@ async def test_work_goes_on_until_the_flight_brings_something_of_use() -> None:
 
 @pytest.mark.parametrize("outcome", [entry(), Outcome.UNSHARED, Outcome.ABANDONED])
 async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(outcome: Outcome) -> None:
-    flight, done = Flight("key"), asyncio.Event()
+    flight, done = Flights().start("key"), asyncio.Event()
     task = asyncio.create_task(unless_ended(flight, lambda _: None, done.wait()))
     await asyncio.sleep(0)
     flight.end(outcome)
@@ -123,7 +123,7 @@ async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(outco
 
 
 async def test_who_is_cancelled_while_the_flight_lands_is_cancelled() -> None:
-    flight = Flight("key")
+    flight = Flights().start("key")
     task = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
     await asyncio.sleep(0)
     flight.end(entry())

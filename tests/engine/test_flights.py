@@ -23,32 +23,32 @@ from tests.test_response import entry
 
 
 class TestFlights:
-    def test_only_a_joinable_flight_is_current(self) -> None:
+    async def test_only_a_flight_with_a_leader_is_current(self) -> None:
         flights = Flights()
-        flights.start("key", joinable=False)
+        flights.start("key")
         assert flights.current("key") is None
-        flight = flights.start("key", joinable=True)
+        flight = flights.lead("key")
         assert flights.current("key") is flight
         flight.end(Outcome.UNSHARED)
         assert flights.current("key") is None
 
-    def test_what_was_invalidated_meanwhile_may_not_be_stored(self) -> None:
+    async def test_what_was_invalidated_meanwhile_may_not_be_stored(self) -> None:
         flights = Flights()
-        joined, alone = flights.start("key", joinable=True), flights.start("key", joinable=False)
-        flights.invalidate("key")
+        joined, alone = flights.lead("key"), flights.start("key")
+        flights.invalidate({"key"})
         assert (joined.store_allowed, alone.store_allowed, joined.outcome is not None) == (False, False, True)
-        other = flights.start("other", joinable=True)
-        flights.invalidate_all()
+        other = flights.lead("other")
+        flights.invalidate(None)
         assert not other.store_allowed
 
-    def test_nothing_remains_of_what_was_invalidated(self) -> None:
+    async def test_nothing_remains_of_what_was_invalidated(self) -> None:
         flights = Flights()
-        flight = flights.start("k", joinable=True)
-        flights.invalidate("k")
+        flight = flights.lead("k")
+        flights.invalidate({"k"})
         assert flight.outcome is not None
         assert flights.current("k") is None
-        other = flights.start("k", joinable=False)
-        flights.invalidate_all()
+        other = flights.start("k")
+        flights.invalidate(None)
         other.end(Outcome.UNSHARED)
         assert not flights._fetching
 

@@ -189,49 +189,58 @@ async def test_a_change_whose_caller_gives_up_during_the_deletion_invalidates_al
         assert await (await second.get(url)).text() != "1"
 
 
+class SlowScript:
+    """Numbers its answers, which vary on the language; while it `is_slow`, they wait until it `goes_on`."""
+
+    def __init__(self) -> None:
+        self.is_slow = False
+        self.begun, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, request: Received) -> bytes:
+        if self.is_slow:
+            self.begun.set()
+            await self.goes_on.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
+
+
+async def ask(session: CachedSession, url: str, language: str) -> str:
+    """The text of the response in *language*."""
+    async with session.get(url, headers={"Accept-Language": language}) as response:
+        return await response.text()
+
+
 @pytest.mark.parametrize("deleted", ["other keys", "what has expired"])
 async def test_variants_stay_if_others_are_deleted_while_one_is_on_its_way(
     tmp_path: Path, origin: Origin, deleted: str
 ) -> None:
-    is_slow, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def script(request: Received) -> bytes:
-        if is_slow.is_set():
-            begun.set()
-            await goes_on.wait()
-        return answer(str(request.number), headers={"Vary": "Accept-Language"})
-
+    script = SlowScript()
     url = origin.on("/", script)
     backend = FileBackend(tmp_path)
-
-    async def ask(language: str) -> tuple[str, bool]:
-        async with session.get(url, headers={"Accept-Language": language}) as response:
-            return await response.text(), response.from_cache
-
     async with CachedSession(cache=backend) as session:
         await session.get(origin.on("/old", answer("old")), expire_after=0.001)
         for language in ("de", "en"):
-            await ask(language)
+            await ask(session, url, language)
         await backend.settle()
-        is_slow.set()
-        other = asyncio.create_task(ask("fr"))
-        await begun.wait()
+        script.is_slow = True
+        other = asyncio.create_task(ask(session, url, "fr"))
+        await script.begun.wait()
         if deleted == "other keys":
             await backend.bulk_delete({f"other-{number}" for number in range(4000)})
         else:
             await asyncio.sleep(0.01)
             assert await backend.delete_expired_responses() == 1
-        goes_on.set()
-        assert await other == ("3", False)
+        script.goes_on.set()
+        assert await other == "3"
         await backend.settle()
-        assert [await ask(language) for language in ("de", "en", "fr")] == [("1", True), ("2", True), ("3", True)]
+        assert [await ask(session, url, language) for language in ("de", "en", "fr")] == ["1", "2", "3"]
+    assert origin.hits == 4
 
 
 @pytest.mark.parametrize("change", ["PUT", "delete_url"])
 async def test_a_variant_that_is_read_while_a_users_delete_is_at_work_does_not_come_back(
     origin: Origin, change: str
 ) -> None:
-    is_deleting, goes_on, has_asked, may_answer = (asyncio.Event() for _ in range(4))
+    is_deleting, goes_on, script = asyncio.Event(), asyncio.Event(), SlowScript()
 
     class Backend(CustomBackend):
         async def delete(self, key: str) -> None:
@@ -239,32 +248,22 @@ async def test_a_variant_that_is_read_while_a_users_delete_is_at_work_does_not_c
             await goes_on.wait()
             await self.responses.delete(key)
 
-    async def script(request: Received) -> bytes:
-        if is_deleting.is_set() and not goes_on.is_set():
-            has_asked.set()
-            await may_answer.wait()
-        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
-
     url = origin.on("/", script)
     backend = Backend(cache_control=True)
-
-    async def ask(language: str) -> str:
-        async with session.get(url, headers={"Accept-Language": language}) as response:
-            return await response.text()
-
     async with CachedSession(cache=backend) as session:
-        assert await ask("de") == "1"
+        assert await ask(session, url, "de") == "1"
         await backend.settle()
         changing = asyncio.create_task(changed(session, url, change))
         await is_deleting.wait()
-        other = asyncio.create_task(ask("en"))
-        await has_asked.wait()
+        script.is_slow = True
+        other = asyncio.create_task(ask(session, url, "en"))
+        await script.begun.wait()
         goes_on.set()
         await changing
-        may_answer.set()
+        script.goes_on.set()
         await other
         await backend.settle()
-        assert await ask("de") != "1"
+        assert await ask(session, url, "de") != "1"
 
 
 async def changed(session: CachedSession, url: str, change: str) -> None:
@@ -276,32 +275,20 @@ async def changed(session: CachedSession, url: str, change: str) -> None:
 
 
 async def test_what_was_made_stale_is_not_fresh_again_with_a_variant_that_was_on_its_way(origin: Origin) -> None:
-    is_slow, has_asked, may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def script(request: Received) -> bytes:
-        if is_slow.is_set():
-            has_asked.set()
-            await may_answer.wait()
-        return answer(str(request.number), headers={"Vary": "Accept-Language", "Cache-Control": "max-age=60"})
-
+    script = SlowScript()
     url = origin.on("/", script)
     backend = CustomBackend(cache_control=True)
-
-    async def ask(language: str) -> str:
-        async with session.get(url, headers={"Accept-Language": language}) as response:
-            return await response.text()
-
     async with CachedSession(cache=backend) as session:
-        assert await ask("de") == "1"
+        assert await ask(session, url, "de") == "1"
         await backend.settle()
-        is_slow.set()
-        other = asyncio.create_task(ask("en"))
-        await has_asked.wait()
+        script.is_slow = True
+        other = asyncio.create_task(ask(session, url, "en"))
+        await script.begun.wait()
         await backend.purge(url=url, soft=True)
-        may_answer.set()
+        script.goes_on.set()
         await other
         await backend.settle()
-        assert await ask("de") != "1"
+        assert await ask(session, url, "de") != "1"
 
 
 async def test_a_change_whose_caller_gives_up_during_the_purge_of_groups_invalidates_all_the_same(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -294,6 +294,36 @@ async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
     assert "has failed (LookupError in " in told
     assert f"{who.__qualname__}, line" in told
     assert "logged in" not in told
+
+
+@pytest.mark.parametrize("cache_control", [True, False])
+@pytest.mark.parametrize("name", ["create_key", "create_cache_actions"])
+async def test_only_if_cached_asks_nobody_although_a_function_fails(
+    name: str, cache_control: bool, origin: Origin
+) -> None:
+    def fails(self: CacheBackend, *args: Any, **kwargs: Any) -> Any:
+        raise LookupError
+
+    backend = type("Own", (CacheBackend,), {name: fails})(cache_control=cache_control)
+    async with CachedSession(cache=backend) as session:
+        async with session.get(origin.on("/", numbered), only_if_cached=True) as response:
+            assert response.status == 504
+        async with session.get(f"{origin.url}/") as response:
+            assert "fwd=bypass" in response.cache_status
+    assert origin.hits == 1
+
+
+async def test_only_if_cached_asks_nobody_with_a_body_that_is_read_once(origin: Origin) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    url = origin.on("/", numbered)
+    async with (
+        CachedSession(allowed_methods=("GET", "POST")) as session,
+        session.post(url, data=body(), only_if_cached=True) as response,
+    ):
+        assert response.status == 504
+    assert origin.hits == 0
 
 
 @pytest.mark.parametrize("key", [None, "", 7, b"a", ("GET", "/")])

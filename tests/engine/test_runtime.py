@@ -86,7 +86,7 @@ class TestStore:
 class TestDeletions:
     async def test_a_deletion_in_another_thread_is_noted_in_the_loop_of_this_one(self, backend: CustomBackend) -> None:
         runtime = Runtime.of(backend)
-        flight = runtime.flights.start("key", joinable=True)
+        flight = runtime.flights.lead("key")
         waiting = asyncio.create_task(flight.join(5))
         await asyncio.sleep(0)
         thread = threading.Thread(target=asyncio.run, args=(backend.clear(),))

@@ -16,10 +16,10 @@ from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, pol
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap.writing import backlog
 from aiohttp_cache_di.engine import fetching
-from aiohttp_cache_di.engine.answering.describe import DETAILS
 from aiohttp_cache_di.engine.copies import recording
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.response import AnyResponse
+from aiohttp_cache_di.telemetry.reasons import DETAILS
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
 from tests.storages import CustomBackend, CustomStorage

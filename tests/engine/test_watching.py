@@ -13,7 +13,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.wrap.guarding.outages import Outages
-from aiohttp_cache_di.engine.counting import FAIR_SHARE
+from aiohttp_cache_di.engine.fairness import FAIR_SHARE
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients
@@ -81,6 +81,17 @@ async def test_what_is_told_agrees_with_the_counters(clients: Clients, origin: O
     assert told.count("coalesced") == stats.coalesced
     assert told.count("bypass") == stats.bypassed
     assert len(told) == stats.requests == 7
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_that_fails_is_an_error_and_nothing_else(method: str) -> None:
+    observer = FakeObserver()
+    async with CachedSession() as session:
+        session.cache.stats.observe(observer)
+        with pytest.raises(ClientConnectorError):
+            await session.request(method, "http://127.0.0.1:1/")
+    assert [one.result for one in observer.decisions] == ["error"]
+    assert session.cache.stats.snapshot().requests == 0
 
 
 async def test_a_stale_answer_and_a_failure_are_told(origin: Origin) -> None:

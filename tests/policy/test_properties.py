@@ -118,8 +118,8 @@ def test_every_answer_of_the_origin_has_a_decision(
         assert "no-store" not in response.headers.get("Cache-Control", "")
         assert decision.fresh_until <= decision.store_until
         assert "set-cookie" in decision.drop
-    assert policy.on_failure(plan, rules, request_, now=now, timeout=True) == policy.on_failure(
-        plan, rules, request_, now=now, timeout=True
+    assert policy.on_failure(plan, rules, request_, now=now, is_reachable=True) == policy.on_failure(
+        plan, rules, request_, now=now, is_reachable=True
     )
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.engine import counting
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.telemetry import CacheStats, Health
 from tests.interleaving import at_each_step, in_thread
 
+NO_SESSION: Any = None
+
 
 def count_hit(stats: CacheStats) -> None:
-    counting.count_hit(stats.counts.here())
+    Call(NO_SESSION, result="hit").count(stats.counts.here())
 
 
 class FakeClock:

@@ -36,8 +36,8 @@ from aiohttp_cache_di.backends.redis.clients import CONNECT_TIMEOUT_S, SOCKET_TI
 from aiohttp_cache_di.backends.sqlite.file.files import BUSY_TIMEOUT_S
 from aiohttp_cache_di.engine.calls.wishes import WISHES
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.policy.rules.tags import Tags
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di_fastapi import install, make_lifespan
 from aiohttp_cache_di_web import make_cache_ctx
 from tests.typing.typed_dicts import OPTION_FILES, typed_dicts

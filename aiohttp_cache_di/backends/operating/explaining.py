@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence, Set
 from typing import Any
 
-from aiohttp import BasicAuth, hdrs
+from aiohttp import hdrs
 from aiohttp.typedefs import StrOrURL
 from multidict import CIMultiDict
-from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
@@ -21,12 +20,12 @@ from aiohttp_cache_di.backends.operating.store_view import StoreView
 from aiohttp_cache_di.backends.operating.terms import expect_method, named_url
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
-from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
+from aiohttp_cache_di.keys.credentials import pairs_of, partition_of
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Validate
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.policy.rules.windows import Window
-from aiohttp_cache_di.policy.rules.wishes import Wishes
 from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
@@ -78,7 +77,7 @@ class Explained(Operated):
             message,
             self.rules_for(asked, wishes),
             key=self.create_key(method, asked, **arguments),
-            partition=_partition(self, asked, headers, kwargs, whose),
+            partition=partition_of(asked, kwargs, self.names_of_credentials, key=self.digest_key, **whose),
             is_named="principal" in whose,
         )
         get_key = self.create_key(hdrs.METH_GET, asked, **arguments)
@@ -148,22 +147,6 @@ def _hint(
         trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
 
 
-def _partition(
-    backend: Configured, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]
-) -> str:
-    auth: BasicAuth | None = kwargs.get("auth")
-    fields = effective_credentials(
-        [(name.lower(), value) for name, value in headers.items()],
-        url=url,
-        auth=auth,
-        cookies=kwargs.get("cookies"),
-        proxy=kwargs.get("proxy"),
-        proxy_auth=kwargs.get("proxy_auth"),
-        proxy_fields=[(name.lower(), value) for name, value in pairs_of(kwargs.get("proxy_headers") or ())],
-    )
-    return who_asks(fields, backend.names_of_credentials, key=backend.digest_key, **whose)
-
-
 def _settings(backend: Configured, url: str, rules: Rules, wishes: Wishes) -> list[str]:
     """The settings that apply to a request, each with its source."""
     pattern, found = backend.url_rules.pattern_of(url), backend.url_rules.match(url)
@@ -196,4 +179,4 @@ def _status_of(decision: RequestDecision, tag: str) -> str:
     if isinstance(decision, Bypass):
         return forwarded(decision.reason)
     status = forwarded(decision.reason) if isinstance(decision, Fetch | Validate) else decision.cache_status
-    return purged(status, tag) if tag else status
+    return purged(status, tag)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import assert_never
+from typing import Any, assert_never, cast
+from weakref import WeakKeyDictionary
 
-from aiohttp import ClientRequest, hdrs
+from aiohttp import ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di._aiohttp import hand_on_cookies, hand_on_traces
-from aiohttp_cache_di.engine.answering.hit_classes import cached_class_for
 from aiohttp_cache_di.entries.fields import set_cookies
 from aiohttp_cache_di.entries.filed import FiledPart, FiledResponse, with_body
 from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
@@ -16,24 +16,15 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import content_range
 from aiohttp_cache_di.rfc9111.validation import entity_tag
+from aiohttp_cache_di.telemetry.reasons import FORWARDED
 
-__all__ = ["answer_from", "gateway_timeout", "plain_answer"]
+__all__ = ["answer_from", "cached_class_for", "gateway_timeout", "plain_answer"]
 
 # The fields of a 304 (RFC 9110 §15.4.5), and Last-Modified, which origins send too and callers need for the next
 # If-Modified-Since; other fields would describe a body that is not sent.
 _SENT_WITH_304 = frozenset(
     {b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"}
 )
-_WHY_NOT = {
-    "method": "responses to its method are not cached",
-    "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
-    "uri-miss": "no response is stored for its URL",
-    "vary-miss": "the responses stored for its URL are for other header fields",
-    "miss": "the store does not answer, or what it has is not to be used",
-    "stale": "the stored response is no longer fresh",
-    "request": "the request itself keeps what is stored from being used",
-    "partial": "only another part of the response is stored",
-}
 
 
 def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_status: str = "") -> CachedResponse:
@@ -90,10 +81,13 @@ def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, 
     return _respond(stored, request, served_at=now, standard=standard)
 
 
-def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
-    """The 504 for a request that has ``only_if_cached`` and no usable entry (RFC 9111 §5.2.1.7)."""
-    why_not = _WHY_NOT.get(decision.reason, "no stored response may be used")
-    body = f"The request may only be answered from the cache, and {why_not}.".encode()
+def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float, found: str) -> CachedResponse:
+    """The 504 for a request that has ``only_if_cached`` and no usable entry (RFC 9111 §5.2.1.7).
+
+    Args:
+        found: why a stored response is not used, if that says more than the reason of *decision*.
+    """
+    body = f"The request may only be answered from the cache; {found or FORWARDED[decision.reason]}.".encode()
     stored = StoredResponse(
         key="",
         method=request.method,
@@ -151,3 +145,23 @@ def _respond(
     if cookies:
         hand_on_cookies(response, cookies)
     return response
+
+
+def cached_class_for(response_class: type[ClientResponse]) -> type[CachedResponse]:
+    """The class of hits for a session with *response_class*; it derives from that and from `CachedResponse`."""
+    if response_class is ClientResponse:
+        return CachedResponse
+    found = _hit_classes.get(response_class)
+    if found is None:
+        found = response_class if issubclass(response_class, CachedResponse) else _both(response_class)
+        _hit_classes[response_class] = found
+    return found
+
+
+_hit_classes: WeakKeyDictionary[type[ClientResponse], type[CachedResponse]] = WeakKeyDictionary()
+
+
+def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
+    own_init = response_class.__init__ is not ClientResponse.__init__
+    bases: Any = (response_class, CachedResponse)
+    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {"_has_own_init": own_init}))

@@ -16,13 +16,13 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di.entries.fields import as_datetime
 from aiohttp_cache_di.keys import redact_url
-from aiohttp_cache_di.policy.tracing import length_of, origin_of_answer, shown
+from aiohttp_cache_di.policy.tracing import length_of, shown
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111 import cache_status as status
 from aiohttp_cache_di.rfc9111.freshness import age_value_s
-from aiohttp_cache_di.telemetry.reasons import DETAILS, CacheDecision
+from aiohttp_cache_di.telemetry.reasons import CacheDecision, origin_of_answer
 
-__all__ = ["DETAILS", "FetchedResponse", "Report", "describe_miss"]
+__all__ = ["FetchedResponse", "Report", "describe_miss"]
 
 _DESCRIBED: Final = (
     "from_cache",
@@ -173,7 +173,7 @@ class Report:
         return self._until <= self.received_at
 
     def not_stored(self, detail: status.Detail) -> None:
-        """Tell that the response is not stored, for a reason of `DETAILS`."""
+        """Tell that the response is not stored, for a reason of `reasons.DETAILS`."""
         self._update(status.with_detail(self._status, detail), math.inf)
 
     def written(self, is_written: bool, *, is_waiting: bool = True) -> None:

@@ -23,11 +23,10 @@ from aiohttp import (
     ClientResponse,
 )
 
-from aiohttp_cache_di._aiohttp import continued_traces, is_disconnection, request_parameters
+from aiohttp_cache_di._aiohttp import continued_traces, is_disconnection
 
-__all__ = ["Through", "may_go_through"]
+__all__ = ["Through"]
 
-_KNOWN: Final = request_parameters()
 # Arguments that still matter when a request that has been made is sent; the others are part of the request.
 _OF_SENDING: Final = frozenset(
     {
@@ -110,8 +109,3 @@ class _HandOver:
         except ClientError as error:
             self._error = error
             raise
-
-
-def may_go_through(options: Mapping[str, Any]) -> bool:
-    """Whether a request with *options* can be sent this way: all are known arguments of aiohttp."""
-    return _KNOWN is not None and options.keys() <= _KNOWN

@@ -14,11 +14,8 @@ from typing import Any
 from aiohttp import ClientRequest, ClientSession
 from multidict import CIMultiDict
 
-from aiohttp_cache_di._aiohttp import request_parameters
-
 __all__ = ["NotStored", "Trial", "may_try"]
 
-_KNOWN = request_parameters()
 _REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 
@@ -57,14 +54,12 @@ def may_try(session: ClientSession, options: Mapping[str, Any], middlewares: int
     """Whether a request can be made twice without side effects: no traces, middlewares or bodies that are read once.
 
     Args:
-        options: the arguments of the request.
+        options: the arguments of the request, which aiohttp all knows.
         middlewares: the number of the session's middlewares, the cache included.
     """
     own = options.get("middlewares")
     return (
-        _KNOWN is not None
-        and options.keys() <= _KNOWN
-        and (middlewares if own is None else len(own)) == 1
+        (middlewares if own is None else len(own)) == 1
         and not session.trace_configs
         and isinstance(options.get("data"), _REPEATABLE)
         and options.get("upload_tracker") is None

@@ -7,24 +7,42 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
+from aiohttp import ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.wrap.guarding.guard import Failed
 from aiohttp_cache_di.engine.bases.through import Through
 from aiohttp_cache_di.engine.bases.trials import Trial
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import Result
+from aiohttp_cache_di.telemetry.counters import Counts
 
 __all__ = [
     "CURRENT_CALL",
     "DISABLED",
     "Call",
     "Disabled",
+    "EarlyRead",
     "end_call",
     "is_disabled",
-    "refuse_when_closed",
 ]
+
+
+class EarlyRead(Struct, frozen=True):
+    """The result of the fast lane's look-up, kept so that the store is not asked twice.
+
+    If it found nothing, the look-up may have leased the key, too (`LoopStack.fetch`).
+
+    Args:
+        key: the key that was looked up.
+        found: the entry; None if there is none, `FAILED` if the store has failed.
+        deletions: their `count` before the look-up (`LoopStack.deletions`).
+    """
+
+    key: str
+    found: StoredResponse | Failed | None
+    deletions: int = 0
 
 
 class Call(Struct):
@@ -72,6 +90,25 @@ class Call(Struct):
         """Whether a trial is under way, so that the origin must not be asked."""
         return self.trial is not None and not self.trial.is_over
 
+    def count(self, counts: Counts) -> None:
+        """Count the latest hop in *counts* by its `result`; without one, it counts nowhere."""
+        match self.result:
+            case "hit":
+                counts.hits += 1
+            case "miss":
+                counts.misses += 1
+            case "stale":
+                counts.hits += 1
+                counts.stale += 1
+            case "revalidated":
+                counts.revalidated += 1
+            case "coalesced":
+                counts.coalesced += 1
+            case "bypass":
+                counts.bypassed += 1
+            case _:
+                pass
+
     @property
     def read_timeout_s(self) -> float | None:
         """The caller's limit for waiting for data from the origin (``sock_read``), in seconds; None for no limit."""
@@ -97,12 +134,6 @@ def end_call(token: Token[Call | None]) -> None:
         CURRENT_CALL.reset(token)
     except ValueError:  # a coroutine that was never finished is closed in another context
         pass
-
-
-def refuse_when_closed(session: ClientSession) -> None:
-    """Raise the error that aiohttp raises for a request that is about to connect, if *session* is closed."""
-    if session.closed:
-        raise ClientConnectionError("Connector is closed.")
 
 
 class Disabled:

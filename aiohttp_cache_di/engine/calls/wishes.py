@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.options.values import refuse_unusable
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.policy.rules.tags import tags_of
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 
 __all__ = ["WISHES", "take_wishes", "wish_for_nothing"]
 

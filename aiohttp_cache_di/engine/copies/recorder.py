@@ -65,9 +65,9 @@ class Recorder:
         max_bytes: float,
         finished: Finished,
         watch: DecodingWatch | None,
-        failed: Failed | None,
+        failed: Failed,
         budget: Budget,
-        arrived: Arrived | None,
+        arrived: Arrived,
         spools: Spools | None = None,
     ) -> None:
         self._finished: Finished | None = None
@@ -122,8 +122,7 @@ class Recorder:
                 self.end(Unkept.NO_ROOM)
             else:
                 self._chunks.append(data)
-                if self._arrived is not None:
-                    self._arrived()
+                self._arrived()
         except Exception as error:
             self._lose(error)
 
@@ -170,7 +169,7 @@ class Recorder:
         why_not = None if copy is None else copy.append(data)
         if why_not is not None:
             self.end(why_not)
-        elif self._arrived is not None:
+        else:
             self._arrived()
 
     def _finish_copy(self, copy: SpooledCopy, stream: StreamReader) -> None:
@@ -239,7 +238,7 @@ class Recorder:
                 self._loop.call_soon_threadsafe(tell, finished, Unkept.CUT, self._failed)
 
 
-def tell(finished: Finished, body: bytes | FiledBody | Unkept, failed: Failed | None) -> None:
+def tell(finished: Finished, body: bytes | FiledBody | Unkept, failed: Failed) -> None:
     """Call *finished* with *body*. Raises nothing."""
     try:
         finished(body)

@@ -15,25 +15,12 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.copies.budget import COPIES, Budget
-from aiohttp_cache_di.engine.copies.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.copies.framing import Unkept, known_size
 from aiohttp_cache_di.engine.copies.recorder import Arrived, Finished, Recorder, tell, whole
 from aiohttp_cache_di.engine.copies.spooled import Spools
 from aiohttp_cache_di.engine.notes import Failed, note_failure
 
-__all__ = [
-    "COPIES",
-    "Budget",
-    "Failed",
-    "Finished",
-    "Recorder",
-    "Unkept",
-    "is_framed",
-    "note_failure",
-    "record",
-    "wait_for_end",
-    "why_not_kept",
-]
-
+__all__ = ["record", "wait_for_end"]
 
 WAIT_FOR_END_S = 0.05
 
@@ -43,11 +30,11 @@ def record(
     *,
     max_bytes: float,
     finished: Finished,
-    watch: DecodingWatch | None = None,
-    failed: Failed | None = None,
-    budget: Budget = COPIES,
-    arrived: Arrived | None = None,
+    watch: DecodingWatch | None,
+    failed: Failed,
+    arrived: Arrived,
     spools: Spools | None = None,
+    budget: Budget = COPIES,
 ) -> None:
     """Copy the body of *response*, and call *finished* with the copy once its last byte has arrived.
 
@@ -58,9 +45,9 @@ def record(
         max_bytes: the copy of a longer body is given up as soon as its size is known.
         watch: tells whether the content coding was complete; a decoded body is not stored without it.
         failed: called with errors of the cache, to count them.
-        budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
         arrived: called for each piece that arrives after this call.
         spools: writes large bodies to the store as they arrive, instead of copying them in memory.
+        budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:

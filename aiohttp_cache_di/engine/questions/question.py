@@ -22,12 +22,12 @@ from aiohttp_cache_di.engine.notes import UnusableResultError, note_question_fai
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.engine.questions.wire import socket_of
-from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
+from aiohttp_cache_di.keys.credentials import partition_of
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
-from aiohttp_cache_di.policy.rules.wishes import Wishes
+from aiohttp_cache_di.policy.rules.book import Wishes
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect", "key_of_another"]
+__all__ = ["NOWHERE", "Place", "Questions", "fields_without", "key_of_another"]
 
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 
@@ -179,7 +179,7 @@ class Questions:
         arguments: dict[str, Any],
         *,
         url: str,
-        place: Place = NOWHERE,
+        place: Place | None = NOWHERE,
         known: Question | None = None,
     ) -> FullQuestion:
         """The complete question of *request*, with the caller's options and the rules that apply.
@@ -187,7 +187,8 @@ class Questions:
         Args:
             arguments: its `wire.key_arguments`.
             url: its URL as a string.
-            place: where its response is stored; `NOWHERE` if it is never stored.
+            place: where its response is stored, `NOWHERE` if it never is; None if that cannot be told: then the rules
+                turn the cache off.
             known: its question as `of_plain` made it, if it did.
 
         Raises:
@@ -197,6 +198,9 @@ class Questions:
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
+        if place is None:
+            rules = replace(backend.rules_for(request.url, wishes), lifetime_s=0.0, override_origin=True)
+            return FullQuestion.of(Request(request.method, url, request.headers), rules, key="")
         is_all_told = not backend.ignored_params and not place.is_named
         selecting = None if is_all_told else self._selecting(request, place)
         message = Request(request.method, url, request.headers, selecting)
@@ -221,9 +225,9 @@ class Questions:
     ) -> tuple[FullQuestion, dict[str, Any]]:
         """The question of the GET request that is *request* without its content, and its `wire.key_arguments`."""
         get = copy(request)
-        get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
+        get.method, get.headers = hdrs.METH_GET, fields_without(request.headers, *_OF_CONTENT)
         arguments = {name: value for name, value in arguments.items() if name != "data"}
-        arguments["headers"] = _without(arguments["headers"], *_OF_CONTENT)
+        arguments["headers"] = fields_without(arguments["headers"], *_OF_CONTENT)
         place = self.place_of(get, arguments, url)
         return self.full(get, wishes, arguments, url=url, place=place), arguments
 
@@ -237,7 +241,7 @@ class Questions:
             if (low := name.lower()) in ignored
             or (place.is_named and low in backend.names_of_credentials and not keys.says_which_resource(low))
         ]
-        return _without(headers, *unmatched) if unmatched else None
+        return fields_without(headers, *unmatched) if unmatched else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request whose key depends on the method and *url* alone; remembered.
@@ -292,26 +296,18 @@ def _accepted(key: object) -> str:
 
 def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
     """The place under *key*, in the partition of all credentials: header fields, cookies and those for a proxy."""
-    headers: CIMultiDict[str] = arguments["headers"]
-    proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
-    fields = effective_credentials(
-        [(name.lower(), value) for name, value in headers.items()],
-        url=request.url,
-        cookies=arguments.get("cookies"),
-        proxy=arguments.get("proxy"),
-        proxy_auth=arguments.get("proxy_auth"),
-        proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
-    )
     principal = arguments.get("principal")
-    are_shared = principal is None and backend.shared_patterns.match(request.url)
-    partition = who_asks(
-        fields,
+    are_shared = principal is None and backend.shared_patterns.match(request.url) is not None
+    partition = partition_of(
+        request.url,
+        arguments,
         backend.names_of_credentials,
         principal=principal,
         credentials_are_shared=are_shared,
         key=backend.digest_key,
     )
-    is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # see digest.log_in
+    own = request.headers.get(hdrs.AUTHORIZATION)
+    is_logged_in = arguments["headers"].get(hdrs.AUTHORIZATION) != own  # see digest.log_in
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
@@ -324,28 +320,8 @@ def key_of_another(backend: CacheBackend, method: str, url: URL, arguments: dict
         return None
 
 
-def key_after_redirect(
-    request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
-) -> str | None:
-    """The key of the request that aiohttp will make to follow a redirect; None if it has none, or is to no URL."""
-    try:
-        url = URL(request.url, encoded=True)
-        target = url.join(URL(location))
-        same_origin = target.origin() == url.origin()
-    except ValueError:
-        return None
-    method = request.method
-    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # the next request gets its own Host
-        arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
-    if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
-        method, arguments = hdrs.METH_GET, {**arguments, "data": None}
-    if not same_origin:
-        told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
-        arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
-    return key_of_another(backend, method, target, arguments)
-
-
-def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+def fields_without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+    """A copy of *fields* without those of *names*."""
     rest = CIMultiDict(fields)
     for name in names:
         rest.popall(name, None)

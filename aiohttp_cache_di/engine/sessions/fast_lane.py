@@ -31,14 +31,12 @@ from aiohttp_cache_di._aiohttp import (
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.engine.bases.additions import adds_nothing
-from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.call import DISABLED, EarlyRead, is_disabled
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy, select_variant
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
@@ -55,7 +53,7 @@ _PLAIN_OPTIONS: Final = frozenset({"allow_redirects", "timeout"})
 _KNOWN_OPTIONS: Final = _PLAIN_OPTIONS | WISHES | {"raise_for_status"}
 
 
-State: TypeAlias = tuple[object, int | None, int]
+State: TypeAlias = tuple[object, int, int]
 """What calls depend on besides their arguments: a token of the lane, the versions of default headers and settings."""
 
 
@@ -228,14 +226,11 @@ class FastLane:
         self.counts.hits += 1
         return hit
 
-    def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
-        """Report *hit* to the observers of the cache; *began_at* is when it began, by `perf_counter`."""
-        tell_hit(self.watch, method, hit, began_at)
-
-    def state(self, session: ClientSession) -> State:
-        """What a call that begins now depends on besides its arguments; for `learn`."""
+    def state(self, session: ClientSession) -> State | None:
+        """What a call that begins now depends on besides its arguments, for `learn`; None not to learn it."""
+        said = said_by(session) if _CAN_HURRY else None
         revision: int = getattr(self._backend, "revision", 0)  # a test double has none
-        return self._token, said_by(session) if _CAN_HURRY else None, revision
+        return None if said is None else (self._token, said, revision)
 
     def learn(
         self,
@@ -243,7 +238,7 @@ class FastLane:
         method: str,
         url: StrOrURL,
         options: dict[str, Any],
-        response: object,
+        response: CachedResponse,
         keys: Sequence[str],
         began_in: State,
     ) -> None:
@@ -254,54 +249,51 @@ class FastLane:
             began_in: the `state` in which the call began. If it is another one now, nothing is remembered: the response
                 may be for another user, or of other header fields.
         """
-        if not isinstance(response, CachedResponse) or response.history or not _is_plain_call(options):
-            return
-        backend, stored = self._backend, response.stored
-        token, said, revision = began_in
         if (
-            said is None
-            or began_in != self.state(session)
-            or self._is_closed
-            or not is_plain(session, backend)
-            or stored.status in (206, 304, 416, 504)
-            or response.method != method
-            or method != "GET"
-            or callable(raises_for_status(session))  # such a function has to be called with each response
-            or needs_policy(session.headers)
+            method != "GET"
             or not keys
+            or self._is_closed
+            or began_in != self.state(session)
+            or not _is_repeatable(response)
+            or not _is_plain_call(options)
+            or not _is_plain(session, self._backend)
             or not adds_nothing(session, self._own)
         ):
             return
-        self._runtime = runtime = Runtime.of(backend)
-        self.counts = runtime.counts
-        info = response.request_info
-        variant: tuple[str, Request] | None = None
-        if stored.key != keys[-1]:
-            if backend.ignored_params or not backend.write_behind:  # the full path selects or reads in another way
-                return
-            variant = keys[-1], Request(method, str(info.url), info.headers)
-        known = KnownCall(
-            asked=url,
-            question=Question(
-                method,
-                stored.key,
-                partition=stored.partition,
-                plain_until=self._questions.plain_until(method, info.url),
-                vary_digest=stored.vary_digest,
-            ),
-            url=response.real_url,
-            info=info,
-            response_class=type(response),
-            defaults_version=said,
-            backend_revision=revision,
-            token=token,
-            variant=variant,
-        )
-        if len(str(known.url)) > MAX_URL_CHARS:
+        known = self._known_call(url, response, keys[-1], began_in)
+        if known is None or len(str(known.url)) > MAX_URL_CHARS:
             return
+        self._runtime = Runtime.of(self._backend)
+        self.counts = self._runtime.counts
         self._known.keep(known.asked, known)
-        if _is_model_for_origin(known, backend):
-            self._origins.note((info.url.scheme, info.url.raw_authority), known)
+        if _is_model_for_origin(known, self._backend):
+            at = known.info.url
+            self._origins.note((at.scheme, at.raw_authority), known)
+
+    def _known_call(
+        self, asked: StrOrURL, response: CachedResponse, primary_key: str, began_in: State
+    ) -> KnownCall | None:
+        """What is known of the call that *response* has answered; None if the fast lane cannot answer it.
+
+        Args:
+            primary_key: the key of its URL, of which *response* may be a variant.
+        """
+        backend, stored, info = self._backend, response.stored, response.request_info
+        token, said, revision = began_in
+        variant: tuple[str, Request] | None = None
+        if stored.key != primary_key:
+            if backend.ignored_params or not backend.write_behind:  # the full path selects or reads in another way
+                return None
+            variant = primary_key, Request(response.method, str(info.url), info.headers)
+        question = Question(
+            response.method,
+            stored.key,
+            partition=stored.partition,
+            plain_until=self._questions.plain_until(response.method, info.url),
+            vary_digest=stored.vary_digest,
+        )
+        made = type(response)
+        return KnownCall(asked, question, response.real_url, info, made, said, revision, token, variant=variant)
 
     def forget(self, *, for_good: bool = False) -> None:
         """Forget all known calls, because an attribute of the session that may change its requests was replaced.
@@ -349,7 +341,12 @@ def _status_passes(session: ClientSession, status: int, options: dict[str, Any])
     return is_whole and (raises is False or raises is None or (raises is True and status < 400))
 
 
-def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
+def _is_repeatable(response: CachedResponse) -> bool:
+    """Whether *response* answers a GET request as it is, without a redirect before it, and may do so again."""
+    return not response.history and response.method == "GET" and response.stored.status not in (206, 304, 416, 504)
+
+
+def _is_plain(session: ClientSession, backend: CacheBackend) -> bool:
     """Whether no setting or user's function of the session or the backend takes part in making or judging a hit."""
     hooks = Hooks.of(backend)
     return (
@@ -358,5 +355,7 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not hooks.judges_hits
         and not hooks.makes_keys
         and not callable(backend.principal)
+        and not callable(raises_for_status(session))  # such a function has to be called with each response
+        and not needs_policy(session.headers)
         and not sets_proxy_or_auth(session)
     )

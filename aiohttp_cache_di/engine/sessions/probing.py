@@ -27,8 +27,8 @@ from aiohttp_cache_di.engine.sessions.sending import Sender
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted
 from aiohttp_cache_di.policy import FullQuestion
+from aiohttp_cache_di.policy.rules.book import NO_WISHES, Wishes
 from aiohttp_cache_di.policy.rules.principals import Principal
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
 
 __all__ = ["Probing"]
 
@@ -183,9 +183,8 @@ class Probing(Session):
         asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
         own = own_request()
-        send = (
-            partial(own, asker) if own is not None and self._sender.hits_skip_bases else super(Probing, asker)._request
-        )
+        at_once = self._sender.asks_at_once()
+        send = super(Probing, asker)._request if own is None or at_once else partial(own, asker)
         options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}
         try:
             await send(method, url, **options)

@@ -10,15 +10,16 @@ replaced all of it with a double (`doubles`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request
+from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request, request_parameters
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.bases.overrides import hands_on, overrides_below, taken_by
-from aiohttp_cache_di.engine.bases.through import Through, may_go_through
+from aiohttp_cache_di.engine.bases.through import Through
 from aiohttp_cache_di.engine.bases.trials import NotStored, Trial, may_try
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.sessions.doubles import Doubles, is_backend
@@ -26,6 +27,8 @@ from aiohttp_cache_di.engine.sessions.doubles import Doubles, is_backend
 __all__ = ["Sender"]
 
 Send = Callable[..., Awaitable[ClientResponse]]
+
+_KNOWN: Final = request_parameters() or frozenset[str]()
 
 
 class Sender:
@@ -46,15 +49,10 @@ class Sender:
         self._hits_skip_bases = self._is_double = False
         self._judge()  # imports what it needs before the first request
 
-    @property
-    def hits_skip_bases(self) -> bool:
-        """Whether hits skip the methods below the cache."""
-        self._judge()
-        return self._hits_skip_bases
-
     def asks_at_once(self) -> bool:
-        """Whether the methods below the cache get all requests that the fast lane does not answer."""
-        return not self.hits_skip_bases
+        """Whether the methods below the cache get each request that the fast lane does not answer: hits too."""
+        self._judge()
+        return not self._hits_skip_bases
 
     def has_doubles(self, backend: object) -> bool:
         """Whether a test double replaces the network or *backend*."""
@@ -99,45 +97,38 @@ class Sender:
         if self.has_doubles(backend):
             return await self._doubles.request(below, backend, call, method, url, options)
         own = own_request() if self._hits_skip_bases else None
-        if own is not None:
-            theirs = {name: options[name] for name in self._theirs & options.keys()}
-            ours = {name: value for name, value in options.items() if name not in theirs} if theirs else options
-            if may_try(session, ours, len(tuple(middlewares_of(session)))):
-                return await self._try_first(session, own, below, method, url, call, ours, theirs)
-            if may_go_through(ours):
-                call.through = through = Through(below, ours, theirs)
-                try:
-                    response: ClientResponse = await own(session, method, url, **ours)
-                finally:
-                    through.forget()
-                return response
-        return await below(method, url, **options)
+        theirs = {name: options[name] for name in self._theirs & options.keys()}
+        ours = {name: value for name, value in options.items() if name not in theirs} if theirs else options
+        if own is None or not _KNOWN.issuperset(ours):
+            return await below(method, url, **options)
+        if may_try(session, ours, len(tuple(middlewares_of(session)))):
+            return await self._try_first(
+                partial(own, session, method, url), partial(below, method, url), call, ours, theirs
+            )
+        call.through = through = Through(below, ours, theirs)
+        try:
+            response: ClientResponse = await own(session, method, url, **ours)
+        finally:
+            through.forget()
+        return response
 
     async def _try_first(
-        self,
-        session: ClientSession,
-        own: Send,
-        below: Send,
-        method: str,
-        url: StrOrURL,
-        call: Call,
-        options: dict[str, Any],
-        theirs: dict[str, Any],
+        self, own: Send, below: Send, call: Call, options: dict[str, Any], theirs: dict[str, Any]
     ) -> ClientResponse:
-        """Answer a request from the store; or else send it by the methods below the cache.
+        """Answer a request from the store by *own*; or else send it by *below*, the methods below the cache.
 
         Args:
             theirs: arguments that these methods use up themselves.
         """
         call.trial = trial = Trial()
         try:
-            return await own(session, method, url, **options)
+            return await own(**options)
         except NotStored:
             call.keys.clear()
         finally:
             trial.is_over = True
         try:
-            return await below(method, url, **options, **theirs)
+            return await below(**options, **theirs)
         finally:
             self.adds = self.adds or trial.differs
             self._hits_skip_bases = self._hits_skip_bases and not self.adds

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.answering.describe import Report
-from aiohttp_cache_di.engine.copies.framing import has_known_end
-from aiohttp_cache_di.engine.copies.recording import Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.copies.framing import Unkept, has_known_end, why_not_kept
+from aiohttp_cache_di.engine.copies.recording import record
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
-from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
+from aiohttp_cache_di.engine.notes import note_failure, note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.storing.locations import history_of, why_not_led
 from aiohttp_cache_di.engine.storing.making import ReceivedHead, entry_by
@@ -30,7 +30,7 @@ from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import Detail
+from aiohttp_cache_di.rfc9111.cache_status import Detail, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, Tagging
 
 __all__ = ["ArrivingResponse", "store_when_whole"]
@@ -54,7 +54,8 @@ def store_when_whole(
         owner: a reference to the session that asked.
     """
     at, hidden = reply.head.received_at, lookup.backend.ignored_params
-    report = Report(reply.response, decision.cache_status, received_at=at, values=lookup.found, hidden=hidden)
+    status = purged(decision.cache_status, lookup.purged)
+    report = Report(reply.response, status, received_at=at, values=lookup.found, hidden=hidden)
     arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.purges)
     try:
         arriving.begin(reply, hops)

@@ -6,14 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from aiohttp import hdrs
+from yarl import URL
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.questions.question import key_after_redirect
+from aiohttp_cache_di.engine.questions.question import fields_without, key_of_another
 from aiohttp_cache_di.entries.checks import leads_elsewhere
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Headers, Request
 
-__all__ = ["history_of", "next_keys", "why_not_led"]
+__all__ = ["history_of", "next_key", "why_not_led"]
 
 
 def why_not_led(
@@ -31,16 +32,29 @@ def why_not_led(
     return "odd-location" if is_odd else None
 
 
-def next_keys(
+def next_key(
     request: Request, status: int, headers: Headers, arguments: dict[str, Any], backend: CacheBackend
-) -> tuple[str, ...]:
-    """The key of the response that a redirect leads to, as a tuple; empty if that has none.
+) -> str | None:
+    """The key of the request by which aiohttp follows a redirect; None if it has none, or the redirect is to no URL.
 
     Args:
         arguments: those of the key of *request*.
     """
-    following = key_after_redirect(request, status, headers[hdrs.LOCATION], arguments, backend)
-    return () if following is None else (following,)
+    try:
+        url = URL(request.url, encoded=True)
+        target = url.join(URL(headers[hdrs.LOCATION]))
+        same_origin = target.origin() == url.origin()
+    except ValueError:
+        return None
+    method, fields = request.method, arguments["headers"]
+    if keys.is_own_host(fields.get(hdrs.HOST, ""), url):  # the next request gets its own Host
+        fields = fields_without(fields, hdrs.HOST)
+    if not same_origin:
+        fields = fields_without(fields, hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
+    arguments = {**arguments, "headers": fields}
+    if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
+        method, arguments["data"] = hdrs.METH_GET, None
+    return key_of_another(backend, method, target, arguments)
 
 
 def history_of(
@@ -51,7 +65,8 @@ def history_of(
     backend: CacheBackend,
     hops: Sequence[str],
 ) -> tuple[str, ...]:
-    """The `StoredResponse.history`: `next_keys` of a redirect; or *hops*, the keys of those that have led here."""
+    """The `StoredResponse.history`: the `next_key` of a redirect; or *hops*, the keys of those that have led here."""
     if not policy.leads_on(status, headers):
         return tuple(hops)
-    return next_keys(request, status, headers, arguments, backend)
+    following = next_key(request, status, headers, arguments, backend)
+    return () if following is None else (following,)

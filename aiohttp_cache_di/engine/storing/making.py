@@ -6,9 +6,10 @@ from msgspec import Struct
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
+from aiohttp_cache_di.entries.build import kept_lines
 from aiohttp_cache_di.policy import FullQuestion, Store
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.storability import SET_COOKIE
 
 __all__ = ["ReceivedHead", "entry_by"]
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeAlias
 
 from aiohttp import ClientRequest, ClientResponse
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
-from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.origin import Reply
-from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
-from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
-__all__ = ["AsGet", "Posted"]
+__all__ = ["Posted"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-AsGet: TypeAlias = Callable[[], tuple[FullQuestion, dict[str, Any]]]
-"""Makes the question of the corresponding GET request, and the arguments of its key."""
 
 
 class Posted:
@@ -39,15 +32,14 @@ class Posted:
     changed the resource meanwhile. Raises nothing.
 
     Args:
+        lookup: that of the POST request.
+        questions: makes the question of the corresponding GET request.
         purges: the number of the latest purge by tag that is known; see `Reply`.
     """
 
-    def __init__(
-        self, request: ClientRequest, call: Call, runtime: Runtime, backend: CacheBackend, as_get: AsGet, purges: int
-    ) -> None:
+    def __init__(self, request: ClientRequest, call: Call, lookup: Lookup, questions: Questions, purges: int) -> None:
         self._call = call
-        self._runtime = runtime
-        self._backend = backend
+        self._flights = lookup.runtime.flights
         self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
         self._purges = purges
         self._by_proxy = request.proxy is not None
@@ -55,15 +47,16 @@ class Posted:
         self._lookup: Lookup | None = None
         self._flight: Flight | None = None
         try:
-            question, arguments = as_get()
-            self._lookup = Lookup(question, backend, runtime, arguments)
+            asked = lookup.question.request.url
+            question, arguments = questions.as_get(request, call.wishes, lookup.key_arguments, url=asked)
+            self._lookup = Lookup(question, lookup.backend, lookup.runtime, arguments)
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception as error:
             note_question_failure(error)
 
     def __enter__(self) -> None:
         if self._lookup is not None:
-            self._flight = self._runtime.flights.start(self._lookup.question.key, joinable=False)
+            self._flight = self._flights.start(self._lookup.question.key)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -83,7 +76,7 @@ class Posted:
         try:
             found = policy.on_post_response(request, head, lookup.question.rules)
             if found is not None:
-                flight = self._runtime.flights.start(lookup.question.key, joinable=False)
+                flight = self._flights.start(lookup.question.key)
                 reply = Reply(response, head, self._watch, self._asked, self._purges, self._by_proxy)
                 store_when_whole(lookup, reply, found[1], flight, (), self._call.session)
         except Exception:

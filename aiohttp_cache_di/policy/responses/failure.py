@@ -14,28 +14,19 @@ from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import request_directives
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["ERROR_STATUSES", "not_at_hand", "on_failure", "usable_fallback"]
+__all__ = ["ERROR_STATUSES", "not_at_hand", "on_failure"]
 
 Decided = TypeVar("Decided")
 
 ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
 
-def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, timeout: bool) -> ServeStale | None:
-    """The answer if the origin did not respond; None to raise the error.
+def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, is_reachable: bool) -> ServeStale | None:
+    """The answer if the origin did not respond, or with an error; None to hand on the error.
 
     Args:
         now: POSIX time, UTC.
-        timeout: the origin may have been slow instead of unreachable, for which only ``stale-if-error`` applies.
-    """
-    return usable_fallback(plan, rules, request, now=now, by_default=not timeout)
-
-
-def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
-    """The fallback of *plan*, if it may be used now.
-
-    Args:
-        by_default: the origin is unreachable, so a stale response may be served without a directive.
+        is_reachable: the origin has responded, or may only have been slow; then ``stale-if-error`` has to allow it.
     """
     stored = plan.fallback
     if stored is None:
@@ -43,7 +34,7 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
     directives = request_directives(request.headers)
     if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
         detail: Detail = "stale-if-error"
-    elif by_default and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
+    elif not is_reachable and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
         # A caller who limits the age does not want a stale response (RFC 9111 §5.2.1.1).
         detail = "disconnected"
     else:

@@ -22,7 +22,7 @@ from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.parts import completes
 from aiohttp_cache_di.policy.requests.redirects import leads_on
 from aiohttp_cache_di.policy.requests.request import is_off
-from aiohttp_cache_di.policy.responses.failure import ERROR_STATUSES, usable_fallback
+from aiohttp_cache_di.policy.responses.failure import ERROR_STATUSES, on_failure
 from aiohttp_cache_di.policy.responses.not_modified import on_not_modified
 from aiohttp_cache_di.policy.rules.book import Rules
 from aiohttp_cache_di.rfc9111.cache_status import Detail, forwarded
@@ -75,7 +75,7 @@ def on_response(
     if isinstance(plan, Validate) and plan.completes and response.status in (206, 416):
         return _complete(request, response, plan, rules)
     if response.status in ERROR_STATUSES:
-        stale = usable_fallback(plan, rules, request, now=now, by_default=False)
+        stale = on_failure(plan, rules, request, now=now, is_reachable=True)
         if stale is not None:
             return stale
     return _store_or_pass(request, response, plan, rules)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from yarl import URL
@@ -22,12 +22,12 @@ from aiohttp_cache_di.policy.rules.expiration import (
     posix_time,
 )
 from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
-from aiohttp_cache_di.policy.rules.windows import window_s
-from aiohttp_cache_di.policy.rules.wishes import NO_WISHES, Wishes
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 from aiohttp_cache_di.units import means_none
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "Rules"]
+__all__ = ["DEFAULT_CODES", "NO_WISHES", "RuleBook", "Rules", "Wishes"]
 
 DEFAULT_CODES = (200,)
 MAX_RESOLVED = 1000
@@ -78,6 +78,21 @@ class Rules(Struct, frozen=True):
     replays_cookies: bool = False
     tags: tuple[str, ...] = ()
     digest_key: bytes = b""
+
+
+class Wishes(Struct, frozen=True):
+    """The caller's options for one request, each as in `CacheRequestOptions`; a default leaves it to the settings."""
+
+    expire_after: ExpirationTime = None
+    refresh: bool = False
+    only_if_cached: bool = False
+    stale_if_error: Window = None
+    principal: Principal = None
+    tags: tuple[str, ...] = ()
+
+
+NO_WISHES: Final = Wishes()
+"""Those of a caller who has given none."""
 
 
 class RuleBook:
@@ -137,7 +152,7 @@ class RuleBook:
             expire_after = self.expire_after if found is None or (more and more.value is None) else found.value
         expire_after = _plain_lifetime(self, expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
-        is_query = self.query_patterns.match(url)
+        is_query = self.query_patterns.match(url) is not None
         # A plain tuple, as it is quicker to make; it becomes `_Options` when there are no rules for it yet.
         options = (expire_after, override_origin, wishes.refresh, wishes.only_if_cached, window, is_query, more)
         # The lifetime until a date changes with every second; a bool is refused, but is equal to 0 or 1, which is not.

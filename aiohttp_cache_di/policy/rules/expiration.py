@@ -15,11 +15,10 @@ from typing import Any, Final, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
-from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled, shown
+from aiohttp_cache_di.policy.rules.patterns import UrlTable, shown
 from aiohttp_cache_di.policy.rules.tags import tags_of
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none, parse_duration
@@ -138,7 +137,7 @@ RULE_FIELDS: Final[Mapping[str, str]] = {
 """The field of `UrlExpiration` for each name of `UrlExpirationOptions`."""
 
 
-class UrlRules:
+class UrlRules(UrlTable[UrlExpiration]):
     """Rules by URL pattern; the first pattern that matches decides.
 
     A pattern is a shell glob for host and path: ``*`` and ``**`` match any characters, ``?`` one, and ``[…]`` one of a
@@ -154,45 +153,14 @@ class UrlRules:
             invalid.
     """
 
-    __slots__ = ("_match", "_rules", "methods")
+    __slots__ = ("methods",)
 
     def __init__(self, patterns: Mapping[str, UrlLifetime]) -> None:
-        self._rules = tuple(
-            (compiled(pattern, named=f"urls_expire_after: {shown(pattern)}"), url_expiration(pattern, value), pattern)
-            for pattern, value in patterns.items()
-        )
+        rules = ((pattern, url_expiration(pattern, value)) for pattern, value in patterns.items())
+        super().__init__(rules, option="urls_expire_after")
         self.methods: frozenset[str] = frozenset(
-            name for _, rule, _ in self._rules for name in rule.allowed_methods or ()
+            name for rule in self.by_pattern.values() for name in rule.allowed_methods or ()
         )
-        # Memoised, since the same URLs come again and again; only short URLs are, which bounds the memory.
-        self._match = lru_cache(maxsize=1024)(self._first_match)
-
-    def __bool__(self) -> bool:
-        return bool(self._rules)
-
-    def __len__(self) -> int:
-        return len(self._rules)
-
-    @property
-    def by_pattern(self) -> dict[str, UrlExpiration]:
-        """The rules by pattern, in the order in which they are tried."""
-        return {pattern: rule for _, rule, pattern in self._rules}
-
-    def match(self, url: str | URL) -> UrlExpiration | None:
-        """The rule of the first pattern that matches *url*; None if none does."""
-        if not self._rules:
-            return None
-        text = url if isinstance(url, str) else str(url)
-        return self._match(text) if len(text) <= MEMOISED_URL_CHARS else self._first_match(text)
-
-    def _first_match(self, url: str) -> UrlExpiration | None:
-        target = as_read(url)
-        return next((rule for matches, rule, _ in self._rules if matches(target) is not None), None)
-
-    def pattern_of(self, url: str | URL) -> str | None:
-        """The first pattern that matches *url*, as it was written; None if none does."""
-        target = as_read(str(url))
-        return next((pattern for matches, _, pattern in self._rules if matches(target) is not None), None)
 
 
 def _of_number(value: Any) -> float:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from yarl import URL
@@ -19,20 +19,22 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = [
-    "MEMOISED_URL_CHARS",
     "Matcher",
     "UrlPatterns",
+    "UrlTable",
     "as_read",
     "compiled",
     "shown",
     "why_matchless",
 ]
 
+V = TypeVar("V")
+
 Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 """Matches a URL, in the form that `as_read` returns, against a pattern."""
 
-MEMOISED_URL_CHARS: Final = 1024
-"""The longest URL whose matches are memoised."""
+_MEMOISED_URLS: Final = 1024
+_MEMOISED_URL_CHARS: Final = 1024  # in a longer URL, patterns are searched each time, which bounds the memory
 
 _IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
 _ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
@@ -53,10 +55,11 @@ _PLAIN: Final = compiled_later(
 _NO_PORT: Final = r"(?![^/]*://[^/?]*:\d+(?:[/?]|\Z))"
 
 
-class UrlPatterns:
-    """URL patterns, of which any may match.
+class UrlTable(Generic[V]):
+    """Values by URL pattern; the first pattern that matches a URL decides.
 
     Args:
+        rows: the patterns and their values.
         option: the option that has the patterns, for messages.
         by_host: as in `compiled`.
 
@@ -64,27 +67,50 @@ class UrlPatterns:
         ConfigurationError: a pattern is invalid.
     """
 
-    __slots__ = ("_matchers", "_matches")
+    __slots__ = ("_match", "_rows")
 
-    def __init__(self, patterns: Iterable[str], *, option: str, by_host: bool = False) -> None:
-        self._matchers = tuple(
-            compiled(pattern, named=f"{option}: {shown(pattern)}", by_host=by_host) for pattern in patterns
+    def __init__(self, rows: Iterable[tuple[str, V]], *, option: str, by_host: bool = False) -> None:
+        self._rows = tuple(
+            (compiled(pattern, named=f"{option}: {shown(pattern)}", by_host=by_host), value, pattern)
+            for pattern, value in rows
         )
-        self._matches = lru_cache(maxsize=1024)(self._match)
+        self._match = lru_cache(_MEMOISED_URLS)(self._first_match)
 
     def __bool__(self) -> bool:
-        return bool(self._matchers)
+        return bool(self._rows)
 
-    def match(self, url: str | URL) -> bool:
-        """Whether one of the patterns matches *url*."""
-        if not self._matchers:
-            return False
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def by_pattern(self) -> dict[str, V]:
+        """The values by pattern, in the order in which they are tried."""
+        return {pattern: value for _, value, pattern in self._rows}
+
+    def match(self, url: str | URL) -> V | None:
+        """The value of the first pattern that matches *url*; None if none does."""
+        if not self._rows:
+            return None
         text = url if isinstance(url, str) else str(url)
-        return self._matches(text) if len(text) <= MEMOISED_URL_CHARS else self._match(text)
+        return self._match(text)[0] if len(text) <= _MEMOISED_URL_CHARS else self._first_match(text)[0]
 
-    def _match(self, url: str) -> bool:
+    def pattern_of(self, url: str | URL) -> str | None:
+        """The first pattern that matches *url*, as it was written; None if none does."""
+        return self._first_match(str(url))[1]
+
+    def _first_match(self, url: str) -> tuple[V, str] | tuple[None, None]:
         target = as_read(url)
-        return any(matches(target) is not None for matches in self._matchers)
+        found = ((value, pattern) for matches, value, pattern in self._rows if matches(target) is not None)
+        return next(found, (None, None))
+
+
+class UrlPatterns(UrlTable[bool]):
+    """URL patterns, of which any may match: the value of each is True."""
+
+    __slots__ = ()
+
+    def __init__(self, patterns: Iterable[str], *, option: str, by_host: bool = False) -> None:
+        super().__init__(((pattern, True) for pattern in patterns), option=option, by_host=by_host)
 
 
 def as_read(url: str) -> str:

@@ -39,6 +39,10 @@ class FakeProtocol:
         """Do nothing."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Body:
     """A response whose body a test feeds, and the outcome of the copy."""
 
@@ -62,6 +66,7 @@ class Body:
             finished=self.ends.append,
             watch=watch,
             failed=self.failures.append,
+            arrived=nothing,
             budget=budget,
         )
 
@@ -307,9 +312,9 @@ class TestFence:
             (recording, "known_size"),
             (recording, "is_decoded"),
             (recording, "arrived_chunks"),
-            (recording.Recorder, "take_first"),
+            (recorder.Recorder, "take_first"),
             (recorder, "whole"),
-            (recording.Recorder, "_take"),
+            (recorder.Recorder, "_take"),
             (Budget, "take"),
             (recording, "Recorder"),
         ],
@@ -342,7 +347,7 @@ class TestFence:
         body, failures = Body(), list[str]()
         if early and end == "eof":
             body.stream.feed_eof()
-        record(body.response, max_bytes=LIMIT, finished=broken, failed=failures.append)
+        record(body.response, max_bytes=LIMIT, finished=broken, watch=None, failed=failures.append, arrived=nothing)
         if end == "eof" and not early:
             body.stream.feed_eof()
         elif end == "exception":
@@ -367,7 +372,7 @@ class TestFence:
 
     async def test_a_count_that_fails_is_forgotten(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recorder, "whole", broken)
-        record(body.response, max_bytes=LIMIT, finished=broken, failed=broken)
+        record(body.response, max_bytes=LIMIT, finished=broken, watch=None, failed=broken, arrived=nothing)
         body.stream.feed_data(b"text")
         body.stream.feed_eof()
         assert await body.stream.read() == b"text"

@@ -14,15 +14,13 @@ from aiohttp import (
     TCPConnector,
     encode_basic_auth,
 )
-from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.questions.question import Questions, key_after_redirect
+from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, request_body
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.rfc9111.messages import Request
 from tests.origin import Origin, answer
 
 
@@ -152,52 +150,3 @@ async def test_a_plain_session_remembers_the_url_of_a_hit_and_not_that_of_a_miss
         await (await session.get(url)).read()
     assert str(url) in known["GET"]
     assert origin.hits == 1
-
-
-class TestAfterRedirect:
-    def key(self, status: int, location: str, method: str = "GET", **headers: str) -> str | None:
-        """The key of the request that follows a redirect."""
-        fields = CIMultiDict(headers)
-        request = Request(method, "http://example.org/a/b?c=d", fields)
-        arguments: dict[str, Any] = {"headers": fields, "data": b"data" if method == "POST" else None}
-        return key_after_redirect(request, status, location, arguments, CacheBackend())
-
-    @pytest.mark.parametrize(
-        ("location", "target"),
-        [
-            ("/e", "http://example.org/e"),
-            ("e", "http://example.org/a/e"),
-            ("?f", "http://example.org/a/b?f"),
-            ("http://example.com/", "http://example.com/"),
-            ("/e#part", "http://example.org/e"),
-        ],
-    )
-    def test_the_location_is_resolved(self, location: str, target: str) -> None:
-        assert self.key(302, location) == CacheBackend().create_key("GET", target)
-
-    @pytest.mark.parametrize("location", ["http://[::1", "http://:80/"])
-    def test_a_location_that_is_none_has_no_key(self, location: str) -> None:
-        assert self.key(302, location) is None
-
-    @pytest.mark.parametrize(
-        ("status", "method", "following"),
-        [
-            (303, "POST", "GET"),
-            (302, "POST", "GET"),
-            (301, "POST", "GET"),
-            (307, "POST", "POST"),
-            (303, "HEAD", "HEAD"),
-        ],
-    )
-    def test_the_method_may_change(self, status: int, method: str, following: str) -> None:
-        data = b"data" if following == "POST" else None
-        assert self.key(status, "/e", method) == CacheBackend().create_key(
-            following, "http://example.org/e", data=data, headers={}
-        )
-
-    def test_credentials_stay_with_their_origin(self) -> None:
-        backend = CacheBackend()
-        assert self.key(302, "http://example.com/", Authorization="a") == backend.create_key(
-            "GET", "http://example.com/"
-        )
-        assert self.key(302, "/e", Authorization="a") != backend.create_key("GET", "http://example.org/e")

@@ -14,7 +14,7 @@ WINDOW = a_stored({"Cache-Control": "stale-if-error=60"}, fresh_for_s=-5)
 def stood_in(
     stored: StoredResponse | None, *, rules: Rules = PRIVATE, asked: Fields = (), timeout: bool = False
 ) -> ServeStale | None:
-    return on_failure(Fetch("stale", stored), rules, a_request(asked), now=NOW, timeout=timeout)
+    return on_failure(Fetch("stale", stored), rules, a_request(asked), now=NOW, is_reachable=timeout)
 
 
 def test_without_anything_stored_the_error_is_the_callers() -> None:

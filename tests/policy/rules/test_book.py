@@ -13,8 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy import Bypass, Fetch, on_request
-from aiohttp_cache_di.policy.rules.book import Rules
-from aiohttp_cache_di.policy.rules.wishes import Wishes
+from aiohttp_cache_di.policy.rules.book import Rules, Wishes
 from tests.messages import PRIVATE, Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
 
