@@ -171,7 +171,7 @@ class RowStore(ABC, Generic[C]):
 
     def __init__(self, codec: EntryCodec, connect: Callable[[], Coroutine[Any, Any, C]], leases: RowLeases[C]) -> None:
         self._codec = codec
-        self._loops = PerLoop(connect, _close)
+        self._loops = PerLoop(connect, OfLoop.close)
         self._leases = leases
 
     # ---- different in each store
@@ -361,7 +361,3 @@ def _current(records: Sequence[RowRecord]) -> dict[str, RowRecord]:
 def _weight(records: Sequence[RowRecord]) -> int:
     """Total size of the frames of *records*, in bytes."""
     return sum(record.frame_bytes for record in records)
-
-
-async def _close(here: OfLoop) -> None:
-    await here.close()

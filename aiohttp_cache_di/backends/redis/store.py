@@ -25,13 +25,14 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
+    PartlyReadError,
     Record,
     Row,
     Unreadable,
     Written,
 )
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
-from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError
@@ -237,7 +238,7 @@ class RedisStore:
         (there,) = await self.get((key,))
         return there
 
-    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
+    def on_change(self, listener: ChangeListener) -> None:
         """Call *listener* in the running loop with keys that were read there and have changed; None: any may have."""
         self._tracking.listen(listener)
 

@@ -18,7 +18,7 @@ A new store needs none of them; one that several processes use is better with th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
@@ -27,6 +27,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "Awaiting",
+    "ChangeListener",
     "Changing",
     "Checking",
     "Describing",
@@ -178,12 +179,16 @@ class Versioned(Protocol):
         """Note, without waiting, that a copy of *key* was used; a store that evicts by use may save that later."""
 
 
+ChangeListener: TypeAlias = Callable[[Collection[str] | None], None]
+"""Called with keys that have changed; None if any key may have changed."""
+
+
 @runtime_checkable
 class Changing(Protocol):
     """Notifies of changes by others to keys that were read here."""
 
-    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
-        """Call *listener* in the running loop with changed keys; None if any key may have changed."""
+    def on_change(self, listener: ChangeListener) -> None:
+        """Call *listener* in the running loop with changed keys."""
 
 
 @runtime_checkable
