@@ -7,7 +7,7 @@ What wraps a store asks for each where it is of use, by `isinstance`, and does w
     Spooling                                      bodies of any size
     Keeping                                       the secret of the digests in keys, apart from the records
     Telling                                       evictions and losses are counted, and noticed
-    Placed, Discreet, Describing                  logs say where the store is, and why it fails
+    Placed, Describing                            logs say where the store is, and why it fails
     Sorting, Expiring, `inspecting`               operators' tasks without reading all items
     Checking, Restrained                          testing several servers; looking without changing anything
     Peeking, Immediate, Judging                   a store in this process's memory
@@ -31,7 +31,6 @@ __all__ = [
     "Changing",
     "Checking",
     "Describing",
-    "Discreet",
     "Expiring",
     "Immediate",
     "Judging",
@@ -219,21 +218,11 @@ class Restrained(Protocol):
 
 
 @runtime_checkable
-class Discreet(Protocol):
-    """Knows its secrets, so that messages of its driver can be shown; those of other stores never are."""
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """Secrets that its driver was given, and that no message may contain; None if they are not known."""
-        ...
-
-
-@runtime_checkable
 class Describing(Protocol):
-    """Knows a part of an error that contains no secret, such as a code of the server."""
+    """Knows what of an error contains no secret; of the errors of other stores, only the kind is shown."""
 
     def told_of(self, error: BaseException) -> str:
-        """The server's name for *error*, or a message without secrets; "" if there is none."""
+        """The server's name for *error*, or its message if that contains no secret (`messages`); "" for neither."""
         ...
 
 
