@@ -7,7 +7,6 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -185,9 +184,6 @@ def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> Sess
 
 
 def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:
-    where = ""
-    with suppress(Exception):  # a user's store may raise anything
-        where = backend.guard.outages.place
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
     shared = ", shared" if backend.shared else ""
     return CacheInfo(
@@ -195,6 +191,6 @@ def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:
         name=shown(name),
         is_open=True,
         store=type(backend).__name__,
-        where=shown(where),
+        where=shown(backend.guard.outages.place),
         mode=mode + shared,
     )

@@ -132,6 +132,7 @@ class CacheRequest(NamedTuple):
         Raises:
             AdminError: the store fails or takes longer than *within_s*, or the request makes no sense.
         """
+        place = shown(self.backend.guard.outages.where)
         try:
             async with asyncio.timeout(within_s):
                 return await call()
@@ -140,18 +141,12 @@ class CacheRequest(NamedTuple):
         except ConfigurationError as exc:
             raise AdminError(400, "bad-request", shown(str(exc))) from exc
         except TimeoutError as exc:
-            raise AdminError(503, "store-failed", f"{self._place()} did not answer in time") from exc
+            raise AdminError(503, "store-failed", f"{place} did not answer in time") from exc
         except UnreadableEntryError as exc:
             raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
         except Exception as exc:  # of a driver
             words = cause_of(kind_of(exc), exc, self.backend.stack.store)
-            raise AdminError(503, "store-failed", shown(f"{self._place()} fails: {words}")) from exc
-
-    def _place(self) -> str:
-        try:
-            return shown(self.backend.guard.outages.where)
-        except Exception:  # a user's store may raise anything
-            return "The store"
+            raise AdminError(503, "store-failed", f"{place} fails: {shown(words)}") from exc
 
 
 async def now(request: CacheRequest) -> Reply:

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from aiohttp_cache_di.backends.configured import SETTINGS, Configured
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.keys import credential_names
@@ -30,12 +31,9 @@ from aiohttp_cache_di.policy.rules.expiration import (
 from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none
 
-if TYPE_CHECKING:
-    from aiohttp_cache_di.backends.configured import Configured
-
 __all__ = ["differences", "no_backend", "refuse_other"]
 
-NormalForm: TypeAlias = "Callable[[Any, Configured], object]"
+NormalForm: TypeAlias = Callable[[Any, Configured], object]
 
 _SECRET_OPTIONS: Final = frozenset({"secret_key", "salt", "serializer", "principal", "principals"})
 _BACKENDS: Final = {
@@ -100,7 +98,7 @@ def _agrees(backend: Configured, name: str, value: object) -> bool:
     held = backend.value_of(name, _UNKNOWN)
     if held is _UNKNOWN:
         return False
-    form = _FORMS.get(name, _as_it_is)
+    form = _FORMS.get(name, _kept(name))
     try:
         return bool(form(value, backend) == form(held, backend))
     except (TypeError, AttributeError):  # values that cannot be compared
@@ -117,8 +115,9 @@ def _difference(backend: Configured, name: str, value: object) -> str:
     return f"{name}={_SHORT.repr(value)} is not what the backend has ({has})"
 
 
-def _as_it_is(value: Any, backend: Configured) -> object:
-    return value
+def _kept(option: str) -> NormalForm:
+    """The form in which a backend keeps the values of *option*."""
+    return lambda value, _: SETTINGS[option].kept(value) if option in SETTINGS else value
 
 
 def _lifetime(value: ExpirationTime, backend: Configured) -> object:
@@ -127,10 +126,6 @@ def _lifetime(value: ExpirationTime, backend: Configured) -> object:
     if isinstance(value, datetime) or (isinstance(value, str) and fixed_s(value) is None):
         return "until", posix_time(moment_of(value))
     return lifetime_s(value, now=0.0)
-
-
-def _window(value: Window, backend: Configured) -> object:
-    return window_s(value)
 
 
 def _window_of_pattern(value: Window) -> object:
@@ -150,10 +145,6 @@ def _rules(value: Any, backend: Configured) -> object:
 
 def _names(value: Iterable[str] | None, backend: Configured) -> object:
     return frozenset(value or ())
-
-
-def _methods(value: Iterable[str], backend: Configured) -> object:
-    return frozenset(method.upper() for method in value)
 
 
 def _codes(value: Iterable[int], backend: Configured) -> object:
@@ -186,14 +177,10 @@ _FORMS: Final[Mapping[str, NormalForm]] = {
     "expire_after": _lifetime,
     "urls_expire_after": _rules,
     "allowed_codes": _codes,
-    "allowed_methods": _methods,
-    "ignored_params": _names,
     "post_as_query": _names,
     "shared_credentials": _names,
     "credential_headers": _credential_names,
     "principals": _named,
-    "stale_if_error": _window,
-    "stale_while_revalidate": _window,
     "secret_key": _secrets,
     "salt": _salt,
 }

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, cast
 
 from aiohttp.typedefs import LooseHeaders, StrOrURL
@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.options.revision import hook, setting
+from aiohttp_cache_di.backends.options.revision import Setting, hook, setting, settings_of
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import BackendOptions, collected, refuse_unusable
 from aiohttp_cache_di.backends.stacked import Stacked
@@ -32,19 +32,12 @@ from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["LOOKING_UP", "Configured", "FilterFn", "GivenOptions", "TagFn", "accept_all"]
+__all__ = ["LOOKING_UP", "SETTINGS", "Configured", "FilterFn", "GivenOptions", "TagFn", "accept_all"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 LOOKING_UP: Final = frozenset({"request", "get_response"})
 """Methods that look responses up, and that users may override."""
-_ATTRIBUTES: Final = {
-    "cache_name": "name",
-    "coalesce_timeout": "coalesce_timeout_s",
-    "lease": "lease_s",
-    "stale_if_error": "stale_if_error_s",
-    "stale_while_revalidate": "stale_while_revalidate_s",
-}
 _DEFAULTS: Final = {"secret_key": None, "salt": DEFAULT_SALT, "serializer": None, "max_entries": None}
 """Defaults of options that are not stored as attributes."""
 
@@ -90,39 +83,42 @@ def _names(value: Iterable[str] | None) -> frozenset[str]:
 class Configured(Stacked, RuleBook):
     """Base of backends: the settings, which `CacheBackend` explains."""
 
-    name: str = setting()
+    name: str = setting(option="cache_name")
     expire_after: ExpirationTime = setting(_lifetime)
     urls_expire_after: Mapping[str, UrlLifetime] | None = setting(_lifetimes_by_url)
     allowed_codes: Collection[int] = setting()
     allowed_methods: frozenset[str] = setting(_methods)
     include_headers: bool = setting()
     ignored_params: frozenset[str] = setting(_names)
+    autoclose: bool = setting()
     cache_control: bool = setting()
     filter_fn: FilterFn = setting()
     tag_fn: TagFn | None = setting()
-    shared: bool = setting()
+    shared: bool = setting(default=False)
     match_order: bool | None = setting()
-    credential_headers: keys.CredentialNames = setting(keys.credential_names)
-    digest_key: bytes = setting()
-    post_as_query: Collection[str] = setting()
-    partition_cookies: str = setting()
-    partition_tls: str = setting()
+    credential_headers: keys.CredentialNames = setting(keys.credential_names, default=keys.DEFAULT_CREDENTIAL_HEADERS)
+    digest_key: bytes = setting(default=b"")
+    post_as_query: Collection[str] = setting(default=())
+    partition_cookies: str = setting(default="effective")
+    partition_tls: str = setting(default="authorities")
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
-    shared_credentials: Collection[str] = setting()
-    stale_if_error_s: float | None = setting()
-    stale_while_revalidate_s: float | None = setting()
-    heuristic_fraction: float = setting()
-    heuristic_with_query: bool = setting()
-    max_variants: int = setting()
-    max_body_bytes: int | None = setting()
-    coalesce: bool = setting()
-    coalesce_timeout_s: float = setting()
-    lease_s: float = setting()
-    write_behind: bool = setting()
-    fast_lane: bool = setting()
-    disabled: bool = setting()
-    store_cookies: bool = setting()
+    shared_credentials: Collection[str] = setting(default=())
+    stale_if_error_s: float | None = setting(window_s, option="stale_if_error")
+    stale_while_revalidate_s: float | None = setting(
+        partial(window_s, option="stale_while_revalidate"), option="stale_while_revalidate"
+    )
+    heuristic_fraction: float = setting(default=0.1)
+    heuristic_with_query: bool = setting(default=False)
+    max_variants: int = setting(default=16)
+    max_body_bytes: int | None = setting(default=8 * 1024 * 1024)
+    coalesce: bool = setting(default=True)
+    coalesce_timeout_s: float = setting(option="coalesce_timeout", default=2.0)
+    lease_s: float = setting(option="lease", default=2.0)
+    write_behind: bool = setting(default=True)
+    fast_lane: bool = setting(default=True)
+    disabled: bool = setting(default=False)
+    store_cookies: bool = setting(default=False)
 
     def __init__(self, given: GivenOptions) -> None:
         """Apply the options *given*, and store responses in memory."""
@@ -130,18 +126,9 @@ class Configured(Stacked, RuleBook):
         given = cast("GivenOptions", collected(given))
         refuse_unusable(given)  # those that are no settings, too
         self._options_given: Mapping[str, Any] = given
-        self.name = given["cache_name"]
-        self.disabled = False
-        self.expire_after = given["expire_after"]
-        self.urls_expire_after = given["urls_expire_after"]
-        self.allowed_codes = given["allowed_codes"]
-        self.allowed_methods = _methods(given["allowed_methods"])
-        self.include_headers = given["include_headers"]
-        self.ignored_params = _names(given["ignored_params"])
-        self.autoclose: bool = given["autoclose"]
-        self.cache_control = given["cache_control"]
-        self.filter_fn = given["filter_fn"]
-        _set_options(self, given)
+        for option, each in SETTINGS.items():
+            setattr(self, each.name, given.get(option, each.default))
+        _ = self.query_patterns, self.names_principals, self.shared_patterns  # refuses invalid patterns
         _warn_of_idle(self)
         self._has_secret_key = given.get("secret_key") is not None
         self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
@@ -263,38 +250,13 @@ class Configured(Stacked, RuleBook):
         """
         if option == "storage_deadline":
             return self.guard.deadline_s
-        attribute = _ATTRIBUTES.get(option, option)
-        own = vars(self)
-        return own[attribute] if attribute in own else self._options_given.get(option, _DEFAULTS.get(option, default))
+        if option in SETTINGS:
+            return getattr(self, SETTINGS[option].name)
+        return self._options_given.get(option, _DEFAULTS.get(option, default))
 
 
-def _set_options(backend: Configured, options: BackendOptions) -> None:
-    backend.tag_fn = options.get("tag_fn")
-    backend.shared = options.get("shared", False)
-    backend.credential_headers = keys.credential_names(
-        options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS)
-    )
-    backend.post_as_query = options.get("post_as_query", ())
-    _ = backend.query_patterns  # refuses invalid patterns
-    backend.match_order = options.get("match_order")
-    backend.partition_cookies = options.get("partition_cookies", "effective")
-    backend.partition_tls = options.get("partition_tls", "authorities")
-    backend.principal = options.get("principal")
-    backend.principals = options.get("principals")
-    backend.shared_credentials = options.get("shared_credentials", ())
-    _ = backend.names_principals, backend.shared_patterns  # refuses invalid patterns
-    backend.stale_if_error_s = window_s(options.get("stale_if_error"))
-    backend.stale_while_revalidate_s = window_s(options.get("stale_while_revalidate"), option="stale_while_revalidate")
-    backend.heuristic_fraction = options.get("heuristic_fraction", 0.1)
-    backend.heuristic_with_query = options.get("heuristic_with_query", False)
-    backend.max_variants = options.get("max_variants", 16)
-    backend.max_body_bytes = options.get("max_body_bytes", 8 * 1024 * 1024)
-    backend.coalesce = options.get("coalesce", True)
-    backend.coalesce_timeout_s = options.get("coalesce_timeout", 2.0)
-    backend.lease_s = options.get("lease", 2.0)
-    backend.write_behind = options.get("write_behind", True)
-    backend.fast_lane = options.get("fast_lane", True)
-    backend.store_cookies = options.get("store_cookies", False)
+SETTINGS: Final[Mapping[str, Setting]] = settings_of(Configured)
+"""The settings of a backend, by the names of their options."""
 
 
 def _warn_of_idle(backend: Configured) -> None:

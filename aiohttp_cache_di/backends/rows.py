@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import secrets
 import time
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.calls import DetachedCalls, SharedTask, aside, conclude
 from aiohttp_cache_di.backends.loops import PerLoop
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
@@ -23,23 +23,11 @@ from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["FAR_AT", "HeldLease", "LeaseTerms", "OfLoop", "RowLeases", "RowRecord", "RowStore"]
+__all__ = ["FAR_AT", "LeaseTerms", "OfLoop", "RowLeases", "RowRecord", "RowStore"]
 
 LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease after the server has refused one
 FAR_AT: Final = 253_402_300_800.0  # the year 10000: a record that expires later never does
-MAX_HELD: Final = 4096  # remembered leases; with more, expired ones are forgotten
-
-
-class HeldLease(Struct, frozen=True):
-    """A lease that was granted.
-
-    Args:
-        token: identifies the owner to the server.
-        until: loop time when it expires, unless renewed.
-    """
-
-    token: str
-    until: float
+MAX_HELD: Final = 10_000  # leases whose tokens are remembered; others expire by themselves
 
 
 class OfLoop:
@@ -51,27 +39,20 @@ class OfLoop:
     Attributes:
         tasks: background tasks by name, which end with the connection.
         calls: calls that may outlive their callers.
-        held: the leases that this loop holds, by key.
+        held: the tokens of the leases that this loop holds, by key.
         looks_alone_until: monotonic time until which look-ups ask for no lease, because the server has refused one.
     """
 
     def __init__(self, closing: Callable[[], Coroutine[Any, Any, object]] | None) -> None:
         self.tasks: SharedTask[None] = SharedTask("the connection to the store")
         self.calls: DetachedCalls = DetachedCalls()
-        self.held: dict[str, HeldLease] = {}
+        self.held: Bounded[str, str] = Bounded(MAX_HELD)
         self.looks_alone_until: float = 0.0
         self._closing = closing
 
     def look_alone(self) -> None:
         """For a while, do not ask for a lease with a look-up: that is a write, which the server has refused."""
         self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
-
-    def hold(self, key: str, token: str, ttl_s: float) -> None:
-        """Remember the lease on *key*."""
-        now = asyncio.get_running_loop().time()
-        if len(self.held) >= MAX_HELD:
-            self.held = {key: held for key, held in self.held.items() if held.until > now}
-        self.held[key] = HeldLease(token, now + ttl_s)
 
     async def close(self) -> None:
         """End the background tasks, finish the calls, and close the driver's client unless its user does."""
@@ -171,7 +152,7 @@ class RowStore(ABC, Generic[C]):
 
     def __init__(self, codec: EntryCodec, connect: Callable[[], Coroutine[Any, Any, C]], leases: RowLeases[C]) -> None:
         self._codec = codec
-        self._loops = PerLoop(connect, _close)
+        self._loops = PerLoop(connect, OfLoop.close)
         self._leases = leases
 
     # ---- different in each store
@@ -226,7 +207,7 @@ class RowStore(ABC, Generic[C]):
         )
         leased = [key for key, record in latest.items() if record.leased]
         if packed:
-            held = {key: here.held[key].token for key in leased if key in here.held}
+            held = {key: here.held[key] for key in leased if key in here.held}
             failed |= await self._write(here, packed, held)
         for key in leased:
             if key not in failed:
@@ -279,20 +260,15 @@ class RowStore(ABC, Generic[C]):
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Extend the lease on *key* to *ttl_s* seconds from now, unless it has passed to another process."""
         here = await self._loops.here()
-        held = here.held.get(key)
-        if held is None:
-            return False
-        is_held = await self._leases.renew(here, await self._terms(here, key, held.token, ttl_s))
-        if key in here.held:  # not released meanwhile
-            here.hold(key, held.token, ttl_s)
-        return is_held
+        token = here.held.get(key)
+        return token is not None and await self._leases.renew(here, await self._terms(here, key, token, ttl_s))
 
     async def release(self, key: str) -> None:
         """Release the lease on *key*, unless it has passed to another process."""
         here = await self._loops.here()
-        held = here.held.pop(key, None)
-        if held is not None:
-            await here.calls.run(self._leases.release(here, key, held.token))
+        token = here.held.pop(key, None)
+        if token is not None:
+            await here.calls.run(self._leases.release(here, key, token))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*; a granted lease is remembered, or released if the caller was cancelled meanwhile."""
@@ -303,7 +279,7 @@ class RowStore(ABC, Generic[C]):
 
         answer = await here.calls.run_or_undo(asked(), lambda: self._leases.release(here, key, token))
         if isinstance(answer, Lease) and answer:
-            here.hold(key, token, ttl_s)
+            here.held.note(key, token)
         return answer
 
     async def _terms(self, here: C, key: str, token: str, ttl_s: float) -> LeaseTerms:
@@ -361,7 +337,3 @@ def _current(records: Sequence[RowRecord]) -> dict[str, RowRecord]:
 def _weight(records: Sequence[RowRecord]) -> int:
     """Total size of the frames of *records*, in bytes."""
     return sum(record.frame_bytes for record in records)
-
-
-async def _close(here: OfLoop) -> None:
-    await here.close()

@@ -42,7 +42,7 @@ class _Storage:
         both = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
         storage.count_into(backend.stats)
         kept = both["responses"]
-        near = near_arguments({name: getattr(kept, name) for name in NEAR_OPTIONS if hasattr(kept, name)})
+        near = near_arguments({name: getattr(kept, name) for name in NEAR_OPTIONS})
         stack = StoreStack(pair_of(**both), guard=backend.guard, **near)
         backend._set_stack(stack, **both)
 

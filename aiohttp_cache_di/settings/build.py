@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Final, cast
+from typing import Any
 
 from aiohttp import ClientTimeout, DummyCookieJar, TCPConnector
 
@@ -21,7 +21,6 @@ from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import without_secrets
 from aiohttp_cache_di.settings.sections import StoreSection
-from aiohttp_cache_di.telemetry import Health
 
 __all__ = ["BackendPlan", "build_backend", "build_session", "check_store", "plan_backend"]
 
@@ -132,10 +131,8 @@ async def check_store(backend: CacheBackend, settings: CacheSettings) -> None:
     Raises:
         ConfigurationError: the store cannot be used, and ``require_store`` is true.
     """
-    if isinstance(cast("object", backend), CacheBackend):  # rather than a test's replacement for it
-        tell_start(backend)
-    ping = getattr(backend, "ping", None)  # which such a replacement may not have
-    health = await ping() if ping is not None else Health("ok")
+    tell_start(backend)
+    health = await backend.ping()
     if settings.require_store and not health.is_ok:
         raise _store_missing(settings, without_secrets(health.reason, settings))
 
@@ -161,18 +158,8 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     return options
 
 
-_CLASSES: Final = {
-    "memory": "CacheBackend",
-    "sqlite": "SQLiteBackend",
-    "filesystem": "FileBackend",
-    "redis": "RedisBackend",
-    "mongodb": "MongoDBBackend",
-    "dynamodb": "DynamoDBBackend",
-}
-
-
 def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
-    name = _CLASSES.get(settings.backend)
+    name = BUILT_IN_BACKENDS.get(settings.backend)
     if name is None:
         return _load_class(settings)
     found: type[CacheBackend] = getattr(backends, name)  # imports the driver, which is an extra, only now

@@ -61,7 +61,15 @@ __all__ = [
     "tokens",
 ]
 
-BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "filesystem", "dynamodb", "mongodb")
+BUILT_IN_BACKENDS: Final = {
+    "memory": "CacheBackend",
+    "sqlite": "SQLiteBackend",
+    "redis": "RedisBackend",
+    "filesystem": "FileBackend",
+    "dynamodb": "DynamoDBBackend",
+    "mongodb": "MongoDBBackend",
+}
+"""The names of built-in backends, and of their classes."""
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
@@ -149,7 +157,7 @@ def size_limit(value: object) -> object:
     """A size in bytes, ``auto``, or None."""
     if isinstance(value, str) and value.strip().lower() == "auto":
         return "auto"
-    return None if is_none(value) else number_of_bytes(value)
+    return optional_number_of_bytes(value)
 
 
 def optional_number_of_bytes(value: object) -> object:

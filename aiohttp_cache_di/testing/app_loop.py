@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["InLoop", "Verdict", "is_asynchronous", "result_of"]
+__all__ = ["InLoop", "Verdict", "result_of"]
 
 WITHIN_S: Final = 10.0
 
@@ -45,15 +45,6 @@ class InLoop:
             return (yield from self.doing().__await__())
         future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.doing(), self.loop))
         return (yield from asyncio.wait_for(future, WITHIN_S).__await__())
-
-
-def is_asynchronous() -> bool:
-    """Whether an event loop runs in this thread, so that the caller must not block."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def result_of(one: InLoop) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, TCPConnector, hdrs, web
 from yarl import URL
 
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.testing.codings import coded
 
 __all__ = ["Breaks", "Canned", "Delivery", "is_answered"]
@@ -99,9 +100,7 @@ class Delivery:
         if thread is None:
             return
         self._end.add_done_callback(_call)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not is_in_a_loop():
             thread.join(_WITHIN_S)
 
     def _place(self, connector: TCPConnector) -> URL:

@@ -19,10 +19,11 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSess
 from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.engine.taps import through_tap
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.session import CacheMixin
-from aiohttp_cache_di.testing.app_loop import InLoop, Verdict, is_asynchronous, result_of
+from aiohttp_cache_di.testing.app_loop import InLoop, Verdict, result_of
 from aiohttp_cache_di.testing.delivery import Canned, Delivery
 from aiohttp_cache_di.testing.manners import MANNERS, Manner
 from aiohttp_cache_di.testing.together import Together
@@ -155,7 +156,7 @@ class CacheUnderTest:
         async def check() -> None:
             self._judge(wanted, url, method, [await one for one in self._asked(url, method, request)])
 
-        if is_asynchronous():
+        if is_in_a_loop():
             return Verdict(check, self._waiting)
         self._judge(wanted, url, method, [result_of(one) for one in self._asked(url, method, request)])
         return Verdict(None, self._waiting)

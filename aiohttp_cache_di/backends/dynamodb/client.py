@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
-from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
@@ -76,13 +75,10 @@ class Service:
         options: arguments of ``create_client``.
 
     Raises:
-        TypeError: the driver does not know an option.
         ConfigurationError: *context* is something else.
-        MissingDependencyError: aiobotocore is not installed.
     """
 
     def __init__(self, layout: Layout, context: Any, options: Mapping[str, Any], *, create: bool) -> None:
-        refuse_unknown("DynamoDBBackend", options, driver_options())
         if context is not None and not (hasattr(context, "__aenter__") or hasattr(context, "batch_get_item")):
             kind = f"{type(context).__module__}.{type(context).__qualname__}"
             raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")

@@ -42,7 +42,7 @@ class DynamoDBStore(RowStore[Connection]):
         options: arguments of the driver's ``create_client``.
 
     Raises:
-        TypeError, ConfigurationError, MissingDependencyError: see `Service`.
+        ConfigurationError: see `Service`.
     """
 
     make: ClassVar[str] = "DynamoDB"

@@ -34,6 +34,7 @@ from aiohttp_cache_di.backends.store import (
     is_mark,
 )
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.store.messages import message_of
 from aiohttp_cache_di.backends.store.sizes import Bounds, RecordLimit
 from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -92,10 +93,9 @@ class FileStore:
         """The path of the directory if it has been resolved, else its name as given."""
         return self.place.known_path
 
-    @property
-    def secrets(self) -> Collection[str]:
-        """No secrets, since a path holds no credentials."""
-        return ()
+    def told_of(self, error: BaseException) -> str:
+        """The message of *error*: a path holds no credentials."""
+        return message_of(error)
 
     def path_of(self, key: str) -> str:
         """The path of the file for the entry under *key*, whether it exists or not."""

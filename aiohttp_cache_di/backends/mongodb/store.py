@@ -23,9 +23,10 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
-from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
+from aiohttp_cache_di.backends.mongodb.stream import watch
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
 from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -70,7 +71,7 @@ class MongoDBStore(RowStore[Connection]):
         self._server = Server(db_name, collection_name, connection, options or {})
         self.where: str = self._server.where
         self.collection_name: str = f"{db_name}.{collection_name}"
-        self._listeners = LoopLocal(list[Listener])
+        self._listeners = LoopLocal(list[ChangeListener])
         self._expiry = ExpiryIndex(self.where)
         self._cannot_watch = False
 
@@ -96,7 +97,7 @@ class MongoDBStore(RowStore[Connection]):
 
     # ---- Changing
 
-    def on_change(self, listener: Listener) -> None:
+    def on_change(self, listener: ChangeListener) -> None:
         """Call *listener* with keys that have changed, while the running loop has a connection.
 
         A server without change streams (a standalone server) reports no changes.
@@ -116,7 +117,7 @@ class MongoDBStore(RowStore[Connection]):
         if listeners and not self._cannot_watch:
             here.tasks.begin(partial(self._watch, here, listeners), WATCHING)
 
-    async def _watch(self, here: Connection, listeners: Sequence[Listener]) -> None:
+    async def _watch(self, here: Connection, listeners: Sequence[ChangeListener]) -> None:
         def tell(keys: Collection[str] | None) -> None:
             for listener in listeners:
                 listener(keys)

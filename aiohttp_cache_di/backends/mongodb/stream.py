@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 
-__all__ = ["Listener", "watch"]
+__all__ = ["watch"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-Listener: TypeAlias = Callable[[Collection[str] | None], None]
-"""Called with keys that have changed; None: any may have."""
 NO_STREAMS: Final = frozenset({13, 59, 115, 303, 40324, 40573})
 """Error codes: not authorized; the command or the stage is unknown or refused; not a replica set."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 10.0)  # before a lost stream is opened again
@@ -34,7 +32,7 @@ _CHANGES: Final[list[dict[str, Any]]] = [
 ]
 
 
-async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
+async def watch(collection: AsyncCollection[Document], where: str, tell: ChangeListener) -> None:
     """Report changes until cancelled; return if the server has no change streams.
 
     A server that refuses several times in a row to open a stream counts as one without. When the stream begins or is

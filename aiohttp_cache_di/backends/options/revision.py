@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from aiohttp_cache_di.backends.options.values import collected, refuse_unusable
 
-__all__ = ["Revised", "hook", "setting"]
+__all__ = ["Revised", "Setting", "hook", "setting", "settings_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,22 +53,25 @@ class Revised:
         self.revision += 1
 
 
-class _Setting:
-    """An attribute whose change raises the revision.
+class Setting:
+    """An attribute whose change raises the revision; made by `setting`.
 
     It has no ``__get__``, so that reading it is a plain look-up in the object's dictionary.
     """
 
-    def __init__(self, kept: Callable[[Any], object]) -> None:
-        self._kept = kept
+    def __init__(self, kept: Callable[[Any], object], option: str, default: object) -> None:
+        self.kept = kept
+        self.option = option
+        self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self.name = name
+        self.option = self.option or name
 
     def __set__(self, instance: Revised, value: object) -> None:
-        given = collected({self._name: value})
+        given = collected({self.option: value})
         refuse_unusable(given)
-        instance.__dict__[self._name] = self._kept(given[self._name])
+        instance.__dict__[self.name] = self.kept(given[self.option])
         instance.revise()
 
 
@@ -99,13 +102,20 @@ class _Hook:
         instance.revise()
 
 
-def setting(kept: Callable[[Any], object] = _as_it_is) -> Any:
-    """An attribute whose change raises the revision, and that refuses values which the option of its name refuses.
+def setting(kept: Callable[[Any], object] = _as_it_is, *, option: str = "", default: object = None) -> Any:
+    """An attribute whose change raises the revision, and that refuses values which its option refuses.
 
     Args:
         kept: returns what is kept of a value that is assigned, or raises an error.
+        option: name of the option, if it is not that of the attribute.
+        default: the value if the option is not given.
     """
-    return _Setting(kept)
+    return Setting(kept, option, default)
+
+
+def settings_of(owner: type) -> dict[str, Setting]:
+    """The settings that the class *owner* declares, by the names of their options."""
+    return {each.option: each for each in vars(owner).values() if isinstance(each, Setting)}
 
 
 def hook(function: F) -> F:

@@ -25,13 +25,15 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
+    PartlyReadError,
     Record,
     Row,
     Unreadable,
     Written,
 )
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
-from aiohttp_cache_di.backends.store.partly import PartlyReadError
+from aiohttp_cache_di.backends.store.messages import message_of
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError
@@ -43,6 +45,7 @@ READS: Final = 64  # keys per MGET; entries of larger batches leave the processo
 BODIES: Final = 32  # records read at a time when iterating over items
 VALUE_BYTES: Final = 64 * 1024 * 1024  # largest record, if the cache has no smaller limit
 WALKS: Final = 3  # most walks over all servers of a cluster whose slots move meanwhile
+ECHO: Final = "with args beginning with"  # in a server's message of an unknown command, before its arguments
 HEAD_BYTES: Final = 16  # the beginning of a frame, which has its kind
 
 
@@ -83,10 +86,11 @@ class RedisStore:
         """Host, port and database."""
         return self.topology.where
 
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """The password and other credentials that the driver was given."""
-        return self.topology.secrets
+    def told_of(self, error: BaseException) -> str:
+        """The message of *error*, if it repeats neither a credential nor the arguments of a command."""
+        secrets = self.topology.secrets
+        message = "" if secrets is None else message_of(error, secrets)
+        return "" if ECHO in message else message
 
     # ---- Store
 
@@ -237,7 +241,7 @@ class RedisStore:
         (there,) = await self.get((key,))
         return there
 
-    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
+    def on_change(self, listener: ChangeListener) -> None:
         """Call *listener* in the running loop with keys that were read there and have changed; None: any may have."""
         self._tracking.listen(listener)
 

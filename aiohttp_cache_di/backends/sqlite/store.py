@@ -34,6 +34,7 @@ from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, 
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
+from aiohttp_cache_di.backends.store.messages import message_of
 from aiohttp_cache_di.backends.store.sizes import item_bytes
 from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -85,10 +86,9 @@ class SQLiteStore:
         """The path of the file."""
         return self.database.file.known_path
 
-    @property
-    def secrets(self) -> Collection[str]:
-        """No secrets, since a path holds no credentials."""
-        return ()
+    def told_of(self, error: BaseException) -> str:
+        """The message of *error*: a path holds no credentials."""
+        return message_of(error)
 
     # ---- records
 

@@ -2,8 +2,8 @@
 
 `contract` states what each store must do, and defines the types. `capabilities` are protocols that a store may satisfy,
 too; some have modules of their own: `spooling` stores large bodies without having them in memory, `inspecting` lists
-records without their bodies. `partly` is a read of which a part has failed, `sizes` has the size of items and the
-limits of records. May import `entries` and what is below it; no store, and nothing that is wrapped around one.
+records without their bodies. `sizes` has the size of items and the limits of records, `messages` what of an error
+may be shown. May import `entries` and what is below it; no store, and nothing that is wrapped around one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.store.contract import (
     Item,
     Lease,
     Limits,
+    PartlyReadError,
     Record,
     Row,
     Store,
@@ -35,6 +36,7 @@ __all__ = [
     "Item",
     "Lease",
     "Limits",
+    "PartlyReadError",
     "Record",
     "Row",
     "Store",

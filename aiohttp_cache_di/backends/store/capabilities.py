@@ -7,7 +7,7 @@ What wraps a store asks for each where it is of use, by `isinstance`, and does w
     Spooling                                      bodies of any size
     Keeping                                       the secret of the digests in keys, apart from the records
     Telling                                       evictions and losses are counted, and noticed
-    Placed, Discreet, Describing                  logs say where the store is, and why it fails
+    Placed, Describing                            logs say where the store is, and why it fails
     Sorting, Expiring, `inspecting`               operators' tasks without reading all items
     Checking, Restrained                          testing several servers; looking without changing anything
     Peeking, Immediate, Judging                   a store in this process's memory
@@ -18,7 +18,7 @@ A new store needs none of them; one that several processes use is better with th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
@@ -27,10 +27,10 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "Awaiting",
+    "ChangeListener",
     "Changing",
     "Checking",
     "Describing",
-    "Discreet",
     "Expiring",
     "Immediate",
     "Judging",
@@ -178,12 +178,16 @@ class Versioned(Protocol):
         """Note, without waiting, that a copy of *key* was used; a store that evicts by use may save that later."""
 
 
+ChangeListener: TypeAlias = Callable[[Collection[str] | None], None]
+"""Called with keys that have changed; None if any key may have changed."""
+
+
 @runtime_checkable
 class Changing(Protocol):
     """Notifies of changes by others to keys that were read here."""
 
-    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
-        """Call *listener* in the running loop with changed keys; None if any key may have changed."""
+    def on_change(self, listener: ChangeListener) -> None:
+        """Call *listener* in the running loop with changed keys."""
 
 
 @runtime_checkable
@@ -214,21 +218,11 @@ class Restrained(Protocol):
 
 
 @runtime_checkable
-class Discreet(Protocol):
-    """Knows its secrets, so that messages of its driver can be shown; those of other stores never are."""
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """Secrets that its driver was given, and that no message may contain; None if they are not known."""
-        ...
-
-
-@runtime_checkable
 class Describing(Protocol):
-    """Knows a part of an error that contains no secret, such as a code of the server."""
+    """Knows what of an error contains no secret; of the errors of other stores, only the kind is shown."""
 
     def told_of(self, error: BaseException) -> str:
-        """The server's name for *error*, or a message without secrets; "" if there is none."""
+        """The server's name for *error*, or its message if that contains no secret (`messages`); "" for neither."""
         ...
 
 

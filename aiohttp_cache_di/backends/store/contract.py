@@ -8,7 +8,8 @@ Promises that every store keeps, each tested for each store (`tests/backends/sto
 
 1. A `get` returns the item exactly as it was put, or nothing. Bytes that are damaged, not ours, wrongly signed or
    stored under another key are `UNREADABLE`, never an error and never an item.
-2. A `get` that begins after a `put`, `delete` or `clear` has returned sees its effect, from any process.
+2. A `get` that begins after a `put`, `delete` or `clear` has returned sees its effect, from any process; only if users
+   let replicas answer (as DynamoDB does without ``consistent_reads``), other processes may see it somewhat later.
 3. The event loop is never blocked: not by a file, a lock or a database.
 4. A call that is cancelled affects no other call. A `put` that was cancelled may or may not have happened.
 5. Errors of a driver may be raised as they are, preferably as a `StorageError`; the guard counts them.
@@ -39,6 +40,7 @@ __all__ = [
     "Item",
     "Lease",
     "Limits",
+    "PartlyReadError",
     "Record",
     "Row",
     "Store",
@@ -102,6 +104,20 @@ class Found(Struct, frozen=True, gc=False):
 
     item: Item | Unreadable
     version: int = 0
+
+
+class PartlyReadError(StorageError):
+    """Some servers of a store have not answered a `get`; this error has the answers of the others.
+
+    Args:
+        answers: in the order of the keys; an error for each key that could not be looked up.
+    """
+
+    def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
+        missing = [each for each in answers if isinstance(each, StorageError)]
+        super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
+        self.__cause__: BaseException | None = missing[0].__cause__
+        self.answers = answers
 
 
 class Record(Struct, frozen=True):
@@ -199,7 +215,7 @@ class Store(Protocol):
         """Look *keys* up, `Limits.batch` of them at most; the answers are in the same order, None if missing.
 
         Raises:
-            PartlyReadError (`backends.store.partly`): some could not be looked up; it has the answers of the others.
+            PartlyReadError: some could not be looked up; it has the answers of the others.
             StorageError, or an error of the driver: none could be looked up.
         """
         ...

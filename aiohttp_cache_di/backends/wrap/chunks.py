@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -32,11 +32,13 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
-from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.backends.store.sizes import RecordLimit, item_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 
 __all__ = ["ChunkedStore"]
 
@@ -70,7 +72,6 @@ class ChunkedStore:
 
     def __init__(self, store: Store, codec: EntryCodec, value_bytes: Callable[[], int] | None = None) -> None:
         self._store = store
-        self._looking = store if isinstance(store, LookingOrLeasing) else None
         self._codec = codec
         self._value_bytes = value_bytes or RecordLimit()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
@@ -82,11 +83,8 @@ class ChunkedStore:
         return [await self._whole(key, found) for key, found in zip(keys, await self._store.get(keys), strict=True)]
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """See `LookingOrLeasing`; if the store is none, this only looks the key up."""
-        if self._looking is None:
-            (found,) = await self.get((key,))
-            return found
-        answer = await self._looking.get_or_acquire(key, ttl_s)
+        """See `LookingOrLeasing`; call it only if the store is one."""
+        answer = await cast("LookingOrLeasing", self._store).get_or_acquire(key, ttl_s)
         return await self._whole(key, answer) if isinstance(answer, Found) else answer
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:

@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
-from aiohttp_cache_di.backends.store.capabilities import Leasing
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener, Leasing
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -73,7 +73,7 @@ class ForeignPair:
         batch = max(1, min(each.bulk_size for each in both)) if takes_many else 1
         self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
         if _is_overridden(responses.on_change, BaseCache.on_change):
-            self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
+            self.on_change: Callable[[ChangeListener], None] = responses.on_change
         self._redirect_keys: Bounded[str, None] = Bounded(MAX_REMEMBERED)  # found in the storage of redirects lately
 
     @property

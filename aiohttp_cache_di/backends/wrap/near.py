@@ -29,14 +29,8 @@ __all__ = ["NearTier", "Token"]
 ENTRY_OVERHEAD_BYTES: Final = 512  # of a copy, for its objects and its slot in the table
 LARGEST_SHARE: Final = 8  # no copy takes more than 1/LARGEST_SHARE of the bytes, so that it evicts few others
 
-NO_ENTRIES: Final[Mapping[str, StoredResponse]] = {}
-
 Token: TypeAlias = object
 """Shows that no change of a key was reported since a read of it began."""
-
-
-def _unknown(entry: StoredResponse) -> bool:
-    return False
 
 
 class Copy(Struct, frozen=True, gc=False):
@@ -64,11 +58,11 @@ class NearTier:
         self,
         store: Store,
         max_bytes: int,
-        lifetime_s: float = math.inf,
+        lifetime_s: float,
         *,
-        pending: Mapping[str, StoredResponse] = NO_ENTRIES,
-        doubted: Container[str] = (),
-        is_current: Callable[[StoredResponse], bool] = _unknown,
+        pending: Mapping[str, StoredResponse],
+        doubted: Container[str],
+        is_current: Callable[[StoredResponse], bool],
     ) -> None:
         self.max_bytes = max_bytes
         self.lifetime_s = lifetime_s

@@ -536,10 +536,8 @@ def test_an_error_has_a_code_only_if_the_server_has_answered() -> None:
     assert error_code(of_driver.NoRegionError()) == ""
 
 
-def test_an_option_that_the_driver_does_not_know_is_a_type_error() -> None:
+def test_a_context_that_gives_no_client_is_refused() -> None:
     layout = Layout("table", "responses", "k", "v")
-    with pytest.raises(TypeError, match="'region_nam'; did you mean 'region_name'"):
-        DynamoDBStore(layout, codec=EntryCodec(), options={"region_nam": "eu-west-1"})
     with pytest.raises(ConfigurationError, match="context has to give a client"):
         DynamoDBStore(layout, codec=EntryCodec(), context=object())
 

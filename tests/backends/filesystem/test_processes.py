@@ -603,7 +603,8 @@ def test_a_store_tells_where_it_is(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     assert isinstance(store, Placed)
     assert isinstance(store, Keeping)
-    assert (store.where, store.secrets) == (str(tmp_path), ())
+    assert store.where == str(tmp_path)
+    assert store.told_of(FileNotFoundError(2, "gone", store.where)) == f"[Errno 2] gone: {store.where!r}"
 
 
 async def test_a_disk_that_hangs_holds_up_neither_a_caller_that_leaves_nor_the_closing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from functools import cached_property
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +12,7 @@ import pytest
 
 from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError
 from aiohttp_cache_di.backends import CacheBackend, DictCache
+from aiohttp_cache_di.backends.configured import SETTINGS as BACKEND_SETTINGS
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.rules.expiration import lifetime_s
 from tests.origin import Origin, answer
@@ -64,7 +66,10 @@ LATER: list[tuple[str, Any, object]] = [
     ("ignored_params", None, frozenset()),
     ("allowed_methods", ["get", "Post"], frozenset({"GET", "POST"})),
     ("credential_headers", ["X-Key"], CredentialNames(["X-Key"], by_rule=False)),
+    ("stale_if_error", "1m", 60.0),
+    ("stale_while_revalidate", True, math.inf),
 ]
+ATTRIBUTES = {option: setting.name for option, setting in BACKEND_SETTINGS.items()}
 
 
 @pytest.mark.parametrize(("name", "value", "kept"), LATER)
@@ -73,9 +78,9 @@ async def test_a_setting_that_is_set_later_is_what_it_would_be_if_it_had_been_gi
 ) -> None:
     url = origin.on("/a", answer("a"))
     backend = CacheBackend()
-    setattr(backend, name, value)
-    assert getattr(backend, name) == kept
-    assert getattr(CacheBackend(**{name: value}), name) == kept
+    setattr(backend, ATTRIBUTES[name], value)
+    assert getattr(backend, ATTRIBUTES[name]) == kept
+    assert getattr(CacheBackend(**{name: value}), ATTRIBUTES[name]) == kept
     async with CachedSession(cache=backend) as session, session.get(url, headers={"X-Token": "1"}) as response:
         assert await response.text() == "a"
 
@@ -92,14 +97,17 @@ async def test_a_setting_that_is_set_later_is_what_it_would_be_if_it_had_been_gi
         ("filter_fn", "accept"),
         ("cache_control", "false"),
         ("max_variants", -1),
+        ("stale_if_error", "soon"),
+        ("coalesce_timeout", "soon"),
+        ("lease", -1),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_where_it_is_set(name: str, value: Any) -> None:
     backend = CacheBackend()
-    before = getattr(backend, name)
+    before = getattr(backend, ATTRIBUTES[name])
     with pytest.raises(ConfigurationError, match=r"soon|\['\*'\]|200|GET|token|accept|false|-1"):
-        setattr(backend, name, value)
-    assert getattr(backend, name) is before
+        setattr(backend, ATTRIBUTES[name], value)
+    assert getattr(backend, ATTRIBUTES[name]) is before
 
 
 async def test_credentials_that_are_ignored_from_now_on_set_nobody_apart(origin: Origin) -> None:

@@ -17,8 +17,7 @@ from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.connections.wire import command
 from aiohttp_cache_di.backends.redis.servers import cluster as module
 from aiohttp_cache_di.backends.redis.servers import endpoints
-from aiohttp_cache_di.backends.store import Found, Lease
-from aiohttp_cache_di.backends.store.partly import PartlyReadError
+from aiohttp_cache_di.backends.store import Found, Lease, PartlyReadError
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import store_at, store_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -40,6 +41,11 @@ class FakeVersioned(ProofStore):
         return [
             one and Found(one.item, version) for one, version in zip(await super().get(keys), versions, strict=True)
         ]
+
+
+def near_tier(store: FakeVersioned, max_bytes: int) -> NearTier:
+    """Copies that no time, pending write or tag outdates."""
+    return NearTier(store, max_bytes, math.inf, pending={}, doubted=(), is_current=lambda _: False)
 
 
 class FakeForgetful(FakeVersioned):
@@ -123,7 +129,7 @@ class TestVersioned:
         assert [here.peek(key) is one for key, one in zip(keys, found, strict=True)] == [True] * 100
 
     async def test_what_is_written_here_is_held_from_the_version_that_it_got(self) -> None:
-        tier = NearTier(store := FakeVersioned(), MEGABYTE)
+        tier = near_tier(store := FakeVersioned(), MEGABYTE)
         store.versions["k"] = 7
         tier.wrote(make_entry("k"), 7)
         assert tier.peek("k") is not None
@@ -202,7 +208,7 @@ class TestChanging:
 
 class TestBounds:
     async def test_very_many_copies_go_at_once_and_give_their_memory_back_in_turns(self) -> None:
-        tier = NearTier(FakeVersioned(), 64 * MEGABYTE)
+        tier = near_tier(FakeVersioned(), 64 * MEGABYTE)
         entries = [make_entry(str(number)) for number in range(3 * FREED_AT_A_TIME)]
         alone = {sys.getrefcount(entry) for entry in entries}
         for number in range(len(entries)):
@@ -218,7 +224,7 @@ class TestBounds:
         assert counts == [2 * FREED_AT_A_TIME, FREED_AT_A_TIME, 0, 0]
 
     def test_what_is_not_used_goes_first(self) -> None:
-        tier = NearTier(FakeVersioned(), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
+        tier = near_tier(FakeVersioned(), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
         for number in range(200):
             tier.wrote(make_entry(f"{number:03}", bytes(1000)), 1)
             tier.peek("000")
@@ -229,7 +235,7 @@ class TestBounds:
         assert (len(tier), tier.total_bytes) == (0, 0)
 
     def test_one_large_body_does_not_push_out_all_the_others(self) -> None:
-        tier = NearTier(FakeVersioned(), MEGABYTE)
+        tier = near_tier(FakeVersioned(), MEGABYTE)
         tier.wrote(make_entry("small"), 1)
         tier.wrote(make_entry("large", bytes(MEGABYTE // 8)), 1)
         assert tier.peek("small") is not None

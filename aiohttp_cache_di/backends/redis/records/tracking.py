@@ -10,9 +10,8 @@ key may have changed without an invalidation.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TypeAlias
 from weakref import ref
 
 from aiohttp_cache_di.backends.loops import LoopLocal
@@ -20,12 +19,11 @@ from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.redis.records.names import Names
 from aiohttp_cache_di.backends.redis.servers.topology import Topology
+from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 
-__all__ = ["Listener", "Tracking"]
+__all__ = ["Tracking"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-Listener: TypeAlias = Callable[[Collection[str] | None], None]
 
 
 class Tracking:
@@ -39,9 +37,9 @@ class Tracking:
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
         self._names = names
-        self._listeners = LoopLocal(list[Listener])
+        self._listeners = LoopLocal(list[ChangeListener])
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ChangeListener) -> None:
         """Call *listener* in the running loop with keys that have changed; None: any may have."""
         listeners = self._listeners.here()
         listeners.append(listener)
@@ -89,6 +87,6 @@ class Tracking:
         return keys
 
 
-def _tell(listeners: Iterable[Listener], keys: Collection[str] | None) -> None:
+def _tell(listeners: Iterable[ChangeListener], keys: Collection[str] | None) -> None:
     for listener in listeners:
         listener(keys)

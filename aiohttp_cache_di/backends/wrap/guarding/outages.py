@@ -2,8 +2,7 @@
 
 Records that cannot be read are reported, too.
 
-A driver's message may repeat its arguments, such as a password. So it is shown only if the store knows its secrets and
-the message contains none of them; otherwise only the kind of the error is.
+Of an error, its kind is shown, and what else the store knows to contain no secret (`Describing`).
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store.capabilities import Describing, Discreet, Placed
+from aiohttp_cache_di.backends.store.capabilities import Describing, Placed
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
 
@@ -25,10 +22,6 @@ TIMEOUT: Final = "timeout"
 UNREADABLE: Final = "unreadable"
 
 LOG_INTERVAL_S: Final = 60.0
-MAX_MESSAGE_CHARS: Final = 300
-# Redis and compatible servers repeat the arguments of an unknown command after these words.
-ECHO: Final = "with args beginning with"
-USERINFO: Final = compiled_later(r"//[^/\s]*@")  # credentials in any URL
 
 
 class Outages:
@@ -121,27 +114,14 @@ class Outages:
         return f"; {unlogged} more of this kind since the last message" if unlogged else ""
 
 
-def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:
-    """The kind of a failure, and the server's name for it or the driver's message if that contains no secret."""
-    if error is None:
-        told = store.told_of(TimeoutError()) if kind == TIMEOUT and isinstance(store, Describing) else ""
-        return f"{kind}: {told}" if told else kind
-    cause = _cause(error)
-    message = " ".join(str(cause).split())
-    name = kind if kind != TIMEOUT else type(cause).__name__
-    code = store.told_of(cause) if isinstance(store, Describing) else ""
-    if code and code != name:
-        return f"{name}: {code}"
-    if isinstance(cause, OSError) and cause.errno is None:  # not a message of the operating system
-        return name
-    if not message or not isinstance(store, Discreet) or store.secrets is None:
-        return name
-    forms = {
-        form for secret in store.secrets if secret for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
-    }
-    if ECHO in message or USERINFO.search(message) or any(form in message for form in forms):
-        return name
-    return f"{name}: {message[:MAX_MESSAGE_CHARS]}"
+def cause_of(kind: str, error: BaseException | None, store: object) -> str:
+    """The kind of a failure, and what *store* knows of it; the *error* is None after a timeout or a cancellation."""
+    if error is None and kind != TIMEOUT:
+        return kind
+    cause = TimeoutError() if error is None else _cause(error)
+    name = kind if error is None or kind != TIMEOUT else type(cause).__name__
+    told = store.told_of(cause) if isinstance(store, Describing) else ""
+    return f"{name}: {told}" if told and told != name else name
 
 
 def kind_of(exc: BaseException) -> str:

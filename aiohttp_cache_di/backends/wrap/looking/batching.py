@@ -25,8 +25,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.store import Found, Store
-from aiohttp_cache_di.backends.store.partly import PartlyReadError
+from aiohttp_cache_di.backends.store import Found, PartlyReadError, Store
 from aiohttp_cache_di.backends.tasks import background
 from aiohttp_cache_di.backends.wrap.guarding.guard import READ, StoreGuard
 from aiohttp_cache_di.errors import StorageError

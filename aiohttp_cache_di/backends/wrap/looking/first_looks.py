@@ -33,7 +33,7 @@ class FirstLooks:
         doubts: see `Limits`.
     """
 
-    def __init__(self, store: LookingOrLeasing, guard: StoreGuard, leases: Leases, *, doubts: int = 1) -> None:
+    def __init__(self, store: LookingOrLeasing, guard: StoreGuard, leases: Leases, *, doubts: int) -> None:
         self._store = store
         self._guard = guard
         self._leases = leases

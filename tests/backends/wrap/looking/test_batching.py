@@ -8,8 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
 
-from aiohttp_cache_di.backends.store import Found, Limits
-from aiohttp_cache_di.backends.store.partly import PartlyReadError
+from aiohttp_cache_di.backends.store import Found, Limits, PartlyReadError
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.looking import batching
 from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
