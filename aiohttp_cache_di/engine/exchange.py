@@ -24,7 +24,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
-from aiohttp_cache_di.engine.storing.invalidating import invalidate
+from aiohttp_cache_di.engine.storing.invalidating import invalidate, invalidate_unanswered
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -214,8 +214,14 @@ class Exchange:
             as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
             purges = await self.runtime.here.purges.observe()
             posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
-        with posted or contextlib.nullcontext():
-            response = await self.handler(self.request)
+        earlier = self.request.response  # to an earlier attempt to send the request
+        try:
+            with posted or contextlib.nullcontext():
+                response = await self.handler(self.request)
+        except BaseException:
+            if self.request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
+                invalidate_unanswered(self.lookup)
+            raise
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
             await invalidate(self.lookup, response)
