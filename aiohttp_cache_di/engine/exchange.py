@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
+from aiohttp_cache_di.engine.flights import changed_by
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -214,20 +215,25 @@ class Exchange:
             as_get = partial(self.questions.as_get, self.request, self.call.wishes, arguments, url=url)
             purges = await self.runtime.here.purges.observe()
             posted = Posted(self.request, self.call, self.runtime, self.backend, as_get, purges)
+        with posted or contextlib.nullcontext():
+            response = await self._send()
+            describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+            if isinstance(response, ClientResponse):
+                with changed_by(None if posted is None else posted.flight):
+                    await invalidate(self.lookup, response)
+                if posted is not None:
+                    posted.store(self.question.request, response)
+        return response
+
+    async def _send(self) -> ClientResponse:
+        """Let the origin answer; if it does not, invalidate what the request may have changed."""
         earlier = self.request.response  # to an earlier attempt to send the request
         try:
-            with posted or contextlib.nullcontext():
-                response = await self.handler(self.request)
+            return await self.handler(self.request)
         except BaseException:
             if self.request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
                 invalidate_unanswered(self.lookup)
             raise
-        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
-        if isinstance(response, ClientResponse):
-            await invalidate(self.lookup, response)
-            if posted is not None:
-                posted.store(self.question.request, response)
-        return response
 
     # ---- one request to the origin per key
 

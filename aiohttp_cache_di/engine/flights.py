@@ -5,16 +5,31 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 
-__all__ = ["Flights"]
+__all__ = ["Flights", "changed_by"]
 
 ANNOUNCED_S = 1.0  # aiohttp follows a redirect at once, but a busy store may be asked first
 MAX_KEYS = 10_000  # hit-for-miss keys that are remembered
+
+_CHANGES: ContextVar[Flight | None] = ContextVar("aiohttp_cache_di_changes", default=None)
+"""The flight whose own response has caused the current deletion, which therefore does not concern it."""
+
+
+@contextmanager
+def changed_by(flight: Flight | None) -> Generator[None]:
+    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
+    token = _CHANGES.set(flight)
+    try:
+        yield
+    finally:
+        _CHANGES.reset(token)
 
 
 class Flights:
@@ -83,7 +98,10 @@ class Flights:
 
     def invalidate(self, key: str) -> None:
         """Forbid storing responses under way for *key*: they may have been sent before a change of the resource."""
+        cause = _CHANGES.get()
         for flight in list(self._fetching.get(key, ())):
+            if flight is cause:
+                continue
             flight.store_allowed = False
             if self._flights.get(flight.place) is flight:
                 flight.end(Outcome.UNSHARED)
