@@ -19,6 +19,7 @@ __all__ = [
     "note_too_many_tags",
     "note_users_failure",
     "users_function",
+    "what_failed",
 ]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -64,11 +65,10 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
         consequence: what happens to the response.
         of: method and URL of the request, without secrets.
     """
-    kind = type(error).__name__
     with contextlib.suppress(Exception):
-        if _is_time_for(f"{function} {kind}"):
-            # The text of any other error may name a user.
-            what = str(error) if isinstance(error, UnusableResultError) else f"{kind} in {_place(error)}"
+        if _is_time_for(f"{function} {type(error).__name__}"):
+            what = what_failed(error)
+            what = what if isinstance(error, UnusableResultError) else f"{what} in {_place(error)}"
             logger.warning(
                 "%s has failed (%s)%s; %s. Errors of this kind are not logged again for %d s",
                 function,
@@ -77,6 +77,11 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
                 consequence,
                 LOG_INTERVAL_S,
             )
+
+
+def what_failed(error: Exception) -> str:
+    """What a user's function has done wrong, in words that name no user: the text of most errors may."""
+    return str(error) if isinstance(error, UnusableResultError) else type(error).__name__
 
 
 def note_question_failure(error: Exception) -> None:
