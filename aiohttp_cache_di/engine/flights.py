@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Flights", "changed_by"]
 
@@ -43,6 +44,7 @@ class Flights:
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
+        self._placed: dict[str, tuple[StoredResponse, int]] = {}
         self.hits_for_miss: Bounded[str, float] = Bounded(MAX_KEYS)
         """Keys whose latest response could not be shared, and until when that is remembered; see `is_hit_for_miss`."""
         self._hit_for_miss_s = hit_for_miss_s
@@ -95,9 +97,23 @@ class Flights:
         fetching.remove(flight)
         if not fetching:
             del self._fetching[flight.key]
+            self._placed.pop(flight.key, None)
+
+    def note_placed(self, entry: StoredResponse, deletions: int) -> None:
+        """Note that *entry* is written under its key, of whose URL responses vary, after so many *deletions*."""
+        if entry.key in self._fetching:
+            self._placed[entry.key] = entry, deletions
+
+    def placed(self, key: str) -> tuple[StoredResponse, int] | None:
+        """What was noted last by `note_placed` for *key*, as long as there are flights for that.
+
+        They have looked the entry up before it was written, and some stores have no copy in memory.
+        """
+        return self._placed.get(key)
 
     def invalidate(self, key: str) -> None:
         """Forbid storing responses under way for *key*: they may have been sent before a change of the resource."""
+        self._placed.pop(key, None)
         cause = _CHANGES.get()
         for flight in list(self._fetching.get(key, ())):
             if flight is cause:
