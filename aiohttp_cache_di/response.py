@@ -132,6 +132,12 @@ class CachedResponse(ClientResponse):
         entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         return cls.from_stored(entry, url=response.real_url, request_info=response.request_info)
 
+    def __copy__(self) -> Self:
+        """A shallow copy, with all attributes, as of any other response: `__reduce__` leaves most of them out."""
+        made = type(self).__new__(type(self))
+        vars(made).update(vars(self))
+        return made
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a user's own serializer copy the stored entry; the session and the request are left out."""
         return CachedResponse.from_stored, (self._stored,)

@@ -281,6 +281,19 @@ class TestKnowledge:
         assert copied is not hit
         assert await copied.read() == b"text"
 
+    async def test_a_copy_has_what_belongs_to_its_request_too(self, origin: Origin) -> None:
+        url = origin.on("/", answer(status=301, headers={"Location": origin.on("/end", answer("text"))}))
+        async with CachedSession(expire_after=60) as session:
+            for _ in range(2):
+                async with session.get(url, headers={"X-Own": "1"}) as response:
+                    await response.read()
+        assert isinstance(response, CachedResponse)
+        copied = copy.copy(response)
+        assert type(copied) is type(response)
+        assert [str(hop.url) for hop in copied.history] == [url]
+        assert copied.cache_status == response.cache_status != ""
+        assert copied.request_info.headers["X-Own"] == "1"
+
     async def test_a_response_without_a_session_knows_its_request(self) -> None:
         info = CachedResponse.from_stored(entry(), url=URL("http://example.org/#part")).request_info
         assert (info.method, str(info.url), str(info.real_url)) == (

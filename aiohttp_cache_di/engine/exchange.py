@@ -18,11 +18,12 @@ from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
+from aiohttp_cache_di.engine.flights import changed_by
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
-from aiohttp_cache_di.engine.storing.invalidating import invalidate
+from aiohttp_cache_di.engine.storing.invalidating import invalidate, invalidate_unanswered
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -195,14 +196,25 @@ class Exchange:
             purges = await self.runtime.here.purges.observe()
             posted = Posted(self.request, self.call, self.lookup, self.questions, purges)
         with posted or contextlib.nullcontext():
-            response = await self.handler(self.request)
-        self.call.result = "bypass"
-        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
-        if isinstance(response, ClientResponse):
-            await invalidate(self.lookup, response)
-            if posted is not None:
-                posted.store(self.question.request, response)
+            response = await self._send()
+            self.call.result = "bypass"
+            describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+            if isinstance(response, ClientResponse):
+                with changed_by(None if posted is None else posted.flight):
+                    await invalidate(self.lookup, response)
+                if posted is not None:
+                    posted.store(self.question.request, response)
         return response
+
+    async def _send(self) -> ClientResponse:
+        """Let the origin answer; if it does not, invalidate what the request may have changed."""
+        earlier = self.request.response  # to an earlier attempt to send the request
+        try:
+            return await self.handler(self.request)
+        except BaseException:
+            if self.request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
+                invalidate_unanswered(self.lookup)
+            raise
 
     # ---- one request to the origin per key
 

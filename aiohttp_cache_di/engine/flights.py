@@ -5,16 +5,32 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Flights"]
+__all__ = ["Flights", "changed_by"]
 
 ANNOUNCED_S = 1.0  # aiohttp follows a redirect at once, but a busy store may be asked first
 MAX_KEYS = 10_000  # hit-for-miss keys that are remembered
+
+_CHANGES: ContextVar[Flight | None] = ContextVar("aiohttp_cache_di_changes", default=None)
+"""The flight whose own response has caused the current deletion, which therefore does not concern it."""
+
+
+@contextmanager
+def changed_by(flight: Flight | None) -> Generator[None]:
+    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
+    token = _CHANGES.set(flight)
+    try:
+        yield
+    finally:
+        _CHANGES.reset(token)
 
 
 class Flights:
@@ -28,6 +44,7 @@ class Flights:
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
+        self._placed: dict[str, tuple[StoredResponse, int]] = {}
         self.hits_for_miss: Bounded[str, float] = Bounded(MAX_KEYS)
         """Keys whose latest response could not be shared, and until when that is remembered; see `is_hit_for_miss`."""
         self._hit_for_miss_s = hit_for_miss_s
@@ -78,11 +95,28 @@ class Flights:
         fetching.remove(flight)
         if not fetching:
             del self._fetching[flight.key]
+            self._placed.pop(flight.key, None)
+
+    def note_placed(self, entry: StoredResponse, deletions: int) -> None:
+        """Note that *entry* is written under its key, of whose URL responses vary, after so many *deletions*."""
+        if entry.key in self._fetching:
+            self._placed[entry.key] = entry, deletions
+
+    def placed(self, key: str) -> tuple[StoredResponse, int] | None:
+        """What was noted last by `note_placed` for *key*, as long as there are flights for that.
+
+        They have looked the entry up before it was written, and some stores have no copy in memory.
+        """
+        return self._placed.get(key)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
+        cause = _CHANGES.get()
         for key in list(self._fetching) if keys is None else keys:
+            self._placed.pop(key, None)
             for flight in list(self._fetching.get(key, ())):
+                if flight is cause:
+                    continue
                 flight.store_allowed = False
                 if self._flights.get(flight.place) is flight:
                     flight.end(Outcome.UNSHARED)

@@ -305,25 +305,35 @@ class Lookup:
         """Delete the stored response to the request."""
         await self.drop({self.question.key if self.head_of is None else self.head_of.key})
 
-    async def drop(self, keys: set[str]) -> int:
-        """Delete the entries under *keys*, and return how many there were.
+    async def drop(self, keys: set[str], *, is_change: bool = False) -> None:
+        """Delete the entries under *keys*.
 
         If that fails, the keys get tombstones, so that the entries are not used any more. So they do if the caller is
         cancelled; then the deletion is done in the background.
+
+        Args:
+            is_change: because the request may have changed what they show, which is counted.
         """
         try:
-            return await self._drop(keys)
+            await self._drop(keys, is_change=is_change)
         except asyncio.CancelledError:
-            self.runtime.here.tombstones.add(keys)
-            self.runtime.spawn(self._drop(keys), owner=self.backend)
+            self.drop_later(keys, is_change=is_change)
             raise
 
-    async def _drop(self, keys: set[str]) -> int:
+    def drop_later(self, keys: set[str], *, is_change: bool = False) -> None:
+        """Do as `drop`, in the background; entries outside of this process's memory are not used from now on."""
+        self.runtime.here.tombstones.add(keys)
         self.runtime.here.invalidate(keys)
-        deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
+        self.runtime.spawn(self._drop(keys, is_change=is_change), owner=self.backend)
+
+    async def _drop(self, keys: set[str], *, is_change: bool) -> None:
+        here, backend = self.runtime.here, self.backend
+        here.invalidate(keys)
+        deleted = await backend.guard.run("delete", lambda: backend.invalidate(keys), FAILED)
         if deleted is FAILED:
-            self.runtime.here.tombstones.add(keys)
-            return 0
+            here.tombstones.add(keys)
+            return
         for key in keys:
-            self.runtime.here.tombstones.pop(key, None)
-        return deleted
+            here.tombstones.pop(key, None)
+        if is_change:
+            backend.stats.counts.here().invalidated += deleted

@@ -19,6 +19,7 @@ __all__ = [
     "note_too_many_tags",
     "note_users_failure",
     "users_function",
+    "what_failed",
 ]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -56,11 +57,16 @@ def note_users_failure(error: Exception, function: str, consequence: str, *, of:
         consequence: what happens to the response.
         of: method and URL of the request, without secrets.
     """
-    kind = type(error).__name__
-    # The text of any other error may name a user.
-    what = str(error) if isinstance(error, UnusableResultError) else f"{kind} in {_place(error)}"
+    what = what_failed(error)
+    what = what if isinstance(error, UnusableResultError) else f"{what} in {_place(error)}"
     told = "%s has failed (%s)%s; %s"
+    kind = type(error).__name__
     _warn_once_in_a_while(f"{function} {kind}", told, function, what, f" for {of}" if of else "", consequence)
+
+
+def what_failed(error: Exception) -> str:
+    """What a user's function has done wrong, in words that name no user: the text of most errors may."""
+    return str(error) if isinstance(error, UnusableResultError) else type(error).__name__
 
 
 def note_question_failure(error: Exception) -> None:

@@ -19,14 +19,18 @@ def is_unsafe(method: str) -> bool:
     return method.upper() not in _SAFE_METHODS
 
 
-def invalidated_urls(request: Request, response_status: int, response_headers: Headers) -> tuple[str, ...]:
+def invalidated_urls(request: Request, response_status: int | None, response_headers: Headers) -> tuple[str, ...]:
     """The URLs whose stored responses an unsafe request invalidates, without fragments and duplicates.
 
     These are the target, and the URLs in Location and Content-Location if they have the same origin; none if the method
     is safe or the response is an error (neither 2xx nor 3xx). If the Host field names another authority, URLs with
     that authority have the same origin, too (RFC 9110 §7.1); they are returned with the authority of the request's URL.
+
+    Args:
+        response_status: None if there is no response to a request that was sent. The origin may have done what it was
+            asked for, so that the target is invalid, too.
     """
-    if not is_unsafe(request.method) or not 200 <= response_status < 400:
+    if not is_unsafe(request.method) or not (response_status is None or 200 <= response_status < 400):
         return ()
     target = urlsplit(request.url)
     urls = [urlunsplit(target._replace(fragment=""))]

@@ -110,7 +110,7 @@ async def test_the_loop_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     await collect(entries(), Query())
     is_done = True
     await beside
-    assert turns >= 2 * COUNT // listing_module.CHUNK
+    assert turns >= 2 * COUNT // 250
 
 
 async def test_a_walk_that_takes_too_long_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,6 +373,22 @@ async def test_why_the_cache_is_passed_by_is_told(origin: Origin) -> None:
         assert (told.decision, "fails: LookupError" in told.steps[0].because) == ("Bypass", True)
 
 
+@pytest.mark.parametrize("made", [None, LookupError("who")], ids=["None", "raises"])
+async def test_that_a_user_s_rules_fail_is_told(origin: Origin, made: LookupError | None) -> None:
+    class Own(CacheBackend):
+        def create_cache_actions(self, key: str, url: Any, *args: Any, **kwargs: Any) -> Any:
+            if made is not None:
+                raise made
+
+    url = origin.on("/x", answer("text"))
+    async with CachedSession(cache=Own(expire_after=60)) as session:
+        told = await session.explain("GET", url)
+        assert (await request(session, url)).cache_status == told.cache_status == "aiohttp-cache-di; fwd=bypass"
+        assert told.decision == "Bypass"
+        assert ("create_cache_actions() has returned" if made is None else "LookupError") in told.steps[0].because
+        assert "who" not in told.steps[0].because
+
+
 async def test_methods_of_the_user_s_are_told_not_to_be_asked(origin: Origin) -> None:
     class Own(CacheBackend):
         async def get_response(self, key: str) -> Any:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import (
+    ClientConnectionError,
+    ClientError,
+    ClientRequest,
+    ClientResponse,
+    ClientTimeout,
+    TCPConnector,
+)
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, ResponseOrKey
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
-from tests.origin import Origin, Received, answer
+from tests.origin import CLOSE, CUT, Origin, Received, answer
 from tests.storages import CustomBackend, CustomStorage
 
 
@@ -324,3 +332,82 @@ async def test_a_change_whose_caller_gives_up_during_the_purge_of_groups_invalid
         await Runtime.of(backend).finish(backend)
         assert await (await session.get(url)).text() == "3"
         assert await (await session.get(member)).text() == "2"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timeout", "timeout of the socket", "closed", "reset", "nonsense"])
+async def test_a_change_that_was_sent_and_got_no_response_invalidates_what_is_stored(
+    origin: Origin, clients: Clients, end: str
+) -> None:
+    arrived = asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.method != "PUT":
+            return answer(str(request.number))
+        arrived.set()
+        if "out" in end or end == "cancelled":
+            await asyncio.Event().wait()
+        return {"closed": CLOSE, "reset": CUT}.get(end, b"?\r\n\r\n")
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    assert await client.fetch(url) == (False, "1")
+    await client.backend.settle()
+    limits = {"timeout": ClientTimeout(total=0.1), "timeout of the socket": ClientTimeout(sock_read=0.1)}
+    changing = asyncio.create_task(client.fetch(url, "PUT", data=b"new", timeout=limits.get(end, ClientTimeout())))
+    await arrived.wait()
+    if end == "cancelled":
+        changing.cancel()
+    with pytest.raises(asyncio.CancelledError if end == "cancelled" else (ClientError, TimeoutError)):
+        await changing
+    await Runtime.of(client.backend).finish(client.backend)
+    is_hit, text = await client.fetch(url)
+    assert not is_hit
+    assert int(text) > 2  # aiohttp may send a PUT again
+    assert client.backend.stats.invalidated == 1
+
+
+async def test_a_response_that_was_on_its_way_during_a_change_without_a_response_is_not_stored(
+    origin: Origin, clients: Clients
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.method == "PUT":
+            return CUT
+        if request.number == 1:
+            await goes_on.wait()
+        return answer(str(request.number))
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    first = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    with pytest.raises(ClientError):
+        await client.fetch(url, "PUT")
+    goes_on.set()
+    assert await first == (False, "1")
+    await client.backend.settle()
+    assert (await client.fetch(url))[0] is False
+
+
+async def test_a_change_that_was_not_sent_invalidates_nothing(origin: Origin, clients: Clients) -> None:
+    class Broken(TCPConnector):
+        """A connector whose connections for changes fail, or take for ever."""
+
+        fails = False
+
+        async def connect(self, req: ClientRequest, *args: Any, **kwargs: Any) -> Any:
+            if req.method == "GET":
+                return await super().connect(req, *args, **kwargs)
+            if self.fails:
+                raise ClientConnectionError
+            return await asyncio.Event().wait()
+
+    connector = Broken()
+    client, url = clients(cache_control=True, session={"connector": connector}), origin.on("/", answer("1"))
+    assert await client.fetch(url) == (False, "1")
+    await client.backend.settle()
+    with pytest.raises(TimeoutError):
+        await client.fetch(url, "PUT", timeout=ClientTimeout(total=0.05))
+    connector.fails = True
+    with pytest.raises(ClientConnectionError):
+        await client.fetch(url, "PUT")
+    assert await client.fetch(url) == (True, "1")

@@ -8,7 +8,9 @@ from tests.messages import Fields, a_request, fields_of
 TARGET = "http://example.org/a/thing?x=1"
 
 
-def invalidated(fields: Fields = (), *, method: str = "POST", status: int = 200, url: str = TARGET) -> tuple[str, ...]:
+def invalidated(
+    fields: Fields = (), *, method: str = "POST", status: int | None = 200, url: str = TARGET
+) -> tuple[str, ...]:
     return invalidated_urls(a_request(method=method, url=url), status, fields_of(fields))
 
 
@@ -27,6 +29,11 @@ def test_other_methods_invalidate_the_target_even_unknown_ones(method: str) -> N
 @pytest.mark.parametrize(("status", "is_error"), [(200, False), (204, False), (303, False), (400, True), (500, True)])
 def test_an_error_invalidates_nothing(status: int, is_error: bool) -> None:
     assert invalidated(status=status) == (() if is_error else (TARGET,))
+
+
+def test_an_unsafe_request_without_a_response_may_have_changed_its_target() -> None:
+    assert invalidated(status=None) == (TARGET,)
+    assert invalidated(status=None, method="OPTIONS") == ()
 
 
 def test_location_and_content_location_are_resolved() -> None:

@@ -14,12 +14,12 @@ from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
 from aiohttp_cache_di.backends.filesystem.eviction.schedule import Schedule
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
-from aiohttp_cache_di.backends.filesystem.looking.walk import dropped, heads, info_rows, rows
+from aiohttp_cache_di.backends.filesystem.looking.walk import cleared, dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import see
-from aiohttp_cache_di.backends.filesystem.records.packing import Head, RecordCodec
+from aiohttp_cache_di.backends.filesystem.records.packing import RecordCodec
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.writer import Writer
@@ -142,7 +142,8 @@ class FileStore:
 
     async def clear(self) -> None:
         """Delete all records, and no other files."""
-        await self._drop_where(None)
+        async for _ in self._steps(cleared(self._tree)):
+            pass
 
     async def close(self) -> None:
         """Finish the jobs that were begun; release leases and directories unless another loop uses the store."""
@@ -185,7 +186,7 @@ class FileStore:
 
     async def delete_expired(self, now: float) -> int:
         """Delete the records that have expired at *now*."""
-        return await self._drop_where(lambda head: head.until <= now)
+        return sum([len(step) async for step in self._steps(dropped(self._tree, lambda head: head.until <= now))])
 
     # ---- Leasing
 
@@ -266,6 +267,3 @@ class FileStore:
         """Iterate over *walk*, each step in a thread."""
         while (step := await self._writers.run(lambda: next(walk, None))) is not None:
             yield step
-
-    async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
-        return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])

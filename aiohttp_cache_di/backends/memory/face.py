@@ -81,8 +81,11 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
         return self._store.peek(item if type(item) is str else key)
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store any *item* under *key*; a body that is in a file is read into memory."""
+        """Store any *item* under *key*; None deletes that. A body that is in a file is read into memory."""
         refuse_other_keys(key)
+        if item is None:
+            await self.delete(key)
+            return
         if isinstance(item, CachedResponse):
             stored = await in_memory(item.stored)
             item = item if stored is item.stored else CachedResponse.from_stored(stored)

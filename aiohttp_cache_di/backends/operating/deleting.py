@@ -78,7 +78,7 @@ async def related(backend: Deleting, keys: Collection[str]) -> set[str]:
     while wanted:
         found |= wanted
         following = set[str | None]()
-        for item in await backend.stack.items(wanted):
+        for item in await backend.stack.items(wanted, doubted=True):
             loaded: Any = backend.stack.packing.loaded(item)
             entry = getattr(loaded, "stored", loaded)
             if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
@@ -92,7 +92,7 @@ async def related(backend: Deleting, keys: Collection[str]) -> set[str]:
 async def _related_backwards(backend: Deleting, keys: Collection[str]) -> tuple[set[str], int]:
     """*keys* with their variants and the redirects that lead to them; and how many of them are stored."""
     variants, before = set[str](), set[str]()
-    items = await backend.stack.items(keys)
+    items = await backend.stack.items(keys, doubted=True)
     for item in items:
         loaded: Any = backend.stack.packing.loaded(item)
         entry = getattr(loaded, "stored", loaded)

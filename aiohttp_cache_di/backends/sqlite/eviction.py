@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.file.schema import Table, now_used, pack_key
+from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Table, now_used, pack_key
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store.sizes import Bounds
@@ -165,7 +165,7 @@ class Evictor:
         if not draining:
             return Step(0, count, True)
         used = now_used()
-        touch = f"UPDATE {table.sql} SET used = ? WHERE key = ?"
+        touch = f"UPDATE {table.sql} SET used = ? WHERE key = ? AND used < {USED_LAST}"
         connection.executemany(touch, ((used, pack_key(key)) for key in touches))
         if more:  # not all uses are written down: the order of entries is not known yet
             return Step(0, count, True)

@@ -101,14 +101,18 @@ class StoreStack:
 
     # ---- items
 
-    async def get(self, key: str) -> Item | None:
-        """The item under *key*, pending or stored; None if it is missing, purged, or unreadable (which is counted)."""
+    async def get(self, key: str, *, doubted: bool = False) -> Item | None:
+        """The item under *key*, pending or stored; None if it is missing, purged, or unreadable (which is counted).
+
+        Args:
+            doubted: also one that has a tombstone. It may not be used, but tells what to delete with it.
+        """
         await self.settle({key})
         here = self.here()
         entry = here.pending.entries.get(key)
         if entry is not None:
             return await here.purges.judge(entry)
-        found = None if key in self.tombstones else await here.get(key)
+        found = await here.get(key) if doubted or key not in self.tombstones else None
         if found is None:
             return None
         if isinstance(found.item, Unreadable):
@@ -125,11 +129,12 @@ class StoreStack:
         """Like `get`, but None for anything other than a response."""
         return self.packing.entry_of(await self.get(key), key)
 
-    async def items(self, keys: Collection[str]) -> list[Item]:
+    async def items(self, keys: Collection[str], *, doubted: bool = False) -> list[Item]:
         """Like `get` for many keys; only the items that exist."""
         asked, found = list(keys), list[Item]()
+        get = partial(self.get, doubted=doubted)
         for part in in_batches(asked, READ_AT_A_TIME):
-            found += [item for item in await asyncio.gather(*map(self.get, part)) if item is not None]
+            found += [item for item in await asyncio.gather(*map(get, part)) if item is not None]
         return found
 
     async def kinds(self, keys: Collection[str]) -> dict[str, bool]:

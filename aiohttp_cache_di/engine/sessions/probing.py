@@ -6,7 +6,6 @@ The request is made as any other of the session, with its middlewares; a `Probe`
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +18,7 @@ from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.terms import expect_method, parsed_url, quoted, unusable_url
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
 from aiohttp_cache_di.engine.calls.wishes import WISHES, take_wishes
+from aiohttp_cache_di.engine.notes import what_failed
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions
 from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -43,13 +43,15 @@ UNREADABLE = "a body that cannot be read twice, or is large"
 class ProbeReached(BaseException):
     """Ends a request that was made for its *key* alone; not an `Exception`, so that nothing takes it for a failure."""
 
-    def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]], passed_by: str = "") -> None:
+    def __init__(self, key: str, question: FullQuestion | None = None, get_key: str = "", passed_by: str = "") -> None:
         super().__init__(key)
         self.key = key
+        self.question = question
+        """The complete question, if the request is explained."""
+        self.get_key = get_key
+        """The key of the same request with the method GET, if the request is explained; "" if it bypasses the cache."""
         self.passed_by = passed_by
         """Why the request bypasses the cache; "" if it does not."""
-        self.question = question
-        """Makes the complete question, and the key of the same request with the method GET."""
 
 
 class Probe:
@@ -70,23 +72,23 @@ class Probe:
         body = await request_body(request)
         if body is None and not self._explains:
             raise TypeError(f"a request with {UNREADABLE} is not cached: pass the body as bytes")
-        url, place, passed_by = str(request.url), NOWHERE, "" if body is not None else UNREADABLE
-        arguments: dict[str, Any] = {"headers": request.headers}
+        url, wishes = str(request.url), self._call.wishes
+        if not self._explains:
+            arguments = key_arguments(request, body or b"", self._call, self._backend)
+            raise ProbeReached(self._questions.place_of(request, arguments, url).key)
+        passed_by = "" if body is not None else UNREADABLE
+        arguments = {"headers": request.headers}
         try:
             arguments = key_arguments(request, body or b"", self._call, self._backend)
             place = self._questions.place_of(request, arguments, url)
+            question = self._questions.full(request, wishes, arguments, url=url, place=place)
         except Exception as error:  # raised by a user's function
-            if not self._explains:
-                raise
-            passed_by = f"a function that makes its principal or its key fails: {type(error).__name__}"
+            place, question = NOWHERE, self._questions.full(request, wishes, arguments, url=url)
+            passed_by = f"a function that makes its principal, its key or its rules fails: {what_failed(error)}"
         if passes_by(request, self._backend):
             passed_by = "it asks for a tunnel, another protocol or a stream of events"
-
-        def question() -> tuple[FullQuestion, str]:
-            full = self._questions.full(request, self._call.wishes, arguments, url=url, place=place)
-            return full, "" if passed_by else self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
-
-        raise ProbeReached(place.key, question, passed_by)
+        get_key = "" if passed_by else self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
+        raise ProbeReached(place.key, question, get_key, passed_by)
 
 
 class Probing(Session):
@@ -145,16 +147,15 @@ class Probing(Session):
         wishes = take_wishes(kwargs)
         call = self._call(kwargs, wishes)
         probed = await self._asked(method, url, kwargs, call, explains=True)
-        if probed is None:
+        if probed is None or probed.question is None:
             raise ConfigurationError(
                 f"{method} {quoted(url)}: a middleware of the session answers before the cache is asked"
             )
         passed_by = "the cache is turned off here" if is_disabled(self) else probed.passed_by
         if not passed_by and Runtime.of(self.cache).changes(self):
             passed_by = "the session changes credentials of requests after the cache is asked"
-        question, get_key = probed.question()
         return await self.cache.explain_question(
-            question, get_key=get_key, wishes=wishes, follows=call.follows, passed_by=passed_by
+            probed.question, get_key=probed.get_key, wishes=wishes, follows=call.follows, passed_by=passed_by
         )
 
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:

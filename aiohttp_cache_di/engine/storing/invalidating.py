@@ -1,18 +1,19 @@
-"""Deleting what the response to an unsafe request makes invalid: responses (RFC 9111 §4.4), groups (RFC 9875)."""
+"""Deleting what an unsafe request makes invalid: responses (RFC 9111 §4.4), groups (RFC 9875)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import ClientResponse, hdrs
+from multidict import CIMultiDict
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import key_of_another
+from aiohttp_cache_di.rfc9111.messages import Headers
 
-__all__ = ["invalidate"]
+__all__ = ["invalidate", "invalidate_unanswered"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -38,14 +39,20 @@ async def invalidate(lookup: Lookup, response: ClientResponse) -> None:
 
 async def _forget_changed(lookup: Lookup, response: ClientResponse) -> None:
     """Delete the stored responses that are invalid (RFC 9111 §4.4); see `Lookup.drop`."""
-    if _is_query(lookup):
-        return
-    try:
-        urls = policy.invalidated_urls(lookup.question.request, response.status, response.headers)
-        if urls:
-            await _invalidate(lookup, urls)
-    except Exception:
-        logger.exception("The stored responses that a request invalidates could not be found")
+    outdated = _outdated(lookup, response.status, response.headers)
+    if outdated:
+        await lookup.drop(outdated, is_change=True)
+
+
+def invalidate_unanswered(lookup: Lookup) -> None:
+    """Delete in the background what the request of *lookup* may have changed, which was sent and got no response.
+
+    The origin may have done what it was asked for. RFC 9111 §4.4 asks for this after a response only, and allows more.
+    """
+    if lookup.backend.cache_control:
+        outdated = _outdated(lookup, None, CIMultiDict())
+        if outdated:
+            lookup.drop_later(outdated, is_change=True)
 
 
 async def _purge_groups(lookup: Lookup, response: ClientResponse) -> None:
@@ -66,8 +73,24 @@ def _is_query(lookup: Lookup) -> bool:
     return lookup.question.rules.post_as_query and lookup.question.request.method == hdrs.METH_POST
 
 
-async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
-    """Delete stored responses for *urls*, those for this request's credentials and for none."""
+def _outdated(lookup: Lookup, status: int | None, headers: Headers) -> set[str]:
+    """The keys of what the request of *lookup* makes invalid, with a response of this *status* and these *headers*.
+
+    Args:
+        status: None if there is no response.
+    """
+    if _is_query(lookup):
+        return set()
+    try:
+        urls = policy.invalidated_urls(lookup.question.request, status, headers)
+        return _keys_of(lookup, urls) if urls else set()
+    except Exception:
+        logger.exception("The stored responses that a request invalidates could not be found")
+        return set()
+
+
+def _keys_of(lookup: Lookup, urls: tuple[str, ...]) -> set[str]:
+    """The keys of responses for *urls*, those for this request's credentials and for none."""
     arguments, backend = lookup.key_arguments, lookup.backend
     way = {name: value for name, value in arguments.items() if name not in _OF_THIS_REQUEST}
     own = {name: arguments.get(name) for name in ("headers", "cookies")}
@@ -77,7 +100,7 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
     plain: dict[str, Any] = {"headers": [(hdrs.HOST, host) for host in hosts]}
     if "tls" in way:
         plain["tls"] = keys.without_client(way["tls"])
-    outdated = {
+    return {
         key
         for url in urls
         for spelling in keys.spellings(url)
@@ -86,5 +109,3 @@ async def _invalidate(lookup: Lookup, urls: Iterable[str]) -> None:
         for decoded in (True, False)
         if (key := key_of_another(backend, method, spelling, {**way, **fields, "decoded": decoded})) is not None
     }
-    count = await lookup.drop(outdated)  # read first: the counter may change meanwhile
-    backend.stats.counts.here().invalidated += count

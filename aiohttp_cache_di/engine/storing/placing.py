@@ -49,6 +49,8 @@ def place(lookup: Lookup, entry: StoredResponse, *, outcome: OnWritten | None = 
         if deleted is not None and any(ref.key == entry.key for ref in deleted.variants):  # nothing lists it any more
             entry = replace(entry, key=deleted.key, variants=())
         here.store(entry, outcome, counts=outcome is not None)
+        if entry.vary_fields:
+            lookup.runtime.flights.note_placed(entry, here.deletions.count)
         return entry
     bounds: dict[str, Any] = {"max_variants": lookup.question.rules.max_variants, "now": time.time()}
     try:
@@ -59,6 +61,8 @@ def place(lookup: Lookup, entry: StoredResponse, *, outcome: OnWritten | None = 
     for write in placement.writes:  # an entry that was read has its secrets decrypted: redact it again
         kept, told = (write, outcome) if write is placed else (redacted(lookup.backend, write), None)
         here.store(kept, outcome=told, counts=told is not None)
+        if kept.key == primary.key:
+            lookup.runtime.flights.note_placed(kept, here.deletions.count)
     if placement.deletes:
         _delete_later(lookup, set(placement.deletes))
     return placed
@@ -83,6 +87,9 @@ def _primary_now(lookup: Lookup, entry: StoredResponse) -> StoredResponse | None
         primary = None  # a response to HEAD has its own key
     key = entry.key if primary is None else primary.key
     latest = lookup.runtime.peek(key)
+    placed = lookup.runtime.flights.placed(key) if latest is None else None
+    if placed is not None and not lookup.runtime.here.deletions.has(key, after=placed[1]):
+        latest = placed[0]
     if latest is not None and latest.key == key and latest.partition == entry.partition:
         return latest
     return None if lookup.is_outdated() else primary

@@ -26,7 +26,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Posted:
-    """One such POST request: use it in a ``with`` statement around sending, then call `store`.
+    """One such POST request: use it in a ``with`` statement around sending, invalidating and `store`.
 
     Inside the ``with``, it counts as a GET request under way, so that its response is not stored if another request has
     changed the resource meanwhile. Raises nothing.
@@ -45,7 +45,8 @@ class Posted:
         self._by_proxy = request.proxy is not None
         self._watch: DecodingWatch | None = None
         self._lookup: Lookup | None = None
-        self._flight: Flight | None = None
+        self.flight: Flight | None = None
+        """That of the GET request which it counts as; None if there is no such request."""
         try:
             asked = lookup.question.request.url
             question, arguments = questions.as_get(request, call.wishes, lookup.key_arguments, url=asked)
@@ -56,27 +57,26 @@ class Posted:
 
     def __enter__(self) -> None:
         if self._lookup is not None:
-            self._flight = self._flights.start(self._lookup.question.key)
+            self.flight = self._flights.start(self._lookup.question.key)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._flight is not None:
-            self._flight.__exit__(exc_type, error, traceback)
+        if self.flight is not None:
+            self.flight.__exit__(exc_type, error, traceback)
 
     def store(self, request: Request, response: ClientResponse) -> None:
         """Store *response* to *request* for GET, if it allows that, once its last byte has arrived.
 
         Call it after the entries that the POST request invalidates have been deleted.
         """
-        lookup, flight = self._lookup, self._flight
+        lookup, flight = self._lookup, self.flight
         if lookup is None or flight is None or not flight.store_allowed:
             return
         head = Response(response.status, response.headers, self._requested_at, time.time())
         try:
             found = policy.on_post_response(request, head, lookup.question.rules)
             if found is not None:
-                flight = self._flights.start(lookup.question.key)
                 reply = Reply(response, head, self._watch, self._asked, self._purges, self._by_proxy)
                 store_when_whole(lookup, reply, found[1], flight, (), self._call.session)
         except Exception:

@@ -18,7 +18,7 @@ import pytest
 from aiohttp_cache_di.backends.filesystem.eviction import evictor
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places import tree
-from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES, HEAD_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -492,3 +492,22 @@ async def test_the_disk_is_asked_to_keep_each_file_and_its_name_only_with_fsync(
         await store.close()
     assert {Path(path).name.split(".")[0] for path in kept} == {name_of("k"), leaf_of(name_of("k"))[-1]}
     assert len(kept) == 3
+
+
+async def test_clearing_reads_no_entry_but_those_with_a_body_of_their_own(
+    folder: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        await keep(store, f"{number}")
+    await keep(store, "large", make_entry("large", LARGE))
+    opened: list[str] = []
+    real_open = os.open
+
+    def listening(path: str, *args: Any, **kwargs: Any) -> int:
+        opened.append(os.path.basename(path))
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", listening)
+    await store.clear()
+    assert [name for name in opened if ENTRY.fullmatch(name)] == [name_of("large")]
+    assert files_in(folder) == set()

@@ -83,10 +83,18 @@ async def test_it_can_be_united_with_other_items_as_a_dict_can() -> None:
         _ = wrong | storage
 
 
+async def test_to_write_none_deletes_what_was_stored() -> None:
+    storage = DictCache()
+    for item in ("other", None):
+        await storage.write("k", item)
+    assert (await storage.size(), "k" in storage) == (0, False)
+
+
 async def test_an_item_that_is_none_leaves_nothing_behind_when_it_is_deleted() -> None:
     backend = CacheBackend()
     for storage in (backend.responses, backend.redirects):
-        await storage.write("k", None)
+        assert isinstance(storage, DictCache)
+        storage["k"] = None
         await storage.delete("k")
     assert await backend.responses.size() == await backend.redirects.size() == 0
     assert await backend.delete_expired_responses() == 0

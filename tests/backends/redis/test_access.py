@@ -174,6 +174,13 @@ async def test_a_ping_tells_that_the_secret_of_the_digests_may_not_be_read(own_v
     await backend.close()
 
 
+async def test_a_ping_tells_that_several_records_may_not_be_read_at_a_time(own_valkey: ValkeyServer) -> None:
+    own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", "-mget")
+    backend = RedisBackend("app", f"redis://web:pw@127.0.0.1:{own_valkey.port}")
+    assert "read fails (NoPermissionError: NOPERM for MGET)" in (await backend.ping()).reason
+    await backend.close()
+
+
 @pytest.mark.parametrize("options", ["", "?db=2"])
 async def test_entries_travel_over_a_unix_socket(tmp_path: Path, options: str) -> None:
     with ValkeyServer(tmp_path, unix=True, config={"requirepass": SECRET}) as server:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp_cache_di.backends.sqlite import DEFAULT_MAX_BYTES, SQLiteBackend, SQLiteCache
-from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
+from aiohttp_cache_di.backends.sqlite.eviction import _oldest, used_bytes
+from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, key_of
 from aiohttp_cache_di.backends.wrap.upkeep import purge_tags
 from tests.backends.contract import all_keys
@@ -73,6 +74,32 @@ async def test_records_of_purges_are_not_evicted_before_entries(tmp_path: Path) 
     assert await all_keys(cache) == {f"k{n}" for n in range(40, 50)}
     marks = [LAST_PURGE_KEY, key_of("a", soft=True), key_of("b", soft=True)]
     assert None not in await cache.stack.store.get(marks)
+    await cache.close()
+
+
+async def test_records_of_purges_are_not_passed_over_to_find_what_is_evicted(tmp_path: Path) -> None:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    def count(transaction: Transaction) -> int:
+        transaction.connection.set_progress_handler(step, 10)
+        try:
+            return len(_oldest(transaction.connection, transaction.table, 5))
+        finally:
+            transaction.connection.set_progress_handler(None, 10)
+
+    cache = SQLiteCache(tmp_path / "cache")
+    for n in range(20):
+        await purge_tags(cache.stack, {f"{n}-{m}" for m in range(100)})
+    for n in range(10):
+        await cache.write_entry(make_entry(f"k{n}"))
+    here = cache._store.database.here()
+    assert here is not None
+    assert await here.connections.call(count) == 5
+    assert steps < 100, "2,000 records of purges came first"
     await cache.close()
 
 

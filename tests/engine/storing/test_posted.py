@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from aiohttp_cache_di import CachedSession
 from tests.clients import Clients, is_hit
 from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend, CustomStorage
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -89,6 +91,31 @@ class TestPost:
         assert await first == (False, "1")
         await client.backend.settle()
         assert await client.fetch(url) == (False, "3")
+
+    async def test_what_was_changed_while_it_invalidated_is_not_stored(self, origin: Origin) -> None:
+        is_watching, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        class Storage(CustomStorage):
+            async def delete(self, key: str) -> None:
+                if is_watching.is_set() and not begun.is_set():
+                    begun.set()
+                    await goes_on.wait()
+                await super().delete(key)
+
+        url = origin.on("/", telling())
+        backend = CustomBackend(cache_control=True)
+        backend.responses = Storage()
+        async with CachedSession(cache=backend) as session:
+            await (await session.get(url)).read()
+            await backend.settle()
+            is_watching.set()
+            posting = asyncio.create_task(session.post(url))
+            await begun.wait()
+            await (await session.put(url)).read()
+            goes_on.set()
+            assert await (await posting).text() == "POST 2"
+            await backend.settle()
+            assert await (await session.get(url)).text() == "GET 4"
 
     async def test_a_filter_has_its_say(self, origin: Origin, clients: Clients) -> None:
         def refuse(response: ClientResponse) -> bool:

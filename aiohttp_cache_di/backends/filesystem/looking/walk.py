@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Final, TypeAlias, TypeVar
 
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
-from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
+from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, entry_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, drop, see
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
@@ -18,9 +18,11 @@ from aiohttp_cache_di.backends.store.sizes import item_bytes
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["dropped", "heads", "info_rows", "rows"]
+__all__ = ["cleared", "dropped", "heads", "info_rows", "rows"]
 
 T = TypeVar("T")
+Look: TypeAlias = Callable[[Directory, str], T | None]
+"""What is wanted of the entry in a file; None for nothing."""
 
 STEP_S: Final = 0.02  # time limit of a step, since other jobs wait for the thread
 STEP_BYTES: Final = 4 * 1024 * 1024  # size limit of a step's items
@@ -36,7 +38,7 @@ def rows(tree: Tree, reader: Reader, *, items: bool) -> Iterator[list[Row]]:
         item = reader.listed_item(leaf, name, head.key)
         return None if item is None else Row(head.key, head.leads_on, item)
 
-    return _in_steps(tree, row, lambda row: item_bytes(row.item))
+    return _in_steps(tree, lambda _: row, lambda row: item_bytes(row.item))
 
 
 def info_rows(tree: Tree, reader: Reader, wanted: Wanted) -> Iterator[list[InfoRow]]:
@@ -52,35 +54,54 @@ def info_rows(tree: Tree, reader: Reader, wanted: Wanted) -> Iterator[list[InfoR
         info = info_of(item, body_bytes=None if head.token == NO_TOKEN else head.body_bytes)
         return InfoRow(head.key, info) if wanted(info) else None
 
-    return _in_steps(tree, look)
+    return _in_steps(tree, lambda _: look)
 
 
 def heads(tree: Tree) -> Iterator[list[Seen]]:
     """The head of each record, and the size of its files on the disk."""
-    return _in_steps(tree, see)
+    return _in_steps(tree, lambda _: see)
 
 
-def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[int]]:
-    """Delete the records for whose head *may_go* is true, or (None) all; the size of each one's files on the disk."""
+def dropped(tree: Tree, may_go: Callable[[Head], bool]) -> Iterator[list[str]]:
+    """Delete the records for whose head *may_go* is true; the names of their files."""
 
-    def size(leaf: Directory, name: str) -> int | None:
-        if may_go is not None:
-            seen = see(leaf, name)
-            if seen is None or not may_go(seen.head):
-                return None
-        return drop(leaf, name)
+    def delete(leaf: Directory, name: str) -> str | None:
+        seen = see(leaf, name)
+        if seen is None or not may_go(seen.head):
+            return None
+        return None if drop(leaf, name) is None else name
 
-    return _in_steps(tree, size)
+    return _in_steps(tree, lambda _: delete)
+
+
+def cleared(tree: Tree) -> Iterator[list[str]]:
+    """Delete all records; the names of their files. Only those with a body in a file of its own are read."""
+
+    def deleting(names: Collection[str]) -> Look[str]:
+        with_body = {entry_of(name) for name in names if BODY.fullmatch(name)}
+
+        def delete(leaf: Directory, name: str) -> str | None:
+            return None if drop(leaf, name, may_have_body=name in with_body) is None else name
+
+        return delete
+
+    return _in_steps(tree, deleting)
 
 
 def _in_steps(
-    tree: Tree, look: Callable[[Directory, str], T | None], weigh: Callable[[T], int] = lambda _: 0
+    tree: Tree, looking: Callable[[Collection[str]], Look[T]], weigh: Callable[[T], int] = lambda _: 0
 ) -> Iterator[list[T]]:
-    """The results of *look* for the files of all entries, in lists for `STEP_S` or `STEP_BYTES` each."""
+    """What is found in the files of all entries, in lists for `STEP_S` or `STEP_BYTES` each.
+
+    Args:
+        looking: how to look, by the names in a directory.
+    """
     found: list[T] = []
     weight, until = 0, time.monotonic() + STEP_S
     for leaf in filter(None, map(tree.leaf, LEAVES)):
-        for name in filter(ENTRY.fullmatch, leaf.names()):
+        names = leaf.names()
+        look = looking(names)
+        for name in filter(ENTRY.fullmatch, names):
             each = look(leaf, name)
             if each is not None:
                 found.append(each)

@@ -105,9 +105,13 @@ def publish(
     return before
 
 
-def drop(leaf: Directory, name: str) -> int | None:
-    """Delete the record in the file *name*; return its size on the disk, None if there was none."""
-    seen = see(leaf, name)
+def drop(leaf: Directory, name: str, *, may_have_body: bool = True) -> int | None:
+    """Delete the record in the file *name*; return its size on the disk, None if there was none.
+
+    Args:
+        may_have_body: False if there is no file of a body for it. Then it is not read, and its size counts as 0.
+    """
+    seen = see(leaf, name) if may_have_body else None
     try:
         leaf.unlink(name)
     except FileNotFoundError:

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_NUMBER",
     "META",
     "SCHEMA_VERSION",
+    "USED_LAST",
     "Key",
     "Table",
     "checked_state",
@@ -96,6 +97,10 @@ def column_time(until: float) -> int | None:
     if until == math.inf:
         return None
     return math.ceil(min(max(until * 1000, -(2.0**47)), 2.0**47))
+
+
+USED_LAST: Final = 2**62
+"""A last use after any other: that of records of purges, which eviction need not pass over to find entries."""
 
 
 def now_used() -> int:

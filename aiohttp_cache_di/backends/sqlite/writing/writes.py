@@ -13,13 +13,13 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiohttp_cache_di.backends.sqlite.file.failing import is_full
 from aiohttp_cache_di.backends.sqlite.file.inspection import damage_in
-from aiohttp_cache_di.backends.sqlite.file.schema import Table, column_key, column_time, now_used
+from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Table, column_key, column_time, now_used
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
 from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.room import Room
-from aiohttp_cache_di.backends.store import Record, Written
+from aiohttp_cache_di.backends.store import Record, Written, is_mark
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -124,7 +124,8 @@ class Put(Write):
             except Exception as exc:
                 self.failures[place] = exc if isinstance(exc, StorageError) else _unwritable(record, exc)
                 continue
-            self.rows.append((key, column_time(record.until), used, *encoded))
+            last_use = USED_LAST if is_mark(record.key) else used
+            self.rows.append((key, column_time(record.until), last_use, *encoded))
             if record.leased:
                 self.leased.append(record.key)
 

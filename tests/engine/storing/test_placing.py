@@ -1,0 +1,77 @@
+"""The list of a URL's variants has all that this process has written, also in a store without copies in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiohttp_cache_di import CachedSession
+from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend
+
+
+@pytest.mark.parametrize("before", [("en",), ("de",), ("de", "en")], ids=["another", "its own", "both"])
+async def test_a_variant_that_was_written_during_a_request_for_another_stays_in_the_list(
+    origin: Origin, before: tuple[str, ...]
+) -> None:
+    is_slow, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        language = request.headers["Accept-Language"]
+        if is_slow.is_set() and language == "de":
+            begun.set()
+            await goes_on.wait()
+        lifetime = "max-age=0" if not is_slow.is_set() and language == "de" else "max-age=60"
+        fields = {"Vary": "Accept-Language", "ETag": f'"{language}"', "Cache-Control": lifetime}
+        is_confirmed = "If-None-Match" in request.headers
+        return answer("" if is_confirmed else language, status=304 if is_confirmed else 200, headers=fields)
+
+    async def ask(language: str) -> tuple[str, bool]:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text(), response.from_cache
+
+    url, backend = origin.on("/", script), CustomBackend(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        for language in before:
+            assert await ask(language) == (language, False)
+            await backend.settle()
+        is_slow.set()
+        slow = asyncio.create_task(ask("de"))
+        await begun.wait()
+        for language in ("fr", "it"):
+            assert await ask(language) == (language, False)
+            await backend.settle()
+        goes_on.set()
+        assert (await slow)[0] == "de"
+        await backend.settle()
+        for language in {"de", "fr", "it", *before}:
+            assert await ask(language) == (language, True)
+
+
+async def test_a_variant_that_was_deleted_during_a_request_for_another_does_not_come_back(origin: Origin) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.headers["Accept-Language"] == "de":
+            begun.set()
+            await goes_on.wait()
+        return answer(str(request.number), headers={"Vary": "Accept-Language"})
+
+    async def ask(language: str) -> str:
+        async with session.get(url, headers={"Accept-Language": language}) as response:
+            return await response.text()
+
+    url, backend = origin.on("/", script), CustomBackend(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        assert await ask("en") == "1"
+        await backend.settle()
+        slow = asyncio.create_task(ask("de"))
+        await begun.wait()
+        assert await ask("fr") == "3"
+        await backend.settle()
+        await backend.delete_url(url)
+        goes_on.set()
+        assert await slow == "2"
+        await backend.settle()
+        assert await ask("fr") == "4"
