@@ -2,13 +2,16 @@
 
 A configured path is never replaced: if it cannot be written, there is a warning, and the cache works without its store.
 The default path is replaced if it cannot be written, by a private directory for temporary files, or else by memory. All
-functions read the file system, so an event loop calls them in a thread.
+functions read the file system, so an event loop calls them in a thread. A file system may not answer at all, such as
+one on a server that is gone; so each path is first looked at in a thread that may be left behind.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +24,7 @@ __all__ = ["IN_MEMORY", "Place", "find_directory", "find_place"]
 
 IN_MEMORY: Final = Path(":memory:")
 SUFFIX: Final = ".sqlite"
+ANSWER_S: Final = 5.0  # for a file system to answer; disks that wake up and busy servers take less
 
 
 class Place(NamedTuple):
@@ -28,6 +32,8 @@ class Place(NamedTuple):
 
     path: Path
     warning: str | None = None
+    is_silent: bool = False
+    """Whether its file system did not answer, so that nothing else may be asked about the path."""
 
     @property
     def is_stand_in(self) -> bool:
@@ -66,6 +72,8 @@ def find_directory(given: Path | None, name: str, variable: str) -> Place:
     if given is None:
         return _default_place(name, variable)
     path = _whole(given, variable)
+    if (silence := _silence(path)) is not None:
+        return Place(path, _not_kept(silence, variable), is_silent=True)
     if path.exists() and not path.is_dir():
         raise ConfigurationError(f"{variable}={str(given)!r}: {path} is not a directory")
     why = _obstacle(path)
@@ -74,7 +82,7 @@ def find_directory(given: Path | None, name: str, variable: str) -> Place:
 
 def _default_place(file_name: str, variable: str) -> Place:
     home = _user_cache_path(file_name)
-    why = "there is no home directory" if home is None else _obstacle(home)
+    why = "there is no home directory" if home is None else _silence(home) or _obstacle(home)
     if home is not None and why is None:
         return Place(home)
     temporary = _temporary_directory()
@@ -90,6 +98,10 @@ def _given_place(given: Path, name: str, variable: str, *, is_directory: bool) -
     if given == IN_MEMORY:
         return Place(given)
     path = _whole(given, variable)
+    if (silence := _silence(path)) is not None:
+        if is_directory or not path.suffix:  # more often a directory than the name of a file without its suffix
+            path /= f"{name}{SUFFIX}"
+        return Place(path, _not_kept(silence, variable), is_silent=True)
     if is_directory and path.exists() and not path.is_dir():
         raise ConfigurationError(f"{variable}={str(given)!r}: {path} is not a directory")
     if is_directory or path.is_dir():
@@ -122,6 +134,19 @@ def _user_cache_path(file_name: str) -> Path | None:
     except (RuntimeError, KeyError):  # the user is not in the password database, and HOME is not set
         return None
     return directory / file_name if directory.is_absolute() else None
+
+
+def _silence(path: Path) -> str | None:
+    """Why nothing may be asked about *path*: its file system does not answer; None if it does, even with an error."""
+    answered = threading.Event()
+
+    def look() -> None:
+        with suppress(OSError, ValueError):
+            os.stat(path)
+        answered.set()
+
+    threading.Thread(target=look, name="aiohttp-cache-place", daemon=True).start()
+    return None if answered.wait(ANSWER_S) else f"{path} does not answer within {ANSWER_S:g} s"
 
 
 def _obstacle(path: Path) -> str | None:

@@ -147,7 +147,7 @@ class DynamoDBSettings(StoreSection):
     """Settings of ``backend=dynamodb``; credentials are found as boto finds them."""
 
     table: OptionalText = Field(default=None, min_length=3, description="name of the table; none: the cache's name")
-    region: OptionalText = Field(default=None, description="AWS region; none: as boto finds it (AWS_REGION …)")
+    region: OptionalText = Field(default=None, description="AWS region; none: as boto finds it (AWS_DEFAULT_REGION …)")
     endpoint: OptionalEndpoint = Field(default=None, description="URL of an endpoint other than AWS's own")
     create_table: Flag = Field(default=False, description="create the table if it does not exist")
     consistent_reads: Flag = Field(default=False, description="use consistent reads, at twice the price")

@@ -96,8 +96,8 @@ class DynamoDBSettingsOptions(TypedDict, total=False):
     table: str | None
     """Name of the table; none: the cache's name. It takes any text without quotes around it, or none. Default: none."""
     region: str | None
-    """AWS region; none: as boto finds it (AWS_REGION …). It takes any text without quotes around it, or none. Default:
-    none."""
+    """AWS region; none: as boto finds it (AWS_DEFAULT_REGION …). It takes any text without quotes around it, or none.
+    Default: none."""
     endpoint: str | None
     """URL of an endpoint other than AWS's own. It takes https://host or http://host:port without a user, or none.
     Default: none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _PACKAGE = find_spec("aiohttp_cache_di")
 _LOADED_BY_NAME = {  # each by the package in which it is, as far as that is installed
-    "aiobotocore": ("aiobotocore.config", "aiobotocore.session", "botocore.session"),
+    "aiobotocore": ("aiobotocore.config", "aiobotocore.session", "botocore.exceptions", "botocore.session"),
     "dependency_injector": ("dependency_injector.errors", "dependency_injector.wiring"),  # by its compiled modules
     "fcntl": ("fcntl",),
     "hiredis": ("hiredis",),

@@ -9,17 +9,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem import FileBackend, FileCache
+from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings import CacheSettings, SQLiteSettings
+from aiohttp_cache_di.settings import CacheSettings, SQLiteSettings, places
 from aiohttp_cache_di.settings.build import build_backend, plan_backend
-from aiohttp_cache_di.settings.places import IN_MEMORY, find_directory, find_place
+from aiohttp_cache_di.settings.places import IN_MEMORY, Place, find_directory, find_place
 from tests.posix import IS_POSIX, IS_ROOT
 
 VARIABLE = "X_SQLITE__PATH"
@@ -47,7 +50,7 @@ def own(temporary: Path) -> Path:
 
 
 def test_the_file_goes_into_the_users_cache_directory(tmp_path: Path) -> None:
-    path, warning = find_place(None, "api", VARIABLE)
+    path, warning, _ = find_place(None, "api", VARIABLE)
 
     assert path.is_relative_to(tmp_path / "home")
     assert path.name == "api.sqlite"
@@ -61,7 +64,7 @@ def test_without_a_home_it_goes_into_a_private_directory_for_temporary_files(
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
 
-    path, warning = find_place(None, "api", VARIABLE)
+    path, warning, _ = find_place(None, "api", VARIABLE)
 
     assert path == own(temporary) / "api.sqlite"
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -88,7 +91,7 @@ def test_a_home_that_cannot_be_written_counts_as_none(
 
         monkeypatch.setattr(os, "access", access)
 
-    path, warning = find_place(None, "api", VARIABLE)
+    path, warning, _ = find_place(None, "api", VARIABLE)
 
     assert path == own(temporary) / "api.sqlite"
     assert warning is not None
@@ -106,7 +109,7 @@ def test_what_is_no_directory_of_ours_is_not_used(
     else:
         own(temporary).write_text("")
 
-    path, warning = find_place(None, "api", VARIABLE)
+    path, warning, _ = find_place(None, "api", VARIABLE)
 
     assert path == IN_MEMORY
     assert warning is not None
@@ -182,7 +185,7 @@ def test_a_file_where_a_directory_is_said_to_be_is_refused(tmp_path: Path, monke
 
 
 def test_a_path_without_a_suffix_gets_that_of_the_backend(tmp_path: Path) -> None:
-    assert find_place(tmp_path / "app", "api", VARIABLE) == (tmp_path / "app.sqlite", None)
+    assert find_place(tmp_path / "app", "api", VARIABLE) == Place(tmp_path / "app.sqlite")
 
 
 def test_a_path_whose_file_would_be_a_directory_is_refused(tmp_path: Path) -> None:
@@ -198,16 +201,68 @@ def test_a_home_that_does_not_exist_is_refused() -> None:
 
 
 def test_memory_may_be_asked_for() -> None:
-    assert find_place(IN_MEMORY, "api", VARIABLE) == (IN_MEMORY, None)
+    assert find_place(IN_MEMORY, "api", VARIABLE) == Place(IN_MEMORY)
 
 
 def test_a_configured_path_that_cannot_be_written_is_reported_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    path, warning = find_place(tmp_path / "file" / "app.sqlite", "api", VARIABLE)
+    path, warning, _ = find_place(tmp_path / "file" / "app.sqlite", "api", VARIABLE)
 
     assert path == tmp_path / "file" / "app.sqlite"
     assert warning == f"{tmp_path / 'file'} is not a directory: responses are not kept; {VARIABLE} names another place"
+
+
+@pytest.fixture
+def gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on a file system that does not answer."""
+    path, stat, answer = tmp_path / "gone", os.stat, threading.Event()
+
+    def hanging(name: Any, **options: Any) -> os.stat_result:
+        if str(name).startswith(str(path)):
+            answer.wait(60)
+        return stat(name, **options)
+
+    monkeypatch.setattr(os, "stat", hanging)
+    monkeypatch.setattr(places, "ANSWER_S", 0.2)
+    yield path
+    answer.set()
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [("cache.sqlite", "cache.sqlite"), ("volume", "volume/mine.sqlite")],
+)
+def test_a_path_whose_file_system_does_not_answer_is_reported_and_not_replaced(
+    gone: Path, given: str, file: str
+) -> None:
+    place = find_place(gone / given, "mine", VARIABLE)
+    assert place.path == gone / file
+    assert place.is_silent
+    assert place.warning == (
+        f"{gone / given} does not answer within 0.2 s: responses are not kept; {VARIABLE} names another place"
+    )
+    directory = find_directory(gone / given, "mine", VARIABLE)
+    assert directory == place._replace(path=gone / given)
+
+
+def test_a_home_whose_file_system_does_not_answer_counts_as_none(
+    gone: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(gone))
+    place = find_place(None, "mine", VARIABLE)
+    assert place.path.is_relative_to(temporary)
+    assert "does not answer within 0.2 s: responses are kept in" in str(place.warning)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "filesystem"])
+def test_the_command_ends_where_the_file_system_does_not_answer(
+    backend: str, gone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", backend)
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{backend.upper()}__PATH", str(gone / "volume"))
+    assert main(["check"]) == 1
+    assert f"{gone / 'volume'} does not answer within 0.2 s" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
@@ -243,7 +298,7 @@ def test_a_user_whom_the_system_does_not_know_can_start(tmp_path: Path) -> None:
 
 
 def test_the_directory_goes_into_the_users_cache_directory_and_no_file_is_called_like_it(tmp_path: Path) -> None:
-    path, warning = find_directory(None, "api", VARIABLE)
+    path, warning, _ = find_directory(None, "api", VARIABLE)
     assert path.is_relative_to(tmp_path / "home")
     assert (path.name, warning) == ("api", None)
     assert path.parent == find_place(None, "api", VARIABLE).path.parent
@@ -252,22 +307,22 @@ def test_the_directory_goes_into_the_users_cache_directory_and_no_file_is_called
 
 def test_without_a_home_the_directory_is_a_temporary_one(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
-    path, warning = find_directory(None, "api", VARIABLE)
+    path, warning, _ = find_directory(None, "api", VARIABLE)
     assert path == own(temporary) / "api"
     assert warning is not None
     assert VARIABLE in warning
 
 
 def test_a_directory_that_is_given_is_taken_whether_there_is_one_or_not(tmp_path: Path) -> None:
-    assert find_directory(tmp_path, "api", VARIABLE) == (tmp_path, None)
-    assert find_directory(tmp_path / "a" / "b.d", "api", VARIABLE) == (tmp_path / "a" / "b.d", None)
+    assert find_directory(tmp_path, "api", VARIABLE) == Place(tmp_path)
+    assert find_directory(tmp_path / "a" / "b.d", "api", VARIABLE) == Place(tmp_path / "a" / "b.d")
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="is not a directory"):
         find_directory(tmp_path / "file", "api", VARIABLE)
-    _, warning = find_directory(tmp_path / "file" / "below", "api", VARIABLE)
+    warning = find_directory(tmp_path / "file" / "below", "api", VARIABLE).warning
     assert warning is not None
     assert "is not a directory: responses are not kept" in warning
 

@@ -16,7 +16,16 @@ from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
-__all__ = ["CONDITION_FAILED", "NOT_THERE", "Client", "Connection", "Service", "driver_options", "error_code"]
+__all__ = [
+    "CONDITION_FAILED",
+    "NOT_THERE",
+    "Client",
+    "Connection",
+    "Service",
+    "driver_options",
+    "error_code",
+    "missing",
+]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -30,6 +39,16 @@ POLL_S: Final = 0.02  # between checks whether a new table is ready, which takes
 POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
 
+_MISSING: Final[dict[str, str]] = {
+    "NoRegionError": "no region; set region_name (DYNAMODB__REGION), AWS_DEFAULT_REGION or a profile",
+    "InvalidRegionError": "{region_name!r} is not the name of a region",
+    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
+    "PartialCredentialsError": "a part of the credentials is set, {cred_var} is not",
+    "ProfileNotFound": "no profile {profile!r} in the files of AWS; see AWS_PROFILE",
+    "CredentialRetrievalError": "the credentials could not be had from {provider}",
+}
+"""What is missing, by the names of the driver's errors; the values come from the errors, and none of them is secret."""
+
 Client: TypeAlias = Any
 """The driver's client, which has no types."""
 
@@ -38,6 +57,14 @@ def error_code(exc: BaseException) -> str:
     """DynamoDB's code for the error *exc*; "" for other errors."""
     response: Any = getattr(exc, "response", None) or {}  # None if there was no answer
     return str(response["Error"].get("Code", "")) if "Error" in response else ""
+
+
+def missing(exc: BaseException) -> str:
+    """What the driver lacks to call the server, if *exc* says that; "" for other errors."""
+    told = _MISSING.get(type(exc).__name__, "")
+    with suppress(LookupError):  # other releases of the driver may name the values differently
+        return told.format_map(getattr(exc, "kwargs", {}))
+    return ""
 
 
 def driver_options() -> frozenset[str]:
@@ -199,9 +226,27 @@ def _prepared_session(options: Mapping[str, Any]) -> Any:
     session = _driver("session").get_session()
     session.register_component("data_loader", _loader(options.get("api_version")))
     _ = session.full_config
-    if options.get("aws_access_key_id") is None:
-        asyncio.run(session.get_credentials())  # may read files, and ask the machine's metadata service
+    if options.get("aws_access_key_id") is None and _found_credentials(session) is None and "config" not in options:
+        # The driver would search the files once more, in the event loop. Only a config can say that nothing is signed.
+        raise importlib.import_module("botocore.exceptions").NoCredentialsError
     return session
+
+
+def _found_credentials(session: Any) -> Any:
+    """The credentials that *session* finds in variables, files or the services of the machine; None if there are none.
+
+    Files are read without an event loop, as tools that refuse blocking calls look for one in each thread. Only what
+    takes a network or a process needs a loop.
+    """
+    search = session.get_credentials()
+    try:
+        with suppress(RuntimeError):  # there is no running event loop
+            search.send(None)
+    except StopIteration as found:
+        return found.value
+    finally:
+        search.close()
+    return asyncio.run(session.get_credentials())
 
 
 async def _switch_expiry_on(client: Client, layout: Layout) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
-from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code
+from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code, missing
 from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, Attributes, Layout
 from aiohttp_cache_di.backends.dynamodb.leases import Consistency, ItemLeases, is_met
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
@@ -79,13 +79,13 @@ class DynamoDBStore(RowStore[Connection]):
             await self._drop(here, set(map(self.layout.name_in, page)))
 
     def told_of(self, error: BaseException) -> str:
-        """The part of *error* that contains no secret; of a missing table, its name and how to get it."""
+        """The part of *error* that contains no secret; of a missing table, region or credentials, how to get it."""
         if error_code(error) == NOT_THERE:
             return (
                 f"there is no table {self.layout.table}; create it, or set create_if_not_exists "
                 "(DYNAMODB__CREATE_TABLE=true)"
             )
-        return super().told_of(error)
+        return missing(error) or super().told_of(error)
 
     # ---- Expiring
 

@@ -17,7 +17,7 @@ class DynamoDBDriverOptions(TypedDict, total=False):
     """Arguments of aiobotocore's ``create_client``."""
 
     region_name: str | None
-    """Region of the table. Default: None, to let boto find it, as in AWS_REGION or a profile."""
+    """Region of the table. Default: None, to let boto find it, as in AWS_DEFAULT_REGION or a profile."""
     endpoint_url: str | None
     """URL of an endpoint other than AWS's own. Default: None."""
     aws_access_key_id: str | None

@@ -42,7 +42,7 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections"]
 
-DRAIN_S: Final = 5.0  # how long closing waits for pending writes
+CLOSE_S: Final = 5.0  # how long closing waits for pending writes and for the jobs of both threads, together
 
 
 class Connections:
@@ -119,15 +119,17 @@ class Connections:
         Args:
             with_leases: also release the store's leases, after the writes.
         """
+        until = self.loop.time() + CLOSE_S
         if not self.opened.done():
-            await asyncio.wait([self.opened], timeout=DRAIN_S)
+            await asyncio.wait([self.opened], timeout=CLOSE_S)
             if not self.opened.done():
                 self.retire()
         if self.closed:
             return
         self.closing = True
         try:
-            await asyncio.wait_for(self.writes.drain(), DRAIN_S)
+            async with asyncio.timeout_at(until):
+                await self.writes.drain()
         except TimeoutError:
             self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all entries were written"))
         self.closed = True
@@ -137,7 +139,7 @@ class Connections:
         # The writer last: the last connection that closes checkpoints the write-ahead log and deletes it.
         for worker in dict.fromkeys((self._reader, self._writer)):
             if worker is not None:
-                await worker.finish()
+                await worker.finish(until)
 
     def after_fork(self) -> None:
         """Forget the connections in a forked child: they belong to the parent."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 import uuid
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,69 @@ async def test_what_is_wrong_with_a_table_is_told_by_the_servers_name_for_it_or_
     assert causes[0] == "ClientError: ValidationException"
     assert "has to be 'other' alone" in causes[1]
     await backend.close()
+
+
+NO_CREDENTIALS = {"AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s3cret"}
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave nothing by which the driver finds a region or credentials."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "told"),
+    [
+        ({}, {"region_name": None, **KEYS}, "NoRegionError: no region; set region_name (DYNAMODB__REGION)"),
+        ({}, {"region_name": "West Europe", **KEYS}, "InvalidRegionError: 'West Europe' is not the name of a region"),
+        (NO_CREDENTIALS, {}, "NoCredentialsError: no credentials; set AWS_ACCESS_KEY_ID"),
+        (NO_CREDENTIALS, {"aws_access_key_id": "AKIA"}, "credentials is set, aws_secret_access_key is not"),
+        ({"AWS_PROFILE": "orders"}, {}, "ProfileNotFound: no profile 'orders'"),
+        (
+            {"AWS_CONFIG_FILE": "{config}"},
+            {},
+            "CredentialRetrievalError: the credentials could not be had from custom-process",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_aws")
+async def test_what_the_driver_lacks_is_told_with_the_way_out(
+    environment: dict[str, str], options: Any, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = sh -c 'echo s3cret >&2; exit 1'\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.format(config=config))
+    backend = DynamoDBBackend(
+        "table", **{"region_name": "eu-west-1", "endpoint_url": "http://127.0.0.1:1", "storage_deadline": 10, **options}
+    )
+    reason = (await backend.ping()).reason
+    await backend.close()
+    assert told in reason
+    assert "s3cret" not in reason
+
+
+@pytest.mark.usefixtures("no_aws")
+async def test_credentials_in_a_file_are_found_without_reading_it_in_an_event_loop(
+    ministack: MinistackServer, tmp_path: Path
+) -> None:
+    (tmp_path / ".aws").mkdir()
+    keys = "".join(f"{name} = {value}\n" for name, value in CREDENTIALS.items() if name.startswith("aws_"))
+    (tmp_path / ".aws" / "credentials").write_text(f"[default]\n{keys}")
+    backend = DynamoDBBackend(
+        uuid.uuid4().hex,
+        create_if_not_exists=True,
+        endpoint_url=ministack.url,
+        region_name="eu-west-1",
+        storage_deadline=10.0,
+    )
+    health = await backend.ping()
+    await backend.close()
+    assert health.is_ok, health.reason
 
 
 async def test_a_ping_of_a_table_whose_replicas_lag_behind_finds_the_record_that_it_has_written(

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
+from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.store import sizes
+from aiohttp_cache_di.backends.tasks import FINISH_WITHIN_S
 from aiohttp_cache_di.backends.wrap.guarding import guard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
@@ -92,6 +94,24 @@ async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
         assert session.cache.stats.store_errors == {}
         assert session.cache.stats.health().status == "ok"
     assert caplog.messages == []
+
+
+async def test_closing_waits_once_for_all_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FileCache(tmp_path / "cache")
+    store, finish, waits = cache._store, Pool.finish, list[float]()
+
+    async def noted(pool: Pool, within_s: float) -> None:
+        waits.append(within_s)
+        await finish(pool, within_s)
+
+    monkeypatch.setattr(Pool, "finish", noted)
+    answer = threading.Event()  # as of a file system that does not answer
+    for pool in (store._readers, store._writers):
+        for _ in range(pool.size):
+            pool.run(partial(answer.wait, 60))
+    await cache.close()
+    answer.set()
+    assert sum(waits[: len(store._pools)]) == pytest.approx(FINISH_WITHIN_S, abs=0.1)
 
 
 async def test_the_paths_are_those_of_the_entries(tmp_path: Path) -> None:

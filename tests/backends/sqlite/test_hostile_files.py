@@ -260,7 +260,7 @@ async def test_closing_interrupts_what_would_last(
     cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checked, "FILE_CHECK_S", 60.0)
-    monkeypatch.setattr(connections, "DRAIN_S", 0.2)
+    monkeypatch.setattr(connections, "CLOSE_S", 0.2)
     monkeypatch.setattr(thread, "STOP_S", 0.3)
     run(tmp_path, NOT_OURS["an endless trigger"])
     writing = asyncio.ensure_future(cache.write_entry(make_entry("new")))
@@ -289,10 +289,30 @@ async def test_closing_leaves_a_thread_behind_that_cannot_be_interrupted(
     await waiting
 
 
+async def test_closing_waits_once_for_all_that_hangs(
+    cache: SQLiteCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "CLOSE_S", 0.2)
+    monkeypatch.setattr(thread, "END_S", 0.1)
+    here = cache._store.database.here()
+    assert here is not None
+    answer = threading.Event()  # as of a file system that does not answer
+    waiting = [
+        asyncio.ensure_future(here.connections.query(lambda connection: answer.wait())),
+        asyncio.ensure_future(here.connections.call(lambda transaction: answer.wait())),
+    ]
+    begun = time.monotonic()
+    await cache.close()
+    assert time.monotonic() - begun < thread.STOP_S
+    assert caplog.text.count("left behind") == 2
+    answer.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_a_file_that_cannot_be_opened_in_time_can_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "DRAIN_S", 0.1)
+    monkeypatch.setattr(connections, "CLOSE_S", 0.1)
     answer = threading.Event()
 
     def wait(file: CacheFile) -> None:

@@ -207,16 +207,17 @@ class Worker:
         else:
             self._jobs.queue.put((job, done))
 
-    def stop(self, then: Callable[[], None] | None = None) -> None:
+    def stop(self, then: Callable[[], None] | None = None, within_s: float | None = None) -> None:
         """Close the connection after the jobs that are queued, and end the thread; do not wait.
 
         Args:
             then: called in a thread once the connection is closed.
+            within_s: time limit of these jobs; None for `STOP_S`.
         """
         if not self._stopping:
             self._stopping = True
             _live.discard(self)
-            self._jobs.end(STOP_S)
+            self._jobs.end(STOP_S if within_s is None else within_s)
             if then is not None:
                 self._jobs.then.append(then)
             self._jobs.queue.put(None)
@@ -225,8 +226,12 @@ class Worker:
         """Wait until the thread has ended."""
         self._keeper.join(timeout_s)
 
-    async def finish(self) -> None:
-        """Close the connection after the jobs that are queued, and wait for the end of the thread, `STOP_S` at most."""
+    async def finish(self, until: float) -> None:
+        """Close the connection after the jobs that are queued, and wait for the end of the thread.
+
+        Args:
+            until: when the jobs are interrupted, by the loop's clock, but after `STOP_S` at most.
+        """
         if self._stopping:
             return
         ended: asyncio.Future[None] = self._loop.create_future()
@@ -239,8 +244,9 @@ class Worker:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(end)
 
-        self.stop(tell)
-        await asyncio.wait([ended], timeout=STOP_S)
+        within_s = max(0.0, min(STOP_S, until - self._loop.time()))
+        self.stop(tell, within_s)
+        await asyncio.wait([ended], timeout=within_s)
         if not ended.done():
             self._jobs.interrupt()
             await asyncio.wait([ended], timeout=END_S)
