@@ -346,6 +346,13 @@ class TestOwnConditions:
         assert got.headers["Last-Modified"] == stored.headers["Last-Modified"]
         assert "X-A" not in got.headers
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_a_304_has_the_method_of_its_request(self, wire: Any, method: str) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "ETag": '"a"'}))
+        await line.send()
+        async with line.client.session.request(method, line.url, headers={"If-None-Match": '"a"'}) as got:
+            assert (got.status, got.from_cache, got.method) == (304, True, method)
+
     async def test_dates_are_compared(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60", "Last-Modified": date(-900)}))
         await line.send()

@@ -70,7 +70,9 @@ class Operated(Deleting):
             named = _keys_of(self, url, method, kwargs)
             return await self.drop(named | await self.listed_as(url, method, kwargs.get("params")))
         refuse_unknown("delete_url(everywhere=True)", kwargs, {"params"})
-        return await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
+        count = await self.drop(await _all_keys_of(self, url, kwargs.get("params")))
+        self.stack.drop_copies()
+        return count
 
     async def get_urls(self) -> AsyncIterator[str]:
         """Iterate over the cached URLs, including redirects; secrets and ignored values are replaced."""
@@ -175,6 +177,8 @@ class Operated(Deleting):
         if is_whole and not dry_run:
             await self.clear()
             self.stats.counts.here().purged += totals.entries
+        elif not dry_run:
+            self.stack.drop_copies()
         return Purged(totals.entries, totals.bytes)
 
     async def usage(self) -> Usage:

@@ -1,7 +1,7 @@
 """Eviction keeps a cache file within its bounds: in the background, in small transactions between other writes.
 
-Evicting an entry does not invalidate copies of it in memory: they are as valid as before. A later deletion or
-replacement still invalidates them, since it counts for keys without a row, too.
+Evicting an entry invalidates the copies of it in memory. Deletions that search the file, such as those of all responses
+of a host, do not find it any more, and a copy would be used in spite of them.
 
 The record of a purge has to outlive the entries that it applies to, which may be used again without it. So such records
 are evicted only when nothing else is left.
@@ -16,10 +16,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Table, now_used, pack_key
+from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Key, Table, now_used, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store.sizes import Bounds
@@ -169,10 +170,11 @@ class Evictor:
         connection.executemany(touch, ((used, pack_key(key)) for key in touches))
         if more:  # not all uses are written down: the order of entries is not known yet
             return Step(0, count, True)
-        transaction.changing()
-        evicted = _evict_bytes(connection, table, excess_bytes, time.time()) if excess_bytes > 0 else 0
-        evicted += self._evict_entries(connection, table, count - evicted, time.time())
-        return Step(evicted, count - evicted, evicted > 0)
+        change = transaction.changing()
+        keys = _evict_bytes(connection, table, excess_bytes, time.time()) if excess_bytes > 0 else []
+        keys += self._evict_entries(connection, table, count - len(keys), time.time())
+        change.touch(map(unpack_key, keys))
+        return Step(len(keys), count - len(keys), bool(keys))
 
     def _count(self, connection: sqlite3.Connection, table: Table) -> int:
         if self.bounds.max_entries is None:
@@ -187,16 +189,16 @@ class Evictor:
             return 0
         return used - self.bounds.low_bytes
 
-    def _evict_entries(self, connection: sqlite3.Connection, table: Table, count: int, now: float) -> int:
+    def _evict_entries(self, connection: sqlite3.Connection, table: Table, count: int, now: float) -> list[Key]:
         wanted = min(count - self.bounds.low_entries, CHUNK_ROWS)
         if wanted <= 0:
-            return 0
-        ids = [row_id for row_id, _ in jobs.expired(connection, table, now, int(wanted))]
-        if len(ids) < wanted:
-            oldest = [row_id for row_id, _ in _oldest(connection, table, int(wanted))]
-            ids += [each for each in oldest if each not in ids][: int(wanted) - len(ids)]
-        jobs.drop_rows(connection, table, ids)
-        return len(ids)
+            return []
+        rows = dict(jobs.expired(connection, table, now, int(wanted)))
+        if len(rows) < wanted:
+            oldest = {row_id: key for row_id, key, _ in _oldest(connection, table, int(wanted)) if row_id not in rows}
+            rows |= islice(oldest.items(), int(wanted) - len(rows))
+        jobs.drop_rows(connection, table, list(rows))
+        return list(rows.values())
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
@@ -219,27 +221,27 @@ def shrink(connection: sqlite3.Connection) -> bool:
     return free - VACUUM_PAGES > spare
 
 
-def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, now: float) -> int:
-    expired = len(jobs.drop_expired(connection, table, now))
+def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, now: float) -> list[Key]:
+    expired = jobs.drop_expired(connection, table, now)
     if expired:
         return expired  # the next step measures again
     freed = 0
-    ids: list[int] = []
-    for row_id, size in _oldest(connection, table, CHUNK_ROWS):
-        ids.append(row_id)
+    rows: dict[int, Key] = {}
+    for row_id, key, size in _oldest(connection, table, CHUNK_ROWS):
+        rows[row_id] = key
         freed += size
         if freed >= excess:
             break
-    jobs.drop_rows(connection, table, ids)
-    return len(ids)
+    jobs.drop_rows(connection, table, list(rows))
+    return list(rows.values())
 
 
-def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> list[tuple[int, int]]:
-    """Ids and sizes of the least recently used rows, the oldest use first; records of purges if no other is left."""
+def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> list[tuple[int, Key, int]]:
+    """Ids, keys and sizes of the least recently used rows, the oldest first; records of purges if no other is left."""
     size = "length(frame) + ifnull(length(body), 0)"
-    rows: list[tuple[int, int]] = []
+    rows: list[tuple[int, Key, int]] = []
     for wanted in (f"NOT {jobs.IS_MARK}", jobs.IS_MARK):
-        sql = f"SELECT id, {size} FROM {table.sql} WHERE {wanted} ORDER BY used, id LIMIT ?"
+        sql = f"SELECT id, key, {size} FROM {table.sql} WHERE {wanted} ORDER BY used, id LIMIT ?"
         rows = connection.execute(sql, (most,)).fetchall()
         if rows:
             break

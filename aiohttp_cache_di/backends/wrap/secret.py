@@ -37,6 +37,7 @@ __all__ = ["StoreSecret"]
 LEASE_S: Final = 5.0
 ATTEMPTS: Final = 20
 PAUSE_S: Final = 0.01
+WRITES: Final = 3  # each may be undone at once by another process that clears the store
 CHECK_AFTER_S: Final = 10.0  # one read each: next to nothing for a server, and it keeps the secret from being evicted
 
 _OF_PROCESS: Final = DigestKey(secrets.token_bytes(SECRET_BYTES))
@@ -128,6 +129,21 @@ def _keeper_of(store: Store) -> Store | None:
 
 async def _agreed_secret(store: Store, proposed: bytes) -> bytes:
     """The secret among the records of *store*; if there is none, the process with the lease writes *proposed*."""
+    for _ in range(WRITES):
+        if (kept := await _awaited_secret(store)) is not None:
+            return kept
+        (written,) = await store.put((Record(SECRET_KEY, proposed.hex(), math.inf, leased=True),))
+        if isinstance(written, StorageError):
+            raise written
+        # Without leases, another process may have written its own since.
+        (found,) = await store.get((SECRET_KEY,))
+        if (kept := _secret_in(found)) is not None:
+            return kept
+    return b""
+
+
+async def _awaited_secret(store: Store) -> bytes | None:
+    """The secret among the records of *store*; None if this process is to write it."""
     for _ in range(ATTEMPTS):
         (found,) = await store.get((SECRET_KEY,))
         if (kept := _secret_in(found)) is not None:
@@ -135,11 +151,7 @@ async def _agreed_secret(store: Store, proposed: bytes) -> bytes:
         if not isinstance(store, Leasing) or await store.acquire(SECRET_KEY, LEASE_S):
             break
         await asyncio.sleep(PAUSE_S)
-    (written,) = await store.put((Record(SECRET_KEY, proposed.hex(), math.inf, leased=True),))
-    if isinstance(written, StorageError):
-        raise written
-    (found,) = await store.get((SECRET_KEY,))  # without leases, another process may have written its own since
-    return _secret_in(found) or b""
+    return None
 
 
 def _secret_in(found: Found | None) -> bytes | None:

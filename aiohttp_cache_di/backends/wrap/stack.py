@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.loops import LoopLocal
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
-from aiohttp_cache_di.backends.store.capabilities import Immediate, Judging, Keeping, Telling, kinds_of
+from aiohttp_cache_di.backends.store.capabilities import Immediate, Judging, Keeping, Telling, Versioned, kinds_of
 from aiohttp_cache_di.backends.store.sizes import RecordLimit
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
@@ -207,13 +207,24 @@ class StoreStack:
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Tell every loop that *keys* (None: all) are being deleted: it may not store or use anything older."""
+        self._in_every_loop(lambda part: part.invalidate(keys), lambda part: part.invalidate_from_afar(keys))
+
+    def drop_copies(self) -> None:
+        """After a search of the store, use no copies in memory that it has not found, in any loop.
+
+        Another process may have deleted their entries, which not every store tells at once. `Versioned` stores do.
+        """
+        if not isinstance(self.store, Versioned):
+            self._in_every_loop(lambda part: part.drop_copies(None), lambda part: part.drop_copies(None))
+
+    def _in_every_loop(self, here: Callable[[LoopStack], None], elsewhere: Callable[[LoopStack], None]) -> None:
         running = asyncio.get_running_loop()
         for loop, part in self._loops.items():
             if loop is running:
-                part.invalidate(keys)
+                here(part)
             else:
                 with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(part.invalidate_from_afar, keys)
+                    loop.call_soon_threadsafe(elsewhere, part)
 
     async def _prevent_older(self, keys: Collection[str] | None) -> None:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""

@@ -43,7 +43,9 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
                 stored = with_body(stored, b"", method=hdrs.METH_HEAD)
         case NotModified():
             lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in _SENT_WITH_304)
-            stored = with_body(reuse.stored, b"", status=304, reason=b"Not Modified", raw_headers=lines)
+            stored = with_body(
+                reuse.stored, b"", method=request.method, status=304, reason=b"Not Modified", raw_headers=lines
+            )
         case Partial():
             stored = _partial(reuse)
         case RangeNotSatisfiable():

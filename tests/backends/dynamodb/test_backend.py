@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, DynamoDbCache
 from aiohttp_cache_di.backends.dynamodb import client
@@ -161,6 +162,25 @@ async def test_a_copy_in_memory_is_believed_for_its_lifetime(make_backend: MakeB
     assert one.responses.peek("k") is None
     assert await one.responses.read("k") is None
     for each in (*readers, two):
+        await each.close()
+
+
+@pytest.mark.parametrize("how", ["everywhere", "by host", "softly"])
+async def test_no_copy_outlives_a_purge_that_comes_after_that_of_another_process(
+    make_backend: MakeBackend, how: str
+) -> None:
+    one, other = make_backend(near_tier_s=600), make_backend()
+    entry = make_entry("k")
+    await other.responses.write("k", CachedResponse.from_stored(entry))
+    await one.stack.here().fetch("k")
+    await other.delete("k")
+    assert one.responses.peek("k") is not None
+    if how == "everywhere":
+        await one.delete_url(entry.url, everywhere=True)
+    else:
+        await one.purge(host=URL(entry.url).host or "", soft=how == "softly")
+    assert one.responses.peek("k") is None
+    for each in (one, other):
         await each.close()
 
 

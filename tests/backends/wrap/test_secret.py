@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +20,7 @@ from aiohttp_cache_di.backends.memory import MemoryStore
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.file.schema import KEPT, META
+from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.backends.wrap import secret
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import SECRET_KEY, StoreStack
@@ -165,6 +167,24 @@ async def test_many_at_once_come_to_one(place: Place) -> None:
     assert len({bytes(backend.digest_key) for backend in backends}) == 1
     for backend in backends:
         await backend.close()
+
+
+async def test_a_clear_by_another_process_while_it_is_written_is_no_failure_of_the_store() -> None:
+    class Cleared(ProofStore):
+        is_cleared = False
+
+        async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+            written = await super().put(records)
+            if not self.is_cleared:
+                self.is_cleared = True
+                await self.clear()
+            return written
+
+    backend = CacheBackend()
+    backend.use(StackCache(StoreStack(Cleared())))
+    assert await backend.learn_secret()
+    assert backend.stats.store_errors == {}
+    await backend.close()
 
 
 async def test_two_stores_have_two(place: Place, tmp_path: Path) -> None:
