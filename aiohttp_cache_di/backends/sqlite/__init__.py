@@ -5,7 +5,7 @@ The layers, from the event loop to the threads; imports point down this list::
     cache, backend      the public classes: a stack (`backends.wrap`) around one store; their `options`
     store               the contract of a store: each operation is a job for a thread, or a write for the queue
     database            the connections of the running loop; opens new ones when they are lost
-    looking/            look-ups and leases, batched into one job of the reader's thread; walks over all rows
+    looking/            look-ups and requests for leases, in the reader's thread; walks over all rows
     eviction            keeps the file within its bounds, in small transactions between the writes of others
     connections         a reader and a writer: opening, checking, giving up and closing them
     writing/            group commits in the writer's thread: the statements of a transaction
@@ -24,10 +24,10 @@ which make responses stale without rewriting them (`writing.softening`). All cac
 versions and the secret, a table of leases, and the *generation*: the number of the last commit that changed an entry.
 
 **Reads and writes.** Each event loop has two connections, a reader and a writer, each on a thread of its own; the loop
-itself never waits for a file, a lock or a statement. Look-ups that arrive while one is under way share the next job.
-Writes that arrive while a transaction is under way share the next one (a *group commit*). A group is atomic: all its
-writes return once it is committed, or all fail. Records that cannot be encoded are left out of it, and fail alone; on a
-full disk, so are all records.
+itself never waits for a file, a lock or a statement. The stack batches look-ups. Requests for leases that arrive while
+others are under way share the next job. Writes that arrive while a transaction is under way share the next one (a
+*group commit*). A group is atomic: all its writes return once it is committed, or all fail. Records that cannot be
+encoded are left out of it, and fail alone; on a full disk, so are all records.
 After a power cut the last commits may be missing; with ``fast_save`` the file may be damaged.
 
 **How processes agree.** SQLite's write lock serialises writers. A copy in memory of an entry is valid while the mapped

@@ -213,8 +213,12 @@ class Connections:
     # ---- reading and writing
 
     def query(self, job: Job) -> asyncio.Future[Any]:
-        """Run *job* in the reader's thread."""
+        """Run *job* in the reader's thread, unless the future is cancelled before its turn."""
         future: asyncio.Future[Any] = self.loop.create_future()
+
+        def run(connection: sqlite3.Connection) -> Any:
+            # Else jobs that nothing waits for any more would delay the next one, after a thread that was stuck.
+            return None if future.cancelled() else job(connection)
 
         def done(result: Any, error: BaseException | None) -> None:
             if error is not None:
@@ -222,7 +226,7 @@ class Connections:
             elif not future.done():
                 future.set_result(result)
 
-        self.ask(job, done)
+        self.ask(run, done)
         return future
 
     def ask(self, job: Job, done: Done) -> None:

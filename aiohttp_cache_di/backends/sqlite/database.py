@@ -78,7 +78,7 @@ class Database:
         self.bounds = bounds
         self.generations: Generations = Generations(file)
         self.leases: Leases = Leases(file, table.name)
-        self._reading = Reading(table, codec, self.generations, self.leases)
+        self.reading: Reading = Reading(table, codec, self.generations, self.leases)
         self.uses: Uses = Uses()
         self.events: StoreEvents = StoreEvents()
         """Reports evictions, and that the file was damaged, deleted or replaced."""
@@ -186,7 +186,7 @@ class Database:
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
-        looks = Looks(connections, self._reading.answer, self.leases.release)
+        looks = Looks(connections, self.reading.answer, self.leases.release)
         return Here(connections, evictor, looks, Waits(connections, self.generations.version, self.leases))
 
     def _note_loss(self, what: str) -> None:

@@ -7,7 +7,7 @@ import math
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from itertools import compress
 from typing import Any, Final
@@ -25,7 +25,6 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
     unpack_key,
 )
 from aiohttp_cache_di.backends.sqlite.file.thread import Job
-from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writing import lease_table
@@ -94,13 +93,14 @@ class SQLiteStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one job of the reader's thread, which also checks the frames."""
-        database = self.database
+        database, job = self.database, partial(self.database.reading.look_up, keys)
         here = database.here() or await database.connected()
+        seen: list[Seen | None]
         try:
-            seen = await here.looks.get(keys)
+            seen = await here.connections.query(job)
         except ConnectionsLostError:  # once more on new connections, as in `Database.use`
             here = await database.connected()
-            seen = await here.looks.get(keys)
+            seen = await here.connections.query(job)
         database.uses.touch_all(compress(keys, seen))
         return [None if one is None else one.found() for one in seen]
 
@@ -257,7 +257,8 @@ class SQLiteStore:
         """Release a lease before it expires."""
         leases = self.database.leases
         if leases.are_locks:
-            await self._query(lambda _: leases.release(key))
+            # Shielded, so that it is released even if the caller is cancelled.
+            await self.database.use(lambda here: asyncio.shield(here.connections.query(lambda _: leases.release(key))))
         else:
             await self._call(self._releasing(key))
 
@@ -307,7 +308,16 @@ class SQLiteStore:
     # ---- helpers
 
     async def _ask(self, request: LeaseRequest) -> Answer:
-        return await self.database.use(lambda here: _asked(here, request))
+        return await self.database.use(
+            lambda here: here.looks.ask(request) if here.connections.writable else self._looked(here, request)
+        )
+
+    async def _looked(self, here: Here, request: LeaseRequest) -> Seen | None:
+        """Look up without a lease: the file is read-only, so that nothing could be stored under one."""
+        if not request.looks:
+            return None
+        seen: list[Seen | None] = await here.connections.query(partial(self.database.reading.look_up, (request.key,)))
+        return seen[0]
 
     async def _query(self, job: Job) -> Any:
         return await self.database.use(lambda here: here.connections.query(job))
@@ -335,12 +345,3 @@ class SQLiteStore:
         here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
-
-
-def _asked(here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
-    return here.looks.ask(request) if here.connections.writable else _looked(here.looks, request)
-
-
-async def _looked(looks: Looks, request: LeaseRequest) -> Seen | None:
-    """Look up without a lease: the file is read-only, so that nothing could be stored under one."""
-    return (await looks.get((request.key,)))[0] if request.looks else None

@@ -100,7 +100,7 @@ class NearTier:
             if version > copy.version:
                 self._remove(key)
                 return None
-        if time.monotonic() >= copy.until:
+        if copy.until != math.inf and time.monotonic() >= copy.until:
             self._remove(key)
             return None
         self._order.used(key)

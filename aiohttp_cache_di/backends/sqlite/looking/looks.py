@@ -1,4 +1,4 @@
-"""Batching look-ups and requests for leases: those that arrive while one job is under way share the next one."""
+"""Batching requests for leases: those that arrive while one job is under way share the next one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.tasks import consume_error
@@ -18,41 +18,29 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Looks"]
 
-Reads: TypeAlias = list[tuple[Sequence[str], asyncio.Future[Any]]]
-LeaseRequests: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[Any]]]
+LeaseRequests: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[Answer]]]
 
 
 class Looks:
-    """The look-ups and requests for leases of one event loop.
+    """The requests for leases of one event loop, most of which are also look-ups.
 
     Args:
         connections: the loop's connections.
-        answer: looks keys up and takes leases, in the reader's thread.
+        answer: takes leases on keys that it does not find, in the reader's thread.
         release: releases the lease on a key, in the reader's thread.
     """
 
     def __init__(
         self,
         connections: Connections,
-        answer: Callable[
-            [Sequence[str], Sequence[LeaseRequest], sqlite3.Connection], tuple[list[Seen | None], list[Answer]]
-        ],
+        answer: Callable[[Sequence[LeaseRequest], sqlite3.Connection], list[Answer]],
         release: Callable[[str], object],
     ) -> None:
         self._connections = connections
         self._answer = answer
         self._release = release
-        self._reads: Reads = []
         self._waiting: LeaseRequests = []
         self._is_busy = False
-
-    def get(self, keys: Sequence[str]) -> asyncio.Future[list[Seen | None]]:
-        """Look *keys* up, at most `MAX_BATCH` of them."""
-        future: asyncio.Future[list[Seen | None]] = self._connections.loop.create_future()
-        self._reads.append((keys, future))
-        if not self._is_busy:
-            self._send()
-        return future
 
     async def ask(self, request: LeaseRequest) -> Answer:
         """Send *request* now or with the next batch; a caller that is cancelled holds no lease."""
@@ -69,52 +57,21 @@ class Looks:
 
     def _send(self) -> None:
         self._is_busy = True
-        reads, room = self._next_reads()
-        asks: LeaseRequests = []
-        if self._waiting:
-            asks, self._waiting = self._waiting[:room], self._waiting[room:]
-        keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
-        job = partial(self._answer, keys, [request for request, _ in asks] if asks else ())
-        self._connections.ask(job, partial(self._done, reads, asks))
+        asks, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        job = partial(self._answer, [request for request, _ in asks])
+        self._connections.ask(job, partial(self._done, asks))
 
-    def _next_reads(self) -> tuple[Reads, int]:
-        """The look-ups of the next batch, and for how many more keys the batch has room."""
-        if len(self._reads) < 2:
-            reads, self._reads = self._reads, []
-            return reads, MAX_BATCH - (len(reads[0][0]) if reads else 0)
-        self._reads = [read for read in self._reads if not read[1].cancelled()]
-        room, count = MAX_BATCH, 0
-        for keys, _ in self._reads:
-            if len(keys) > room:
-                break
-            room -= len(keys)
-            count += 1
-        reads, self._reads = self._reads[:count], self._reads[count:]
-        return reads, room
-
-    def _done(
-        self,
-        reads: Reads,
-        asks: LeaseRequests,
-        answers: tuple[list[Seen | None], list[Answer]] | None,
-        error: BaseException | None,
-    ) -> None:
+    def _done(self, asks: LeaseRequests, answers: list[Answer] | None, error: BaseException | None) -> None:
         self._is_busy = False
         if answers is None:
             failure = self._connections.dealt_with(error or StorageError("the reader's thread has not answered"))
-            fail([future for _, future in (*reads, *asks)], failure)
+            fail([future for _, future in asks], failure)
         else:
-            self._tell(reads, asks, *answers)
-        if (self._reads or self._waiting) and not self._is_busy:
+            self._tell(asks, answers)
+        if self._waiting and not self._is_busy:
             self._send()
 
-    def _tell(self, reads: Reads, asks: LeaseRequests, found: list[Seen | None], answers: list[Answer]) -> None:
-        begin = 0
-        for keys, future in reads:
-            end = begin + len(keys)
-            if not future.done():
-                future.set_result(found[begin:end])
-            begin = end
+    def _tell(self, asks: LeaseRequests, answers: list[Answer]) -> None:
         for (request, asking), answer in zip(asks, answers, strict=True):
             if asking.cancelled():
                 self._drop(request, answer)

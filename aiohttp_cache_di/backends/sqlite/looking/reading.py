@@ -1,4 +1,4 @@
-"""The job that looks keys up and takes leases, in the reader's thread."""
+"""The jobs that look keys up and take leases, in the reader's thread."""
 
 from __future__ import annotations
 
@@ -73,16 +73,15 @@ class Reading:
         self._generations = generations
         self._leases = leases
 
-    def answer(
-        self, keys: Sequence[str], requests: Sequence[LeaseRequest], connection: sqlite3.Connection
-    ) -> tuple[list[Seen | None], list[Answer]]:
-        """Look up *keys* and the keys of *requests* (`MAX_BATCH` in all), and take leases on those not found."""
-        if not requests:
-            return self._seen(keys, connection)[0], []
+    def look_up(self, keys: Sequence[str], connection: sqlite3.Connection) -> list[Seen | None]:
+        """Look up *keys*, at most `MAX_BATCH` of them."""
+        return self._seen(keys, connection)[0]
+
+    def answer(self, requests: Sequence[LeaseRequest], connection: sqlite3.Connection) -> list[Answer]:
+        """Look up the keys of *requests* (at most `MAX_BATCH`), and take leases on those not found."""
         looking = [request.key for request in requests if request.looks]
-        seen, version = self._seen([*keys, *looking], connection)
-        answers = self._leased(requests, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
-        return seen[: len(keys)], answers
+        seen, version = self._seen(looking, connection)
+        return self._leased(requests, dict(zip(looking, seen, strict=True)), version, connection)
 
     def _leased(
         self,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +70,32 @@ async def test_keys_are_found_whatever_their_columns_are_and_however_often_they_
     assert found == ["a text", f"first {digest}", None, "a text", None, f"first {digest}", None]
 
 
+async def test_reads_that_were_cancelled_while_the_thread_was_stuck_are_not_run(writer: SQLiteStore) -> None:
+    await writer.get(KEYS)
+    may_go_on, run = threading.Event(), list[str]()
+
+    def look_up(keys: Sequence[str], connection: sqlite3.Connection) -> list[None]:
+        run.extend(keys)
+        return [None] * len(keys)
+
+    reading: Any = writer.database.reading
+    reading.look_up = look_up
+    stuck = asyncio.ensure_future(writer._query(lambda _: may_go_on.wait(20)))
+    for key in KEYS[1:]:
+        read = asyncio.ensure_future(writer.get((key,)))
+        await asyncio.sleep(0)
+        read.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await read
+    may_go_on.set()
+    await writer.get(KEYS[:1])
+    assert await stuck
+    assert run == KEYS[:1]
+
+
 async def test_what_takes_long_to_decode_is_decoded_in_the_thread_of_the_reader(writer: SQLiteStore) -> None:
     large = "x" * LARGE_BYTES
     await writer.put([Record(KEYS[1], large, math.inf)])
-    seen, _ = await writer._query(lambda connection: writer.database._reading.answer(KEYS[:2], (), connection))
+    seen = await writer._query(lambda connection: writer.database.reading.look_up(KEYS[:2], connection))
     assert [type(one.item) for one in seen] == [Sealed, str]
     assert [one.found().item for one in seen] == [f"first {KEYS[0]}", large]

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import stat
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -267,6 +268,27 @@ async def test_a_look_that_is_cancelled_holds_nothing(store: SQLiteStore, tmp_pa
         for key in "abc":
             while not await two.acquire(key, HELD_S):
                 await two.until_free(key, HELD_S)
+    await two.close()
+
+
+@needs_locks
+async def test_a_release_that_is_cancelled_before_its_turn_releases_all_the_same(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    assert await store.acquire("k", HELD_S)
+    may_go_on = threading.Event()
+    stuck = asyncio.ensure_future(store._query(lambda _: may_go_on.wait(20)))
+    releasing = asyncio.ensure_future(store.release("k"))
+    await asyncio.sleep(0)
+    releasing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await releasing
+    may_go_on.set()
+    assert await stuck
+    two = make_store(tmp_path / "cache")
+    async with asyncio.timeout(20):
+        while not await two.acquire("k", HELD_S):
+            await two.until_free("k", HELD_S)
     await two.close()
 
 
