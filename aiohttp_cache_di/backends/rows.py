@@ -241,7 +241,7 @@ class RowStore(ABC, Generic[C]):
         return await self._leased(await self._loops.here(), key, ttl_s, self._leases.take)
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """The record under *key*, or else the answer to a request for its lease, in one conditional write."""
+        """The record under *key*, or else the answer to a request for its lease, which a conditional write takes."""
         here = self._loops.now() or await self._loops.here()
         if time.monotonic() < here.looks_alone_until:
             return (await self.get((key,)))[0]

@@ -85,8 +85,8 @@ async def test_mongodb_is_asked_and_told_once(secantus: SecantusServer, origin: 
         uuid.uuid4().hex, host=secantus.url, event_listeners=[_Heard(asked)], storage_deadline=PATIENT_S
     )
     before, after = await asked_by_a_miss(backend, asked, origin)
-    assert before == ["findAndModify"]
-    assert after == ["findAndModify", "update"]
+    assert before == ["insert"]
+    assert after == ["insert", "update"]
 
 
 async def test_dynamodb_is_asked_and_told_once(ministack: MinistackServer, origin: Origin) -> None:

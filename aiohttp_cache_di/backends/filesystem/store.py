@@ -46,6 +46,7 @@ __all__ = ["FileStore"]
 T = TypeVar("T")
 
 BATCH: Final = 64
+LINGER_S: Final = 0.003  # a thread that writes competes with the next miss for the interpreter: one hop for several
 THREADS: Final = 2  # for reading, and as many for writing, so that slow writes delay no hit
 
 
@@ -60,7 +61,7 @@ class FileStore:
         value_bytes: returns the size of the largest body that is read into memory or written from it.
     """
 
-    limits: Limits = Limits(batch=BATCH, parallel=THREADS)
+    limits: Limits = Limits(batch=BATCH, parallel=THREADS, linger_s=LINGER_S)
 
     def __init__(
         self,

@@ -19,9 +19,10 @@ minute; until then reads ignore them.
 **Writes** of a batch are one unordered ``bulk_write``: each document is written atomically and fails by itself, and a
 record counts as stored when the server has acknowledged it, by the write concern of the user.
 
-**How processes agree.** Leases are taken, renewed and released by conditional updates, and end by the server's clock. A
-look-up and the lease on a miss are one ``findAndModify``. A record that is written with a lease releases it in the
-same update. On a replica set a change stream invalidates copies in memory; otherwise their lifetime bounds their age.
+**How processes agree.** Leases are taken, renewed and released by conditional updates, and end by the server's clock.
+On a miss, inserting a document with the lease is also the look-up: it fails if the key has a document, which is then
+read. A record that is written with a lease releases it in the same update. On a replica set a change stream invalidates
+copies in memory; otherwise their lifetime bounds their age.
 
 **What happens on a failure**::
 

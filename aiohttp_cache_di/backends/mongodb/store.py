@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     writing,
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
-from aiohttp_cache_di.backends.mongodb.leases import DocumentLeases
+from aiohttp_cache_di.backends.mongodb.leases import DUPLICATE_KEY, DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import watch
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
 from aiohttp_cache_di.backends.store import Limits
@@ -35,7 +35,6 @@ __all__ = ["MongoDBStore"]
 PAGE: Final = 256  # documents in a page of a walk
 BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
-DUPLICATE_KEY: Final = 11000
 WATCHING: Final = "stream"
 BESIDE_FRAME: Final = {"f": 1, "until": 1}
 

@@ -18,6 +18,7 @@ import pytest
 from aiohttp_cache_di.backends.filesystem.eviction import evictor
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places import tree
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES, HEAD_BYTES
@@ -365,6 +366,38 @@ async def test_a_cache_that_is_moved_away_is_begun_anew_within_a_second(
     assert await look(store, "k") is None
     await keep(store, "k")
     assert entry_file(folder, "k").exists()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_part_that_is_moved_away_is_begun_anew_within_a_second(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore, depth: int
+) -> None:
+    await keep(store, "k")
+    name = name_of("k")
+    part = folder / leaf_of(name) if depth == 2 else folder / name[0]
+    part.rename(folder / "old")
+    monkeypatch.setattr(tree, "CHECKED_FOR_S", 0.0)
+    assert await look(store, "k") is None
+    await keep(store, "k", new := make_entry("k", b"new"))
+    assert await look(make_store(folder), "k") == new
+
+
+async def test_a_directory_in_its_place_is_opened_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore
+) -> None:
+    await keep(store, "k")
+    monkeypatch.setattr(tree, "CHECKED_FOR_S", 0.0)
+    opened: list[str] = []
+    really_open = tree._open_leaf
+
+    def noted(root: Directory, name: str) -> Directory:
+        opened.append(name)
+        return really_open(root, name)
+
+    monkeypatch.setattr(tree, "_open_leaf", noted)
+    for _ in range(3):
+        assert await look(store, "k") is not None
+    assert opened == []
 
 
 async def test_what_another_puts_into_a_cache_that_was_made_anew_is_seen(folder: Path, store: FileStore) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.disk import owned
+from aiohttp_cache_di.backends.filesystem.places import tree
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Record, Unreadable
@@ -102,6 +103,20 @@ async def test_what_another_user_has_is_a_miss_that_is_overwritten(
     assert await look(again, key) == entry
     assert entry_file(folder, key).stat().st_uid == body_file(folder, key).stat().st_uid == os.geteuid()
     await again.close()
+
+
+@as_root
+async def test_a_directory_that_is_given_away_while_it_is_open_is_used_for_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, store: FileStore
+) -> None:
+    await keep(store, "k")
+    assert await look(store, "k") is not None
+    give_away(entry_file(folder, "k").parent)
+    monkeypatch.setattr(tree, "CHECKED_FOR_S", 0.0)
+    assert await look(store, "k") is None
+    await keep(store, "k", entry := make_entry("k"))
+    assert await look(store, "k") == entry
+    assert entry_file(folder, "k").parent.stat().st_uid == os.geteuid()
 
 
 @as_root

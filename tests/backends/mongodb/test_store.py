@@ -54,7 +54,7 @@ from tests.backends.store_contract import StoreContract
 from tests.backends.timed_waits import TimedWait, leave
 from tests.secantus import SecantusServer
 
-UPDATES = {"findAndModify", "update"}
+UPDATES = {"findAndModify", "insert", "update"}
 
 
 def make_store(
@@ -201,13 +201,13 @@ async def test_a_miss_is_a_look_that_leases_and_a_write_that_gives_it_back(secan
     await store.get_or_acquire("k", 5)
     await write(store, replace(entry("k"), leased=True))
     await store.release("k")
-    assert seen == ["findAndModify", "update"]
+    assert seen == ["insert", "update"]
     seen.clear()
     await store.get(["j"])
     await store.acquire("j", 5)
     await write(store, replace(entry("j"), leased=True))
     await store.get_or_acquire("j", 5)
-    assert seen == ["find", "findAndModify", "find", "update", "findAndModify"]
+    assert seen == ["find", "findAndModify", "find", "update", "insert", "find"]
     await store.close()
 
 
@@ -253,7 +253,7 @@ async def test_a_lease_waits_for_one_server_and_a_record_for_as_many_as_its_user
     await write(store, entry("k"))
     await store.close()
     written = [(name, command.get("writeConcern")) for command in asked if (name := next(iter(command))) in UPDATES]
-    assert written == [("findAndModify", {"w": 1}), ("findAndModify", {"w": 1}), ("update", {"w": "majority"})]
+    assert written == [("insert", {"w": 1}), ("findAndModify", {"w": 1}), ("update", {"w": "majority"})]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ async def test_a_look_whose_answer_is_lost_with_a_primary_is_asked_for_again(
 
     async def lost(*args: Any, **kwargs: Any) -> Any:
         answer = await command(*args, **kwargs)
-        if isinstance(args[1], dict) and "findAndModify" in args[1]:
+        if isinstance(args[1], dict) and "insert" in args[1]:
             raise failure
         return answer
 
@@ -348,46 +348,35 @@ async def test_who_may_not_write_finds_what_is_there_and_asks_for_no_lease_with_
     await store.close()
 
 
-async def test_a_server_that_does_not_tell_what_it_has_made_is_asked_for_it(
-    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
-    await write(one, entry("k"))
-    command: Any = vars(AsyncDatabase)["command"]
-
-    async def silent(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return {**await command(*args, **kwargs), "lastErrorObject": None}
-        except OperationFailure:  # some servers answer as if there were no document
-            return {"ok": 1, "value": None}
-
-    monkeypatch.setattr(AsyncDatabase, "command", silent)
-    assert await one.get_or_acquire("j", 5) is Lease.GRANTED
-    assert await two.get_or_acquire("j", 5) is Lease.REFUSED
-    assert await looked(two, "k") == b"body"
+async def test_a_look_at_what_another_fetches_is_refused_a_lease_without_a_write(secantus: SecantusServer) -> None:
+    seen: list[str] = []
+    one = make_store(secantus, name := uuid.uuid4().hex)
+    two = make_store(secantus, name, event_listeners=[Heard(seen)])
+    await write(two, entry("first"))
+    assert await one.get_or_acquire("k", 5) is Lease.GRANTED
+    seen.clear()
+    assert await two.get_or_acquire("k", 5) is Lease.REFUSED
+    assert seen == ["insert", "find"]
     await one.close()
     await two.close()
 
 
-async def test_a_server_that_makes_nothing_and_says_that_it_went_well_hides_no_record(
-    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_lease_that_the_server_does_not_insert_for_a_reason_of_its_own_hides_no_record(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_store(secantus)
     await write(store, entry("k"))
     command: Any = vars(AsyncDatabase)["command"]
 
-    async def idle(*args: Any, **kwargs: Any) -> Any:
-        is_change = isinstance(args[1], dict) and "findAndModify" in args[1]
-        return {"ok": 1, "value": None} if is_change else await command(*args, **kwargs)
+    async def invalid(*args: Any, **kwargs: Any) -> Any:
+        """The answer of a collection whose validator wants other documents."""
+        is_insert = isinstance(args[1], dict) and "insert" in args[1]
+        refused = {"ok": 1, "n": 0, "writeErrors": [{"index": 0, "code": 121, "errmsg": "Document failed validation"}]}
+        return refused if is_insert else await command(*args, **kwargs)
 
-    monkeypatch.setattr(AsyncDatabase, "command", idle)
+    monkeypatch.setattr(AsyncDatabase, "command", invalid)
     assert await looked(store, "k") == b"body"
     assert await store.get_or_acquire("none", 5) is None, "it is not asked for leases for a while"
-    (await store._loops.here()).looks_alone_until = 1.0
-    assert await store.get_or_acquire("none", 5) is Lease.GRANTED, "each process fetches for itself"
-    await write(store, replace(entry("none"), leased=True))
-    assert await looked(store, "none") == b"body"
-    assert caplog.text.count("each process fetches for itself") == 1
     await store.close()
 
 

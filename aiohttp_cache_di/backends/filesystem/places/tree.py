@@ -1,7 +1,7 @@
 """The directories of a cache: each is opened once, below its parent, and never through a symbolic link.
 
 An open directory is closed when no thread uses it and it is no longer cached. If other programs delete a directory,
-that is noticed at once; if they move the cache, within a second.
+that is noticed at once; if they move it or give it away, within a second.
 """
 
 from __future__ import annotations
@@ -74,11 +74,13 @@ class Tree:
         """How often the directory was found to be gone or replaced."""
         self._root: Directory | None = None
         self._checked_at = 0.0
-        self._leaf: Callable[[Directory, str], Directory] = _open_leaf
+        self._leaves: Callable[[Directory, str], Directory] = _open_leaf
+        self._seen: set[str] = set()
+        """The leaves that were seen in their place since the last check of the root."""
 
     def close(self) -> None:
         """Close all directories; they are opened again when they are used again."""
-        self._root, self._leaf = None, _open_leaf
+        self._root, self._leaves = None, _open_leaf
 
     def made_root(self) -> Directory:
         """The cache's directory, made if necessary.
@@ -167,9 +169,20 @@ class Tree:
             root = root or self._opened(create=create)
         except OSError as exc:
             raise StorageError(f"{self.place.path} cannot be used: {exc.strerror}") from exc
-        self._root, self._checked_at = root, now
-        self._leaf = lru_cache(maxsize=_open_leaves())(_open_leaf)
+        if root is not self._root:
+            self._root, self._leaves = root, _cached_leaves()
+        self._checked_at, self._seen = now, set()
         return root
+
+    def _leaf(self, root: Directory, name: str) -> Directory:
+        """A leaf: open already if it is unchanged in its place, which costs less than opening it. Raises OSError."""
+        leaf, seen = self._leaves(root, name), self._seen
+        if name not in seen:
+            if not _is_unchanged(leaf, root, f"{name[0]}/{name[1]}"):
+                self._leaves = _cached_leaves()
+                leaf = self._leaves(root, name)
+            seen.add(name)
+        return leaf
 
     def _is_at_its_place(self, root: Directory) -> bool:
         try:
@@ -195,6 +208,11 @@ class Tree:
         return root
 
 
+def _cached_leaves() -> Callable[[Directory, str], Directory]:
+    """`_open_leaf`, which keeps the leaves open that were used last."""
+    return lru_cache(maxsize=_open_leaves())(_open_leaf)
+
+
 def _open_leaves() -> int:
     """The number of leaf directories to keep open."""
     least, most = LEAVES_OPEN
@@ -204,6 +222,15 @@ def _open_leaves() -> int:
         return most
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if allowed == resource.RLIM_INFINITY else min(max(least, allowed // LEAVES_SHARE), most)
+
+
+def _is_unchanged(directory: Directory, above: Directory, name: str) -> bool:
+    """Whether *directory* is in its place in *above*, with the owner and the mode that it had when it was opened."""
+    try:
+        now, then = above.status_of(name), directory.status
+    except OSError:
+        return False
+    return os.path.samestat(now, then) and (now.st_uid, now.st_mode) == (then.st_uid, then.st_mode)
 
 
 def _open_leaf(root: Directory, name: str) -> Directory:
