@@ -269,7 +269,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=3,
         quick_parameters=None,
     ),
-    _misses("miss", 32, rounds=24),
+    _misses("miss", 32, rounds=16),
     _misses("miss-1", 1, rounds=8),
     Scenario(
         "contention",
@@ -338,7 +338,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(RELATIVE, "aiohttp_client_cache"),
             Subject(HISHEL, "hishel.httpx"),
         ),
-        rounds=10,
+        rounds=6,
         quick_rounds=2,
     ),
     Scenario(
