@@ -75,8 +75,13 @@ class DynamoDBStore(RowStore[Connection]):
     async def clear(self) -> None:
         """Delete all items of this namespace, page by page; the table stays."""
         here = await self._loops.here()
+        marks: set[str] = set()
         async for page in self._scan(self.layout.scanning(records_only=False)):
-            await self._drop(here, set(map(self.layout.name_in, page)))
+            names = set(map(self.layout.name_in, page))
+            page_marks = set(filter(self.layout.is_mark, names))
+            marks |= page_marks
+            await self._drop(here, names - page_marks)
+        await self._drop(here, marks)
 
     def told_of(self, error: BaseException) -> str:
         """The part of *error* that contains no secret; of a missing table, region or credentials, how to get it."""
