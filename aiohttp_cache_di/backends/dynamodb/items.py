@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.rows import FAR_AT, RowRecord
 from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["KEY_BYTES", "NO_RECORD", "Attributes", "Layout"]
+__all__ = ["KEY_BYTES", "NO_RECORD", "PAGE", "Attributes", "Layout"]
 
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
