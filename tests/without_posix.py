@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
@@ -81,7 +82,10 @@ def refused_while_open(call: Callable[..., None]) -> Callable[..., None]:
     def refused(*paths: Any, **options: Any) -> None:
         real = {os.path.realpath(path) for path in paths}
         for descriptor in pathlib.Path("/proc/self/fd").iterdir():
-            if os.path.realpath(descriptor) in real:
+            path = ""
+            with suppress(FileNotFoundError):  # another thread has closed it
+                path = os.path.realpath(descriptor)
+            if path in real:
                 raise PermissionError(13, "it is used by a process", *paths[:1])
         call(*paths, **_without_descriptors(options))
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
+from aiohttp_cache_di.backends.batches import in_batches
+from aiohttp_cache_di.backends.store import MARK_PREFIX, Found, Item, Record, Store, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Versioned, kinds_of
 from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
@@ -32,6 +33,8 @@ MakeStore = Callable[..., Store]
 """Makes a store with a codec; all stores of one test share their records, if stores of that kind can share them."""
 
 MANY = 130
+SEVERAL_PAGES = 600
+"""Records that no store deletes in one step, if there are twice as many."""
 
 
 def make_redirect(key: str, to: str = "http://origin.test/elsewhere") -> StoredResponse:
@@ -190,6 +193,24 @@ class StoreContract:
         assert await look(store, "k1") is None
         await keep(store, "k1")
         assert await look(store, "k1") is not None
+
+    async def test_clear_deletes_the_records_of_purges_after_all_others(self, make: MakeStore, store: Store) -> None:
+        """Without them, entries that were purged would be used again by those who read meanwhile, or if it fails."""
+        if not self.is_shared:
+            pytest.skip("what it keeps is its own")
+        marks, keys = [[f"{first}{n}" for n in range(SEVERAL_PAGES)] for first in (f"{MARK_PREFIX}m", "k")]
+        records = [Record(key, make_entry(key), math.inf) for pair in zip(marks, keys, strict=True) for key in pair]
+        for batch in in_batches(records, store.limits.batch):
+            await store.put(batch)
+        other, some = make(), min(50, store.limits.reads or store.limits.batch)
+        clearing, rng = asyncio.ensure_future(store.clear()), random.Random(1)
+        while not clearing.done():
+            are_left = [found is not None for found in await other.get(rng.sample(marks, some))]
+            entries = await other.get(rng.sample(keys, some))
+            assert all(are_left) or entries == [None] * some
+        await clearing
+        assert await walk(store) == {}
+        await other.close()
 
     async def test_another_store_sees_each_change(self, make: MakeStore, store: Store) -> None:
         if not self.is_shared:

@@ -18,9 +18,10 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.rows import FAR_AT, RowRecord
+from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["KEY_BYTES", "NO_RECORD", "Attributes", "Layout"]
+__all__ = ["KEY_BYTES", "NO_RECORD", "PAGE", "Attributes", "Layout"]
 
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -92,6 +93,10 @@ class Layout(Struct, frozen=True):
     def name_in(self, item: Attributes) -> str:
         """The name of *item*."""
         return str(item[self.key_attr]["S"])
+
+    def is_mark(self, name: str) -> bool:
+        """Whether the item *name* has the record of a purge."""
+        return is_mark(name.removeprefix(self.prefix))
 
     # ---- records
 

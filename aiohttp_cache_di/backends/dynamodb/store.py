@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code, missing
-from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, Attributes, Layout
+from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, PAGE, Attributes, Layout
 from aiohttp_cache_di.backends.dynamodb.leases import Consistency, ItemLeases, is_met
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
 from aiohttp_cache_di.backends.store import Limits
@@ -75,8 +75,14 @@ class DynamoDBStore(RowStore[Connection]):
     async def clear(self) -> None:
         """Delete all items of this namespace, page by page; the table stays."""
         here = await self._loops.here()
+        marks: set[str] = set()
         async for page in self._scan(self.layout.scanning(records_only=False)):
-            await self._drop(here, set(map(self.layout.name_in, page)))
+            names = set(map(self.layout.name_in, page))
+            page_marks = set(filter(self.layout.is_mark, names))
+            marks |= page_marks
+            await self._drop(here, names - page_marks)
+        for part in in_batches(list(marks), PAGE):
+            await self._drop(here, set(part))
 
     def told_of(self, error: BaseException) -> str:
         """The part of *error* that contains no secret; of a missing table, region or credentials, how to get it."""

@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.leases import DUPLICATE_KEY, DocumentLeases
 from aiohttp_cache_di.backends.mongodb.stream import watch
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
-from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.store import AFTER_MARKS, MARK_PREFIX, Limits
 from aiohttp_cache_di.backends.store.capabilities import ChangeListener
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
@@ -36,6 +36,7 @@ PAGE: Final = 256  # documents in a page of a walk
 BATCH: Final = 128  # keys; the cursor's batch size is one more, so that it is exhausted with the first reply
 PAGE_BYTES: Final = 4 * 1024 * 1024
 WATCHING: Final = "stream"
+NO_MARKS: Final[Document] = {"$or": [{"_id": {"$lt": MARK_PREFIX}}, {"_id": {"$gte": AFTER_MARKS}}]}
 BESIDE_FRAME: Final = {"f": 1, "until": 1}
 
 
@@ -84,7 +85,8 @@ class MongoDBStore(RowStore[Connection]):
     async def clear(self) -> None:
         """Delete all documents; the collection and its index stay."""
         here = await self._loops.here()
-        await here.calls.run(here.collection.delete_many({}))
+        for some in (NO_MARKS, {}):
+            await here.calls.run(here.collection.delete_many(some))
 
     # ---- Expiring
 

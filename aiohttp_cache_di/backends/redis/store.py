@@ -182,8 +182,12 @@ class RedisStore:
 
     async def clear(self) -> None:
         """Delete all keys with the prefix, a page at a time; other keys of the server are left alone."""
+        marks: set[bytes] = set()
         async for _, names in self._walk():
-            await self._unlink(names)
+            page_marks = set(filter(self._names.is_mark, names))
+            marks |= page_marks
+            await self._unlink([name for name in names if name not in page_marks])
+        await self._unlink(list(marks))
 
     async def close(self) -> None:
         """Close the running loop's connections; a user's client stays open."""

@@ -9,6 +9,7 @@ may be shown. May import `entries` and what is below it; no store, and nothing t
 from __future__ import annotations
 
 from aiohttp_cache_di.backends.store.contract import (
+    AFTER_MARKS,
     MARK_PREFIX,
     SECRET_BYTES,
     UNREADABLE,
@@ -28,6 +29,7 @@ from aiohttp_cache_di.backends.store.contract import (
 )
 
 __all__ = [
+    "AFTER_MARKS",
     "MARK_PREFIX",
     "SECRET_BYTES",
     "UNREADABLE",

@@ -32,6 +32,7 @@ from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
+    "AFTER_MARKS",
     "MARK_PREFIX",
     "SECRET_BYTES",
     "UNREADABLE",
@@ -53,6 +54,10 @@ __all__ = [
 
 MARK_PREFIX: Final = "aiohttp-cache-di:tag:"
 """The beginning of the keys of records of purges by tag (`wrap.marks`), which are no responses."""
+
+
+AFTER_MARKS: Final = f"{MARK_PREFIX[:-1]};"
+"""In the order of keys, the first text after those of all records of purges."""
 
 
 def is_mark(key: str) -> bool:
@@ -242,7 +247,7 @@ class Store(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Delete all records that were put before."""
+        """Delete all records that were put before, those of purges last: entries would be used again without them."""
 
     async def close(self) -> None:
         """Finish calls under way, and release the running loop's connections."""

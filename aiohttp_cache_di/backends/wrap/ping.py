@@ -42,7 +42,8 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
             raise written
 
     async def read_again() -> None:
-        found, _ = await store.get((key, other))  # several at a time may take another command than one
+        keys = (key, other)[: store.limits.reads or store.limits.batch]  # several may take another command than one
+        found = (await store.get(keys))[0]
         if found is None or found.item != CONTENT:
             raise StorageError("the record that was written is missing")
 

@@ -11,6 +11,7 @@ from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.sqlite.writing import statements
 from aiohttp_cache_di.backends.store.sizes import Bounds, RecordLimit
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.backends.store_contract import MakeStore, StoreContract
@@ -25,6 +26,16 @@ def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteS
 class TestFile(StoreContract):
     @pytest.fixture
     def make(self, tmp_path: Path) -> MakeStore:
+        return partial(make_store, tmp_path / "cache")
+
+
+class TestLargeFile(StoreContract):
+    """A file that is not emptied in one step."""
+
+    @pytest.fixture
+    def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStore:
+        monkeypatch.setattr(statements, "AT_ONCE_PAGES", 0)
+        monkeypatch.setattr(statements, "CHUNK_ROWS", 20)
         return partial(make_store, tmp_path / "cache")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.store import Found, Limits
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.ping import ping
+from tests.backends.proof import ProofStore
 from tests.origin import Origin
 from tests.storages import CustomStorage
 from tests.valkey import ValkeyServer
@@ -62,6 +66,22 @@ async def test_a_store_that_works_is_found_well_and_left_as_it_was(
     assert backend.stats.health().is_ok
     assert await backend.redirects.size() == 0
     await backend.close()
+
+
+class OneAtATime(ProofStore):
+    """A store that reads one record at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = Limits(batch=1)
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        assert len(keys) == 1
+        return await super().get(keys)
+
+
+async def test_a_store_that_reads_one_record_at_a_time_is_asked_for_no_more() -> None:
+    assert (await ping(OneAtATime(), StoreGuard())).is_ok
 
 
 async def test_a_server_that_is_down_is_told_with_its_place(

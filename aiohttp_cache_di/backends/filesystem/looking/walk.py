@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
-from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, entry_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, entry_of, is_name_of_mark, name_of
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, drop, see
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
@@ -75,17 +76,23 @@ def dropped(tree: Tree, may_go: Callable[[Head], bool]) -> Iterator[list[str]]:
 
 
 def cleared(tree: Tree) -> Iterator[list[str]]:
-    """Delete all records; the names of their files. Only those with a body in a file of its own are read."""
+    """Delete all records, those of purges last; the names of their files.
 
-    def deleting(names: Collection[str]) -> Look[str]:
-        with_body = {entry_of(name) for name in names if BODY.fullmatch(name)}
+    Only those with a body in a file of its own are read.
+    """
+    for marks in (False, True):
+        yield from _in_steps(tree, partial(_clearing, marks=marks))
 
-        def delete(leaf: Directory, name: str) -> str | None:
-            return None if drop(leaf, name, may_have_body=name in with_body) is None else name
 
-        return delete
+def _clearing(names: Collection[str], *, marks: bool) -> Look[str]:
+    with_body = {entry_of(name) for name in names if BODY.fullmatch(name)}
 
-    return _in_steps(tree, deleting)
+    def delete(leaf: Directory, name: str) -> str | None:
+        if is_name_of_mark(name) is not marks:
+            return None
+        return None if drop(leaf, name, may_have_body=name in with_body) is None else name
+
+    return delete
 
 
 def _in_steps(

@@ -7,6 +7,8 @@ import secrets
 from hashlib import blake2b
 from typing import Final
 
+from aiohttp_cache_di.backends.store import is_mark
+
 __all__ = [
     "BODY",
     "ENTRY",
@@ -14,6 +16,7 @@ __all__ = [
     "LEFT_OVER",
     "body_name",
     "entry_of",
+    "is_name_of_mark",
     "leaf_of",
     "name_of",
     "new_token",
@@ -25,6 +28,7 @@ LEAVES: Final = tuple(first + second for first in _DIGITS for second in _DIGITS)
 """The two hexadecimal digits that names begin with, one for each of two levels of directories."""
 
 NAME_CHARS: Final = 40
+_END_OF_MARKS: Final = "00000000"  # tells the files of records of purges without reading them
 ENTRY: Final = re.compile(r"[0-9a-f]{40}")
 BODY: Final = re.compile(r"[0-9a-f]{40}\.[0-9a-f]{16}")
 LEFT_OVER: Final = re.compile(r"[0-9a-f]{40}(\.[0-9a-f]{16})?\.(tmp|lease)")
@@ -33,7 +37,13 @@ LEFT_OVER: Final = re.compile(r"[0-9a-f]{40}(\.[0-9a-f]{16})?\.(tmp|lease)")
 
 def name_of(key: str) -> str:
     """The name of the file for the entry under *key*."""
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=NAME_CHARS // 2).hexdigest()
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=NAME_CHARS // 2).hexdigest()
+    return digest[: -len(_END_OF_MARKS)] + _END_OF_MARKS if is_mark(key) else digest
+
+
+def is_name_of_mark(name: str) -> bool:
+    """Whether *name* is that of the file for the record of a purge; with a chance of one in 2^32, also of another."""
+    return name.endswith(_END_OF_MARKS)
 
 
 def leaf_of(name: str) -> str:

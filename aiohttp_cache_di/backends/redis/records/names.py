@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 
+from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["Names"]
@@ -81,6 +82,11 @@ class Names:
                 return ""
             key = key.replace("%7D", "}")
         return key.replace("%3A", ":").replace("%25", "%") if "%" in key else key
+
+    def is_mark(self, name: bytes) -> bool:
+        """Whether *name* is that of the record of a purge."""
+        key = self.key(name)
+        return key is not None and is_mark(key)
 
 
 def _without_braces(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH, Key, Table
-from aiohttp_cache_di.backends.store import MARK_PREFIX
+from aiohttp_cache_di.backends.store import AFTER_MARKS, MARK_PREFIX
 
 __all__ = [
     "IS_MARK",
@@ -26,7 +26,7 @@ __all__ = [
     "stored",
 ]
 
-IS_MARK: Final = f"(key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};')"
+IS_MARK: Final = f"(key >= '{MARK_PREFIX}' AND key < '{AFTER_MARKS}')"
 """A condition: the row is the record of a purge."""
 
 PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes, bytes | None]
@@ -92,12 +92,15 @@ def begin_clear(connection: sqlite3.Connection, table: Table) -> int:
 
 
 def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
-    """Delete up to `CHUNK_ROWS` rows with ids up to *bound*; return how many."""
-    sql = f"SELECT id FROM {table.sql} WHERE id <= ? ORDER BY id LIMIT ?"
-    rows = connection.execute(sql, (bound, CHUNK_ROWS)).fetchall()
-    if rows:
-        connection.execute(f"DELETE FROM {table.sql} WHERE id <= ?", rows[-1])
-    return len(rows)
+    """Delete up to `CHUNK_ROWS` rows with ids up to *bound*, records of purges if no other is left; return how many."""
+    # In the order of an index each, so that no row is passed over twice: marks are used last.
+    for wanted, order in ((f"NOT {IS_MARK}", "used"), (IS_MARK, "key")):
+        sql = f"SELECT id FROM {table.sql} WHERE id <= ? AND {wanted} ORDER BY {order} LIMIT ?"
+        ids = [row_id for (row_id,) in connection.execute(sql, (bound, CHUNK_ROWS))]
+        if ids:
+            drop_rows(connection, table, ids)
+            return len(ids)
+    return 0
 
 
 def expired(connection: sqlite3.Connection, table: Table, now: float, most: int) -> list[tuple[int, Key]]:
