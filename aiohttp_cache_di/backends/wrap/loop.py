@@ -251,6 +251,19 @@ class LoopStack:
         self.pending.forget(keys)
         self.note_deleted(keys)
 
+    def withdraw(self, keys: Collection[str]) -> None:
+        """Do as `invalidate`, and do not use what is stored under *keys* until it is deleted, which may take a while.
+
+        It has tombstones from now on. A store in memory is asked without regard to them: its responses expire.
+        """
+        self.tombstones.add(keys)
+        self.invalidate(keys)
+        if self._keep is not None:
+            for key in keys:
+                entry = self.peek(key)
+                if entry is not None:
+                    self._keep(Record(key, replace(entry, fresh_until=0.0, store_until=0.0), 0.0))
+
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
         """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
         self.invalidate(keys)
