@@ -267,6 +267,10 @@ class TestVary:
             await client.fetch(url, headers={"Foo": value})
         assert (await client.fetch(url, headers={"Foo": "3"}))[1] == "1"
         assert set(origin.received[-1].headers["If-None-Match"].split(", ")) == {'"1"', '"2"'}
+        await client.backend.settle()
+        for value, text in (("3", "1"), ("1", "1"), ("2", "2")):  # it is remembered for the request's fields, too
+            assert await client.fetch(url, headers={"Foo": value}) == (True, text)
+        assert origin.hits == 3
 
 
 class TestValidation:

@@ -63,11 +63,18 @@ class Tasks:
         self._names: set[tuple[object, str]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, object], *, owner: object, name: str | None = None) -> bool:
-        """Run *coroutine* in the background for *owner*; with a *name*, only if none of that name is running."""
+        """Run *coroutine* in the background for *owner*; with a *name*, only if none of that name is running.
+
+        Not if no event loop is running, either: the caller is being closed after its loop.
+        """
         if name is not None and (owner, name) in self._names:
             coroutine.close()
             return False
-        task = background(coroutine)
+        try:
+            task = background(coroutine)
+        except RuntimeError:
+            coroutine.close()
+            return False
         self._tasks[task] = owner
         if name is not None:
             self._names.add((owner, name))

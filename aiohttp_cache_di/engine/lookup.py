@@ -321,9 +321,8 @@ class Lookup:
             raise
 
     def drop_later(self, keys: set[str], *, is_change: bool = False) -> None:
-        """Do as `drop`, in the background; entries outside of this process's memory are not used from now on."""
-        self.runtime.here.tombstones.add(keys)
-        self.runtime.here.invalidate(keys)
+        """Do as `drop`, in the background; the entries are not used from now on."""
+        self.runtime.here.withdraw(keys)
         self.runtime.spawn(self._drop(keys, is_change=is_change), owner=self.backend)
 
     async def _drop(self, keys: set[str], *, is_change: bool) -> None:
@@ -331,7 +330,7 @@ class Lookup:
         here.invalidate(keys)
         deleted = await backend.guard.run("delete", lambda: backend.invalidate(keys), FAILED)
         if deleted is FAILED:
-            here.tombstones.add(keys)
+            here.withdraw(keys)
             return
         for key in keys:
             here.tombstones.pop(key, None)

@@ -365,6 +365,40 @@ async def test_a_change_that_was_sent_and_got_no_response_invalidates_what_is_st
     assert client.backend.stats.invalidated == 1
 
 
+@pytest.mark.parametrize("headers", [{}, {"Vary": "Accept"}], ids=["one", "variants"])
+async def test_a_change_without_a_response_is_heeded_by_the_very_next_request(
+    origin: Origin, clients: Clients, headers: dict[str, str]
+) -> None:
+    def script(request: Received) -> bytes:
+        return CUT if request.method == "POST" else answer(str(request.number), headers=headers)
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    texts = [(await client.fetch(url, headers={"Accept": accept}))[1] for accept in ("b/b", "a/a")]
+    await client.backend.settle()
+    for _ in range(2):  # the second time by the fast lane
+        assert await client.fetch(url, headers={"Accept": "a/a"}) == (True, texts[-1])
+    with pytest.raises(ClientError):
+        await client.fetch(url, "POST", data=b"new")
+    is_hit, text = await client.fetch(url, headers={"Accept": "a/a"})  # the event loop has not run in between
+    assert not is_hit
+    assert text not in texts
+    assert (await client.fetch(url, headers={"Accept": "b/b"}))[1] not in texts
+
+
+async def test_what_could_not_be_deleted_from_memory_after_a_change_is_not_used(origin: Origin) -> None:
+    class Failing(CacheBackend):
+        async def delete(self, key: str) -> None:
+            raise OSError("it fails")
+
+    url = origin.on("/", lambda request: answer(str(request.number)))
+    async with CachedSession(cache=Failing(cache_control=True)) as session:
+        texts: list[str] = []
+        for method in ("GET", "GET", "PUT", "GET"):
+            async with session.request(method, url) as response:
+                texts.append(await response.text())
+    assert texts == ["1", "1", "2", "3"]
+
+
 async def test_a_response_that_was_on_its_way_during_a_change_without_a_response_is_not_stored(
     origin: Origin, clients: Clients
 ) -> None:

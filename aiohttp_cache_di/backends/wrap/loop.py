@@ -251,8 +251,22 @@ class LoopStack:
         self.pending.forget(keys)
         self.note_deleted(keys)
 
+    def withdraw(self, keys: Collection[str]) -> None:
+        """Do as `invalidate`, and do not use what is stored under *keys* until it is deleted, which may take a while.
+
+        It has tombstones from now on, which the end of a put under way must not remove: what that has put is deleted.
+        A store in memory is asked without regard to tombstones: its responses expire.
+        """
+        self.tombstones.add(keys)
+        self.invalidate_from_afar(keys)
+        if self._keep is not None:
+            for key in keys:
+                entry = self.peek(key)
+                if entry is not None:
+                    self._keep(Record(key, replace(entry, fresh_until=0.0, store_until=0.0), 0.0))
+
     def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
-        """Like `invalidate`, for a deletion in another loop, which cannot wait for puts under way in this one."""
+        """Like `invalidate`, for a deletion that cannot wait for this loop's puts under way, such as another loop's."""
         self.invalidate(keys)
         self.pending.delete_again(keys)
 

@@ -35,7 +35,7 @@ from aiohttp_cache_di.rfc9111.validation import (
     tag_before_coding,
     updated_headers,
 )
-from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest, vary_fields
 
 __all__ = ["on_head_response", "on_not_modified"]
 
@@ -62,6 +62,11 @@ def on_not_modified(
     if isinstance(confirmed, VariantRef):
         return Load(confirmed.key)
     updated = _freshened(request, confirmed, response, rules)
+    is_kept = updated.store_until > response.received_at and updated.vary_fields == confirmed.vary_fields
+    if is_ours and is_kept and not _is_selected(request, confirmed, rules):
+        # Another variant answers this request, too (RFC 9111 §4.1): what is stored for it is a copy.
+        digest = vary_digest(confirmed.vary_fields, request.selecting_headers, rules.digest_key)
+        updated = msgspec.structs.replace(updated, vary_digest=digest, variants=())
     status = forwarded(plan.reason, fwd_status=304 if is_ours else None)
     if not is_ours:
         answer = NotModified(updated, whole_s(current_age_s(updated, now=now)), status)
@@ -87,9 +92,9 @@ def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Ca
         return stored if modified == single(stored.headers, "Last-Modified") else None
     if tag is not None:
         return None
-    # Many origins leave the tag out of a 304; if only one response was offered, it is confirmed.
+    # Many origins leave the tag out of a 304; if only one was offered, its response is confirmed.
     tagged = [candidate for candidate in candidates if candidate_tag(candidate) is not None]
-    if len(tagged) > 1:
+    if len(set(map(candidate_tag, tagged))) > 1:
         return None
     return stored if stored is not None else next(iter(tagged), None)
 
@@ -151,6 +156,10 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
 
 def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
     return vary_digest(stored.vary_fields, request.selecting_headers, rules.digest_key) == stored.vary_digest
+
+
+def _is_selected(request: Request, stored: StoredResponse, rules: Rules) -> bool:
+    return _selects(request, stored, rules) or is_of_preferred_language(stored, request.selecting_headers)
 
 
 def on_head_response(

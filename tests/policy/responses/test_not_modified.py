@@ -20,6 +20,7 @@ from aiohttp_cache_di.policy import (
     select_variant,
 )
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.vary import vary_digest
 from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_response, a_stored, date
 
 OLD = a_stored({"ETag": '"a"', "Cache-Control": "max-age=5", "Age": "3"}, received_at=NOW - 100, fresh_for_s=5)
@@ -101,6 +102,42 @@ def test_a_304_may_say_anew_what_the_response_varies_on() -> None:
     assert decision.answer.stored.fresh_until == NOW + 5
     assert select_variant(request, decision.answer.stored) == OLD.key
     assert select_variant(a_request({"Foo": "2"}), decision.answer.stored) is None
+
+
+VARYING = {"ETag": '"a"', "Cache-Control": "max-age=5", "Vary": "Foo"}
+FOR_1 = a_stored(
+    VARYING, key="k.1", vary_fields=("foo",), vary_digest=vary_digest(("foo",), a_request({"Foo": "1"}).headers)
+)
+
+
+@pytest.mark.parametrize("tag", ['"a"', None])
+def test_a_304_lets_another_requests_variant_be_stored_for_this_request_too(tag: str | None) -> None:
+    response = a_response({} if tag is None else {"ETag": tag}, status=304)
+    request = a_request({"Foo": "2"})
+    candidates = (FOR_1, VariantRef(("foo",), b"3", "k.3", '"a"'))  # that one is such a copy
+    decision = on_response(request, response, validation(None), PRIVATE, now=NOW, candidates=candidates)
+    assert isinstance(decision, Freshen)
+    assert select_variant(request, decision.answer.stored) == FOR_1.key
+    assert select_variant(a_request({"Foo": "1"}), decision.answer.stored) is None
+
+
+def test_a_304_after_which_another_requests_variant_may_not_be_kept_ends_that() -> None:
+    response = a_response({"ETag": '"a"', "Cache-Control": "no-store"}, status=304)
+    request = a_request({"Foo": "2"})
+    decision = on_response(request, response, validation(None), PRIVATE, now=NOW, candidates=(FOR_1,))
+    assert isinstance(decision, Freshen)
+    assert decision.answer.stored.store_until == NOW
+    assert decision.answer.stored.vary_digest == FOR_1.vary_digest
+
+
+def test_a_304_to_the_callers_own_condition_stores_no_other_variant_for_it() -> None:
+    variant = a_stored({**VARYING, "Last-Modified": date(-500)}, vary_fields=("foo",), vary_digest=FOR_1.vary_digest)
+    request = a_request({"Foo": "2", "If-Modified-Since": date(-500)})  # all variants may be of that time
+    decision = on_response(
+        request, a_response({}, status=304), Fetch("request"), PRIVATE, now=NOW, candidates=(variant,)
+    )
+    assert isinstance(decision, Freshen)
+    assert decision.answer.stored.vary_digest == FOR_1.vary_digest
 
 
 def test_a_304_does_not_say_on_what_another_requests_variant_varies() -> None:

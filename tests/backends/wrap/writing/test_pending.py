@@ -257,6 +257,19 @@ async def test_a_key_that_was_deleted_while_a_cancelled_worker_put_it_is_not_use
     assert "k" in stack.tombstones, "the put may have arrived after the deletion"
 
 
+async def test_what_is_withdrawn_while_it_is_put_is_not_used_after_that(
+    stack: StoreStack, here: LoopStack, store: SlowStore
+) -> None:
+    told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    store.may_put.clear()
+    here.store(make_entry("k"), told.set_result)
+    await put_begins(store)
+    here.withdraw({"k"})
+    store.may_put.set()
+    assert not await told
+    assert await stack.get("k") is None
+
+
 async def test_a_key_whose_second_deletion_is_cancelled_is_not_used(
     stack: StoreStack, here: LoopStack, store: SlowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
