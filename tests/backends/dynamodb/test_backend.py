@@ -107,9 +107,8 @@ async def test_what_the_driver_lacks_is_told_with_the_way_out(
     config.write_text("[default]\ncredential_process = sh -c 'echo s3cret >&2; exit 1'\n")
     for name, value in environment.items():
         monkeypatch.setenv(name, value.format(config=config))
-    backend = DynamoDBBackend(
-        "table", **{"region_name": "eu-west-1", "endpoint_url": "http://127.0.0.1:1", "storage_deadline": 10, **options}
-    )
+    given: dict[str, Any] = {"region_name": "eu-west-1", "endpoint_url": "http://127.0.0.1:1", **options}
+    backend = DynamoDBBackend("table", storage_deadline=10, **given)
     reason = (await backend.ping()).reason
     await backend.close()
     assert told in reason
