@@ -57,15 +57,20 @@ class Setting:
     """An attribute whose change raises the revision; made by `setting`.
 
     It has no ``__get__``, so that reading it is a plain look-up in the object's dictionary.
+
+    Args:
+        kept: makes of a value that is set the one that is kept.
+        option: the name of its option; "" for that of the attribute.
+        default: the value of an option that is not given.
     """
 
     def __init__(self, kept: Callable[[Any], object], option: str, default: object) -> None:
         self.kept = kept
-        self.option = option
+        self.option: str = option
         self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.name: str = name
         self.option = self.option or name
 
     def __set__(self, instance: Revised, value: object) -> None:
