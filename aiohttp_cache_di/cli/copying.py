@@ -60,7 +60,7 @@ def target_of(given: argparse.Namespace) -> CacheSettings:
 async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings) -> int:
     """Copy the selected entries to the cache of *settings*; they replace entries with the same keys."""
     place = await asyncio.to_thread(lambda: settings.place)
-    if place is not None and (place.is_stand_in or place.is_silent):
+    if place is not None and place.is_out_of_reach:
         raise StorageError(place.warning)
     target = await asyncio.to_thread(build_backend, settings)
     try:

@@ -249,7 +249,7 @@ def _refuse_unreachable(settings: CacheSettings, access: Access) -> None:
     place = settings.place
     if place is None or (access.tests_store and place.path == IN_MEMORY):
         return
-    if place.is_stand_in or place.is_silent:
+    if place.is_out_of_reach:
         raise StorageError(place.warning)
     if place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)

@@ -40,6 +40,11 @@ class Place(NamedTuple):
         """Whether memory replaces a file."""
         return self.path == IN_MEMORY and self.warning is not None
 
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether what other processes keep at the place that is meant cannot be seen."""
+        return self.is_stand_in or self.is_silent
+
 
 def find_place(given: Path | None, name: str, variable: str, *, is_directory: bool = False) -> Place:
     """Find the place of the database file.
