@@ -3,7 +3,7 @@
 ::
 
     cache/3/f/3f19…c2                    an entry: head, key, frame; the name is a digest of the key
-    cache/a/0/a07b…00000000              the record of a purge; its name tells it, so that `clear` deletes it last
+    cache/a/0/a07b…00000000              the record of a purge; its name tells it, as it is no entry and deleted last
     cache/3/f/3f19…c2.8be1d7f00a91c2d4   its body, if that has 64 KiB or more
     cache/3/f/3f19…c2.….tmp              an entry that is being written
     cache/3/f/3f19…c2.lease              a lease, on file systems without locks

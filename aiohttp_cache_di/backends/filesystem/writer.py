@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish
 from aiohttp_cache_di.backends.filesystem.records.packing import RecordCodec
 from aiohttp_cache_di.backends.filesystem.records.uses import Uses
-from aiohttp_cache_di.backends.store import Record, Written, is_mark
+from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.errors import StorageError
 
@@ -111,7 +111,5 @@ class Writer:
         self._uses.note(name)  # the write has set the file's time
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._evictor.counts.add(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
-        if is_mark(record.key):
-            self._evictor.counts.note_mark(name, record.until)
         if record.leased:
             self._leases.release(name)

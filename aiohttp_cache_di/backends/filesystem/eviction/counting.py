@@ -14,7 +14,15 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
-from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
+from aiohttp_cache_di.backends.filesystem.places.names import (
+    BODY,
+    ENTRY,
+    LEAVES,
+    LEFT_OVER,
+    body_name,
+    entry_of,
+    is_name_of_mark,
+)
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop_unused, is_dropped, see
 from aiohttp_cache_di.backends.forks import note_forks
@@ -27,7 +35,7 @@ ORPHAN_AFTER_S: Final = 300.0  # since the last write, unless a lock shows that 
 
 
 class Count(NamedTuple):
-    """Size and number of entries: bytes on the disk, bodies included; known records of purges are no entries."""
+    """Size and number of entries: bytes on the disk, bodies included; records of purges are no entries."""
 
     bytes: int = 0
     entries: int = 0
@@ -57,7 +65,6 @@ class Counts:
         """The sum of all counts."""
         self._tree = tree
         self._counts: dict[str, Count] = {}
-        self._marks: dict[str, dict[str, float]] = {}  # by leaf, until when its known records of purges are kept
         self._written: set[str] = set()  # leaves that were written to since they were last counted
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together count different leaves
         self.after_fork()
@@ -81,22 +88,10 @@ class Counts:
         leaf = name[:2]
         with self._adding:
             self._written.add(leaf)
-            if more_entries < 0 and self._marks.get(leaf, {}).pop(name, None) is not None:
-                more_entries = 0
-            self._change(leaf, more_bytes, more_entries)
-
-    def note_mark(self, name: str, until: float) -> None:
-        """Note that *name* is the record of a purge, which is kept *until* then (POSIX time), and no entry."""
-        leaf = name[:2]
-        with self._adding:
-            marks = self._marks.setdefault(leaf, {})
-            if name not in marks:
-                self._change(leaf, 0, -1)
-            marks[name] = until
-
-    def is_kept_mark(self, name: str, now: float) -> bool:
-        """Whether *name* is known as the record of a purge, and has not expired."""
-        return self._marks.get(name[:2], {}).get(name, now) > now
+            before = self._counts.get(leaf)
+            if before is not None:
+                entries = before.entries + (0 if is_name_of_mark(name) else more_entries)
+                self._set(leaf, Count(before.bytes + more_bytes, entries))
 
     def count_until(self, end: float, now: float) -> None:
         """Count leaves in turn until all have had their turn, or until *end* (monotonic); *now* is POSIX time."""
@@ -115,16 +110,9 @@ class Counts:
             entries, others = self._found(name, now)
             with self._adding:
                 if name not in self._written or not tries_left:  # else files written meanwhile may be missing: repeat
-                    names, known = {each.name for each in entries}, self._marks.get(name, {})
-                    self._marks[name] = {mark: until for mark, until in known.items() if mark in names}
                     size = sum(each.disk_bytes for each in (*entries, *others))
-                    self._set(name, Count(size, len(entries) - len(self._marks[name])))
+                    self._set(name, Count(size, sum(not is_name_of_mark(each.name) for each in entries)))
                     return entries
-
-    def _change(self, leaf: str, more_bytes: int, more_entries: int) -> None:
-        before = self._counts.get(leaf)
-        if before is not None:
-            self._set(leaf, Count(before.bytes + more_bytes, before.entries + more_entries))
 
     def _set(self, leaf: str, count: Count) -> None:
         self.total = self.total.plus(count, less=self._counts.get(leaf, Count()))

@@ -4,8 +4,7 @@ They are chosen from random leaves: those that have expired or cannot be read fi
 last use is the modification time of an entry's file.
 
 The record of a purge has to outlive the entries that it applies to, which may be used again without it. So such records
-go only when nothing else is left, and do not count as entries: those that this process has written, or has seen among
-the candidates.
+do not count as entries and, until they expire, go only when nothing else is left.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.eviction.counting import Count, Counts, File
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
-from aiohttp_cache_di.backends.filesystem.places.names import LEAVES
+from aiohttp_cache_di.backends.filesystem.places.names import LEAVES, is_name_of_mark
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import drop, see
 from aiohttp_cache_di.backends.forks import note_forks
-from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.backends.store.sizes import Bounds
 
 __all__ = ["Evictor"]
@@ -142,7 +140,7 @@ class Evictor:
     def _candidates(self, now: float) -> tuple[list[_Candidate], bool]:
         """The records of random leaves, in the order in which they are evicted, and whether these are all there are.
 
-        Those of purges are among them only if there are no others.
+        Those of purges that have not expired are among them only if there are no others.
         """
         leaves = random.sample(LEAVES, len(LEAVES))
         found: list[_Candidate] = []
@@ -156,16 +154,16 @@ class Evictor:
             if leaf is None:
                 continue
             for entry in entries:
-                candidate = self._candidate(leaf, entry, now)
-                (marks if self.counts.is_kept_mark(entry.name, now) else found).append(candidate)
+                is_mark = is_name_of_mark(entry.name)
+                if is_mark and len(marks) >= SAMPLE:  # there may be very many, and each is read
+                    continue
+                candidate = _candidate(leaf, entry, now)
+                (marks if is_mark and candidate.is_of_use else found).append(candidate)
         return sorted(found or marks), not leaves
 
-    def _candidate(self, leaf: Directory, entry: File, now: float) -> _Candidate:
-        if self.counts.is_kept_mark(entry.name, now):
-            return _Candidate(True, entry.changed_at, entry.name, entry.disk_bytes)
-        seen = see(leaf, entry.name)
-        if seen is None:
-            return _Candidate(False, entry.changed_at, entry.name, entry.disk_bytes)
-        if is_mark(seen.head.key):
-            self.counts.note_mark(entry.name, seen.head.until)
-        return _Candidate(seen.head.until > now, entry.changed_at, entry.name, seen.disk_bytes)
+
+def _candidate(leaf: Directory, entry: File, now: float) -> _Candidate:
+    seen = see(leaf, entry.name)
+    if seen is None:
+        return _Candidate(False, entry.changed_at, entry.name, entry.disk_bytes)
+    return _Candidate(seen.head.until > now, entry.changed_at, entry.name, seen.disk_bytes)
