@@ -18,6 +18,7 @@ import tempfile
 from contextlib import suppress
 from typing import Final
 
+from aiohttp_cache_di.backends.disk.descriptors import NOT_A_LINK
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -34,12 +35,12 @@ __all__ = [
     "whole_path",
 ]
 
-_DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | NOT_A_LINK
 MAX_LINKS: Final = 40  # as in Linux
 OTHERS: Final = 0o077  # the permissions of the group and of all others
 OTHERS_WRITE: Final = 0o022
 _HAS_USERS: Final = hasattr(os, "geteuid")
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_A_LINK
 _users_there: Final[dict[tuple[int, int], int]] = {}
 """The owner of files that we create, by file system and by our user id."""
 

@@ -14,9 +14,10 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
+from aiohttp_cache_di.backends.disk.descriptors import NOT_A_LINK, Descriptor
 from aiohttp_cache_di.backends.disk.leases import OFFSET_DIGITS, LockedLeases
 from aiohttp_cache_di.backends.disk.owned import is_believed
-from aiohttp_cache_di.backends.filesystem.places.directory import NOT_A_LINK, Descriptor, Directory
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import read_file, write_all, write_file
 from aiohttp_cache_di.backends.forks import note_forks

@@ -18,23 +18,19 @@ from contextlib import suppress
 from typing import Final
 
 from aiohttp_cache_di.backends.disk.byte_locks import FCNTL
+from aiohttp_cache_di.backends.disk.descriptors import NO_WAIT, NOT_A_LINK, Descriptor
 from aiohttp_cache_di.backends.disk.owned import is_ours_alone
 
 __all__ = [
     "CREATE",
-    "NOT_A_LINK",
     "READ",
-    "Descriptor",
     "Directory",
     "lock_alone",
     "lock_shared",
     "read_at",
 ]
 
-_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
-NOT_A_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | _BINARY
-# O_NONBLOCK: opening a pipe in a file's place would wait for a writer.
-READ: Final[int] = os.O_RDONLY | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0)
+READ: Final[int] = os.O_RDONLY | NOT_A_LINK | NO_WAIT
 CREATE: Final[int] = os.O_CREAT | os.O_EXCL | NOT_A_LINK
 _DIRECTORY: Final[int] = os.O_RDONLY | NOT_A_LINK | getattr(os, "O_DIRECTORY", 0)
 _MODE: Final = 0o700
@@ -46,25 +42,6 @@ _WAITS_S: Final = (0.001, 0.005, 0.02, 0.05)
 """Pauses between tries to replace or remove a file that another process has open, on Windows."""
 _JUNCTION: Final = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: a link of Windows, to directories too
 _seeking: Final = threading.Lock()
-
-
-class Descriptor:
-    """An open file or directory; closed with the last reference to it."""
-
-    __slots__ = ("_close", "fd")
-
-    def __init__(self, fd: int) -> None:
-        self.fd: int = fd
-        self._close = os.close  # the module may be gone when a program ends
-
-    def __del__(self) -> None:
-        with suppress(OSError):
-            self._close(self.fd)
-
-    @property
-    def is_deleted(self) -> bool:
-        """Whether it has no name any more."""
-        return os.fstat(self.fd).st_nlink == 0
 
 
 class Directory:

@@ -126,6 +126,10 @@ class CacheFile:
         """The path if it has been resolved, else the name as given; does not read the file system."""
         return self.__dict__.get("path") or self.name or ":memory:"
 
+    def beside(self, suffix: str) -> str:
+        """The path of the file with this *suffix* beside the database, or beside the target of a link to it."""
+        return os.path.realpath(self.path) + suffix
+
     def connect(self, mode: str, *, timeout_s: float | None = None) -> JobConnection:
         """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file that cannot change."""
         options = dict(self.options)

@@ -24,9 +24,11 @@ from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.disk.owned import OTHERS, OTHERS_WRITE, is_believed
+from aiohttp_cache_di.backends.disk.descriptors import NOT_A_LINK
+from aiohttp_cache_di.backends.disk.owned import OTHERS, OTHERS_WRITE
+from aiohttp_cache_di.backends.sqlite.shared.beside import Identity, open_beside, resemble
 
-__all__ = ["ALL", "NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
+__all__ = ["ALL", "STRIPES", "CounterFile", "stripe_of"]
 
 STRIPES: Final = 4096
 WORD_BYTES: Final = 8
@@ -35,7 +37,6 @@ FIRST: Final = 8  # the word of the first stripe
 ALL: Final = STRIPES  # the stripe of all keys
 SIZE_BYTES: Final = WORD_BYTES * (FIRST + STRIPES + 1)
 VOID: Final = 2**62  # more than any commit's number
-NOT_A_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def stripe_of(key: str) -> int:
@@ -47,22 +48,21 @@ class CounterFile:
     """A file of counters that is mapped into memory.
 
     Args:
-        descriptor: the open file; closed here.
+        path: the path of the file.
         may_write: map it to write, so that counters can be set.
 
     Raises:
+        OSError: it cannot be opened.
         ValueError: it is not a file of counters, or not to be trusted.
     """
 
     __slots__ = ("_map", "counters", "id", "identity", "may_write")
 
-    def __init__(self, descriptor: int, *, may_write: bool) -> None:
+    def __init__(self, path: str, *, may_write: bool) -> None:
+        descriptor, status = open_beside(path, os.O_RDWR if may_write else os.O_RDONLY)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size < SIZE_BYTES:
-                raise ValueError("not a file of counters: it is too short")
-            if not is_believed(status.st_uid) or (status.st_mode & OTHERS_WRITE and not may_write):
-                raise ValueError("not a file of counters: it is another user's, or others can write it")
+            if status.st_size < SIZE_BYTES or (status.st_mode & OTHERS_WRITE and not may_write):
+                raise ValueError("not a file of counters: it is too short, or others can write it")
             if may_write and hasattr(os, "fchmod") and status.st_mode & OTHERS:
                 os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
             access = mmap.ACCESS_WRITE if may_write else mmap.ACCESS_READ  # shared in both cases
@@ -74,21 +74,15 @@ class CounterFile:
             raise ValueError("not a file of counters: it begins with something else")
         self.id: int = words[1]
         self.counters: memoryview[int] = words[FIRST:]
-        self.identity: tuple[int, int] = status.st_dev, status.st_ino
+        self.identity: Identity = status.st_dev, status.st_ino
         self.may_write: bool = may_write
 
     @classmethod
     def open(cls, path: str) -> CounterFile | None:
         """Map the file at *path*, to write if that is permitted; None if there is none, or another kind of file."""
-        for flags, may_write in ((os.O_RDWR, True), (os.O_RDONLY, False)):
-            try:
-                return cls(os.open(path, flags | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0)), may_write=may_write)
-            except PermissionError:
-                continue
-            except (OSError, ValueError):
-                # A read-only file system raises another error than PermissionError: try to read.
-                if not may_write:
-                    return None
+        for may_write in (True, False):
+            with contextlib.suppress(OSError, ValueError):
+                return cls(path, may_write=may_write)
         return None
 
     @classmethod
@@ -135,13 +129,3 @@ class CounterFile:
         counters = self.counters
         for stripe in stripes:
             counters[stripe] = number
-
-
-def resemble(descriptor: int, like: str) -> None:
-    """Give an open file the owner and the mode of the file *like*, as SQLite does with files that it makes."""
-    if not hasattr(os, "fchmod"):
-        return
-    status = os.stat(like)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o666 | 0o600)
-    if os.geteuid() == 0:
-        os.fchown(descriptor, status.st_uid, status.st_gid)

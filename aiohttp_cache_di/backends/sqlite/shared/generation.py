@@ -21,7 +21,6 @@ void, so that all earlier versions are lower than later ones.
 from __future__ import annotations
 
 import itertools
-import os
 import sqlite3
 import threading
 import time
@@ -33,6 +32,7 @@ from zlib import crc32
 from aiohttp_cache_di.backends.forks import note_forks
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, checked_state
+from aiohttp_cache_di.backends.sqlite.shared.beside import identity_at
 from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, CounterFile, stripe_of
 
 __all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "CounterView", "Generations", "UntiedError"]
@@ -170,8 +170,8 @@ class Generations:
     def _for_writing(self, connection: sqlite3.Connection, tie: int) -> CounterFile | None:
         if self._file.is_memory:
             return None
-        counters = self._counters
-        if counters is None or counters.id != tie >> ID_BITS or not counters.may_write or not counters.is_whole():
+        counters = self._held(tie)
+        if counters is None or not counters.may_write:
             counters = self._opened(tie)
             if counters is None or not counters.may_write:
                 try:
@@ -184,21 +184,18 @@ class Generations:
 
     def _found(self, tie: int) -> CounterFile | None:
         """The file of counters that *tie* refers to, if it is in its place."""
-        counters = self._counters
-        if counters is None or counters.id != tie >> ID_BITS or not counters.is_whole() or not self._is_there(counters):
+        counters = self._held(tie)
+        if counters is None or identity_at(self._path) != counters.identity:
             self._counters = counters = self._opened(tie)
         return counters
+
+    def _held(self, tie: int) -> CounterFile | None:
+        counters = self._counters
+        return counters if counters is not None and counters.id == tie >> ID_BITS and counters.is_whole() else None
 
     def _opened(self, tie: int) -> CounterFile | None:
         counters = None if self._file.is_memory else CounterFile.open(self._path)
         return counters if counters is not None and counters.id == tie >> ID_BITS else None
-
-    def _is_there(self, counters: CounterFile) -> bool:
-        try:
-            status = os.stat(self._path, follow_symlinks=False)
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == counters.identity
 
     def _seen(self, counters: CounterFile, tie: int, schema: int) -> CounterView:
         """The view of *counters*: the present one, or a new one if that is void."""
@@ -210,7 +207,7 @@ class Generations:
 
     @property
     def _path(self) -> str:
-        return f"{os.path.realpath(self._file.path)}-generations"  # beside a link's target, as SQLite's log
+        return self._file.beside("-generations")
 
 
 def _schema(connection: sqlite3.Connection) -> int:

@@ -18,11 +18,12 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
+from aiohttp_cache_di.backends.disk.descriptors import Descriptor
 from aiohttp_cache_di.backends.disk.leases import OFFSET_DIGITS, SLOTS, LockedLeases
-from aiohttp_cache_di.backends.disk.owned import OTHERS, is_believed
+from aiohttp_cache_di.backends.disk.owned import OTHERS
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import HEX_DIGITS
-from aiohttp_cache_di.backends.sqlite.shared.counters import NOT_A_LINK, resemble
+from aiohttp_cache_di.backends.sqlite.shared.beside import Identity, identity_at, open_beside, resemble
 
 __all__ = ["Leases"]
 
@@ -31,18 +32,22 @@ CHECK_S: Final = 1.0  # between two checks that the open file is still the one a
 RETRY_S: Final = 10.0  # after which opening the file is tried again
 
 
-class _LockFile:
+class _LockFile(Descriptor):
     """The open file; see `LeaseFile`."""
 
-    def __init__(self, fd: int, identity: tuple[int, int]) -> None:
-        self.fd: int = fd
-        self.identity: tuple[int, int] = identity
+    def __init__(self, fd: int, status: os.stat_result, like: str) -> None:
+        """Take over the file *fd* with that *status*; a new one gets its size, and the owner and mode of *like*."""
+        super().__init__(fd)
+        self.identity: Identity = status.st_dev, status.st_ino
+        if status.st_size < SIZE_BYTES:
+            # Written in full, to allocate its pages: on a full disk, writing to a mapped hole kills the process.
+            os.write(fd, bytes(SIZE_BYTES))
+            resemble(fd, like)
+        elif status.st_mode & OTHERS and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):  # the file system has no modes
+                os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~OTHERS)
         self._map = mmap.mmap(fd, SIZE_BYTES)
         self.times: memoryview[float] = memoryview(self._map).cast("d")
-
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self.fd)
 
 
 class Leases(LockedLeases[_LockFile]):
@@ -89,13 +94,13 @@ class Leases(LockedLeases[_LockFile]):
         now = self.now()
         if file is not None and now - self._checked_at > CHECK_S:
             self._checked_at = now
-            if _identity(self._path) != file.identity:
+            if identity_at(self._path) != file.identity:
                 file = None
         if file is None:
             if not self.are_locks:
                 raise NoLocksError("there are no locks for leases")
             try:
-                file = _open(self._path, self._database.path)
+                file = _LockFile(*open_beside(self._path, os.O_RDWR | os.O_CREAT), self._database.path)
             except (OSError, ValueError) as exc:
                 self._without_until = now + RETRY_S
                 raise NoLocksError(f"the file of leases cannot be used: {exc}") from exc
@@ -104,41 +109,8 @@ class Leases(LockedLeases[_LockFile]):
 
     @property
     def _path(self) -> str:
-        return f"{os.path.realpath(self._database.path)}-leases"  # beside a link's target, as SQLite's log
+        return self._database.beside("-leases")
 
 
 def _digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=OFFSET_DIGITS // 2).digest())
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _open(path: str, like: str) -> _LockFile:
-    """Open the file at *path*, or make it with the owner and mode of the file *like*.
-
-    Raises:
-        OSError: it cannot be opened to write.
-        ValueError: it is not a regular file, or another user's.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0), 0o600)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or not is_believed(status.st_uid):
-            raise ValueError("it is not a regular file, or another user's")
-        if status.st_size < SIZE_BYTES:
-            # Written in full, to allocate its pages: on a full disk, writing to a mapped hole kills the process.
-            os.write(descriptor, bytes(SIZE_BYTES))
-            resemble(descriptor, like)
-        elif status.st_mode & OTHERS and hasattr(os, "fchmod"):
-            with contextlib.suppress(OSError):  # the file system has no modes
-                os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
-        return _LockFile(descriptor, (status.st_dev, status.st_ino))
-    except BaseException:
-        os.close(descriptor)
-        raise

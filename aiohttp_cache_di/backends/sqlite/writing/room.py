@@ -38,8 +38,7 @@ class Room:
         needed = int(weight * OVERHEAD) + LEAST_BYTES
         if self._fits(connection, needed, of_log=0):
             return None
-        log = f"{os.path.realpath(self._file.path)}-wal"  # beside a link's target
-        if self.empty_log(connection) and self._fits(connection, needed, of_log=_size(log)):
+        if self.empty_log(connection) and self._fits(connection, needed, of_log=_size(self._file.beside("-wal"))):
             return None
         return FullError(f"{needed} bytes more would leave no room on the disk to delete entries")
 
