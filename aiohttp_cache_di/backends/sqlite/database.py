@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
-from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
+from aiohttp_cache_di.backends.sqlite.looking.lease_queue import LeaseQueue
 from aiohttp_cache_di.backends.sqlite.looking.reading import Reading
 from aiohttp_cache_di.backends.sqlite.looking.waits import Waits
 from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
@@ -38,16 +38,14 @@ READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written i
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
 class Here:
     """One event loop's connections, and the parts that use them."""
 
-    __slots__ = ("connections", "evictor", "looks", "waits")
-
-    def __init__(self, connections: Connections, evictor: Evictor, looks: Looks, waits: Waits) -> None:
-        self.connections: Connections = connections
-        self.evictor: Evictor = evictor
-        self.looks: Looks = looks
-        self.waits: Waits = waits
+    connections: Connections
+    evictor: Evictor
+    lease_queue: LeaseQueue
+    waits: Waits
 
 
 class Database:
@@ -186,8 +184,8 @@ class Database:
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
-        looks = Looks(connections, self.reading.answer, self.leases.release)
-        return Here(connections, evictor, looks, Waits(connections, self.generations.version, self.leases))
+        waits = Waits(connections, self.generations.version, self.leases)
+        return Here(connections, evictor, LeaseQueue(connections, self.reading), waits)
 
     def _note_loss(self, what: str) -> None:
         self.events.lost()

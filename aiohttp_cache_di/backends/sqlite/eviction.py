@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Key, Table, now_used, pack_key, unpack_key
-from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing import statements
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store.sizes import Bounds
 from aiohttp_cache_di.errors import StorageError
@@ -173,13 +173,13 @@ class Evictor:
         change = transaction.changing()
         keys = _evict_bytes(connection, table, excess_bytes, time.time()) if excess_bytes > 0 else []
         keys += self._evict_entries(connection, table, count - len(keys), time.time())
-        change.touch(map(unpack_key, keys))
+        change.invalidate(map(unpack_key, keys))
         return Step(len(keys), count - len(keys), bool(keys))
 
     def _count(self, connection: sqlite3.Connection, table: Table) -> int:
         if self.bounds.max_entries is None:
             return 0
-        return jobs.count_shown(connection, table)
+        return statements.count_shown(connection, table)
 
     def _excess_bytes(self, connection: sqlite3.Connection, draining: bool) -> float:
         if self.bounds.max_bytes is None:
@@ -193,11 +193,11 @@ class Evictor:
         wanted = min(count - self.bounds.low_entries, CHUNK_ROWS)
         if wanted <= 0:
             return []
-        rows = dict(jobs.expired(connection, table, now, int(wanted)))
+        rows = dict(statements.expired(connection, table, now, int(wanted)))
         if len(rows) < wanted:
             oldest = {row_id: key for row_id, key, _ in _oldest(connection, table, int(wanted)) if row_id not in rows}
             rows |= islice(oldest.items(), int(wanted) - len(rows))
-        jobs.drop_rows(connection, table, list(rows))
+        statements.drop_rows(connection, table, list(rows))
         return list(rows.values())
 
 
@@ -222,7 +222,7 @@ def shrink(connection: sqlite3.Connection) -> bool:
 
 
 def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, now: float) -> list[Key]:
-    expired = jobs.drop_expired(connection, table, now)
+    expired = statements.drop_expired(connection, table, now)
     if expired:
         return expired  # the next step measures again
     freed = 0
@@ -232,7 +232,7 @@ def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, no
         freed += size
         if freed >= excess:
             break
-    jobs.drop_rows(connection, table, list(rows))
+    statements.drop_rows(connection, table, list(rows))
     return list(rows.values())
 
 
@@ -240,7 +240,7 @@ def _oldest(connection: sqlite3.Connection, table: Table, most: int) -> list[tup
     """Ids, keys and sizes of the least recently used rows, the oldest first; records of purges if no other is left."""
     size = "length(frame) + ifnull(length(body), 0)"
     rows: list[tuple[int, Key, int]] = []
-    for wanted in (f"NOT {jobs.IS_MARK}", jobs.IS_MARK):
+    for wanted in (f"NOT {statements.IS_MARK}", statements.IS_MARK):
         sql = f"SELECT id, key, {size} FROM {table.sql} WHERE {wanted} ORDER BY used, id LIMIT ?"
         rows = connection.execute(sql, (most,)).fetchall()
         if rows:

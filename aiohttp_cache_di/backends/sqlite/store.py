@@ -27,8 +27,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
-from aiohttp_cache_di.backends.sqlite.writing import lease_table
-from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing import lease_table, statements
 from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
@@ -108,7 +107,7 @@ class SQLiteStore:
         """For each key, whether its record leads on, from a column of its own; None where there is no record."""
         columns = [column_or_none(key) for key in keys]
         asked = [column for column in columns if column is not None]
-        found: dict[Key, bool] = await self._query(partial(jobs.kinds, table=self.database.table, keys=asked))
+        found: dict[Key, bool] = await self._query(partial(statements.kinds, table=self.database.table, keys=asked))
         return [None if column is None else found.get(column) for column in columns]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
@@ -124,8 +123,8 @@ class SQLiteStore:
 
         def job(transaction: Transaction) -> None:
             # All keys, even without a row (any more): another process may have a copy.
-            transaction.changing().touch(keys)
-            jobs.delete_keys(transaction.connection, transaction.table, packed)
+            transaction.changing().invalidate(keys)
+            statements.delete_keys(transaction.connection, transaction.table, packed)
 
         if packed:
             await self._call(job)
@@ -169,7 +168,7 @@ class SQLiteStore:
         table, file = self.database.table, self.database.file
 
         def measure(connection: sqlite3.Connection) -> Usage:
-            return Usage(jobs.count_shown(connection, table), used_bytes(connection), file.bytes_on_disk())
+            return Usage(statements.count_shown(connection, table), used_bytes(connection), file.bytes_on_disk())
 
         usage: Usage = await self._query(measure)
         return usage
@@ -178,15 +177,15 @@ class SQLiteStore:
         """Delete everything that has been written so far."""
 
         def begin(transaction: Transaction) -> int:
-            transaction.changing().touch_all()
-            return jobs.begin_clear(transaction.connection, transaction.table)
+            transaction.changing().invalidate_all()
+            return statements.begin_clear(transaction.connection, transaction.table)
 
         bound: int = await self._call(begin)
 
         def step(transaction: Transaction) -> int:
-            count = jobs.drop_upto(transaction.connection, transaction.table, bound)
+            count = statements.drop_upto(transaction.connection, transaction.table, bound)
             if count:
-                transaction.changing().touch_all()
+                transaction.changing().invalidate_all()
             return count
 
         async for _ in self._in_turns(step):
@@ -200,7 +199,7 @@ class SQLiteStore:
         Args:
             leads_on: only redirects and aliases (True), or only responses (False).
         """
-        count: int = await self._query(partial(jobs.count_shown, table=self.database.table, leads_on=leads_on))
+        count: int = await self._query(partial(statements.count_shown, table=self.database.table, leads_on=leads_on))
         return count
 
     async def close(self) -> None:
@@ -276,9 +275,9 @@ class SQLiteStore:
         """Delete the records that have expired at *now*, in steps between which other processes may write."""
 
         def step(transaction: Transaction) -> int:
-            keys = jobs.drop_expired(transaction.connection, transaction.table, now)
+            keys = statements.drop_expired(transaction.connection, transaction.table, now)
             if keys:
-                transaction.changing().touch(map(unpack_key, keys))
+                transaction.changing().invalidate(map(unpack_key, keys))
             return len(keys)
 
         count = 0
@@ -309,7 +308,7 @@ class SQLiteStore:
 
     async def _ask(self, request: LeaseRequest) -> Answer:
         return await self.database.use(
-            lambda here: here.looks.ask(request) if here.connections.writable else self._looked(here, request)
+            lambda here: here.lease_queue.ask(request) if here.connections.writable else self._looked(here, request)
         )
 
     async def _looked(self, here: Here, request: LeaseRequest) -> Seen | None:

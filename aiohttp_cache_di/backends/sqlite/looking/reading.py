@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.sqlite.file.failing import DamagedError
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_NUMBER, Key, Table, checked_state, column_key
 from aiohttp_cache_di.backends.sqlite.shared.generation import CounterView, Generations
 from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
-from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing import statements
 from aiohttp_cache_di.backends.sqlite.writing.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Item, Sealed, Unreadable
@@ -71,7 +71,7 @@ class Reading:
         self._table = table
         self._codec = codec
         self._generations = generations
-        self._leases = leases
+        self.leases: Leases = leases
 
     def look_up(self, keys: Sequence[str], connection: sqlite3.Connection) -> list[Seen | None]:
         """Look up *keys*, at most `MAX_BATCH` of them."""
@@ -102,13 +102,13 @@ class Reading:
             self._look_again(requests, late, answers, connection)
         except BaseException:
             for key in granted.values():
-                self._leases.release(key)
+                self.leases.release(key)
             raise
         return answers
 
     def _acquire(self, request: LeaseRequest) -> Lease | None:
         try:
-            return Lease(self._leases.acquire(request.key, request.ttl_s))
+            return Lease(self.leases.acquire(request.key, request.ttl_s))
         except OSError:  # no locks: the store uses the table of leases
             return None
 
@@ -122,7 +122,7 @@ class Reading:
     ) -> None:
         """Look up again the keys at the places *late*, which may have been stored before their leases were taken."""
         columns = {place: column_or_none(requests[place].key) for place in late}
-        there = jobs.stored(connection, self._table, [each for each in columns.values() if each is not None])
+        there = statements.stored(connection, self._table, [each for each in columns.values() if each is not None])
         for place, column in columns.items():
             if column not in there:
                 continue
@@ -131,7 +131,7 @@ class Reading:
             if request.looks:
                 (found,), _ = self._seen((request.key,), connection)
                 if found is not None:
-                    self._leases.release(request.key)
+                    self.leases.release(request.key)
                     answers[place] = found
 
     def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Seen | None], int]:

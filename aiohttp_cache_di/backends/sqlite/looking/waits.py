@@ -21,8 +21,8 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Waits"]
 
 WATCH_S: Final = 0.002  # interval of polling the counters
-FIRST_LOOKS: Final = 3  # a lock is asked for at so many polls of a waiter, one after the other
-LOOKS: Final = 6  # and then at every sixth one
+FIRST_CHECKS: Final = 3  # a lock is asked for at so many polls of a waiter, one after the other
+CHECKS: Final = 6  # and then at every sixth one
 
 
 class _Waiting:
@@ -36,7 +36,7 @@ class _Waiting:
 
     @property
     def is_due(self) -> bool:
-        return not self.future.done() and self.polls >= (1 if self.asked < FIRST_LOOKS else LOOKS)
+        return not self.future.done() and self.polls >= (1 if self.asked < FIRST_CHECKS else CHECKS)
 
     def wake(self) -> None:
         if not self.future.done():

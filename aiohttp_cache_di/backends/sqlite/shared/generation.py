@@ -236,11 +236,11 @@ class Commit:
         """The version of what the transaction writes; 0 if that is not known."""
         return 0 if self.view is None else self.view.base + self.number
 
-    def touch(self, keys: Iterable[str]) -> None:
+    def invalidate(self, keys: Iterable[str]) -> None:
         """Invalidate copies of *keys* with this commit."""
         self._stripes.update(map(stripe_of, keys))
 
-    def touch_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Invalidate all copies with this commit."""
         self._stripes.add(ALL)
 

@@ -39,7 +39,7 @@ def soften(transaction: Transaction, keys: Sequence[Key], at: float) -> list[str
     rows = for_keys(connection, heads, keys, largest, HEAD_BYTES)
     meant = [row for row in rows if not is_opaque(row[2])]
     if meant:
-        transaction.changing().touch([unpack_key(key) for _, key, _ in meant])
+        transaction.changing().invalidate([unpack_key(key) for _, key, _ in meant])
         mark = f"INSERT INTO {table.marks} VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET at = min(at, excluded.at)"
         connection.executemany(mark, [(row_id, at) for row_id, _, _ in meant])
         last = max(row_id for row_id, _, _ in meant)

@@ -16,8 +16,7 @@ from aiohttp_cache_di.backends.sqlite.file.inspection import damage_in
 from aiohttp_cache_di.backends.sqlite.file.schema import USED_LAST, Table, column_key, column_time, now_used
 from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
 from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
-from aiohttp_cache_di.backends.sqlite.writing import lease_table
-from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing import lease_table, statements
 from aiohttp_cache_di.backends.sqlite.writing.room import Room
 from aiohttp_cache_di.backends.store import Record, Written, is_mark
 from aiohttp_cache_di.errors import StorageError
@@ -109,7 +108,7 @@ class Put(Write):
     records: Sequence[Record]
     encode: Callable[[Record], tuple[bool, bytes | None, bytes, bytes | None]]
     owner: bytes | None
-    rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
+    rows: list[statements.PutRow] = field(init=False, default_factory=list[statements.PutRow])
     failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
     leased: list[str] = field(init=False, default_factory=list[str])
 
@@ -309,8 +308,8 @@ def _put(transaction: Transaction, writes: list[Write]) -> None:
     if rows:
         change = transaction.changing()
         version = change.version
-        change.touch(record.key for put in puts for record in put.records)
-        jobs.put_all(transaction.connection, transaction.table, rows)
+        change.invalidate(record.key for put in puts for record in put.records)
+        statements.put_all(transaction.connection, transaction.table, rows)
     for put in puts:
         put.result = put.written(version)
         if put.owner is not None:

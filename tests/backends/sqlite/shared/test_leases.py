@@ -299,13 +299,13 @@ async def test_a_look_that_is_cancelled_when_its_answer_has_come_holds_nothing(
     await store.get_or_acquire("opened", HELD_S)
     here = store.database.here()
     assert here is not None
-    done = here.looks._done
+    done = here.lease_queue._done
 
     def done_and_cancel(*arguments: Any) -> None:
         done(*arguments)
         asking.cancel()  # before the waiting caller resumes
 
-    monkeypatch.setattr(here.looks, "_done", done_and_cancel)
+    monkeypatch.setattr(here.lease_queue, "_done", done_and_cancel)
     asking = asyncio.ensure_future(store.get_or_acquire("k", HELD_S))
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -352,7 +352,7 @@ async def test_a_lock_is_asked_for_at_the_first_polls_of_each_waiter(
     store: SQLiteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The counter does not wake who has looked after it had grown and before the commit."""
-    monkeypatch.setattr(waits, "LOOKS", 1_000_000)
+    monkeypatch.setattr(waits, "CHECKS", 1_000_000)
     async with holder(tmp_path / "cache", HELD_S):
         assert await store.acquire("k", HELD_S) is Lease.REFUSED
         earlier = asyncio.ensure_future(store.until_free("k", HELD_S))

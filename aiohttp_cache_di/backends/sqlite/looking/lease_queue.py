@@ -1,44 +1,35 @@
-"""Batching requests for leases: those that arrive while one job is under way share the next one."""
+"""The queue of requests for leases: those that arrive while one job is under way share the next one."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Looks"]
+__all__ = ["LeaseQueue"]
 
 LeaseRequests: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[Answer]]]
 
 
-class Looks:
+class LeaseQueue:
     """The requests for leases of one event loop, most of which are also look-ups.
 
     Args:
         connections: the loop's connections.
-        answer: takes leases on keys that it does not find, in the reader's thread.
-        release: releases the lease on a key, in the reader's thread.
+        reading: answers requests, in the reader's thread.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        answer: Callable[[Sequence[LeaseRequest], sqlite3.Connection], list[Answer]],
-        release: Callable[[str], object],
-    ) -> None:
+    def __init__(self, connections: Connections, reading: Reading) -> None:
         self._connections = connections
-        self._answer = answer
-        self._release = release
+        self._reading = reading
         self._waiting: LeaseRequests = []
         self._is_busy = False
 
@@ -58,7 +49,7 @@ class Looks:
     def _send(self) -> None:
         self._is_busy = True
         asks, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-        job = partial(self._answer, [request for request, _ in asks])
+        job = partial(self._reading.answer, [request for request, _ in asks])
         self._connections.ask(job, partial(self._done, asks))
 
     def _done(self, asks: LeaseRequests, answers: list[Answer] | None, error: BaseException | None) -> None:
@@ -80,8 +71,5 @@ class Looks:
 
     def _drop(self, request: LeaseRequest, answer: Answer) -> None:
         if isinstance(answer, Lease) and answer:
-            self._connections.query(partial(_release_now, self._release, request.key)).add_done_callback(consume_error)
-
-
-def _release_now(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:
-    release(key)
+            releasing = self._connections.query(lambda _: self._reading.leases.release(request.key))
+            releasing.add_done_callback(consume_error)
