@@ -279,15 +279,12 @@ class Connections:
     # ---- the counters
 
     def _check_if_wanted(self) -> None:
+        """Check the counters if versions are asked for, every `CHECK_EVERY_S` at most."""
         if self._next_check is None and self._generations.is_wanted and not self.closed:
-            self._check_generations()
-
-    def _check_generations(self) -> None:
-        """Check the counters now, and again every `CHECK_EVERY_S` while versions are asked for."""
-        self._next_check = self.loop.call_later(CHECK_EVERY_S, self._check_again)
-        if not self._is_checking and self._reader is not None and not self.file.is_memory:
-            self._is_checking = True
-            self.submit(self._check, self._checked)
+            self._next_check = self.loop.call_later(CHECK_EVERY_S, self._check_again)
+            if not self._is_checking and self._reader is not None and not self.file.is_memory:
+                self._is_checking = True
+                self.submit(self._check, self._checked)
 
     def _check_again(self) -> None:
         self._next_check = None

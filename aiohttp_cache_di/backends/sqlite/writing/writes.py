@@ -219,17 +219,14 @@ class WriteQueue:
 
         def done(full: sqlite3.Error | None, error: BaseException | None) -> None:
             self._committing = False
-            if error is not None:
-                reason = self._thread.dealt_with(error, writing=True)
-                fail([write.future for write in group], reason)
-            elif full is not None:
-                reason = self._thread.dealt_with(full, writing=True)
-                fail([write.future for write in group if isinstance(write, Put)], reason)
-                for write in _calls(group):
+            failure = error or full
+            reason = None if failure is None else self._thread.dealt_with(failure, writing=True)
+            for write in group:
+                if reason is not None and (error is not None or isinstance(write, Put)):
+                    fail([write.future], reason)
+                else:
                     resolve(write.future, write.result)
-            else:
-                for write in group:
-                    resolve(write.future, write.result)
+            if reason is None:
                 self.after_commit(sum(len(write.rows) for write in group if isinstance(write, Put)), weight)
             if not self._committing:
                 self._send()
