@@ -74,13 +74,13 @@ class Tree:
         """How often the directory was found to be gone or replaced."""
         self._root: Directory | None = None
         self._checked_at = 0.0
-        self._leaves: Callable[[Directory, str], Directory] = _open_leaf
+        self._leaves = _cached_leaves()
         self._seen: set[str] = set()
         """The leaves that were seen in their place since the last check of the root."""
 
     def close(self) -> None:
         """Close all directories; they are opened again when they are used again."""
-        self._root, self._leaves = None, _open_leaf
+        self._root, self._leaves = None, _cached_leaves()
 
     def made_root(self) -> Directory:
         """The cache's directory, made if necessary.

@@ -6,6 +6,7 @@ import os
 import time
 from typing import Final
 
+from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.filesystem.records.packing import Filed
 
 __all__ = ["Checked", "identity"]
@@ -19,14 +20,14 @@ TICK_NS: Final = 10_000_000  # the step of times of kernels with 100 ticks per s
 
 
 class Checked:
-    """The bodies of one cache that were found to be intact; threads share it, by atomic operations on a dictionary.
+    """The bodies of one cache that were found to be intact, for threads.
 
     A body of many megabytes takes longer to check than to read. So it is not checked again while its file has the same
     inode, size and times; only the kernel sets the time of a file's last status change.
     """
 
     def __init__(self) -> None:
-        self._files: dict[Filed, tuple[int, ...]] = {}
+        self._files: Bounded[Filed, tuple[int, ...]] = Bounded(MAX_REMEMBERED)
 
     def has(self, body: Filed, status: os.stat_result) -> bool:
         """Whether *body* was found to be intact in the file with that *status*, unchanged since."""
@@ -34,11 +35,8 @@ class Checked:
 
     def note(self, body: Filed, status: os.stat_result) -> None:
         """Remember that the file with that *status* has the intact *body*."""
-        if not _is_settled(status, time.time()):
-            return
-        if len(self._files) >= MAX_REMEMBERED:
-            self._files = {}
-        self._files[body] = identity(status)
+        if _is_settled(status, time.time()):
+            self._files.note(body, identity(status))
 
     def is_whole(self, body: Filed, data: bytes, status: os.stat_result) -> bool:
         """Whether *data*, read from the file with that *status*, is *body*; if it is, that is remembered."""

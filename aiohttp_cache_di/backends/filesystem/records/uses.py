@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from aiohttp_cache_di.backends.bounded import Bounded
+
 __all__ = ["Uses"]
 
 NOTED_EVERY_S: Final = 60.0
@@ -12,10 +14,10 @@ MAX_REMEMBERED: Final = 16_384
 
 
 class Uses:
-    """When this process recorded uses of entries; threads share it, by atomic operations on a dictionary."""
+    """When this process recorded uses of entries, for threads."""
 
     def __init__(self) -> None:
-        self._noted: dict[str, float] = {}
+        self._noted: Bounded[str, float] = Bounded(MAX_REMEMBERED)
 
     def is_new(self, name: str) -> bool:
         """Whether a use of the entry *name* has to be recorded now; at most once in `NOTED_EVERY_S`."""
@@ -27,6 +29,4 @@ class Uses:
 
     def note(self, name: str) -> None:
         """Note that a use of the entry *name* has been recorded."""
-        if len(self._noted) >= MAX_REMEMBERED:
-            self._noted = {}
-        self._noted[name] = time.monotonic()
+        self._noted.note(name, time.monotonic())
