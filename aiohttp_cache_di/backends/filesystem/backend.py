@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.filesystem.places.tree import Place
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, of_backend, of_storage, refuse_unusable
@@ -97,7 +98,9 @@ class FileCache(StackCache):
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         refuse_unusable({"use_temp": use_temp, **kwargs})
-        syncs, bounds, place = kwargs.get("fsync", False), Bounds.of(kwargs), Place(cache_name, use_temp)
+        syncs, bounds = kwargs.get("fsync", False), Bounds.of(kwargs)
+        is_temporary = use_temp and not os.path.isabs(cache_name)
+        place = Place(cache_name, tempfile.gettempdir if is_temporary else None)
         name = os.path.basename(os.path.normpath(cache_name))  # without the directory above: it may be moved
         super().__init__(
             make_stack(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from functools import partial
 from typing import Final, TypeVar
 
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies
 from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.eviction.evictor import Evictor
@@ -16,7 +17,7 @@ from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.looking.walk import cleared, dropped, heads, info_rows, rows
 from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import see
 from aiohttp_cache_di.backends.filesystem.records.packing import RecordCodec

@@ -80,9 +80,7 @@ class SQLiteCache(StackCache):
         )
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} in table {self.table_name!r} of {self._store.database.file.name or ':memory:'!r}>"
-        )
+        return f"<{type(self).__name__} in table {self.table_name!r} of {self._store.database.file.name!r}>"
 
     @property
     def filename(self) -> str:

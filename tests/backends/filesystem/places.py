@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, read_head
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.codec import EntryCodec

@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from zlib import crc32
 import msgspec
 import pytest
 
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.eviction import evictor
 from aiohttp_cache_di.backends.filesystem.looking.reader import Reader
 from aiohttp_cache_di.backends.filesystem.places import tree
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES, HEAD_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Item, Record, Unreadable
@@ -277,7 +278,7 @@ async def test_a_directory_of_ours_is_closed_to_others(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)
-    place = Place("cache", use_temp=True) if use_temp else Place(tmp_path / "cache")
+    place = Place("cache", tempfile.gettempdir) if use_temp else Place(tmp_path / "cache")
     store = FileStore(place, EntryCodec())
     assert await look(store, "k") is None
     assert (tmp_path / "cache").stat().st_mode & 0o777 == mode
@@ -303,7 +304,7 @@ async def test_a_temporary_directory_of_another_user_is_refused(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "cache").mkdir()
     os.chown(tmp_path / "cache", 65534, 65534)
-    store = FileStore(Place("cache", use_temp=True), EntryCodec())
+    store = FileStore(Place("cache", tempfile.gettempdir), EntryCodec())
     with pytest.raises(StorageError, match="belongs to the user 65534"):
         await look(store, "k")
     await store.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.shared.counters import SIZE_BYTES, CounterFile, stripe_of
@@ -337,6 +338,6 @@ def test_keys_are_spread_over_the_stripes_alike_in_all_processes() -> None:
 
 
 def test_no_version_is_known_before_a_check(tmp_path: Path) -> None:
-    generations = Generations(CacheFile(str(tmp_path / "cache.sqlite")))
+    generations = Generations(CacheFile(Place(tmp_path / "cache.sqlite")))
     assert generations.version("k") is None
     assert generations.version("\udc80") is None

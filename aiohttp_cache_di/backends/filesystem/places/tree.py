@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory, whole_path
+from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import temporary_name
-from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Place", "Tree"]
+__all__ = ["Tree"]
 
 T = TypeVar("T")
 
@@ -31,34 +30,6 @@ CHECKED_FOR_S: Final = 1.0
 TRIES: Final = 3
 _NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK})
 """Errors of opening a name that is missing or not a directory; EMLINK is FreeBSD's for a symbolic link."""
-
-
-class Place:
-    """The location of a cache.
-
-    Args:
-        name: path of its directory, ``~`` allowed.
-        use_temp: put it in the directory for temporary files, unless *name* is absolute.
-    """
-
-    def __init__(self, name: str | os.PathLike[str], use_temp: bool = False) -> None:
-        self.name: str = os.fspath(name)
-        self.is_temporary: bool = use_temp and not os.path.isabs(self.name)
-        # Resolving a relative path reads the file system: in a running loop that is left to a thread.
-        if not is_in_a_loop():
-            self.path  # noqa: B018  # a cached property, resolved before the working directory can change
-
-    @cached_property
-    def path(self) -> str:
-        """The directory's absolute path."""
-        if self.is_temporary:
-            return os.path.join(tempfile.gettempdir(), self.name)
-        return whole_path(self.name)
-
-    @property
-    def known_path(self) -> str:
-        """The path if it has been resolved, else the name as given; does not read the file system."""
-        return self.__dict__.get("path") or self.name
 
 
 class Tree:

@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import PurePath
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
@@ -22,9 +21,8 @@ from aiohttp_cache_di.backends.disk.owned import (
     real_path,
     temporary_directory,
     temporary_directory_path,
-    whole_path,
 )
-from aiohttp_cache_di.backends.loops import is_in_a_loop
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
@@ -49,15 +47,13 @@ class CacheFile:
     """A database file, or a database in memory, and how to connect to it.
 
     Args:
-        name: name of the file as the user gave it; None for a database in memory.
-        is_temporary: it is in this user's directory for temporary files.
+        place: where the file is; None for a database in memory.
         query: parameters of the URI that the user gave, such as ``nolock=1``.
         read_only: never write (``mode=ro`` or ``immutable=1`` in a URI).
         options: arguments for ``sqlite3.connect``.
     """
 
-    name: str | None
-    is_temporary: bool = False
+    place: Place | None
     query: str = ""
     read_only: bool = False
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -66,17 +62,8 @@ class CacheFile:
     def resolve(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
         """Make a file from a user's name: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI.
 
-        Uses those of the *given* options that say where the file is and how it is opened. Resolving a relative path may
-        read the file system, so in a running loop that is left to the thread which opens the file; otherwise the path
-        is resolved now, so that it does not change with the working directory.
+        Uses those of the *given* options that say where the file is and how it is opened.
         """
-        file = cls._of_name(name, use_temp, given)
-        if not file.is_memory and not is_in_a_loop():
-            file.path  # noqa: B018  # a cached property: resolves the path
-        return file
-
-    @classmethod
-    def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, given: Mapping[str, Any]) -> CacheFile:
         options = {key: value for key, value in given.items() if key in PASSED_ON}
         options["timeout"] = float(given.get("timeout", BUSY_TIMEOUT_S))
         uri = given.get("uri", False)
@@ -90,7 +77,8 @@ class CacheFile:
             raise ConfigurationError(f"{text!r} is a directory; name the file in it, such as {str(path / 'cache')!r}")
         if not path.suffix:
             path = path.with_name(path.name + ".sqlite")
-        return cls(str(path), use_temp, options=options)
+        place = Place(path.name, temporary_directory_path) if use_temp else Place(path)
+        return cls(place, options=options)
 
     @classmethod
     def _of_uri(cls, uri: str, options: Mapping[str, Any]) -> CacheFile:
@@ -100,21 +88,27 @@ class CacheFile:
             return cls(None, options=options)
         read_only = given.get("mode") == ["ro"] or "immutable" in given
         kept = "&".join(f"{key}={values[-1]}" for key, values in given.items() if key in ("vfs", "psow", "nolock"))
-        return cls(parts.netloc + parts.path, query=kept, read_only=read_only, options=options)
+        return cls(Place(parts.netloc + parts.path), query=kept, read_only=read_only, options=options)
 
     @property
     def is_memory(self) -> bool:
         """Whether it is a database in memory."""
-        return self.name is None
+        return self.place is None
 
-    @cached_property
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is in this user's directory for temporary files."""
+        return self.place is not None and self.place.is_temporary
+
+    @property
+    def name(self) -> str:
+        """The name of the file as the user gave it; ``:memory:`` for a database in memory."""
+        return ":memory:" if self.place is None else self.place.name
+
+    @property
     def path(self) -> str:
         """The absolute path of the file; ``:memory:`` for a database in memory."""
-        if self.name is None:
-            return ":memory:"
-        if self.is_temporary:
-            return os.path.join(temporary_directory_path(), os.path.basename(self.name))
-        return whole_path(self.name)
+        return ":memory:" if self.place is None else self.place.path
 
     @property
     def label(self) -> str:
@@ -124,7 +118,7 @@ class CacheFile:
     @property
     def known_path(self) -> str:
         """The path if it has been resolved, else the name as given; does not read the file system."""
-        return self.__dict__.get("path") or self.name or ":memory:"
+        return ":memory:" if self.place is None else self.place.known_path
 
     def beside(self, suffix: str) -> str:
         """The path of the file with this *suffix* beside the database, or beside the target of a link to it."""

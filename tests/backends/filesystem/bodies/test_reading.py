@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
 from aiohttp_cache_di.backends.filesystem.eviction import counting, evictor
@@ -23,7 +24,7 @@ from aiohttp_cache_di.backends.filesystem.eviction.counting import Counts
 from aiohttp_cache_di.backends.filesystem.places import directory
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import files
 from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
