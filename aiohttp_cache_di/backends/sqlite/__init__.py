@@ -19,7 +19,7 @@ The layers, from the event loop to the threads; imports point down this list::
     <name>.sqlite-leases         locked bytes and mapped times: which key is being fetched (`shared.leases`)
     <name>.sqlite.corrupt-N      damaged files that were set aside; the newest two are kept
 
-**Tables.** Each cache in the file has a table of entries (key, times, frame, body; `file.schema`) and one of *marks*,
+**Tables.** Each cache in the file has a table of entries (key, times, frame, body; `file.schema`) and one of *cutoffs*,
 which make responses stale without rewriting them (`writing.softening`). All caches in the file share a table of schema
 versions and the secret, a table of leases, and the *generation*: the number of the last commit that changed an entry.
 

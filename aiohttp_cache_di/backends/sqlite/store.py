@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Seen, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writing import lease_table, statements
-from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
+from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_cutoffs, soften
 from aiohttp_cache_di.backends.sqlite.writing.writes import Call, Put, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
@@ -47,7 +47,7 @@ READS: Final = 32  # so many rows of 10 kB, and their decoded items, stay in the
 TURN_S: Final = 0.05  # of consecutive steps; between two of them the lock is free for too short a time to be taken
 PAUSE_S: Final = 0.03  # after a turn; a process that waits for the lock tries at least every 25 ms
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
-MARKS_KEPT_S: Final = 60.0  # least time between two deletions of idle marks by soft purges
+CUTOFFS_KEPT_S: Final = 60.0  # least time between two deletions of idle cutoffs by soft purges
 
 
 class SQLiteStore:
@@ -70,7 +70,7 @@ class SQLiteStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._owner = secrets.token_bytes(8)
-        self._marks_due_at = -math.inf
+        self._cutoffs_due_at = -math.inf
         self.version = database.generations.version
         self.touch = database.uses.touch
 
@@ -133,8 +133,8 @@ class SQLiteStore:
         """Mark responses as stale from *at*, in one transaction per batch, between which other processes may write."""
         packed = [column for key in keys if (column := column_or_none(key)) is not None]
         left: list[str] = []
-        if packed and time.monotonic() > self._marks_due_at:
-            await self._drop_idle_marks()
+        if packed and time.monotonic() > self._cutoffs_due_at:
+            await self._drop_idle_cutoffs()
         for some in in_batches(packed, MAX_BATCH):
             left += await self._call(partial(soften, keys=some, at=at))
         return left
@@ -190,7 +190,7 @@ class SQLiteStore:
 
         async for _ in self._in_turns(step):
             pass
-        await self._drop_idle_marks()
+        await self._drop_idle_cutoffs()
         self._tidy()
 
     async def count(self, *, leads_on: bool | None = None) -> int:
@@ -284,7 +284,7 @@ class SQLiteStore:
         async for dropped in self._in_turns(step):
             count += dropped
         if count:
-            await self._drop_idle_marks()
+            await self._drop_idle_cutoffs()
         self._tidy()
         return count
 
@@ -336,9 +336,9 @@ class SQLiteStore:
                 await asyncio.sleep(PAUSE_S)
                 turn_ends_at = time.monotonic() + TURN_S
 
-    async def _drop_idle_marks(self) -> None:
-        self._marks_due_at = time.monotonic() + MARKS_KEPT_S
-        await self._call(drop_idle_marks)
+    async def _drop_idle_cutoffs(self) -> None:
+        self._cutoffs_due_at = time.monotonic() + CUTOFFS_KEPT_S
+        await self._call(drop_idle_cutoffs)
 
     def _tidy(self) -> None:
         here = self.database.here()

@@ -296,9 +296,9 @@ async def test_copies_in_memory_of_what_was_made_stale_are_void_everywhere(tmp_p
         await theirs.close()
 
 
-def marks(directory: Path) -> list[tuple[int, float]]:
+def cutoffs(directory: Path) -> list[tuple[int, float]]:
     with closing(sqlite3.connect(directory / "cache.sqlite")) as other:
-        return other.execute(f"SELECT * FROM {Table('responses').marks}").fetchall()
+        return other.execute(f"SELECT * FROM {Table('responses').cutoffs}").fetchall()
 
 
 async def test_a_row_is_fresh_again_when_it_is_written_after_a_soft_purge(
@@ -312,7 +312,7 @@ async def test_a_row_is_fresh_again_when_it_is_written_after_a_soft_purge(
     assert (await read(backend, "b")).fresh_until <= time.time()
     assert await keys_of(backend, expired=True) == {"b"}
     assert {entry.key: entry.fresh_until <= time.time() async for entry in walked(backend)} == {"a": False, "b": True}
-    assert [row for row, _ in marks(tmp_path)] == [1, 2]
+    assert [row for row, _ in cutoffs(tmp_path)] == [1, 2]
 
 
 async def walked(backend: SQLiteBackend) -> AsyncIterator[StoredResponse]:
@@ -332,31 +332,31 @@ async def test_a_second_soft_purge_does_not_make_longer_what_the_first_has_ended
 async def test_marks_go_with_their_rows(
     backend: SQLiteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "MARKS_KEPT_S", -1.0)
+    monkeypatch.setattr(store, "CUTOFFS_KEPT_S", -1.0)
     gone = replace(make_entry("gone"), store_until=1.0)
     await backend.stack.store.put([Record("gone", gone, 1.0), Record("kept", make_entry("kept"), math.inf)])
     await backend.purge(all=True, soft=True)
-    assert [row for row, _ in marks(tmp_path)] == [1, 2]
+    assert [row for row, _ in cutoffs(tmp_path)] == [1, 2]
     kept_store = backend.stack.store
     assert isinstance(kept_store, SQLiteStore)
     await kept_store.delete_expired(time.time())
-    assert [row for row, _ in marks(tmp_path)] == [2]
-    for _ in range(3):  # the marks are swept occasionally, too
+    assert [row for row, _ in cutoffs(tmp_path)] == [2]
+    for _ in range(3):  # the cutoffs are swept occasionally, too
         await put(backend, [make_entry("kept")])
         await upkeep.soften(backend.stack, ["kept"], 5.0)
-    assert [row for row, _ in marks(tmp_path)] == [5]
+    assert [row for row, _ in cutoffs(tmp_path)] == [5]
     await backend.clear()
-    assert marks(tmp_path) == []
+    assert cutoffs(tmp_path) == []
 
 
-@pytest.mark.parametrize("mark", ["'text'", "x'00'", "-1.0", "-1e999", "zeroblob(100000)"])
+@pytest.mark.parametrize("cutoff", ["'text'", "x'00'", "-1.0", "-1e999", "zeroblob(100000)"])
 async def test_a_mark_that_is_none_of_ours_makes_no_more_than_stale(
-    backend: SQLiteBackend, tmp_path: Path, mark: str
+    backend: SQLiteBackend, tmp_path: Path, cutoff: str
 ) -> None:
     entries = [make_entry("a"), make_entry("b")]
     await put(backend, entries)
     with closing(sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)) as other:
-        other.execute(f"INSERT INTO {Table('responses').marks} VALUES (1, {mark}), (2, 1e999)")
+        other.execute(f"INSERT INTO {Table('responses').cutoffs} VALUES (1, {cutoff}), (2, 1e999)")
         other.execute(f"UPDATE {GENERATION} SET softened = 'x'")
     found = await backend.stack.store.get(["a", "b"])
     assert [each and each.item for each in found] == [replace(entries[0], fresh_until=0.0), entries[1]]

@@ -82,10 +82,10 @@ def prepare_tables(connection: sqlite3.Connection, table: Table, *, newer_are_in
         )
     if versions.get("") != SCHEMA_VERSION:
         tables = [Table(name) for name in versions if name and "\0" not in name]
-        old = [name for each in tables for name in (each.sql, each.marks)] + [LEASES, GENERATION, META]
+        old = [name for each in tables for name in (each.sql, each.cutoffs)] + [LEASES, GENERATION, META]
         versions = {}
     else:
-        old = [table.sql, table.marks] if table.name in versions else []
+        old = [table.sql, table.cutoffs] if table.name in versions else []
     for name in old:
         _drop(connection, found, name)
     left = _read_schema(connection)
@@ -203,6 +203,6 @@ def _expected_schema(name: str) -> tuple[dict[str, _SchemaItem], dict[str, _Sche
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
         found = _read_schema(connection)
-    own = {_folded(item.name): item for name in (table.sql, table.marks) for item in found[_folded(name)]}
+    own = {_folded(item.name): item for name in (table.sql, table.cutoffs) for item in found[_folded(name)]}
     shared = [_folded(each) for each in (META, LEASES, GENERATION)]
     return {_folded(item.name): item for each in shared for item in found[each]}, own

@@ -126,7 +126,7 @@ _CAPITAL: Final = re.compile("[A-Z^]", re.ASCII)
 
 
 class Table:
-    """The table of one cache, that of its marks, and the most frequent statements.
+    """The table of one cache, that of its cutoffs, and the most frequent statements.
 
     Args:
         name: the user's name for the table; any text without NUL.
@@ -141,25 +141,25 @@ class Table:
         # The prefix avoids collisions with tables of other programs in the file.
         self.stored_name: str = f"cache:{own}"
         self.sql: str = f'"cache:{quoted}"'
-        self.marks: str = f'"cache-softened:{quoted}"'
-        self.create: tuple[str, ...] = _create(quoted, self.sql, self.marks)
+        self.cutoffs: str = f'"cache-softened:{quoted}"'
+        self.create: tuple[str, ...] = _create(quoted, self.sql, self.cutoffs)
         self.watch_deletions: str = _watch(quoted, "DELETE")
         self.watch_no_deletions: str = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
         # Followed by seven placeholders for each row.
         self.put: str = (
             f"INSERT OR REPLACE INTO {self.sql} (key, store_until, used, leads_on, info, frame, body) VALUES "
         )
-        self.any_mark: str = f"(SELECT at FROM {self.marks} WHERE row = id)"
+        self.any_cutoff: str = f"(SELECT at FROM {self.cutoffs} WHERE row = id)"
         # One statement, so one snapshot, for generation and rows; without a row, the columns after the tie are NULL.
-        mark = f"CASE WHEN id <= softened THEN {self.any_mark} END"
-        found = f"SELECT number, tie, key, frame, body, {mark} FROM {GENERATION} LEFT JOIN {self.sql} ON key"
+        cutoff = f"CASE WHEN id <= softened THEN {self.any_cutoff} END"
+        found = f"SELECT number, tie, key, frame, body, {cutoff} FROM {GENERATION} LEFT JOIN {self.sql} ON key"
         self.get: str = f"{found} = ?"
         self.get_many: dict[int, str] = {
             n: f"{found} IN ({', '.join('?' * n)})" for n in (2**power for power in range(MAX_BATCH.bit_length()))
         }
 
 
-def _create(quoted: str, table: str, marks: str) -> tuple[str, ...]:
+def _create(quoted: str, table: str, cutoffs: str) -> tuple[str, ...]:
     """The statements that make the tables, apart from `Table.watch_deletions`."""
     return (
         # The body comes last, so that reading the other columns reads few overflow pages. AUTOINCREMENT: rows that are
@@ -169,7 +169,7 @@ def _create(quoted: str, table: str, marks: str) -> tuple[str, ...]:
         f'CREATE INDEX "cache-index:until:{quoted}" ON {table} (store_until) WHERE store_until IS NOT NULL',
         f'CREATE INDEX "cache-index:used:{quoted}" ON {table} (used)',
         f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {table} (leads_on) WHERE leads_on',
-        f"CREATE TABLE {marks} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
+        f"CREATE TABLE {cutoffs} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
         _watch(quoted, "INSERT"),
         _watch(quoted, "UPDATE OF id, key, store_until, leads_on, info, frame, body"),
     )

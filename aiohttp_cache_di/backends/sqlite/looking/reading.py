@@ -28,18 +28,18 @@ class Seen(Struct, frozen=True, gc=False):
 
     Args:
         item: checked, and decoded if it is large.
-        mark: the mark of its row; None if it has none.
+        cutoff: the cutoff of its row; None if it has none.
         version: as in `Found`.
     """
 
     item: Sealed | Item | Unreadable
-    mark: Any
+    cutoff: Any
     version: int
 
     def found(self) -> Found:
         """Decode the item."""
         item = self.item.open() if isinstance(self.item, Sealed) else self.item
-        return Found(item if self.mark is None else softened(item, self.mark), self.version)
+        return Found(item if self.cutoff is None else softened(item, self.cutoff), self.version)
 
 
 Answer: TypeAlias = Seen | Lease | None
@@ -158,7 +158,7 @@ class Reading:
         rows = _rows(connection, self._table, asked)
         try:
             # Each row is checked while its bytes are in the processor's cache.
-            for number, tie, column, frame, body, mark in rows:
+            for number, tie, column, frame, body, cutoff in rows:
                 if version < 0:
                     version = _version(number, tie, view)
                 key = asked.get(column)
@@ -166,7 +166,7 @@ class Reading:
                     item = check(frame, key, body)
                     if isinstance(item, Sealed) and len(frame) > LARGE_BYTES:
                         item = item.open()
-                    found[key] = Seen(item, mark, version)
+                    found[key] = Seen(item, cutoff, version)
         finally:
             rows.close()  # else the connection keeps this snapshot for later statements
         if version < 0:  # another program has deleted the row of the generation
@@ -196,7 +196,7 @@ def _version(number: object, tie: object, view: CounterView | None) -> int:
 def _rows(connection: sqlite3.Connection, table: Table, asked: Iterable[Key]) -> sqlite3.Cursor:
     """The rows of the keys *asked* for, at most `MAX_BATCH`; if there are none, one row without a key.
 
-    The columns are number, tie, key, frame, body (None if it is in the frame) and mark (None if there is none).
+    The columns are number, tie, key, frame, body (None if it is in the frame) and cutoff (None if there is none).
     """
     # sqlite3 searches for an adapter of bytes, but not of a bytearray; the search takes as long as finding the row.
     keys = [bytearray(key) if type(key) is bytes else key for key in asked]

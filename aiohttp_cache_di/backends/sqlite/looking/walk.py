@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.sqlite.file.schema import Key, Table, unpack_key
-from aiohttp_cache_di.backends.sqlite.writing.softening import marks_between, softened, softened_info
+from aiohttp_cache_di.backends.sqlite.writing.softening import cutoffs_between, softened, softened_info
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.backends.store.inspecting import MAX_INFO_BYTES, Clue, InfoRow, Selection, Wanted
 from aiohttp_cache_di.entries.info import unpack_info
@@ -50,15 +50,15 @@ def items_page(
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
     frame, body = (f"CASE WHEN length({each}) <= ? THEN {each} END" for each in ("frame", "body"))
     which, follow = _following(after)
-    sql = f"SELECT key, leads_on, {frame}, {body}, {table.any_mark} FROM {table.sql}{which} ORDER BY key"
+    sql = f"SELECT key, leads_on, {frame}, {body}, {table.any_cutoff} FROM {table.sql}{which} ORDER BY key"
     cursor = connection.execute(sql, (largest, largest, *follow))
     rows: list[Row] = []
     weight = 0
     last: Key | None = None
-    for column, leads_on, frame, body, mark in cursor:
+    for column, leads_on, frame, body, cutoff in cursor:
         key = unpack_key(column)
         item = decode(frame, key, body)
-        rows.append(Row(key, bool(leads_on), item if mark is None else softened(item, mark)))
+        rows.append(Row(key, bool(leads_on), item if cutoff is None else softened(item, cutoff)))
         weight += sum(len(each) for each in (frame, body) if isinstance(each, bytes))
         if weight > WALKED_BYTES or len(rows) >= ITEMS_PER_PAGE:
             last = column
@@ -96,13 +96,13 @@ def infos_page(
         sql = f"{told_of(table)} WHERE id > ? ORDER BY id LIMIT ?"
         rows = connection.execute(sql, (after, INFOS_PER_PAGE)).fetchall()
         last = rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
-    marks = marks_between(connection, table, rows[0][0] - 1, rows[-1][0]) if rows else {}
+    cutoffs = cutoffs_between(connection, table, rows[0][0] - 1, rows[-1][0]) if rows else {}
     found: list[InfoRow] = []
     for row_id, column, told, body_bytes in rows:
         key = unpack_key(column)
         info = unpack_info(told, key) if body_bytes is None else outline_apart(told, body_bytes, key)
-        if row_id in marks and info is not None:
-            info = softened_info(info, marks[row_id])
+        if row_id in cutoffs and info is not None:
+            info = softened_info(info, cutoffs[row_id])
         if info is None or test(info):
             found.append(InfoRow(key, info))
     return found, last
