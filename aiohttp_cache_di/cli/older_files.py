@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.disk.owned import is_believed
+from aiohttp_cache_di.backends.disk.owned import is_trusted_user
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["OlderFile", "OlderRow", "is_older"]
@@ -80,7 +80,7 @@ class OlderFile:
             raise ConfigurationError(f"{self.path}: it cannot be read ({exc.strerror})") from exc
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"{self.path}: it is not a file")
-        if not is_believed(status.st_uid):
+        if not is_trusted_user(status.st_uid):
             raise StorageError(f"{self.path} belongs to another user (uid {status.st_uid}), so it is not read")
 
     @contextmanager
@@ -99,7 +99,7 @@ class OlderFile:
 def is_older(path: Path) -> bool:
     """Whether *path* is a file of an aiohttp-client-cache in which this package has stored nothing yet."""
     try:
-        if not is_believed(os.stat(path).st_uid):
+        if not is_trusted_user(os.stat(path).st_uid):
             return False
         with _opened(path, 0) as connection:
             return _has_responses(connection) and not any(map(_is_ours, _kinds(connection)))

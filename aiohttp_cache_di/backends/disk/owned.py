@@ -24,12 +24,12 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = [
     "OTHERS",
     "OTHERS_WRITE",
-    "is_believed",
-    "is_ours_alone",
+    "is_trusted_file",
+    "is_trusted_user",
     "make_directories",
-    "own",
-    "own_directory",
+    "make_private",
     "real_path",
+    "secure_directory",
     "temporary_directory",
     "temporary_directory_path",
     "whole_path",
@@ -45,12 +45,12 @@ _users_there: Final[dict[tuple[int, int], int]] = {}
 """The owner of files that we create, by file system and by our user id."""
 
 
-def is_believed(owner: int) -> bool:
+def is_trusted_user(owner: int) -> bool:
     """Whether files of the user *owner* are trusted: our own and root's."""
     return not hasattr(os, "geteuid") or owner in (0, os.geteuid())
 
 
-def is_ours_alone(descriptor: int, status: os.stat_result, directory: int) -> bool:
+def is_trusted_file(descriptor: int, status: os.stat_result, directory: int) -> bool:
     """Whether the open file or directory is trusted; it is made private if it is ours.
 
     Args:
@@ -110,7 +110,7 @@ def make_directories(path: str) -> None:
             raise
 
 
-def own(path: str) -> None:
+def make_private(path: str) -> None:
     """Make the file at *path* private, if there is one.
 
     Raises:
@@ -123,13 +123,13 @@ def own(path: str) -> None:
         return
     if not stat.S_ISREG(status.st_mode):
         raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'}: it is not used")
-    if not is_believed(status.st_uid):
+    if not is_trusted_user(status.st_uid):
         raise StorageError(_refusal(path, status.st_uid))
     if hasattr(os, "geteuid") and status.st_mode & OTHERS:
-        _make_private(path, status)
+        _remove_permissions(path, status)
 
 
-def _make_private(path: str, status: os.stat_result) -> None:
+def _remove_permissions(path: str, status: os.stat_result) -> None:
     try:
         if status.st_uid == os.geteuid():
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~OTHERS)
@@ -140,7 +140,7 @@ def _make_private(path: str, status: os.stat_result) -> None:
         raise StorageError(f"{path} can be written by other users, and that cannot be changed: it is not used")
 
 
-def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
+def secure_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
     """Make sure that no other user can write to the open directory at *path*, if it is ours.
 
     Args:
@@ -154,7 +154,7 @@ def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
         return
     status = os.fstat(descriptor)
     is_ours = status.st_uid == os.geteuid()
-    is_refused = is_temporary if is_believed(status.st_uid) else not _is_our_user_there(status, descriptor)
+    is_refused = is_temporary if is_trusted_user(status.st_uid) else not _is_our_user_there(status, descriptor)
     if is_refused and not is_ours:
         raise StorageError(_refusal(path, status.st_uid))
     loose = status.st_mode & (OTHERS if is_temporary else OTHERS_WRITE)
@@ -189,7 +189,7 @@ def real_path(path: str) -> str:
             done = here
             continue
         links += 1
-        if links > MAX_LINKS or not is_believed(status.st_uid):
+        if links > MAX_LINKS or not is_trusted_user(status.st_uid):
             raise StorageError(
                 _refusal(here, status.st_uid) if links <= MAX_LINKS else f"{path}: the links form a loop"
             )
@@ -219,7 +219,7 @@ def temporary_directory() -> str:
             raise StorageError(f"{path} is not a directory: it is not used")
         descriptor = os.open(path, _DIRECTORY)
         try:
-            own_directory(descriptor, path, is_temporary=True)
+            secure_directory(descriptor, path, is_temporary=True)
         finally:
             os.close(descriptor)
     except OSError as exc:

@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.disk.descriptors import NOT_A_LINK, Descriptor
 from aiohttp_cache_di.backends.disk.leases import OFFSET_DIGITS, LockedLeases
-from aiohttp_cache_di.backends.disk.owned import is_believed
+from aiohttp_cache_di.backends.disk.owned import is_trusted_user
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.records.files import read_file, write_all, write_file
@@ -103,7 +103,7 @@ class _Locks(LockedLeases[_LockFile]):
         for _ in range(TRIES):
             with suppress(PermissionError):
                 file = _LockFile(root.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | NOT_A_LINK))
-                if root.owns(file.fd, os.fstat(file.fd)):
+                if root.trusts(file.fd, os.fstat(file.fd)):
                     return file
             with suppress(FileNotFoundError):
                 root.unlink(LOCK_FILE)
@@ -167,5 +167,5 @@ def _has_expired(leaf: Directory, file: str) -> bool:
     except (FileNotFoundError, PermissionError):
         return True
     if not data:  # another user's file, or one whose process has died or is just writing it
-        return not is_believed(status.st_uid) or time.time() - status.st_mtime > 1
+        return not is_trusted_user(status.st_uid) or time.time() - status.st_mtime > 1
     return not time.time() < _END.unpack(data)[0]

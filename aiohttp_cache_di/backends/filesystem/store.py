@@ -176,7 +176,7 @@ class FileStore:
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a complete body in a file of this store."""
-        return self._bodies.own(body) is not None
+        return self._bodies.file_of(body) is not None
 
     # ---- Keeping, Expiring
 

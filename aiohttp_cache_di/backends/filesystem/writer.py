@@ -90,7 +90,7 @@ class Writer:
         name, item = name_of(record.key), record.item
         body: BodyFile | None = None
         if isinstance(item, FiledResponse):
-            body = self._bodies.own(item.file)
+            body = self._bodies.file_of(item.file)
             if body is None:
                 raise StorageError("the body of an entry is in a file of another store")
         packed = self._codec.pack(item, record.key, record.until, None if body is None else body.filed)

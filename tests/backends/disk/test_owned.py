@@ -49,12 +49,12 @@ def test_a_file_of_ours_is_made_private(tmp_path: Path, before: int, after: int)
     path = tmp_path / "file"
     path.touch()
     path.chmod(before)
-    owned.own(str(path))
+    owned.make_private(str(path))
     assert mode(path) == after
 
 
 def test_what_is_not_there_need_not_be_made_private(tmp_path: Path) -> None:
-    owned.own(str(tmp_path / "nothing"))
+    owned.make_private(str(tmp_path / "nothing"))
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("link", "directory", "pipe"):
         with pytest.raises(StorageError, match=f"{name} is"):
-            owned.own(str(tmp_path / name))
+            owned.make_private(str(tmp_path / name))
 
 
 @as_root
@@ -73,7 +73,7 @@ def test_a_file_of_another_user_is_refused_and_both_are_named(tmp_path: Path) ->
     path.touch(0o600)
     os.chown(path, NOBODY, NOBODY)
     with pytest.raises(StorageError, match=f"belongs to the user {NOBODY}, and this program runs as 0"):
-        owned.own(str(path))
+        owned.make_private(str(path))
 
 
 def test_a_file_of_roots_is_believed_unless_others_can_write_it(
@@ -85,11 +85,11 @@ def test_a_file_of_roots_is_believed_unless_others_can_write_it(
         pytest.skip("only root can make files of root's")
     path.chmod(0o644)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
-    owned.own(str(path))
+    owned.make_private(str(path))
     assert mode(path) == 0o644
     path.chmod(0o666)
     with pytest.raises(StorageError, match="can be written by other users"):
-        owned.own(str(path))
+        owned.make_private(str(path))
 
 
 def test_a_file_that_cannot_be_made_private_is_refused_if_others_can_write_it(
@@ -104,10 +104,10 @@ def test_a_file_that_cannot_be_made_private_is_refused_if_others_can_write_it(
     path.chmod(0o666)
     monkeypatch.setattr(os, "chmod", refuse)
     with pytest.raises(StorageError, match="can be written by other users"):
-        owned.own(str(path))
+        owned.make_private(str(path))
     os.fchmod(descriptor := os.open(path, os.O_RDONLY), 0o644)
     os.close(descriptor)
-    owned.own(str(path))
+    owned.make_private(str(path))
 
 
 def test_links_of_ours_are_followed(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_open_file_is_used_if_it_is_ours_or_if_root_alone_writes_it(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     directory, file = os.open(tmp_path, os.O_RDONLY), os.open(path, os.O_RDONLY)
     try:
-        assert owned.is_ours_alone(file, os.fstat(file), directory) is is_used
+        assert owned.is_trusted_file(file, os.fstat(file), directory) is is_used
     finally:
         os.close(directory)
         os.close(file)

@@ -143,7 +143,7 @@ class BodyFile:
         is_right = False
         try:
             status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.owns(fd, status):
+            if stat.S_ISREG(status.st_mode) and status.st_size == self.length and leaf.trusts(fd, status):
                 if not lock_shared(fd):
                     raise FileNotFoundError(errno.ENOENT, "it is being dropped")
                 if not self.bodies.checked.has(self.filed, status):
@@ -193,8 +193,8 @@ class Bodies:
         """Make a new lock, at first and in a forked child, where a thread of the parent may hold the old one."""
         self._placing = threading.Lock()
 
-    def own(self, body: FiledBody) -> BodyFile | None:
-        """*body*, if it is a complete body in a file of this store."""
+    def file_of(self, body: FiledBody) -> BodyFile | None:
+        """The file of *body*, if it is a complete one of this store."""
         return body if isinstance(body, BodyFile) and body.bodies is self else None
 
     async def run(self, body: BodyFile, read: Callable[[], bytes]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk.byte_locks import FCNTL
 from aiohttp_cache_di.backends.disk.descriptors import NO_WAIT, NOT_A_LINK, Descriptor
-from aiohttp_cache_di.backends.disk.owned import is_ours_alone
+from aiohttp_cache_di.backends.disk.owned import is_trusted_file
 
 __all__ = [
     "CREATE",
@@ -106,12 +106,12 @@ class Directory:
         """The status of *name*, or of the link itself if it is one. Raises OSError."""
         return os.stat(self._name_for(name), dir_fd=self.fd, follow_symlinks=False)
 
-    def owns(self, fd: int, status: os.stat_result) -> bool:
-        """Whether an open file in it, with that *status*, is trusted; see `is_ours_alone`.
+    def trusts(self, fd: int, status: os.stat_result) -> bool:
+        """Whether an open file in it, with that *status*, is trusted; see `is_trusted_file`.
 
         Always True where a directory is a path: there the directory's access list decides.
         """
-        return self.fd is None or is_ours_alone(fd, status, self.fd)
+        return self.fd is None or is_trusted_file(fd, status, self.fd)
 
     def names(self) -> list[str]:
         """The names in it. Raises OSError."""

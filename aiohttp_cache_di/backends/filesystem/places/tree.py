@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
+from aiohttp_cache_di.backends.disk.owned import is_trusted_user, make_directories, secure_directory
 from aiohttp_cache_di.backends.disk.place import Place
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import temporary_name
@@ -46,7 +46,7 @@ class Tree:
         self._root: Directory | None = None
         self._checked_at = 0.0
         self._leaves = _cached_leaves()
-        self._seen: set[str] = set()
+        self._in_place: set[str] = set()
         """The leaves that were seen in their place since the last check of the root."""
 
     def close(self) -> None:
@@ -142,17 +142,17 @@ class Tree:
             raise StorageError(f"{self.place.path} cannot be used: {exc.strerror}") from exc
         if root is not self._root:
             self._root, self._leaves = root, _cached_leaves()
-        self._checked_at, self._seen = now, set()
+        self._checked_at, self._in_place = now, set()
         return root
 
     def _leaf(self, root: Directory, name: str) -> Directory:
         """A leaf: open already if it is unchanged in its place, which costs less than opening it. Raises OSError."""
-        leaf, seen = self._leaves(root, name), self._seen
-        if name not in seen:
+        leaf, in_place = self._leaves(root, name), self._in_place
+        if name not in in_place:
             if not _is_unchanged(leaf, root, f"{name[0]}/{name[1]}"):
                 self._leaves = _cached_leaves()
                 leaf = self._leaves(root, name)
-            seen.add(name)
+            in_place.add(name)
         return leaf
 
     def _is_at_its_place(self, root: Directory) -> bool:
@@ -175,7 +175,7 @@ class Tree:
                 raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
             raise
         if root.fd is not None:
-            own_directory(root.fd, path, is_temporary=self.place.is_temporary)
+            secure_directory(root.fd, path, is_temporary=self.place.is_temporary)
         return root
 
 
@@ -213,10 +213,10 @@ def _opened(name: str, above: Directory) -> Directory:
     try:
         directory = Directory(name, above)
     except PermissionError:
-        if is_believed(above.status_of(name).st_uid):
+        if is_trusted_user(above.status_of(name).st_uid):
             raise
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used") from None
-    if directory.fd is not None and not above.owns(directory.fd, directory.status):
+    if directory.fd is not None and not above.trusts(directory.fd, directory.status):
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used")
     return directory
 

@@ -158,7 +158,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         leaf.unlink(body)
         return True
     try:
-        if leaf.owns(fd, os.fstat(fd)) and not lock_alone(fd):
+        if leaf.trusts(fd, os.fstat(fd)) and not lock_alone(fd):
             return False
         leaf.unlink(body)
         return True
@@ -180,7 +180,7 @@ def read_file(
     try:
         status = os.fstat(fd)
         size = status.st_size
-        if size not in sizes or not leaf.owns(fd, status):
+        if size not in sizes or not leaf.trusts(fd, status):
             return b"", status
         data = read_at(fd, size if most is None else min(size, most), 0)
         if uses is not None and uses.is_new(name):

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from aiohttp_cache_di.backends.disk.owned import (
     make_directories,
-    own,
+    make_private,
     real_path,
     temporary_directory,
     temporary_directory_path,
@@ -156,7 +156,7 @@ class CacheFile:
             temporary_directory()
         path = real_path(self.path)  # SQLite has its log beside the target of a link
         for suffix in ("", *COMPANIONS):
-            own(path + suffix)
+            make_private(path + suffix)
 
     def create(self) -> None:
         """Create an empty file with mode 600 unless there is a file; SQLite would leave the mode to the umask."""

@@ -10,7 +10,7 @@ import stat
 from typing import Final
 
 from aiohttp_cache_di.backends.disk.descriptors import NO_WAIT, NOT_A_LINK
-from aiohttp_cache_di.backends.disk.owned import is_believed
+from aiohttp_cache_di.backends.disk.owned import is_trusted_user
 
 __all__ = ["Identity", "identity_at", "open_beside", "resemble"]
 
@@ -29,7 +29,7 @@ def open_beside(path: str, flags: int) -> tuple[int, os.stat_result]:
     descriptor = os.open(path, flags | NOT_A_LINK | NO_WAIT, _MODE)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or not is_believed(status.st_uid):
+        if not stat.S_ISREG(status.st_mode) or not is_trusted_user(status.st_uid):
             raise ValueError(f"{path} is not a regular file, or another user's")
     except BaseException:
         os.close(descriptor)

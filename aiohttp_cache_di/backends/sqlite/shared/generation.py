@@ -138,7 +138,7 @@ class Generations:
         if counters is None:
             self.distrust(self.view)
             return False
-        self._seen(counters, tie, schema).good_until = begun + CHECK_S
+        self._view_of(counters, tie, schema).good_until = begun + CHECK_S
         return True
 
     def begin(self, connection: sqlite3.Connection) -> Commit:
@@ -157,7 +157,7 @@ class Generations:
             return Commit(connection, number + 1, None)
         view = self.view
         if view is None or view.file is not counters or view.tie != tie:
-            view = self._seen(counters, tie, _schema(connection))
+            view = self._view_of(counters, tie, _schema(connection))
         return Commit(connection, number + 1, view)
 
     def untie(self, connection: sqlite3.Connection) -> None:
@@ -197,7 +197,7 @@ class Generations:
         counters = None if self._file.is_memory else CounterFile.open(self._path)
         return counters if counters is not None and counters.id == tie >> ID_BITS else None
 
-    def _seen(self, counters: CounterFile, tie: int, schema: int) -> CounterView:
+    def _view_of(self, counters: CounterFile, tie: int, schema: int) -> CounterView:
         """The view of *counters*: the present one, or a new one if that is void."""
         with self._lock:
             view = self.view
