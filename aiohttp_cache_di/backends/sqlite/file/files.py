@@ -96,11 +96,6 @@ class CacheFile:
         return self.place is None
 
     @property
-    def is_temporary(self) -> bool:
-        """Whether it is in this user's directory for temporary files."""
-        return self.place is not None and self.place.is_temporary
-
-    @property
     def name(self) -> str:
         """The name of the file as the user gave it; ``:memory:`` for a database in memory."""
         return ":memory:" if self.place is None else self.place.name
@@ -152,9 +147,7 @@ class CacheFile:
         """
         if self.is_memory:
             return
-        if self.is_temporary:
-            temporary_directory()
-        path = real_path(self.path)  # SQLite has its log beside the target of a link
+        path = self._real_path()  # SQLite has its log beside the target of a link
         for suffix in ("", *COMPANIONS):
             make_private(path + suffix)
 
@@ -162,13 +155,16 @@ class CacheFile:
         """Create an empty file with mode 600 unless there is a file; SQLite would leave the mode to the umask."""
         if self.is_memory:
             return
-        if self.is_temporary:
-            temporary_directory()
-        path = real_path(self.path)  # the target of a link, which may not exist yet
+        path = self._real_path()  # the target of a link, which may not exist yet
         make_directories(os.path.dirname(path))
         # Only an exclusive creation is safe: closing a file that SQLite has open elsewhere drops its locks.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def _real_path(self) -> str:
+        if self.place is not None and self.place.is_temporary:
+            temporary_directory()
+        return real_path(self.path)
 
     def identity(self, *, frozen: bool = False) -> Identity | None:
         """The identity of the file that is there now; None if there is none.
