@@ -8,6 +8,7 @@ The other docstrings use these terms:
 
 - A *call* is one call of ``session.get()``, all hops of its redirects included (`calls.call`). It carries the caller's
   options for the cache; the middleware finds it in a context variable.
+- A *hop* is one request of a call (`hop`). The parts that answer it pass it on as one object.
 - A *question* is what one request asks of the cache (`questions`): its key, its partition (a digest of the credentials
   that it is sent with) and the rules that apply. Methods that a user overrides take part in making and answering it; no
   shortcut skips them (`questions.hooks`).
@@ -57,9 +58,10 @@ The modules; imports point down this list::
     fetching    one request to the origin, and acting on its response
     sharing     using the response to another request, of this process or of another one
     storing/    making the entry of a response when its body has arrived, and writing it
+    origin      sending one request to the origin, and noticing how it ends
+    hop         one request of a call with what it is answered by, and its answers from stored entries
     lookup      finding the response to a request in the store
     copies/     copying a body while its reader reads it
-    origin      sending one request to the origin, and noticing how it ends
     sessions/   what a session does before aiohttp makes a request: the fast lane, passing by its other base classes
     questions/  what a request asks of the cache: key, partition, rules
     runtime     the state of one backend in one event loop: flights, background tasks, its part of the store's stack

@@ -6,23 +6,24 @@ import contextlib
 import time
 from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
+from aiohttp_cache_di.engine.answering.answers import gateway_timeout
 from aiohttp_cache_di.engine.answering.describe import describe_miss
-from aiohttp_cache_di.engine.background import Validation
+from aiohttp_cache_di.engine.background import validate_later
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
 from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.flights import changed_by
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
+from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.storing.invalidating import invalidate, invalidate_unanswered
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
@@ -42,8 +43,9 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded, purged
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = ["Exchange"]
 
@@ -54,22 +56,14 @@ class Exchange:
     """One hop of one call, from the request to the response that the caller gets.
 
     Args:
-        lookup: the look-up of the response to the request.
         questions: makes the question of a GET request that a POST response may answer.
     """
 
-    def __init__(
-        self,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        lookup: Lookup,
-        questions: Questions,
-    ) -> None:
-        self.request = request
-        self.handler = handler
-        self.call = call
-        self.lookup = lookup
+    def __init__(self, hop: Hop, questions: Questions) -> None:
+        lookup = hop.lookup
+        self.hop = hop
+        self.call: Call = hop.call
+        self.lookup: Lookup = lookup
         self.questions = questions
         self.question: FullQuestion = lookup.question
         self.backend: CacheBackend = lookup.backend
@@ -124,7 +118,7 @@ class Exchange:
         now = time.time()
         decision = decide(self.question, stored, now, () if lookup.primary is None else lookup.candidates)
         served = decision.stored if isinstance(decision, Serve) else stored if decision is PlainHit.PLAIN_HIT else None
-        if served is not None and served.status != 200 and (why := await why_unusable(served, self.call, lookup)):
+        if served is not None and served.status != 200 and (why := await self.hop.why_unusable(served)):
             decision = policy.hop_anew(served, self.question.rules)
             lookup.found = why
         if lookup.store_failed or lookup.is_refused:
@@ -136,7 +130,7 @@ class Exchange:
                 return self._hit(cast("StoredResponse", stored), now)  # a plain hit implies a stored response
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
-                    self._validate_later(decision.stored)
+                    validate_later(self.hop, decision.stored)
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
@@ -156,33 +150,21 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         """Answer with a plain hit."""
-        answer = plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
+        answer = self.hop.answer_plainly(stored, now=now)
         self.call.result = "hit"
-        self.call.keys.append(self.question.key)
         return answer
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
-        answer = self._answer(decision)
+        answer = self.hop.answer(decision)
         self.call.result = "stale" if decision.stale else "hit"
         return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
         self.call.result = "miss"
-        decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
-        return gateway_timeout(decision, self.request, now=time.time(), found=self.lookup.found)
-
-    def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
-        cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
-        standard = self.backend.cache_control
-        answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
-        self.call.keys.append(self.question.key)
-        return answer
-
-    def _validate_later(self, stored: StoredResponse) -> None:
-        """Validate *stored* in the background."""
-        Validation(stored, self.request, self.handler, self.call, self.lookup).start()
+        decision = replace(decision, cache_status=self.lookup.status_of(decision.cache_status))
+        return gateway_timeout(decision, self.hop.request, now=time.time(), found=self.lookup.found)
 
     # ---- bypassing the store
 
@@ -194,7 +176,7 @@ class Exchange:
         posted = None
         if policy.may_answer_get(self.question.request, self.question.rules):
             purges = await self.runtime.here.purges.observe()
-            posted = Posted(self.request, self.call, self.lookup, self.questions, purges)
+            posted = Posted(self.hop, self.questions, purges)
         with posted or contextlib.nullcontext():
             response = await self._send()
             self.call.result = "bypass"
@@ -208,11 +190,12 @@ class Exchange:
 
     async def _send(self) -> ClientResponse:
         """Let the origin answer; if it does not, invalidate what the request may have changed."""
-        earlier = self.request.response  # to an earlier attempt to send the request
+        request = self.hop.request
+        earlier = request.response  # to an earlier attempt to send the request
         try:
-            return await self.handler(self.request)
+            return await self.hop.handler(request)
         except BaseException:
-            if self.request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
+            if request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
                 invalidate_unanswered(self.lookup)
             raise
 
@@ -220,7 +203,7 @@ class Exchange:
 
     async def _share_or_fetch(self, plan: Plan) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
-        sharing = Sharing(self.lookup, self.call)
+        sharing = Sharing(self.hop)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
         flights, place = self.runtime.flights, sharing.place
@@ -235,9 +218,7 @@ class Exchange:
             if found is not None:
                 return await self._collapsed(found, plan)
             if flight.outcome is None:
-                fetching = Fetching(self.request, self.handler, self.call, self.lookup, flight)
-                outcome = await fetching.fetch(plan)
-                return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
+                return await self._handed_on(await Fetching(self.hop, flight).fetch(plan))
         return await self._fetch_alone(plan)  # the flight has ended: its response cannot be shared, or was invalidated
 
     async def _race(self, plan: Plan, flight: Flight, sharing: Sharing) -> ClientResponse:
@@ -247,29 +228,31 @@ class Exchange:
         if isinstance(first, ClientResponse):
             return first
         self.call.result = "miss"  # no request was saved: the origin has been asked
-        return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
+        return self.hop.answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
         """Answer with the response to another request."""
-        try:
-            answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
-        except Exception as error:
-            await self.lookup.discard(error, decision.stored)
-            return await self._fetch_alone(Fetch(plan.reason))
-        self.call.result = "coalesced"
-        return answer
+        status = forwarded(plan.reason, collapsed=True)
+        return await self._answer_or_fetch(decision, "coalesced", plan.reason, cache_status=status)
 
     async def _fetch_alone(self, plan: Plan) -> ClientResponse:
         """Ask the origin, in a flight that others cannot join."""
-        outcome = await fetch_alone(plan, self.request, self.handler, self.call, self.lookup)
-        return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
+        return await self._handed_on(await fetch_alone(plan, self.hop))
 
-    async def _stale(self, outcome: ServeStale) -> ClientResponse:
-        """The stale response that is used instead of an error."""
+    async def _handed_on(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
+        """The response of the origin, or the stale one that is used instead of an error."""
+        if isinstance(outcome, ServeStale):
+            return await self._answer_or_fetch(outcome.answer, "stale", "stale")
+        return outcome
+
+    async def _answer_or_fetch(
+        self, reuse: Reuse, result: Result, reason: FwdReason, *, cache_status: str = ""
+    ) -> ClientResponse:
+        """Answer with a stored entry; or if no response can be made of it, drop it and let the origin answer."""
         try:
-            answer = self._answer(outcome.answer)
+            answer = self.hop.answer(reuse, cache_status=cache_status)
         except Exception as error:
-            await self.lookup.discard(error, outcome.answer.stored)
-            return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
-        self.call.result = "stale"
+            await self.lookup.discard(error, reuse.stored)
+            return await self._fetch_alone(Fetch(reason))
+        self.call.result = result
         return answer

@@ -27,6 +27,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
@@ -89,6 +90,10 @@ class Lookup:
         """The request's method and URL for logs, without secrets."""
         request = self.question.request
         return f"{request.method} {keys.redact_url(request.url, self.backend.ignored_params)}"
+
+    def status_of(self, cache_status: str) -> str:
+        """*cache_status*, in which the tag is added whose purge keeps the stored response from being used as it is."""
+        return purged(cache_status, self.purged)
 
     @property
     def actions(self) -> CacheActions:

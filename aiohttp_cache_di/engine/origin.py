@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientRequest, ClientResponse
 from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Plan, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
@@ -68,19 +68,18 @@ def _credentials(fields: Mapping[str, str], names: CredentialNames, is_named: bo
 class OriginRequest:
     """Sends one request to the origin, perhaps several times."""
 
-    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call, runtime: Runtime) -> None:
-        self._request = request
-        self._handler = handler
-        self._call = call
-        self._runtime = runtime
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+        self._request: ClientRequest = hop.request
+        self._call: Call = hop.call
         self._watch: DecodingWatch | None = None
 
     async def ask(self, plan: Plan) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
-        purges = await self._runtime.here.purges.observe()
+        purges = await self._hop.lookup.runtime.here.purges.observe()
         requested_at, asked = time.time(), CIMultiDict(self._request.headers)
         self._watch = watch_decoding(self._request) if self._call.decoded else None
-        response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
+        response = await (self._validate(plan) if isinstance(plan, Validate) else self._hop.handler(self._request))
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
@@ -93,7 +92,7 @@ class OriginRequest:
         conditional.update(plan.headers)
         self._request.headers = conditional
         try:
-            return await self._handler(self._request)
+            return await self._hop.handler(self._request)
         finally:
             self._request.headers = own
 

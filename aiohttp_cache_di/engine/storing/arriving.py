@@ -30,7 +30,7 @@ from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import Detail, purged
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, Tagging
 
 __all__ = ["ArrivingResponse", "store_when_whole"]
@@ -54,7 +54,7 @@ def store_when_whole(
         owner: a reference to the session that asked.
     """
     at, hidden = reply.head.received_at, lookup.backend.ignored_params
-    status = purged(decision.cache_status, lookup.purged)
+    status = lookup.status_of(decision.cache_status)
     report = Report(reply.response, status, received_at=at, values=lookup.found, hidden=hidden)
     arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.purges)
     try:

@@ -6,13 +6,14 @@ import logging
 import time
 from types import TracebackType
 
-from aiohttp import ClientRequest, ClientResponse
+from aiohttp import ClientResponse
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.origin import Reply
@@ -32,13 +33,14 @@ class Posted:
     changed the resource meanwhile. Raises nothing.
 
     Args:
-        lookup: that of the POST request.
+        hop: the POST request.
         questions: makes the question of the corresponding GET request.
         purges: the number of the latest purge by tag that is known; see `Reply`.
     """
 
-    def __init__(self, request: ClientRequest, call: Call, lookup: Lookup, questions: Questions, purges: int) -> None:
-        self._call = call
+    def __init__(self, hop: Hop, questions: Questions, purges: int) -> None:
+        request, call, lookup = hop.request, hop.call, hop.lookup
+        self._call: Call = call
         self._flights = lookup.runtime.flights
         self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
         self._purges = purges
