@@ -17,8 +17,7 @@ from aiohttp_cache_di.engine.background import validate_later
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
-from aiohttp_cache_di.engine.flight import Flight, unless_ended
-from aiohttp_cache_di.engine.flights import changed_by
+from aiohttp_cache_di.engine.flights import Flight, changed_by, unless_ended
 from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions

@@ -18,8 +18,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
-from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.flights import Flights
+from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome
 from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags

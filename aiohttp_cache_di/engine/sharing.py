@@ -16,7 +16,7 @@ from aiohttp import hdrs
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.policy import Plan, Reuse, decide
@@ -61,7 +61,7 @@ class Sharing:
             and not self.call.failures
             and plan.reason in _SHAREABLE
             and hdrs.RANGE not in question.request.headers
-            and not (flights.hits_for_miss and flights.is_hit_for_miss(question.key, now=time.monotonic()))
+            and not flights.hits_for_miss.has(question.key)
         )
 
     # ---- requests of this process

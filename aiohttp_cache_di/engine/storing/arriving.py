@@ -16,7 +16,7 @@ from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.copies.framing import Unkept, has_known_end, why_not_kept
 from aiohttp_cache_di.engine.copies.recording import record
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
-from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_failure, note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply

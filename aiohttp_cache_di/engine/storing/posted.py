@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flight import Flight
+from aiohttp_cache_di.engine.flights import Flight
 from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
