@@ -119,7 +119,7 @@ class Exchange:
         served = decision.stored if isinstance(decision, Serve) else stored if decision is PlainHit.PLAIN_HIT else None
         if served is not None and served.status != 200 and (why := await self.hop.why_unusable(served)):
             decision = policy.hop_anew(served, self.question.rules)
-            lookup.found = why
+            lookup.why_asked = why
         if lookup.store_failed or lookup.is_refused:
             decision = self._without_stored(decision)
         match decision:
@@ -140,9 +140,9 @@ class Exchange:
         """*decision*, with the reason that the stored response could not be used."""
         if self.lookup.store_failed:
             cause = self.backend.guard.outages.causes.get("read", "")
-            self.lookup.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
+            self.lookup.why_asked = f"the store does not answer: {cause}" if cause else "the store does not answer"
         else:
-            self.lookup.found = "filter_fn refuses what is stored"
+            self.lookup.why_asked = "filter_fn refuses what is stored"
         return policy.not_at_hand(decision)
 
     # ---- without the origin
@@ -163,7 +163,7 @@ class Exchange:
         """Answer with 504, because the origin may not be asked."""
         self.call.result = "miss"
         decision = replace(decision, cache_status=self.lookup.status_of(decision.cache_status))
-        return gateway_timeout(decision, self.hop.request, now=time.time(), found=self.lookup.found)
+        return gateway_timeout(decision, self.hop.request, now=time.time(), why=self.lookup.why_asked)
 
     # ---- bypassing the store
 

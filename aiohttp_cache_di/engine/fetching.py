@@ -87,8 +87,8 @@ class Fetching:
 
     async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
         """Ask the origin, and do what the policy decides about its response."""
-        if plan.stored is not None and not self._lookup.found:
-            self._lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
+        if plan.stored is not None and not self._lookup.why_asked:
+            self._lookup.why_asked = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
             if self._request.session.closed:  # as aiohttp does when it is about to connect
                 raise ClientConnectionError("Connector is closed.")
@@ -278,7 +278,7 @@ class Fetching:
             self._flights.end_unshared(self._flight)
         hidden = self._backend.ignored_params
         cache_status = self._lookup.status_of(decision.cache_status)
-        describe_miss(reply.response, cache_status, values=self._lookup.found, hidden=hidden)
+        describe_miss(reply.response, cache_status, values=self._lookup.why_asked, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:

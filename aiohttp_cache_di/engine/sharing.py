@@ -197,10 +197,10 @@ class Sharing:
             return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
-    async def _is_followed(self, hop: StoredResponse) -> bool:
-        """Wait for a flight to the target of the redirect *hop*; return whether the target is stored then."""
-        flight = self.lookup.runtime.flights.current(hop.history[0]) if hop.history else None
+    async def _is_followed(self, redirect: StoredResponse) -> bool:
+        """Wait for a flight to the target of *redirect*; return whether the target is stored then."""
+        flight = self.lookup.runtime.flights.current(redirect.history[0]) if redirect.history else None
         if flight is None or flight.leader is asyncio.current_task():
             return False
         await flight.join(self.call.read_timeout_s)
-        return await self.lookup.is_ahead(hop)
+        return await self.lookup.is_ahead(redirect)

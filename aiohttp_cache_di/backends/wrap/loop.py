@@ -88,7 +88,7 @@ class LoopStack:
             whole, guard, tombstones, pack=packing.packed, written=self._note_written, release=self._release_later
         )
         self.pending: PendingWrites = PendingWrites(puts, whole.limits, guard)
-        self.tells_all: bool = isinstance(store, Immediate)
+        self.is_in_memory: bool = isinstance(store, Immediate)
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = store if packing.serializer is None and isinstance(store, Spooling) else None
@@ -137,7 +137,7 @@ class LoopStack:
                 seconds, if nothing is stored. The caller must use the lease (`Leases.obtain`) or release it
                 (`drop_early_lease`). Call it so only if `first_looks` says that it is due.
         """
-        if self.tells_all:
+        if self.is_in_memory:
             return self.peek(key)
         if self._pending or self.near is not None:
             unsure = self._withheld(key)

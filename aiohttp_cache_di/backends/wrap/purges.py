@@ -83,7 +83,7 @@ class PurgeCount:
 class Part(Protocol):
     """The part of a stack in one loop, as far as it is used here."""
 
-    tells_all: bool
+    is_in_memory: bool
 
     @property
     def peek(self) -> Callable[[str], StoredResponse | None]:
@@ -102,7 +102,7 @@ class InMemory:
     """As `Part`, a store in memory by itself, which belongs to no loop."""
 
     def __init__(self, store: Immediate) -> None:
-        self.tells_all: bool = True
+        self.is_in_memory: bool = True
         self.peek: Callable[[str], StoredResponse | None] = store.peek
         self._keep = store.keep
 
@@ -180,7 +180,7 @@ class Purges:
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
         """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
         tagged = [info for info in infos if info.tagging is not None]
-        if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.tells_all):
+        if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.is_in_memory):
             return list(infos)  # nothing has been purged yet
         keys = {info.key: keys_for(info) for info in tagged}
         asked = list(dict.fromkeys(key for each in keys.values() for key in each))
@@ -207,7 +207,7 @@ class Purges:
 
     async def _read(self, key: str) -> StoredResponse | Failed | None:
         mark = self._part.peek(key)
-        return await self._part.fetch(key) if mark is None and not self._part.tells_all else mark
+        return await self._part.fetch(key) if mark is None and not self._part.is_in_memory else mark
 
     def _hear(self, mark: StoredResponse | Failed | None) -> int:
         """Note the number in *mark*, and return it; 0 for none."""

@@ -128,7 +128,7 @@ class FastLane:
         entry = runtime.peek(key)
         if entry is None:
             here = runtime.here
-            if known.variant is not None or here.tells_all or key in here.tombstones:
+            if known.variant is not None or here.is_in_memory or key in here.tombstones:
                 return None
             return known if _has_time(session, options, backend) else None
         if not backend.write_behind and runtime.pending(key) is not None:
@@ -161,7 +161,7 @@ class FastLane:
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
         question, runtime = self._questions.plain(method, target), self._runtime
-        if runtime is None or (runtime.here.tells_all and runtime.peek(question.key) is None):
+        if runtime is None or (runtime.here.is_in_memory and runtime.peek(question.key) is None):
             return None
         return replace(
             origin,

@@ -55,7 +55,7 @@ def store_when_whole(
     """
     at, hidden = reply.head.received_at, lookup.backend.ignored_params
     status = lookup.status_of(decision.cache_status)
-    report = Report(reply.response, status, received_at=at, values=lookup.found, hidden=hidden)
+    report = Report(reply.response, status, received_at=at, values=lookup.why_asked, hidden=hidden)
     arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.purges)
     try:
         arriving.begin(reply, hops)
