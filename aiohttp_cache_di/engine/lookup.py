@@ -24,7 +24,7 @@ from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failur
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import key_of_another
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import purged

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp_cache_di.backends.configured import Configured
 from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.storage import keys_of
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Deleting", "delete_each", "next_key", "related"]
