@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TypeVar, assert_never, cast
 
@@ -170,21 +169,30 @@ class Exchange:
     async def _bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer without storing its response, and invalidate what the request may have changed.
 
-        The exception is the response to a POST request that says that it answers GET, too: see `posted`.
+        What is stored all the same is the response to a POST request that says that it answers GET, too: see `posted`.
         """
-        posted = None
-        if policy.may_answer_get(self.question.request, self.question.rules):
-            purges = await self.runtime.here.purges.observe()
-            posted = Posted(self.hop, self.questions, purges)
-        with posted or contextlib.nullcontext():
-            response = await self._send()
-            self.call.result = "bypass"
-            describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+        request = self.question.request
+        if not policy.may_answer_get(request, self.question.rules):
+            return await self._change(reason, None)
+        purges = await self.runtime.here.purges.observe()
+        with Posted(self.hop, self.questions, purges) as posted:
+            response = await self._change(reason, posted.flight)
             if isinstance(response, ClientResponse):
-                with changed_by(None if posted is None else posted.flight):
-                    await invalidate(self.lookup, response)
-                if posted is not None:
-                    posted.store(self.question.request, response)
+                posted.store(request, response)
+        return response
+
+    async def _change(self, reason: FwdReason, flight: Flight | None) -> ClientResponse:
+        """Let the origin answer, and invalidate what the request may have changed.
+
+        Args:
+            flight: the one whose own response it is that invalidates; None if there is none.
+        """
+        response = await self._send()
+        self.call.result = "bypass"
+        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+        if isinstance(response, ClientResponse):
+            with changed_by(flight):
+                await invalidate(self.lookup, response)
         return response
 
     async def _send(self) -> ClientResponse:

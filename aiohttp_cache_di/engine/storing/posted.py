@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from types import TracebackType
+from typing import Self
 
 from aiohttp import ClientResponse
 from multidict import CIMultiDict
@@ -57,9 +58,10 @@ class Posted:
         except Exception as error:
             note_question_failure(error)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if self._lookup is not None:
             self.flight = self._flights.start(self._lookup.question.key)
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
