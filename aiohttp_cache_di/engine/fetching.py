@@ -251,7 +251,7 @@ class Fetching:
             answer, self._lookup.status_of(decision.answer.cache_status), received_at=reply.head.received_at
         )
         try:
-            stored = redacted(self._backend, confirmed(self._question, stored, reply.purges))
+            stored = redacted(self._backend, confirmed(self._question, stored, reply.sent.purges))
             if not self._flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:

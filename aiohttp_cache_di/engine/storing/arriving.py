@@ -56,7 +56,7 @@ def store_when_whole(
     at, hidden = reply.head.received_at, lookup.backend.ignored_params
     status = lookup.status_of(decision.cache_status)
     report = Report(reply.response, status, received_at=at, values=lookup.why_asked, hidden=hidden)
-    arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.purges)
+    arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.sent.purges)
     try:
         arriving.begin(reply, hops)
     except Exception as error:
@@ -138,7 +138,7 @@ class ArrivingResponse:
         self.entry = redacted(backend, entry, names)
         flight.is_handed_over = True
         spools = None if spools_up_to is None else self._spools()
-        record(response, self, max_bytes=max_bytes, watch=reply.watch, spools=spools)
+        record(response, self, max_bytes=max_bytes, watch=reply.sent.watch, spools=spools)
         if flight.outcome is None:
             self._expect_body(response)
 
