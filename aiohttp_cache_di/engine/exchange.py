@@ -125,11 +125,12 @@ class Exchange:
             case Fetch() | Validate() | Bypass():
                 return decision
             case PlainHit.PLAIN_HIT:
-                return self._hit(cast("StoredResponse", stored), now)  # a plain hit implies a stored response
+                # A plain hit implies a stored response.
+                return self.hop.answer_plainly(cast("StoredResponse", stored), now=now)
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
                     validate_later(self.hop, decision.stored)
-                return self._reuse(decision)
+                return self.hop.answer(decision, "stale" if decision.stale else "hit")
             case GatewayTimeout():
                 return self._refuse(decision)
             case _:
@@ -143,20 +144,6 @@ class Exchange:
         else:
             self.lookup.why_asked = "filter_fn refuses what is stored"
         return policy.not_at_hand(decision)
-
-    # ---- without the origin
-
-    def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
-        """Answer with a plain hit."""
-        answer = self.hop.answer_plainly(stored, now=now)
-        self.call.result = "hit"
-        return answer
-
-    def _reuse(self, decision: Reuse) -> CachedResponse:
-        """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
-        answer = self.hop.answer(decision)
-        self.call.result = "stale" if decision.stale else "hit"
-        return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
@@ -234,8 +221,8 @@ class Exchange:
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.call.result = "miss"  # no request was saved: the origin has been asked
-        return self.hop.answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
+        # It counts as a miss, since no request was saved: the origin has been asked.
+        return self.hop.answer(first, "miss", cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
         """Answer with the response to another request."""
@@ -257,9 +244,7 @@ class Exchange:
     ) -> ClientResponse:
         """Answer with a stored entry; or if no response can be made of it, drop it and let the origin answer."""
         try:
-            answer = self.hop.answer(reuse, cache_status=cache_status)
+            return self.hop.answer(reuse, result, cache_status=cache_status)
         except Exception as error:
             await self.lookup.discard(error, reuse.stored)
             return await self._fetch_alone(Fetch(reason))
-        self.call.result = result
-        return answer

@@ -242,11 +242,10 @@ class Fetching:
         reply.response.release()
         stored = decision.answer.stored
         try:
-            answer = self._hop.answer(decision.answer)
+            answer = self._hop.answer(decision.answer, "revalidated")
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
-        self._call.result = "revalidated"
         report = Report(
             answer, self._lookup.status_of(decision.answer.cache_status), received_at=reply.head.received_at
         )

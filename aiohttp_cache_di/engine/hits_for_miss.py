@@ -25,8 +25,10 @@ class HitsForMiss(Bounded[str, float]):
 
     def has(self, key: str) -> bool:
         """Whether the latest response to *key* could not be shared, and that is still remembered."""
-        until = self.get(key) if self else None
-        if until is None or time.monotonic() < until:
-            return until is not None
+        until = self.get(key)
+        if until is None:
+            return False
+        if time.monotonic() < until:
+            return True
         del self[key]
         return False

@@ -14,6 +14,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.policy import Reuse
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = ["Hop"]
 
@@ -33,23 +34,27 @@ class Hop(Struct, eq=False):
     call: Call
     lookup: Lookup
 
-    def answer(self, reuse: Reuse, *, cache_status: str = "") -> CachedResponse:
+    def answer(self, reuse: Reuse, result: Result, *, cache_status: str = "") -> CachedResponse:
         """The response that *reuse* decides on.
 
         Args:
+            result: what it counts as.
             cache_status: replaces the one of *reuse*.
         """
         lookup = self.lookup
         status = lookup.status_of(cache_status or reuse.cache_status)
         answer = answer_from(reuse, self.request, standard=lookup.backend.cache_control, cache_status=status)
-        self.call.keys.append(lookup.question.key)
-        return answer
+        return self._answered(answer, result)
 
     def answer_plainly(self, stored: StoredResponse, *, now: float) -> CachedResponse:
         """The response to a plain hit."""
         lookup = self.lookup
         answer = plain_answer(stored, self.request, now=now, standard=lookup.backend.cache_control)
-        self.call.keys.append(lookup.question.key)
+        return self._answered(answer, "hit")
+
+    def _answered(self, answer: CachedResponse, result: Result) -> CachedResponse:
+        self.call.result = result
+        self.call.keys.append(self.lookup.question.key)
         return answer
 
     async def why_unusable(self, entry: StoredResponse) -> str:
