@@ -27,6 +27,7 @@ from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, EarlyRead, end_call, is_disabled
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.fairness import is_turn_over
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
@@ -180,7 +181,7 @@ class CacheMiddleware:
             question = self.questions.full(request, call.wishes, arguments, url=url, place=None)
             note_question_failure(error)
         call.key, lookup = question.key, Lookup(question, backend, runtime, arguments)
-        exchange = Exchange(request, _to_origin(handler, call), call, lookup, self.questions)
+        exchange = Exchange(Hop(request, _to_origin(handler, call), call, lookup), self.questions)
         if not backend.stats.watch.is_on:
             backend.stats.watch.refresh()
         token = None if CURRENT_CALL.get() is call else CURRENT_CALL.set(call)  # only CacheMixin has set one

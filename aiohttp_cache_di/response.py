@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
@@ -53,8 +54,8 @@ class CachedResponse(ClientResponse):
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
-    _replaced: dict[str, Any] | None = None
-    """Attributes that were assigned and so replace stored values; tools that replay responses assign some."""
+    _own_raw_headers: RawHeaders | None = None
+    """What was assigned in place of the stored header lines, as tools that replay responses do."""
     _stored: StoredResponse
     _has_own_init: bool = False
     """Whether this is a class made of a user's ``response_class`` whose ``__init__`` has to be called."""
@@ -273,8 +274,8 @@ class CachedResponse(ClientResponse):
 
         @property
         def _raw_headers(self):
-            if self._replaced is not None and "raw_headers" in self._replaced:
-                return self._replaced["raw_headers"]
+            if self._own_raw_headers is not None:
+                return self._own_raw_headers
             extra = self._served_fields()
             replaced = {name.lower().encode() for name, _ in extra}
             kept = tuple(line for line in self._stored.raw_headers if line[0].lower() not in replaced)
@@ -282,7 +283,7 @@ class CachedResponse(ClientResponse):
 
         @_raw_headers.setter
         def _raw_headers(self, lines):
-            self._replace("raw_headers", lines)
+            self._own_raw_headers = lines
 
         @property
         def raw_headers(self):
@@ -298,27 +299,15 @@ class CachedResponse(ClientResponse):
                 self._info = info = RequestInfo(self._url, self.method, empty, self._real_url)
             return info
 
-        @property
+        @cached_property  # may be assigned, as in aiohttp's class
         def reason(self):
-            if self._replaced is not None and "reason" in self._replaced:
-                return self._replaced["reason"]
             reason = self._stored.reason
             return None if reason is None else reason.decode("utf-8", "surrogateescape")
 
-        @reason.setter
-        def reason(self, reason):
-            self._replace("reason", reason)
-
-        @property
+        @cached_property
         def version(self):
-            if self._replaced is not None and "version" in self._replaced:
-                return self._replaced["version"]
             version = self._stored.version
             return HTTP_1_1 if version == (1, 1) else HttpVersion(*version)
-
-        @version.setter
-        def version(self, version):
-            self._replace("version", version)
 
         @property
         def content(self):
@@ -340,11 +329,6 @@ class CachedResponse(ClientResponse):
         @content.setter
         def content(self, stream):
             self._stream = stream
-
-    def _replace(self, name: str, value: object) -> None:
-        if self._replaced is None:
-            self._replaced = {}
-        self._replaced[name] = value
 
     async def read(self) -> bytes:
         """Read the body; bytes that were read from `content` before are not returned again."""

@@ -25,7 +25,8 @@ from aiohttp_cache_di.backends.mongodb import MongoDBBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.file.schema import Key, pack_key
-from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Unreadable
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import UNREADABLE, Unreadable
 from tests.backends.filesystem.places import entry_file
 from tests.ministack import CREDENTIALS, MinistackServer
 from tests.secantus import SecantusServer

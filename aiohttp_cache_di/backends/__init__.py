@@ -37,7 +37,7 @@ Imports point down this list::
     calls        calls that are shared or outlive their callers, and how those of a driver are cancelled
     tasks        background tasks, and futures whose result nothing awaits
     forks        what has to be put right in a forked child
-    batches      a sequence, some items at a time
+    batches      a sequence, some items at a time; keys in the order in which a store is cleared
     actions      what applies to one request, for callers that use a backend without a session
 
 Each method of a backend is written in the class for its subject; a class derives from those below it::

@@ -119,7 +119,7 @@ async def _copy_all(
                 keys = [info.key for info in part]
                 entries = await _entries(source, keys)
                 known = [entry for entry in entries if is_alike or not _needs_secret(entry)]
-                fitting = [entry for entry in known if await purges.judged(entry) is not None]
+                fitting = [entry for entry in known if await purges.judge_or_fail(entry) is not None]
                 await asyncio.gather(*map(target.write, fitting))
                 advance(len(keys))
                 copied += [entry.key for entry in fitting]

@@ -8,11 +8,12 @@ The other docstrings use these terms:
 
 - A *call* is one call of ``session.get()``, all hops of its redirects included (`calls.call`). It carries the caller's
   options for the cache; the middleware finds it in a context variable.
+- A *hop* is one request of a call (`hop`). The parts that answer it pass it on as one object.
 - A *question* is what one request asks of the cache (`questions`): its key, its partition (a digest of the credentials
   that it is sent with) and the rules that apply. Methods that a user overrides take part in making and answering it; no
   shortcut skips them (`questions.hooks`).
 - A *plain hit* is a fresh response that is used as it is stored: no condition, no range, nothing to validate.
-- A *flight* is one request to the origin that others may wait for (`flight`).
+- A *flight* is one request to the origin that others may wait for (`flights`).
 - A *lease* is a lock on a key in the store, with a time limit: its holder is the one process that asks the origin for
   that key. The others wait, and look the key up again.
 - An entry is *at hand* if it can be read without waiting: it is about to be written, or there is a copy in memory.
@@ -52,26 +53,27 @@ call it, never in the rule::
 
 The modules; imports point down this list::
 
-    exchange    one hop of one call: the loop above
-    background  validating a response in the background
-    fetching    one request to the origin, and acting on its response
-    sharing     using the response to another request, of this process or of another one
-    storing/    making the entry of a response when its body has arrived, and writing it
-    lookup      finding the response to a request in the store
-    copies/     copying a body while its reader reads it
-    origin      sending one request to the origin, and noticing how it ends
-    sessions/   what a session does before aiohttp makes a request: the fast lane, passing by its other base classes
-    questions/  what a request asks of the cache: key, partition, rules
-    runtime     the state of one backend in one event loop: flights, background tasks, its part of the store's stack
-    answering/  responses from stored entries, and what a response from the origin says about the cache
-    flights     the flights of one backend in one event loop, by key
-    flight      one request to the origin that others may wait for
-    fairness    yielding to other tasks now and then
-    watching    reporting each request to metrics, traces and logs
-    calls/      what one call asks of the cache
-    bases/      the other base classes of a session: what they add to a request, and making it without them
-    notes       logging errors that cost a hit or a copy and do not concern the caller
-    taps        where tests see requests to the origin, and answer them
+    exchange       one hop of one call: the loop above
+    background     validating a response in the background
+    fetching       one request to the origin, and acting on its response
+    sharing        using the response to another request, of this process or of another one
+    storing/       making the entry of a response when its body has arrived, and writing it
+    origin         sending one request to the origin, and noticing how it ends
+    hop            one request of a call with what it is answered by, and its answers from stored entries
+    lookup         finding the response to a request in the store
+    copies/        copying a body while its reader reads it
+    sessions/      what a session does before aiohttp makes a request: the fast lane, passing by its other base classes
+    questions/     what a request asks of the cache: key, partition, rules
+    runtime        the state of one backend in one event loop: flights, background tasks, its part of the store's stack
+    answering/     responses from stored entries, and what a response from the origin says about the cache
+    flights        requests to the origin that others may wait for, by key
+    hits_for_miss  keys of which requests need not wait for each other
+    fairness       yielding to other tasks now and then
+    watching       reporting each request to metrics, traces and logs
+    calls/         what one call asks of the cache
+    bases/         the other base classes of a session: what they add to a request, and making it without them
+    notes          logging errors that cost a hit or a copy and do not concern the caller
+    taps           where tests see requests to the origin, and answer them
 
 On a miss, `lookup` asks the store, `sharing` decides who asks the origin, in this process (a flight) and among
 processes (a lease), and `storing` writes the response. Of a URL whose responses vary, `policy.select_variant` says

@@ -9,79 +9,61 @@ import time
 from functools import partial
 from time import perf_counter
 
-from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientError, ClientRequest, ClientResponse
 from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import fetch_alone
-from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.watching import tell_of
-from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, ServeStale
+from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, Plan, ServeStale
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Validation"]
+__all__ = ["validate_later"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 LIMIT_S = 60.0  # there is no caller whose timeout would end it
 
 
-class Validation:
-    """The validation of a response that was served stale.
+def validate_later(hop: Hop, stored: StoredResponse) -> None:
+    """Validate *stored*, by which *hop* is answered, in a background task; unless one for the same response is running.
 
-    It works on copies of the objects of the request that was answered with that response.
-
-    Args:
-        stored: the stale response.
-        request, handler, call, lookup: those of the request that was answered.
+    The task works on copies of the objects of *hop*.
     """
+    call, request = hop.call, _own_request(hop.request)
+    message = replace(hop.lookup.question.request, headers=request.headers)
+    question = replace(hop.lookup.question, request=message)
+    plan = policy.background_plan(message, stored, question.rules, now=time.time())
+    # Without the caller's options, which were for the response that they got; with the hops before this one.
+    own = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys), key=stored.key)
+    validation = _validate(Hop(request, hop.handler, own, hop.lookup.for_another(question)), plan)
+    hop.lookup.runtime.spawn(validation, owner=request.session, name=stored.key)
 
-    def __init__(
-        self,
-        stored: StoredResponse,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        lookup: Lookup,
-    ) -> None:
-        own = _own_request(request)
-        message = replace(lookup.question.request, headers=own.headers)
-        question = replace(lookup.question, request=message)
-        # Without the caller's options, which were for the response that they got; with the hops before this one.
-        self._call = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys), key=stored.key)
-        self._stored = stored
-        self._request = own
-        self._handler = handler
-        self._lookup = lookup.for_another(question)
-        self._plan = policy.background_plan(message, stored, question.rules, now=time.time())
 
-    def start(self) -> None:
-        """Start the validation in a background task, unless one of the same response is running."""
-        self._lookup.runtime.spawn(self._run(), owner=self._request.session, name=self._stored.key)
-
-    async def _run(self) -> None:
-        """Ask the origin and read the whole body, so that it is stored."""
-        response: ClientResponse | None = None
-        request, backend = self._request, self._lookup.backend
-        tell = partial(tell_of, self._call, request, backend, perf_counter()) if backend.stats.watch.is_on else None
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
-                self._call.count(self._lookup.runtime.counts)
-                if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
-                    response = outcome
-                    await response.read()
-            if tell is not None:
-                tell(response)
-        except (ClientError, OSError) as error:
-            logger.info("A validation in the background failed: %s", type(error).__name__)
-            if tell is not None:
-                tell(error=error)
-        finally:
-            if response is not None:
-                response.release()
+async def _validate(hop: Hop, plan: Plan) -> None:
+    """Ask the origin and read the whole body, so that it is stored."""
+    response: ClientResponse | None = None
+    call, backend = hop.call, hop.lookup.backend
+    tell = partial(tell_of, call, hop.request, backend, perf_counter()) if backend.stats.watch.is_on else None
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            outcome = await fetch_alone(plan, hop)
+            call.count(hop.lookup.runtime.counts)
+            if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
+                response = outcome
+                await response.read()
+        if tell is not None:
+            tell(response)
+    except (ClientError, OSError) as error:
+        logger.info("A validation in the background failed: %s", type(error).__name__)
+        if tell is not None:
+            tell(error=error)
+    finally:
+        if response is not None:
+            response.release()
 
 
 def _own_request(request: ClientRequest) -> ClientRequest:

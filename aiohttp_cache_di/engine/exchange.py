@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TypeVar, assert_never, cast
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
+from aiohttp_cache_di.engine.answering.answers import gateway_timeout
 from aiohttp_cache_di.engine.answering.describe import describe_miss
-from aiohttp_cache_di.engine.background import Validation
+from aiohttp_cache_di.engine.background import validate_later
 from aiohttp_cache_di.engine.bases.trials import NotStored
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching, fetch_alone
-from aiohttp_cache_di.engine.flight import Flight, unless_ended
-from aiohttp_cache_di.engine.flights import changed_by
+from aiohttp_cache_di.engine.flights import Flight, changed_by, unless_ended
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.sharing import Sharing, why_unusable
+from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.storing.invalidating import invalidate, invalidate_unanswered
 from aiohttp_cache_di.engine.storing.posted import Posted
 from aiohttp_cache_di.policy import (
@@ -42,8 +41,9 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded, purged
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = ["Exchange"]
 
@@ -54,22 +54,14 @@ class Exchange:
     """One hop of one call, from the request to the response that the caller gets.
 
     Args:
-        lookup: the look-up of the response to the request.
         questions: makes the question of a GET request that a POST response may answer.
     """
 
-    def __init__(
-        self,
-        request: ClientRequest,
-        handler: ClientHandlerType,
-        call: Call,
-        lookup: Lookup,
-        questions: Questions,
-    ) -> None:
-        self.request = request
-        self.handler = handler
-        self.call = call
-        self.lookup = lookup
+    def __init__(self, hop: Hop, questions: Questions) -> None:
+        lookup = hop.lookup
+        self.hop = hop
+        self.call: Call = hop.call
+        self.lookup: Lookup = lookup
         self.questions = questions
         self.question: FullQuestion = lookup.question
         self.backend: CacheBackend = lookup.backend
@@ -124,20 +116,21 @@ class Exchange:
         now = time.time()
         decision = decide(self.question, stored, now, () if lookup.primary is None else lookup.candidates)
         served = decision.stored if isinstance(decision, Serve) else stored if decision is PlainHit.PLAIN_HIT else None
-        if served is not None and served.status != 200 and (why := await why_unusable(served, self.call, lookup)):
+        if served is not None and served.status != 200 and (why := await self.hop.why_unusable(served)):
             decision = policy.hop_anew(served, self.question.rules)
-            lookup.found = why
+            lookup.why_asked = why
         if lookup.store_failed or lookup.is_refused:
             decision = self._without_stored(decision)
         match decision:
             case Fetch() | Validate() | Bypass():
                 return decision
             case PlainHit.PLAIN_HIT:
-                return self._hit(cast("StoredResponse", stored), now)  # a plain hit implies a stored response
+                # A plain hit implies a stored response.
+                return self.hop.answer_plainly(cast("StoredResponse", stored), now=now)
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
-                    self._validate_later(decision.stored)
-                return self._reuse(decision)
+                    validate_later(self.hop, decision.stored)
+                return self.hop.answer(decision, "stale" if decision.stale else "hit")
             case GatewayTimeout():
                 return self._refuse(decision)
             case _:
@@ -147,72 +140,56 @@ class Exchange:
         """*decision*, with the reason that the stored response could not be used."""
         if self.lookup.store_failed:
             cause = self.backend.guard.outages.causes.get("read", "")
-            self.lookup.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
+            self.lookup.why_asked = f"the store does not answer: {cause}" if cause else "the store does not answer"
         else:
-            self.lookup.found = "filter_fn refuses what is stored"
+            self.lookup.why_asked = "filter_fn refuses what is stored"
         return policy.not_at_hand(decision)
-
-    # ---- without the origin
-
-    def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
-        """Answer with a plain hit."""
-        answer = plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
-        self.call.result = "hit"
-        self.call.keys.append(self.question.key)
-        return answer
-
-    def _reuse(self, decision: Reuse) -> CachedResponse:
-        """Answer with a hit that is not plain: stale, a 304, a part, a 416."""
-        answer = self._answer(decision)
-        self.call.result = "stale" if decision.stale else "hit"
-        return answer
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         """Answer with 504, because the origin may not be asked."""
         self.call.result = "miss"
-        decision = replace(decision, cache_status=purged(decision.cache_status, self.lookup.purged))
-        return gateway_timeout(decision, self.request, now=time.time(), found=self.lookup.found)
-
-    def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
-        cache_status = purged(cache_status or decision.cache_status, self.lookup.purged)
-        standard = self.backend.cache_control
-        answer = answer_from(decision, self.request, standard=standard, cache_status=cache_status)
-        self.call.keys.append(self.question.key)
-        return answer
-
-    def _validate_later(self, stored: StoredResponse) -> None:
-        """Validate *stored* in the background."""
-        Validation(stored, self.request, self.handler, self.call, self.lookup).start()
+        decision = replace(decision, cache_status=self.lookup.status_of(decision.cache_status))
+        return gateway_timeout(decision, self.hop.request, now=time.time(), why=self.lookup.why_asked)
 
     # ---- bypassing the store
 
     async def _bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer without storing its response, and invalidate what the request may have changed.
 
-        The exception is the response to a POST request that says that it answers GET, too: see `posted`.
+        What is stored all the same is the response to a POST request that says that it answers GET, too: see `posted`.
         """
-        posted = None
-        if policy.may_answer_get(self.question.request, self.question.rules):
-            purges = await self.runtime.here.purges.observe()
-            posted = Posted(self.request, self.call, self.lookup, self.questions, purges)
-        with posted or contextlib.nullcontext():
-            response = await self._send()
-            self.call.result = "bypass"
-            describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+        request = self.question.request
+        if not policy.may_answer_get(request, self.question.rules):
+            return await self._change(reason, None)
+        purges = await self.runtime.here.purges.observe()
+        with Posted(self.hop, self.questions, purges) as posted:
+            response = await self._change(reason, posted.flight)
             if isinstance(response, ClientResponse):
-                with changed_by(None if posted is None else posted.flight):
-                    await invalidate(self.lookup, response)
-                if posted is not None:
-                    posted.store(self.question.request, response)
+                posted.store(request, response)
+        return response
+
+    async def _change(self, reason: FwdReason, flight: Flight | None) -> ClientResponse:
+        """Let the origin answer, and invalidate what the request may have changed.
+
+        Args:
+            flight: the one whose own response it is that invalidates; None if there is none.
+        """
+        response = await self._send()
+        self.call.result = "bypass"
+        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
+        if isinstance(response, ClientResponse):
+            with changed_by(flight):
+                await invalidate(self.lookup, response)
         return response
 
     async def _send(self) -> ClientResponse:
         """Let the origin answer; if it does not, invalidate what the request may have changed."""
-        earlier = self.request.response  # to an earlier attempt to send the request
+        request = self.hop.request
+        earlier = request.response  # to an earlier attempt to send the request
         try:
-            return await self.handler(self.request)
+            return await self.hop.handler(request)
         except BaseException:
-            if self.request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
+            if request.response is not earlier:  # aiohttp has made a response to read from: the request was sent
                 invalidate_unanswered(self.lookup)
             raise
 
@@ -220,7 +197,7 @@ class Exchange:
 
     async def _share_or_fetch(self, plan: Plan) -> ClientResponse:
         """Use the response to an equal request under way, or ask the origin in a flight that others can join."""
-        sharing = Sharing(self.lookup, self.call)
+        sharing = Sharing(self.hop)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
         flights, place = self.runtime.flights, sharing.place
@@ -235,9 +212,7 @@ class Exchange:
             if found is not None:
                 return await self._collapsed(found, plan)
             if flight.outcome is None:
-                fetching = Fetching(self.request, self.handler, self.call, self.lookup, flight)
-                outcome = await fetching.fetch(plan)
-                return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
+                return await self._handed_on(await Fetching(self.hop, flight).fetch(plan))
         return await self._fetch_alone(plan)  # the flight has ended: its response cannot be shared, or was invalidated
 
     async def _race(self, plan: Plan, flight: Flight, sharing: Sharing) -> ClientResponse:
@@ -246,30 +221,30 @@ class Exchange:
         first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
-        self.call.result = "miss"  # no request was saved: the origin has been asked
-        return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
+        # It counts as a miss, since no request was saved: the origin has been asked.
+        return self.hop.answer(first, "miss", cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Plan) -> ClientResponse:
         """Answer with the response to another request."""
-        try:
-            answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
-        except Exception as error:
-            await self.lookup.discard(error, decision.stored)
-            return await self._fetch_alone(Fetch(plan.reason))
-        self.call.result = "coalesced"
-        return answer
+        status = forwarded(plan.reason, collapsed=True)
+        return await self._answer_or_fetch(decision, "coalesced", plan.reason, cache_status=status)
 
     async def _fetch_alone(self, plan: Plan) -> ClientResponse:
         """Ask the origin, in a flight that others cannot join."""
-        outcome = await fetch_alone(plan, self.request, self.handler, self.call, self.lookup)
-        return await self._stale(outcome) if isinstance(outcome, ServeStale) else outcome
+        return await self._handed_on(await fetch_alone(plan, self.hop))
 
-    async def _stale(self, outcome: ServeStale) -> ClientResponse:
-        """The stale response that is used instead of an error."""
+    async def _handed_on(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
+        """The response of the origin, or the stale one that is used instead of an error."""
+        if isinstance(outcome, ServeStale):
+            return await self._answer_or_fetch(outcome.answer, "stale", "stale")
+        return outcome
+
+    async def _answer_or_fetch(
+        self, reuse: Reuse, result: Result, reason: FwdReason, *, cache_status: str = ""
+    ) -> ClientResponse:
+        """Answer with a stored entry; or if no response can be made of it, drop it and let the origin answer."""
         try:
-            answer = self._answer(outcome.answer)
+            return self.hop.answer(reuse, result, cache_status=cache_status)
         except Exception as error:
-            await self.lookup.discard(error, outcome.answer.stored)
-            return await self._fetch_alone(Fetch("stale"))  # without an entry, so that an error reaches the caller
-        self.call.result = "stale"
-        return answer
+            await self.lookup.discard(error, reuse.stored)
+            return await self._fetch_alone(Fetch(reason))

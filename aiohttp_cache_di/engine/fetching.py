@@ -10,17 +10,16 @@ import logging
 import time
 from typing import TypeAlias, assert_never
 
-from aiohttp import ClientConnectionError, ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientConnectionError, ClientError, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answering.answers import answer_from
 from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.copies.recording import wait_for_end
-from aiohttp_cache_di.engine.flight import Flight, Outcome
-from aiohttp_cache_di.engine.flights import Flights
+from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
@@ -44,7 +43,7 @@ from aiohttp_cache_di.policy import (
 )
 from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
 
 __all__ = ["Fetching", "fetch_alone"]
@@ -58,12 +57,10 @@ CHALLENGES = frozenset({401, 407})
 """Statuses by which the origin asks for credentials."""
 
 
-async def fetch_alone(
-    plan: Plan, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup
-) -> ClientResponse | ServeStale:
+async def fetch_alone(plan: Plan, hop: Hop) -> ClientResponse | ServeStale:
     """Ask the origin in a flight that others cannot join; see `Fetching`."""
-    with lookup.runtime.flights.start(lookup.question.key) as flight:
-        return await Fetching(request, handler, call, lookup, flight).fetch(plan)
+    with hop.lookup.runtime.flights.start(hop.lookup.question.key) as flight:
+        return await Fetching(hop, flight).fetch(plan)
 
 
 class Fetching:
@@ -73,26 +70,25 @@ class Fetching:
     knows whether there is a caller to get that, and how to count it.
 
     Args:
-        lookup: the look-up of the response to the request.
         flight: that of the request.
     """
 
-    def __init__(
-        self, request: ClientRequest, handler: ClientHandlerType, call: Call, lookup: Lookup, flight: Flight
-    ) -> None:
-        self._request = request
-        self._call = call
-        self._lookup = lookup
+    def __init__(self, hop: Hop, flight: Flight) -> None:
+        lookup = hop.lookup
+        self._hop = hop
+        self._request: ClientRequest = hop.request
+        self._call: Call = hop.call
+        self._lookup: Lookup = lookup
         self._flight = flight
         self._question: FullQuestion = lookup.question
         self._backend: CacheBackend = lookup.backend
         self._flights: Flights = lookup.runtime.flights
-        self._origin = OriginRequest(request, handler, call, lookup.runtime)
+        self._origin = OriginRequest(hop)
 
     async def fetch(self, plan: Plan) -> ClientResponse | ServeStale:
         """Ask the origin, and do what the policy decides about its response."""
-        if plan.stored is not None and not self._lookup.found:
-            self._lookup.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
+        if plan.stored is not None and not self._lookup.why_asked:
+            self._lookup.why_asked = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         while True:
             if self._request.session.closed:  # as aiohttp does when it is about to connect
                 raise ClientConnectionError("Connector is closed.")
@@ -244,18 +240,17 @@ class Fetching:
         can be made of the entry, which is then dropped.
         """
         reply.response.release()
-        stored, cache_status = decision.answer.stored, purged(decision.answer.cache_status, self._lookup.purged)
-        standard = self._backend.cache_control
+        stored = decision.answer.stored
         try:
-            answer = answer_from(decision.answer, self._request, standard=standard, cache_status=cache_status)
+            answer = self._hop.answer(decision.answer, "revalidated")
         except Exception as error:
             await self._lookup.discard(error, stored)
             return None
-        self._call.result = "revalidated"
-        self._call.keys.append(self._question.key)
-        report = Report(answer, cache_status, received_at=reply.head.received_at)
+        report = Report(
+            answer, self._lookup.status_of(decision.answer.cache_status), received_at=reply.head.received_at
+        )
         try:
-            stored = redacted(self._backend, confirmed(self._question, stored, reply.purges))
+            stored = redacted(self._backend, confirmed(self._question, stored, reply.sent.purges))
             if not self._flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:
@@ -281,8 +276,8 @@ class Fetching:
         if decision.is_lasting:
             self._flights.end_unshared(self._flight)
         hidden = self._backend.ignored_params
-        cache_status = purged(decision.cache_status, self._lookup.purged)
-        describe_miss(reply.response, cache_status, values=self._lookup.found, hidden=hidden)
+        cache_status = self._lookup.status_of(decision.cache_status)
+        describe_miss(reply.response, cache_status, values=self._lookup.why_asked, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:

@@ -24,9 +24,10 @@ from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failur
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import key_of_another
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
@@ -60,7 +61,7 @@ class Lookup:
     """Whether the store was asked, and has failed or not answered in time."""
     is_refused: bool = False
     """Whether the user's filter refuses the stored response."""
-    found: str = ""
+    why_asked: str = ""
     """Why the origin is asked although a response is or may be stored, in words for the caller."""
     purged: str = ""
     """The tag whose purge keeps the stored response from being used as it is; "" for none."""
@@ -90,6 +91,10 @@ class Lookup:
         request = self.question.request
         return f"{request.method} {keys.redact_url(request.url, self.backend.ignored_params)}"
 
+    def status_of(self, cache_status: str) -> str:
+        """*cache_status*, in which the tag is added whose purge keeps the stored response from being used as it is."""
+        return purged(cache_status, self.purged)
+
     @property
     def actions(self) -> CacheActions:
         """The description of the request that user's methods are given."""
@@ -112,7 +117,7 @@ class Lookup:
         It is known if all that is stored is at hand, or if the fast lane has just found nothing (`early_read`).
         """
         here, early_read, key = self.runtime.here, self.early_read, self.question.key
-        is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
+        is_known = here.is_in_memory or (early_read is not None and early_read.found is None and early_read.key == key)
         if (
             not is_known
             or self.hooks.looks_up
@@ -173,15 +178,15 @@ class Lookup:
         primary, deletions = self.primary, self.runtime.here.deletions
         return primary is not None and deletions.has(primary.key, after=self._deletions)
 
-    async def is_ahead(self, hop: StoredResponse) -> bool:
-        """Whether the response that the redirect *hop* leads to, maybe by further redirects, is stored and fresh."""
+    async def is_ahead(self, redirect: StoredResponse) -> bool:
+        """Whether the response that *redirect* leads to, maybe by further redirects, is stored and fresh."""
         primary, deletions = self.primary, self._deletions
         try:
             for _ in range(MAX_HOPS):
-                if not hop.history:
+                if not redirect.history:
                     return False
                 self.foreign = None
-                entry = await self.select(hop.history[0], of_any=True)
+                entry = await self.select(redirect.history[0], of_any=True)
                 if self.foreign is not None:  # a user's method has it, and decides by itself whether it is usable
                     return True
                 now = time.time()
@@ -189,7 +194,7 @@ class Lookup:
                     return False
                 if policy.may_be_used_alone(entry, self.question.rules, now=now):
                     return True
-                hop = entry
+                redirect = entry
             return False
         finally:
             self.primary, self._deletions, self.foreign = primary, deletions, None
@@ -218,7 +223,7 @@ class Lookup:
             entry = runtime.peek(key)
             if entry is None and early_read is not None and early_read.key == key:
                 entry, self._deletions = self._unless_failed(early_read.found), early_read.deletions
-            elif entry is None and not runtime.here.tells_all:
+            elif entry is None and not runtime.here.is_in_memory:
                 entry = self._unless_failed(await runtime.here.fetch(key, lease_s=lease_s))
         if entry is None:
             self.purged = runtime.here.purges.reasons.get(key) or self.purged

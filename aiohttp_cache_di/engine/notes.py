@@ -6,13 +6,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from aiohttp_cache_di.entries.tags import TooManyTagsError
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = [
-    "Failed",
     "UnusableResultError",
     "note_failure",
     "note_question_failure",
@@ -23,9 +22,6 @@ __all__ = [
 ]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-Failed: TypeAlias = Callable[[str], None]
-"""Called with the type name of an error by which a copy was lost, to count it."""
 
 LOG_INTERVAL_S = 60.0
 OF_QUESTIONS: Final = "A function that says whose a request is, what its key is or which rules apply to it,"
@@ -39,8 +35,8 @@ class UnusableResultError(ConfigurationError):
         super().__init__(f"{function} has returned an object of type {type(result).__name__}; {expected}")
 
 
-def note_failure(error: Exception, failed: Failed) -> None:
-    """Count an error of the cache by which a copy was lost, and log its kind once in a while. Raises nothing."""
+def note_failure(error: Exception, failed: Callable[[str], object]) -> None:
+    """Count an error by which a copy was lost, by *failed*, and log its kind once in a while. Raises nothing."""
     kind = type(error).__name__
     with contextlib.suppress(Exception):
         failed(kind)

@@ -5,38 +5,58 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientRequest, ClientResponse
 from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Plan, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
 
-__all__ = ["OriginRequest", "Reply"]
+__all__ = ["OriginRequest", "Reply", "Sending"]
+
+
+class Sending(Struct, frozen=True):
+    """What has to be known of a request before it is sent, if its response may be stored.
+
+    Args:
+        requested_at: POSIX time.
+        asked: its header fields, as the cache was asked with them.
+        watch: tells whether the content coding of the response was complete; None if nothing is decoded.
+        purges: the number of the latest purge by tag.
+        by_proxy: it goes through a proxy, for which aiohttp adds credentials that the cache knows.
+    """
+
+    requested_at: float
+    asked: CIMultiDict[str]
+    watch: DecodingWatch | None
+    purges: int
+    by_proxy: bool
+
+    @classmethod
+    def of(cls, hop: Hop, purges: int) -> Self:
+        """What has to be known of *hop*, which is about to be sent; *purges* is up to date."""
+        request, requested_at = hop.request, time.time()
+        asked = CIMultiDict(request.headers)
+        watch = watch_decoding(request) if hop.call.decoded else None
+        return cls(requested_at, asked, watch, purges, request.proxy is not None)
+
+    def reply(self, response: ClientResponse) -> Reply:
+        """The reply, whose head has just arrived."""
+        return Reply(response, Response(response.status, response.headers, self.requested_at, time.time()), self)
 
 
 class Reply(Struct, frozen=True):
-    """The origin's response to one request.
-
-    Args:
-        watch: tells whether the content coding was complete; None if nothing is decoded.
-        asked: the header fields of the request when the cache was asked.
-        purges: the number of the latest purge by tag that was known before it was sent.
-        by_proxy: the request went through a proxy, for which aiohttp has added credentials that the cache knew.
-    """
+    """The origin's response to one request."""
 
     response: ClientResponse
     head: Response
-    watch: DecodingWatch | None
-    asked: CIMultiDict[str]
-    purges: int
-    by_proxy: bool = False
+    sent: Sending
 
     def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
         """Whether the request was sent with the credentials and the Host that the cache was asked with.
@@ -50,11 +70,12 @@ class Reply(Struct, frozen=True):
         sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
         if not issubclass(type(sent), CIMultiDictProxy):
             return True
-        if sent == self.asked:  # the common case
+        asked = self.sent.asked
+        if sent == asked:  # the common case
             return True
-        before, after = _credentials(self.asked, names, is_named), _credentials(sent, names, is_named)
+        before, after = _credentials(asked, names, is_named), _credentials(sent, names, is_named)
         return before == after or (
-            self.by_proxy and before == [field for field in after if field[0] != "proxy-authorization"]
+            self.sent.by_proxy and before == [field for field in after if field[0] != "proxy-authorization"]
         )
 
 
@@ -68,23 +89,19 @@ def _credentials(fields: Mapping[str, str], names: CredentialNames, is_named: bo
 class OriginRequest:
     """Sends one request to the origin, perhaps several times."""
 
-    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call, runtime: Runtime) -> None:
-        self._request = request
-        self._handler = handler
-        self._call = call
-        self._runtime = runtime
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+        self._request: ClientRequest = hop.request
+        self._call: Call = hop.call
         self._watch: DecodingWatch | None = None
 
     async def ask(self, plan: Plan) -> Reply | ClientResponse:
         """Send the request as *plan* says; a test double of a response is returned as it is."""
-        purges = await self._runtime.here.purges.observe()
-        requested_at, asked = time.time(), CIMultiDict(self._request.headers)
-        self._watch = watch_decoding(self._request) if self._call.decoded else None
-        response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
-        if not isinstance(response, ClientResponse):
-            return response
-        head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch, asked, purges, self._request.proxy is not None)
+        purges = await self._hop.lookup.runtime.here.purges.observe()
+        sending = Sending.of(self._hop, purges)
+        self._watch = sending.watch
+        response = await (self._validate(plan) if isinstance(plan, Validate) else self._hop.handler(self._request))
+        return sending.reply(response) if isinstance(response, ClientResponse) else response
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request with the conditions of *plan* instead of the caller's."""
@@ -93,7 +110,7 @@ class OriginRequest:
         conditional.update(plan.headers)
         self._request.headers = conditional
         try:
-            return await self._handler(self._request)
+            return await self._hop.handler(self._request)
         finally:
             self._request.headers = own
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 from weakref import WeakSet, ref
@@ -92,7 +91,7 @@ class Runtime:
             and question.method == hdrs.METH_GET
             and question.plain_until > 0
             and self.flights.current(key) is None
-            and not self.flights.is_hit_for_miss(key, now=time.monotonic())
+            and not self.flights.hits_for_miss.has(key)
         )
         return backend.lease_s if asks else 0.0
 

@@ -16,12 +16,13 @@ from aiohttp import hdrs
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.wrap.looking.leases import SPARED, Spared
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.policy import Plan, Reuse, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Sharing", "why_unusable"]
+__all__ = ["Sharing"]
 
 MAX_ABANDONED = 1  # abandoned flights that one request waits for before it asks the origin by itself
 SLOW_S = 0.25  # only for slower responses are other processes told that waiting for them is of no use
@@ -34,7 +35,7 @@ class Sharing:
     """How one request can use the response to another.
 
     Args:
-        lookup: the look-up of the request, which has found nothing that answers it.
+        hop: the request, whose look-up has found nothing that answers it.
     """
 
     place: str
@@ -43,9 +44,11 @@ class Sharing:
     It is the key of the variant that the request is likely to get: it does not wait for one in another language.
     """
 
-    def __init__(self, lookup: Lookup, call: Call) -> None:
-        self.lookup = lookup
-        self.call = call
+    def __init__(self, hop: Hop) -> None:
+        lookup = hop.lookup
+        self.hop = hop
+        self.call: Call = hop.call
+        self.lookup: Lookup = lookup
         question, primary = lookup.question, lookup.primary
         fields = () if primary is None else primary.vary_fields
         self.place = policy.wanted_variant(question.request, question.key, fields, question.rules.digest_key)
@@ -58,7 +61,7 @@ class Sharing:
             and not self.call.failures
             and plan.reason in _SHAREABLE
             and hdrs.RANGE not in question.request.headers
-            and not (flights.hits_for_miss and flights.is_hit_for_miss(question.key, now=time.monotonic()))
+            and not flights.hits_for_miss.has(question.key)
         )
 
     # ---- requests of this process
@@ -162,7 +165,7 @@ class Sharing:
             return None
 
     async def _usable(self, entry: StoredResponse, *, comes: bool = False) -> Reuse | None:
-        """How *entry* answers this request, if it does; see `why_unusable` for redirects.
+        """How *entry* answers this request, if it does; see `Hop.why_unusable` for redirects.
 
         An entry that cannot be judged is dropped.
 
@@ -178,7 +181,7 @@ class Sharing:
             usable = self._answer_of(entry)
             if usable is None:
                 return None
-            why = await why_unusable(entry, self.call, self.lookup)
+            why = await self.hop.why_unusable(entry)
             return None if why and not (comes and await self._is_followed(entry)) else usable
         except Exception as error:
             await self.lookup.discard(error, entry)
@@ -194,26 +197,10 @@ class Sharing:
             return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
-    async def _is_followed(self, hop: StoredResponse) -> bool:
-        """Wait for a flight to the target of the redirect *hop*; return whether the target is stored then."""
-        flight = self.lookup.runtime.flights.current(hop.history[0]) if hop.history else None
+    async def _is_followed(self, redirect: StoredResponse) -> bool:
+        """Wait for a flight to the target of *redirect*; return whether the target is stored then."""
+        flight = self.lookup.runtime.flights.current(redirect.history[0]) if redirect.history else None
         if flight is None or flight.leader is asyncio.current_task():
             return False
         await flight.join(self.call.read_timeout_s)
-        return await self.lookup.is_ahead(hop)
-
-
-async def why_unusable(entry: StoredResponse, call: Call, lookup: Lookup) -> str:
-    """Why *entry* may not be used now, in words for the caller; "" if it may.
-
-    A redirect may lead to a one-time URL, so it is perhaps used only together with its target. Two URLs that have
-    exchanged their roles would lead to each other as long as one of the redirects is stored, so a call follows each
-    only once.
-    """
-    if entry.status == 200 or not call.follows:
-        return ""
-    if lookup.question.key in call.keys and policy.leads_on(entry.status, entry.headers):
-        return "the stored redirect leads back"
-    if policy.may_be_used_alone(entry, lookup.question.rules, now=time.time()) or await lookup.is_ahead(entry):
-        return ""
-    return "the target of the stored redirect is not stored"
+        return await self.lookup.is_ahead(redirect)

@@ -6,7 +6,8 @@ and no cache keys. Its parts:
 
 - ``build`` makes an entry (`rfc9111.messages.StoredResponse`) from a response that has arrived, without the fields that
   are never stored.
-- ``codec`` turns an entry into bytes and back: a version, a checksum and maybe a signature, then the fields. When
+- ``items`` are what a store has under a key: an entry, an alias, or what a user's serializer has made.
+- ``codec`` turns an item into bytes and back: a version, a checksum and maybe a signature, then the fields. When
   bytes are read, ``checks`` validates each field. ``checksum`` chooses who computes checksums.
 - ``secrets`` derives the signing keys from the user's secret.
 - ``fields`` gives an entry's header fields, cookies and expiry as aiohttp would have parsed them; ``streams`` are body

@@ -17,12 +17,11 @@ and checksum and MAC cover the body after the payload.
 
 from __future__ import annotations
 
-import enum
 import hmac
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 import msgspec
 from msgspec.structs import force_setattr, replace
@@ -30,22 +29,18 @@ from msgspec.structs import force_setattr, replace
 from aiohttp_cache_di.entries.checks import is_possible
 from aiohttp_cache_di.entries.checksum import checksum_function, sum_in_pieces
 from aiohttp_cache_di.entries.filed import FiledResponse
+from aiohttp_cache_di.entries.items import UNREADABLE, Item, Opaque, Unreadable, item_leads_on
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, HeaderBlock, HeaderLines, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import HeaderBlock, HeaderLines, StoredResponse
 
 __all__ = [
     "FORMAT_VERSION",
     "HEAD_BYTES",
-    "UNREADABLE",
     "EntryCodec",
-    "Item",
-    "Opaque",
     "Sealed",
     "SecretKeys",
-    "Unreadable",
     "is_opaque",
-    "item_leads_on",
     "leads_on",
     "span_of_response",
 ]
@@ -76,40 +71,6 @@ _NAMELESS: Final = 2
 _LEADS_ON: Final = 4
 _APART: Final = 8
 _FLAGS: Final = _SIGNED | _NAMELESS | _LEADS_ON | _APART
-
-
-class Opaque(msgspec.Struct, frozen=True, array_like=True):
-    """An item that a user's own serializer has made; only that can read it.
-
-    Args:
-        key: its storage key.
-        payload: the bytes that the serializer's ``dumps`` returned.
-        leads_on: whether the item is a redirect or an alias.
-    """
-
-    key: str
-    payload: bytes
-    leads_on: bool = False
-
-
-Item: TypeAlias = StoredResponse | str | Opaque
-"""What is stored under a key: a response, the key of another record (an alias), or a user's serialized item."""
-
-
-class Unreadable(enum.Enum):
-    """Returned instead of an item if the bytes under the key are not valid."""
-
-    UNREADABLE = enum.auto()
-
-
-UNREADABLE: Final = Unreadable.UNREADABLE
-
-
-def item_leads_on(item: object) -> bool:
-    """Whether *item* is a redirect or an alias, rather than a final response."""
-    if isinstance(item, StoredResponse):
-        return item.status in REDIRECTS and "Location" in item.headers
-    return item.leads_on if isinstance(item, Opaque) else isinstance(item, str)
 
 
 def leads_on(frame: bytes | bytearray | memoryview) -> bool:

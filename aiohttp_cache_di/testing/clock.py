@@ -34,14 +34,7 @@ _REAL: Final = frozenset(
     }
 )
 # In these `time.monotonic` measures ages, which the clock has to advance; elsewhere it bounds waits.
-_AGEING: Final = frozenset(
-    {
-        f"{_PACKAGE}.backends.wrap.near",
-        f"{_PACKAGE}.engine.flights",
-        f"{_PACKAGE}.engine.runtime",
-        f"{_PACKAGE}.engine.sharing",
-    }
-)
+_AGEING: Final = frozenset({f"{_PACKAGE}.backends.wrap.near", f"{_PACKAGE}.engine.hits_for_miss"})
 
 
 def _seconds(by: float | str | timedelta) -> float:

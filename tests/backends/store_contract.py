@@ -19,8 +19,9 @@ from aiohttp_cache_di.backends.batches import in_batches
 from aiohttp_cache_di.backends.store import MARK_PREFIX, Found, Item, Record, Store, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Versioned, kinds_of
 from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.contract import AWKWARD_KEYS

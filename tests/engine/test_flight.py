@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from aiohttp_cache_di.engine.flight import Outcome, unless_ended
-from aiohttp_cache_di.engine.flights import Flights
+from aiohttp_cache_di.engine.flights import Flights, Outcome, unless_ended
 from tests.test_response import entry
 
 

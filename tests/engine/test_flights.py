@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.flight import Outcome
-from aiohttp_cache_di.engine.flights import Flights
+from aiohttp_cache_di.engine.flights import Flights, Outcome
+from aiohttp_cache_di.engine.hits_for_miss import KEPT_S
+from aiohttp_cache_di.testing.clock import CacheClock
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer, chunked
 from tests.stores import SHARED, new_store
@@ -52,12 +53,15 @@ class TestFlights:
         other.end(Outcome.UNSHARED)
         assert not flights._fetching
 
-    def test_a_key_that_cannot_be_shared_is_remembered_for_a_while(self) -> None:
-        flights = Flights(hit_for_miss_s=10)
-        flights.remember_hit_for_miss("key", now=0)
-        assert flights.is_hit_for_miss("key", now=9)
-        assert not flights.is_hit_for_miss("key", now=10)
-        assert not flights.is_hit_for_miss("key", now=9)
+    async def test_a_key_that_cannot_be_shared_is_remembered_for_a_while(self) -> None:
+        with CacheClock() as clock:
+            flights = Flights()
+            flights.end_unshared(flights.start("key"))
+            clock.advance(KEPT_S - 1)
+            assert flights.hits_for_miss.has("key")
+            clock.advance(2)
+            assert not flights.hits_for_miss.has("key")
+            assert not flights.hits_for_miss
 
 
 def slow(seconds: float, body: str = "text", **options: Any) -> Script:

@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 from aiohttp_cache_di import CachedSession, middleware, policy
 from aiohttp_cache_di.backends import SQLiteBackend
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine import exchange, fetching, sharing
+from aiohttp_cache_di.engine import exchange, hop, sharing
 from aiohttp_cache_di.engine.sessions import fast_lane
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -27,8 +27,8 @@ from tests.storages import CustomBackend
 ODD = b"odd"
 RULES: dict[str, list[tuple[Any, str]]] = {
     "decide": [(fast_lane, "decide"), (middleware, "decide"), (exchange, "decide"), (sharing, "decide")],
-    "plain_answer": [(middleware, "plain_answer"), (exchange, "plain_answer")],
-    "answer_from": [(exchange, "answer_from"), (fetching, "answer_from")],
+    "plain_answer": [(middleware, "plain_answer"), (hop, "plain_answer")],
+    "answer_from": [(hop, "answer_from")],
     "may_be_used_alone": [(policy, "may_be_used_alone")],
     "serve": [(policy, "serve")],
     "on_response": [(policy, "on_response")],

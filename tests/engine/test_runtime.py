@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.flight import Outcome
+from aiohttp_cache_di.engine.flights import Outcome
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.storages import CustomBackend, CustomStorage
 from tests.test_response import entry

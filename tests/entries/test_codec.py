@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from aiohttp_cache_di.entries.codec import FORMAT_VERSION, UNREADABLE, EntryCodec, Opaque, _mac
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, _mac
 from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.entries.items import UNREADABLE, Opaque
 from aiohttp_cache_di.entries.outline import outline, outline_apart
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import HeaderBlock, StoredResponse, Tagging, VariantRef

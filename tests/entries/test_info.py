@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of, pack_info, short_id, unpack_info
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline, outline_apart
 from aiohttp_cache_di.entries.tags import MAX_TAGS, tags_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

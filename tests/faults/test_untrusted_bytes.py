@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.faults.conftest import Note

@@ -20,7 +20,8 @@ from yarl import URL
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry

@@ -159,7 +159,7 @@ async def test_clocks_that_overlap_advance_the_same_clock(upstream: FakeUpstream
             other.advance("61s")
             assert await ask(session) == ("1", False)
             assert one.now() - datetime.now(UTC) > timedelta(seconds=60)
-        assert time is sys.modules["aiohttp_cache_di.engine.runtime"].time
+        assert time is sys.modules["aiohttp_cache_di.engine.hits_for_miss"].time
 
         one.__enter__()  # and as of tests that run concurrently
         other.__enter__()
@@ -167,7 +167,7 @@ async def test_clocks_that_overlap_advance_the_same_clock(upstream: FakeUpstream
         other.advance("1h")
         assert await ask(session) == ("1", False)
         other.__exit__()
-        assert time is sys.modules["aiohttp_cache_di.engine.runtime"].time
+        assert time is sys.modules["aiohttp_cache_di.engine.hits_for_miss"].time
 
 
 def test_a_module_that_is_imported_later_goes_by_it_as_well() -> None:

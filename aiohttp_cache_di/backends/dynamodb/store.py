@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Map
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-from aiohttp_cache_di.backends.batches import in_batches
+from aiohttp_cache_di.backends.batches import in_batches, marks_last
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code, missing
 from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, PAGE, Attributes, Layout
@@ -74,15 +74,10 @@ class DynamoDBStore(RowStore[Connection]):
 
     async def clear(self) -> None:
         """Delete all items of this namespace, page by page; the table stays."""
-        here = await self._loops.here()
-        marks: set[str] = set()
-        async for page in self._scan(self.layout.scanning(records_only=False)):
-            names = set(map(self.layout.name_in, page))
-            page_marks = set(filter(self.layout.is_mark, names))
-            marks |= page_marks
-            await self._drop(here, names - page_marks)
-        for part in in_batches(list(marks), PAGE):
-            await self._drop(here, set(part))
+        here, items = await self._loops.here(), self._scan(self.layout.scanning(records_only=False))
+        pages = (map(self.layout.name_in, page) async for page in items)
+        async for names in marks_last(pages, self.layout.is_mark, batch=PAGE):
+            await self._drop(here, names)
 
     def told_of(self, error: BaseException) -> str:
         """The part of *error* that contains no secret; of a missing table, region or credentials, how to get it."""

@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.memory.expiry import ExpiryQueue
 from aiohttp_cache_di.backends.memory.packed import CommonLines, Packed
 from aiohttp_cache_di.backends.store import Found, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["DEFAULT_MAX_BYTES", "MemoryStore"]

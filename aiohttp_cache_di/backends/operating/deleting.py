@@ -6,20 +6,25 @@ from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import Any
 
+from msgspec import Struct
+
 from aiohttp_cache_di.backends.configured import Configured
 from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.storage import keys_of
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Deleting", "delete_each", "next_key", "related"]
 
-_FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
-"""Whether a deletion includes the targets of redirects: yes if a user deletes, no if a response invalidates."""
+
+class Invalidation(Struct):
+    """A deletion of what a response has made outdated, and how many entries it has deleted so far."""
+
+    dropped: int = 0
 
 
-_DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
-"""The number of entries that the current invalidation has deleted."""
+_CURRENT: ContextVar[Invalidation | None] = ContextVar("aiohttp_cache_di_invalidation", default=None)
+"""The invalidation of which a deletion is a part, even if the user's own `delete` comes between; None for none."""
 
 
 class Deleting(Configured):
@@ -34,12 +39,13 @@ class Deleting(Configured):
         """Delete several responses with related entries; missing ones are no error."""
         keys = keys_of(keys)
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
-        if _FOLLOWS_ONWARD.get():
+        invalidation = _CURRENT.get()
+        if invalidation is None:
             await self.stack.delete(await related(self, keys))
         else:
             going, there = await _related_backwards(self, keys)
             await self.stack.delete(going)
-            _DROPPED.set(_DROPPED.get() + there)
+            invalidation.dropped += there
 
     async def invalidate(self, keys: set[str]) -> int:
         """Delete the entries under *keys*, which a response has made outdated, with variants and redirects to them.
@@ -50,16 +56,16 @@ class Deleting(Configured):
         Returns:
             The number of deleted entries, without those that a user's own `delete` has deleted.
         """
-        token, count = _FOLLOWS_ONWARD.set(False), _DROPPED.set(0)
+        invalidation = Invalidation()
+        token = _CURRENT.set(invalidation)
         try:
             if "delete" not in self.overridden:
                 await self.bulk_delete(keys)
             else:
                 await delete_each(self, keys)
-            return _DROPPED.get()
+            return invalidation.dropped
         finally:
-            _FOLLOWS_ONWARD.reset(token)
-            _DROPPED.reset(count)
+            _CURRENT.reset(token)
 
 
 async def delete_each(backend: Deleting, keys: Collection[str]) -> None:

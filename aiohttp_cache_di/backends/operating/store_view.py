@@ -53,7 +53,7 @@ class StoreView:
             if key in here.pending.entries:
                 return None
         entry = here.peek(key)
-        if entry is not None or here.tells_all or self._is_left_alone():
+        if entry is not None or here.is_in_memory or self._is_left_alone():
             return entry
         try:
             async with asyncio.timeout(self._within_s()):

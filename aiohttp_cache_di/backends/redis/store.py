@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends.batches import in_batches
+from aiohttp_cache_di.backends.batches import in_batches, marks_last
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.redis.records.commands import get_upto, head, number, page, size_of, storing, value
@@ -182,12 +182,9 @@ class RedisStore:
 
     async def clear(self) -> None:
         """Delete all keys with the prefix, a page at a time; other keys of the server are left alone."""
-        marks: set[bytes] = set()
-        async for _, names in self._walk():
-            page_marks = set(filter(self._names.is_mark, names))
-            marks |= page_marks
-            await self._unlink([name for name in names if name not in page_marks])
-        await self._unlink(list(marks))
+        pages = (names async for _, names in self._walk())
+        async for names in marks_last(pages, self._names.is_mark, batch=PAGE):
+            await self._unlink(names)
 
     async def close(self) -> None:
         """Close the running loop's connections; a user's client stays open."""

@@ -35,8 +35,8 @@ from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, p
 from aiohttp_cache_di.backends.store.messages import message_of
 from aiohttp_cache_di.backends.store.sizes import item_bytes
 from aiohttp_cache_di.backends.tasks import consume_error
-from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.entries.info import has_tags_in_fields_alone
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

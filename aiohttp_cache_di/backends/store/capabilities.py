@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from aiohttp_cache_di.backends.store.contract import Found, Lease, Record, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.items import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [

@@ -28,7 +28,7 @@ from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
+from aiohttp_cache_di.entries.items import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aiohttp_cache_di.backends.loops import keys_in
-from aiohttp_cache_di.entries.codec import Item, Opaque, Unreadable
+from aiohttp_cache_di.entries.items import Item, Opaque, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "Bounds", "RecordLimit", "item_bytes"]

@@ -34,7 +34,8 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.backends.store.sizes import RecordLimit, item_bytes
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 
 if TYPE_CHECKING:

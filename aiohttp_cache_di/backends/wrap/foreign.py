@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.store.capabilities import ChangeListener, Leasing
 from aiohttp_cache_di.backends.wrap.items import StackCache
-from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.entries.items import Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -83,12 +83,12 @@ class LoopStack:
         self.leases: Leases | None = Leases(store, guard, self.tasks) if isinstance(store, Leasing) else None
         self.under_way: UnderWay | None = None
         self._whole = whole
-        self._puts: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
+        self._puts_under_way: dict[asyncio.Future[None], str] = {}  # the keys of `put`, by futures that end with it
         puts = Puts(
             whole, guard, tombstones, pack=packing.packed, written=self._note_written, release=self._release_later
         )
         self.pending: PendingWrites = PendingWrites(puts, whole.limits, guard)
-        self.tells_all: bool = isinstance(store, Immediate)
+        self.is_in_memory: bool = isinstance(store, Immediate)
         """Whether the store is in memory, so that what `peek` does not find does not exist."""
         self._entry_of = packing.entry_of
         self._spooling = store if packing.serializer is None and isinstance(store, Spooling) else None
@@ -137,12 +137,12 @@ class LoopStack:
                 seconds, if nothing is stored. The caller must use the lease (`Leases.obtain`) or release it
                 (`drop_early_lease`). Call it so only if `first_looks` says that it is due.
         """
-        if self.tells_all:
+        if self.is_in_memory:
             return self.peek(key)
         if self._pending or self.near is not None:
             unsure = self._withheld(key)
             if unsure is not None:
-                return await self.purges.judged(unsure)
+                return await self.purges.judge_or_fail(unsure)
         near, first_looks = self.near, self.first_looks
         token, entry, version = None if near is None else near.begin(key), None, 0
         try:
@@ -163,7 +163,7 @@ class LoopStack:
                 near.end(key, token, entry, version)
         if first_looks is not None:
             first_looks.note(key, entry)
-        return entry if entry is None or entry.tagging is None else await self.purges.judged(entry)
+        return entry if entry is None or entry.tagging is None else await self.purges.judge_or_fail(entry)
 
     async def get(self, key: str) -> Found | None:
         """The record in the store under *key*, without a deadline."""
@@ -207,11 +207,11 @@ class LoopStack:
         self.pending.forget({key})
         self.deletions.note({key})
         await self.pending.settle({key})
-        self._puts[under_way := asyncio.get_running_loop().create_future()] = key
+        self._puts_under_way[under_way := asyncio.get_running_loop().create_future()] = key
         try:
             (written,) = await self._whole.put((record,))
         finally:
-            del self._puts[under_way]
+            del self._puts_under_way[under_way]
             under_way.set_result(None)
             self.deletions.note({key})
         if isinstance(written, StorageError):
@@ -278,7 +278,7 @@ class LoopStack:
         """
         await self.pending.settle(keys, within_s)
         self.pending.delete_again(keys)
-        puts = [under_way for under_way, key in self._puts.items() if keys is None or key in keys]
+        puts = [under_way for under_way, key in self._puts_under_way.items() if keys is None or key in keys]
         if puts:
             await asyncio.wait(puts)
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.store import Item, StoreEvents, Unreadable
-from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.entries.items import Opaque, item_leads_on
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

@@ -83,7 +83,7 @@ class PurgeCount:
 class Part(Protocol):
     """The part of a stack in one loop, as far as it is used here."""
 
-    tells_all: bool
+    is_in_memory: bool
 
     @property
     def peek(self) -> Callable[[str], StoredResponse | None]:
@@ -102,7 +102,7 @@ class InMemory:
     """As `Part`, a store in memory by itself, which belongs to no loop."""
 
     def __init__(self, store: Immediate) -> None:
-        self.tells_all: bool = True
+        self.is_in_memory: bool = True
         self.peek: Callable[[str], StoredResponse | None] = store.peek
         self._keep = store.keep
 
@@ -150,17 +150,17 @@ class Purges:
             now = last.body, token
             if vars(entry).get(_CHECKED) == now or self._verified.get(cast("Tagging", entry.tagging)) == now:
                 return entry
-        return self._judged(entry, token, last, [peek(key) for key in keys_for(entry)])
+        return self._by_marks(entry, token, last, [peek(key) for key in keys_for(entry)])
 
     async def judge(self, entry: StoredResponse) -> StoredResponse | None:
         """*entry*; made stale if one of its tags was purged softly; None if one was purged.
 
         None also if the store fails, so that it is not known.
         """
-        judged = await self.judged(entry)
+        judged = await self.judge_or_fail(entry)
         return None if isinstance(judged, Failed) else judged
 
-    async def judged(self, entry: StoredResponse) -> StoredResponse | Failed | None:
+    async def judge_or_fail(self, entry: StoredResponse) -> StoredResponse | Failed | None:
         """Like `judge`, but FAILED if the store fails."""
         if entry.tagging is None or self.is_current(entry):
             return entry
@@ -175,12 +175,12 @@ class Purges:
             if marked is not None:
                 self.remember(entry.key, marked.tag)
             return FAILED if marked is None else None
-        return self._judged(entry, token, last, found)
+        return self._by_marks(entry, token, last, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
         """*infos* without purged ones; softly purged ones are made stale, and left out if not *wanted* then."""
         tagged = [info for info in infos if info.tagging is not None]
-        if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.tells_all):
+        if not tagged or (await self._read(LAST_PURGE_KEY) is None and not self._part.is_in_memory):
             return list(infos)  # nothing has been purged yet
         keys = {info.key: keys_for(info) for info in tagged}
         asked = list(dict.fromkeys(key for each in keys.values() for key in each))
@@ -207,7 +207,7 @@ class Purges:
 
     async def _read(self, key: str) -> StoredResponse | Failed | None:
         mark = self._part.peek(key)
-        return await self._part.fetch(key) if mark is None and not self._part.tells_all else mark
+        return await self._part.fetch(key) if mark is None and not self._part.is_in_memory else mark
 
     def _hear(self, mark: StoredResponse | Failed | None) -> int:
         """Note the number in *mark*, and return it; 0 for none."""
@@ -215,13 +215,14 @@ class Purges:
         self.latest = max(self.latest, number)
         return number
 
-    def _judged(
+    def _by_marks(
         self,
         entry: StoredResponse,
         token: object,
         last: StoredResponse | Failed | None,
         found: Sequence[StoredResponse | Failed | None],
     ) -> StoredResponse | None:
+        """What `judge` returns, by the records that were *found* under the keys for *entry*, and the *last* one."""
         self.is_used = self.is_open = True
         if entry.tagging is not None and entry.tagging.purges > self.latest:
             self.latest = entry.tagging.purges

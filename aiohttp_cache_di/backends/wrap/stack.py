@@ -21,7 +21,8 @@ from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import InMemory, PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import Opaque, item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 

@@ -83,13 +83,13 @@ def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, 
     return _respond(stored, request, served_at=now, standard=standard)
 
 
-def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float, found: str) -> CachedResponse:
+def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float, why: str) -> CachedResponse:
     """The 504 for a request that has ``only_if_cached`` and no usable entry (RFC 9111 §5.2.1.7).
 
     Args:
-        found: why a stored response is not used, if that says more than the reason of *decision*.
+        why: why a stored response is not used, if that says more than the reason of *decision*.
     """
-    body = f"The request may only be answered from the cache; {found or FORWARDED[decision.reason]}.".encode()
+    body = f"The request may only be answered from the cache; {why or FORWARDED[decision.reason]}.".encode()
     stored = StoredResponse(
         key="",
         method=request.method,

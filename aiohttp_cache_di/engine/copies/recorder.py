@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Protocol
 
 from aiohttp import StreamReader
 
@@ -13,16 +13,23 @@ from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.engine.copies.budget import Budget
 from aiohttp_cache_di.engine.copies.framing import Unkept, why_not_whole
 from aiohttp_cache_di.engine.copies.spooled import SpooledCopy, Spools
-from aiohttp_cache_di.engine.notes import Failed, note_failure
+from aiohttp_cache_di.engine.notes import note_failure
 from aiohttp_cache_di.entries.filed import FiledBody
 
-__all__ = ["Arrived", "Finished", "Recorder", "tell", "whole"]
+__all__ = ["Recipient", "Recorder", "tell", "whole"]
 
-Finished: TypeAlias = Callable[[bytes | FiledBody | Unkept], None]
-"""Called once: with the whole body, in memory or in a file of the store, or with the reason why there is no copy."""
 
-Arrived: TypeAlias = Callable[[], None]
-"""Called for each piece of a body as it arrives."""
+class Recipient(Protocol):
+    """What a body is copied for."""
+
+    def arrived(self) -> None:
+        """A piece of the body has arrived, after the copy was begun."""
+
+    def finished(self, body: bytes | FiledBody | Unkept, /) -> None:
+        """Take the whole body, in memory or in a file of the store, or why there is no copy; called once."""
+
+    def failed(self, kind: str, /) -> None:
+        """Count an error of the cache by which the copy was lost, of the type *kind*."""
 
 
 def whole(
@@ -44,15 +51,14 @@ class Recorder:
 
     __slots__ = (
         "__weakref__",
-        "_arrived",
         "_budget",
         "_chunks",
         "_copy",
-        "_failed",
-        "_finished",
         "_held",
+        "_is_over",
         "_loop",
         "_max_bytes",
+        "_recipient",
         "_size",
         "_so_far",
         "_spools",
@@ -63,14 +69,12 @@ class Recorder:
         self,
         size: int | None,
         max_bytes: float,
-        finished: Finished,
+        recipient: Recipient,
         watch: DecodingWatch | None,
-        failed: Failed,
         budget: Budget,
-        arrived: Arrived,
         spools: Spools | None = None,
     ) -> None:
-        self._finished: Finished | None = None
+        self._is_over = True  # until all attributes are set
         self._copy: SpooledCopy | None = None
         self._spools = spools
         self._budget = budget
@@ -80,10 +84,9 @@ class Recorder:
         self._size = size
         self._max_bytes = max_bytes
         self._watch = watch
-        self._failed = failed
-        self._arrived = arrived
+        self._recipient = recipient
         self._loop = asyncio.get_running_loop()
-        self._finished = finished
+        self._is_over = False
 
     def __call__(self) -> None:
         """Called by the stream at its end (``on_eof``), which keeps this object alive; no effect after `complete`."""
@@ -98,7 +101,7 @@ class Recorder:
             self.end(Unkept.TOO_LARGE)
         elif self._is_large(self._so_far if self._size is None else self._size):
             self._begin_to_spool(chunks)
-            return self._finished is not None
+            return not self._is_over
         elif not self._take(self._so_far if self._size is None else self._size):
             self.end(Unkept.NO_ROOM)
         else:
@@ -108,7 +111,7 @@ class Recorder:
 
     def feed(self, data: bytes) -> None:
         """Record a chunk."""
-        if self._finished is None:
+        if self._is_over:
             return
         try:
             self._so_far += len(data)
@@ -122,7 +125,7 @@ class Recorder:
                 self.end(Unkept.NO_ROOM)
             else:
                 self._chunks.append(data)
-                self._arrived()
+                self._recipient.arrived()
         except Exception as error:
             self._lose(error)
 
@@ -170,16 +173,15 @@ class Recorder:
         if why_not is not None:
             self.end(why_not)
         else:
-            self._arrived()
+            self._recipient.arrived()
 
     def _finish_copy(self, copy: SpooledCopy, stream: StreamReader) -> None:
         why_not = why_not_whole(self._so_far, stream, self._size, self._max_bytes, self._watch)
-        finished, failed = self._finished, self._failed
-        if why_not is not None or finished is None:
-            self.end(why_not or Unkept.UNSEEN)
+        if why_not is not None:
+            self.end(why_not)
             return
-        self._finished = self._copy = None
-        copy.finish(lambda body: tell(finished, body, failed))
+        self._is_over, self._copy = True, None
+        copy.finish(partial(tell, self._recipient))
 
     # ---- the end of the body
 
@@ -191,7 +193,7 @@ class Recorder:
 
     def complete(self, stream: StreamReader) -> None:
         """Finish the copy: the last byte has arrived."""
-        if self._finished is None:
+        if self._is_over:
             return
         try:
             if self._copy is None:
@@ -203,18 +205,18 @@ class Recorder:
 
     def _lose(self, error: Exception) -> None:
         self._chunks = []
-        note_failure(error, self._failed)
+        note_failure(error, self._recipient.failed)
         self.end(Unkept.FAILED)  # raises nothing
 
     def end(self, body: bytes | FiledBody | Unkept) -> None:
-        """Release the memory, and call ``finished`` with *body*; later calls have no effect."""
-        finished, self._finished = self._finished, None
+        """Release the memory, and give *body* to the recipient; later calls have no effect."""
+        was_over, self._is_over = self._is_over, True
         try:
             self._release()
         except Exception as error:
-            note_failure(error, self._failed)
-        if finished is not None:
-            tell(finished, body, self._failed)
+            note_failure(error, self._recipient.failed)
+        if not was_over:
+            tell(self._recipient, body)
 
     def _release(self) -> None:
         self._chunks = []
@@ -223,24 +225,23 @@ class Recorder:
         try:
             self._budget.give_back(held)
         except Exception as error:
-            note_failure(error, self._failed)
+            note_failure(error, self._recipient.failed)
         try:
             if copy is not None:
                 copy.abandon()
         except Exception as error:
-            note_failure(error, self._failed)
+            note_failure(error, self._recipient.failed)
 
     def __del__(self) -> None:
-        finished = self._finished
-        if finished is not None:  # the response was garbage-collected, maybe in another thread
+        if not self._is_over:  # the response was garbage-collected, maybe in another thread
             self._release()
             with contextlib.suppress(RuntimeError):  # the event loop is closed
-                self._loop.call_soon_threadsafe(tell, finished, Unkept.CUT, self._failed)
+                self._loop.call_soon_threadsafe(tell, self._recipient, Unkept.CUT)
 
 
-def tell(finished: Finished, body: bytes | FiledBody | Unkept, failed: Failed) -> None:
-    """Call *finished* with *body*. Raises nothing."""
+def tell(recipient: Recipient, body: bytes | FiledBody | Unkept) -> None:
+    """Give *body* to *recipient*. Raises nothing."""
     try:
-        finished(body)
+        recipient.finished(body)
     except Exception as error:
-        note_failure(error, failed)
+        note_failure(error, recipient.failed)

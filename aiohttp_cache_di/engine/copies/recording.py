@@ -16,9 +16,9 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.copies.budget import COPIES, Budget
 from aiohttp_cache_di.engine.copies.framing import Unkept, known_size
-from aiohttp_cache_di.engine.copies.recorder import Arrived, Finished, Recorder, tell, whole
+from aiohttp_cache_di.engine.copies.recorder import Recipient, Recorder, tell, whole
 from aiohttp_cache_di.engine.copies.spooled import Spools
-from aiohttp_cache_di.engine.notes import Failed, note_failure
+from aiohttp_cache_di.engine.notes import note_failure
 
 __all__ = ["record", "wait_for_end"]
 
@@ -27,31 +27,27 @@ WAIT_FOR_END_S = 0.05
 
 def record(
     response: ClientResponse,
+    recipient: Recipient,
     *,
     max_bytes: float,
-    finished: Finished,
     watch: DecodingWatch | None,
-    failed: Failed,
-    arrived: Arrived,
     spools: Spools | None = None,
     budget: Budget = COPIES,
 ) -> None:
-    """Copy the body of *response*, and call *finished* with the copy once its last byte has arrived.
+    """Copy the body of *response*, and give the copy to *recipient* once the last byte has arrived.
 
     Nothing is read for this purpose: if the caller does not let the whole body arrive (by an early ``close()``),
-    *finished* is called with `Unkept.CUT`. Raises nothing.
+    *recipient* gets `Unkept.CUT`. Raises nothing.
 
     Args:
         max_bytes: the copy of a longer body is given up as soon as its size is known.
         watch: tells whether the content coding was complete; a decoded body is not stored without it.
-        failed: called with errors of the cache, to count them.
-        arrived: called for each piece that arrives after this call.
         spools: writes large bodies to the store as they arrive, instead of copying them in memory.
         budget: the memory that copies share; a body of known size reserves its own at once, others bit by bit.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
-        tell(finished, Unkept.UNSEEN, failed)
+        tell(recipient, Unkept.UNSEEN)
         return
     try:
         decoded = is_decoded(response)
@@ -66,16 +62,16 @@ def record(
         elif stream.is_eof():  # its bytes are shared with the stream, so they take no more memory
             body = whole(chunks, stream, size, max_bytes, watch)
         elif type(stream) is StreamReader:
-            recorder = Recorder(size, max_bytes, finished, watch, failed, budget, arrived, spools)
+            recorder = Recorder(size, max_bytes, recipient, watch, budget, spools)
             _begin(stream, chunks, recorder)
             return
     except Exception as error:
-        note_failure(error, failed)
+        note_failure(error, recipient.failed)
         if recorder is not None:
             recorder.end(Unkept.FAILED)
             return
         body = Unkept.FAILED
-    tell(finished, body, failed)
+    tell(recipient, body)
 
 
 def _begin(stream: Any, chunks: list[bytes], recorder: Recorder) -> None:

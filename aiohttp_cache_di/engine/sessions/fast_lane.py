@@ -62,8 +62,8 @@ class KnownCall(Struct, frozen=True):
 
     Args:
         asked: the URL as the caller gave it.
+        state: the state in which it was learned; in another one it is of no use.
         is_new: only the origin is known; a redirect may be stored under the key, or nothing.
-        token: that of the fast lane when it was learned.
         variant: of a variant with a key of its own: the key of its URL, and the request that selects the variant.
     """
 
@@ -72,9 +72,7 @@ class KnownCall(Struct, frozen=True):
     url: URL
     info: RequestInfo
     response_class: type[CachedResponse]
-    defaults_version: int
-    backend_revision: int
-    token: object
+    state: State
     is_new: bool = False
     variant: tuple[str, Request] | None = None
 
@@ -119,7 +117,7 @@ class FastLane:
             if known is None:
                 return None
         backend = self._backend
-        if known.defaults_version != said_by(session) or known.backend_revision != backend.revision:
+        if known.state != (self._token, said_by(session), backend.revision):
             return None
         key = known.question.key
         runtime = self._runtime
@@ -128,7 +126,7 @@ class FastLane:
         entry = runtime.peek(key)
         if entry is None:
             here = runtime.here
-            if known.variant is not None or here.tells_all or key in here.tombstones:
+            if known.variant is not None or here.is_in_memory or key in here.tombstones:
                 return None
             return known if _has_time(session, options, backend) else None
         if not backend.write_behind and runtime.pending(key) is not None:
@@ -161,7 +159,7 @@ class FastLane:
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
         question, runtime = self._questions.plain(method, target), self._runtime
-        if runtime is None or (runtime.here.tells_all and runtime.peek(question.key) is None):
+        if runtime is None or (runtime.here.is_in_memory and runtime.peek(question.key) is None):
             return None
         return replace(
             origin,
@@ -221,7 +219,7 @@ class FastLane:
             )
         except Exception:  # the full path finds the entry too, and discards it
             return None
-        if known.is_new and known.token is self._token:
+        if known.is_new and known.state[0] is self._token:  # nothing was forgotten during the look-up
             self._known.keep(known.asked, replace(known, is_new=False))
         self.counts.hits += 1
         return hit
@@ -279,7 +277,6 @@ class FastLane:
             primary_key: the key of its URL, of which *response* may be a variant.
         """
         backend, stored, info = self._backend, response.stored, response.request_info
-        token, said, revision = began_in
         variant: tuple[str, Request] | None = None
         if stored.key != primary_key:
             if backend.ignored_params or not backend.write_behind:  # the full path selects or reads in another way
@@ -292,8 +289,7 @@ class FastLane:
             plain_until=self._questions.plain_until(response.method, info.url),
             vary_digest=stored.vary_digest,
         )
-        made = type(response)
-        return KnownCall(asked, question, response.real_url, info, made, said, revision, token, variant=variant)
+        return KnownCall(asked, question, response.real_url, info, type(response), began_in, variant=variant)
 
     def forget(self, *, for_good: bool = False) -> None:
         """Forget all known calls, because an attribute of the session that may change its requests was replaced.

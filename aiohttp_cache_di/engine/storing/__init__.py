@@ -4,5 +4,5 @@
 the entry (`making`) and writes it (`placing`). The other modules are functions of the request's `lookup`: `tagging`
 finds the tags by which the response is purged, `locations` are what redirects say (whether they may be stored, and
 where they lead), and `invalidating` deletes what an unsafe request makes invalid. `posted` stores a response to POST
-that answers GET, too. May import `copies`, `questions`, `origin`, `flight`, `lookup` and `runtime`.
+that answers GET, too. May import `copies`, `questions`, `origin`, `flights`, `hop`, `lookup` and `runtime`.
 """

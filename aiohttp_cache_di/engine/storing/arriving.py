@@ -16,7 +16,7 @@ from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.copies.framing import Unkept, has_known_end, why_not_kept
 from aiohttp_cache_di.engine.copies.recording import record
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_spooled, spools_of
-from aiohttp_cache_di.engine.flight import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_failure, note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
@@ -30,7 +30,7 @@ from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import Detail, purged
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, Tagging
 
 __all__ = ["ArrivingResponse", "store_when_whole"]
@@ -54,9 +54,9 @@ def store_when_whole(
         owner: a reference to the session that asked.
     """
     at, hidden = reply.head.received_at, lookup.backend.ignored_params
-    status = purged(decision.cache_status, lookup.purged)
-    report = Report(reply.response, status, received_at=at, values=lookup.found, hidden=hidden)
-    arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.purges)
+    status = lookup.status_of(decision.cache_status)
+    report = Report(reply.response, status, received_at=at, values=lookup.why_asked, hidden=hidden)
+    arriving = ArrivingResponse(lookup, decision, flight, report, owner, purges=reply.sent.purges)
     try:
         arriving.begin(reply, hops)
     except Exception as error:
@@ -67,7 +67,7 @@ def store_when_whole(
 
 
 class ArrivingResponse:
-    """A response that is stored once its last byte has arrived.
+    """A response that is stored once its last byte has arrived; the `Recipient` of the copy of its body.
 
     It must not refer to the response itself, whose stream refers to it: a response that its caller drops is freed at
     once, and frees its connection.
@@ -101,10 +101,6 @@ class ArrivingResponse:
         self.report = report
         self.owner = owner
         self.purges = purges
-
-    def failed(self, kind: str) -> None:
-        """Count an error of the cache by which the copy was lost."""
-        self.lookup.backend.stats.count_error("record", kind)
 
     # ---- its head
 
@@ -141,15 +137,8 @@ class ArrivingResponse:
         entry = entry_by(self.decision, question, received, backend, history=history, tagging=self.tagging)
         self.entry = redacted(backend, entry, names)
         flight.is_handed_over = True
-        record(
-            response,
-            max_bytes=max_bytes,
-            finished=self._finished,
-            watch=reply.watch,
-            failed=self.failed,
-            arrived=flight.arrived,
-            spools=None if spools_up_to is None else self._spools(),
-        )
+        spools = None if spools_up_to is None else self._spools()
+        record(response, self, max_bytes=max_bytes, watch=reply.sent.watch, spools=spools)
         if flight.outcome is None:
             self._expect_body(response)
 
@@ -202,7 +191,15 @@ class ArrivingResponse:
         self.flight.body_for, self.flight.leader = self.owner, None
         self.lookup.runtime.spawn(rest, owner=self.lookup.backend)
 
-    def _finished(self, body: bytes | FiledBody | Unkept) -> None:
+    def arrived(self) -> None:
+        """See `Recipient`."""
+        self.flight.arrived()
+
+    def failed(self, kind: str) -> None:
+        """See `Recipient`."""
+        self.lookup.backend.stats.count_error("record", kind)
+
+    def finished(self, body: bytes | FiledBody | Unkept) -> None:
         """Write the entry of a *body* that has arrived, or end the flight with the reason why there is none."""
         flight, report, runtime = self.flight, self.report, self.lookup.runtime
         flight.body_for = flight.leader = None

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from types import TracebackType
+from typing import Self
+from weakref import ref
 
-from aiohttp import ClientRequest, ClientResponse
-from multidict import CIMultiDict
+from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
-from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flight import Flight
+from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.hop import Hop
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.notes import note_question_failure
-from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.origin import Sending
 from aiohttp_cache_di.engine.questions.question import Questions
 from aiohttp_cache_di.engine.storing.arriving import store_when_whole
-from aiohttp_cache_di.rfc9111.messages import Request, Response
+from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["Posted"]
 
@@ -32,32 +31,31 @@ class Posted:
     changed the resource meanwhile. Raises nothing.
 
     Args:
-        lookup: that of the POST request.
+        hop: the POST request.
         questions: makes the question of the corresponding GET request.
-        purges: the number of the latest purge by tag that is known; see `Reply`.
+        purges: see `Sending.of`.
     """
 
-    def __init__(self, request: ClientRequest, call: Call, lookup: Lookup, questions: Questions, purges: int) -> None:
-        self._call = call
+    def __init__(self, hop: Hop, questions: Questions, purges: int) -> None:
+        lookup = hop.lookup
+        self._owner: ref[ClientSession] = hop.call.session
         self._flights = lookup.runtime.flights
-        self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
-        self._purges = purges
-        self._by_proxy = request.proxy is not None
-        self._watch: DecodingWatch | None = None
+        self._sending: Sending | None = None
         self._lookup: Lookup | None = None
         self.flight: Flight | None = None
         """That of the GET request which it counts as; None if there is no such request."""
         try:
             asked = lookup.question.request.url
-            question, arguments = questions.as_get(request, call.wishes, lookup.key_arguments, url=asked)
+            question, arguments = questions.as_get(hop.request, hop.call.wishes, lookup.key_arguments, url=asked)
             self._lookup = Lookup(question, lookup.backend, lookup.runtime, arguments)
-            self._watch = watch_decoding(request) if call.decoded else None
+            self._sending = Sending.of(hop, purges)
         except Exception as error:
             note_question_failure(error)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if self._lookup is not None:
             self.flight = self._flights.start(self._lookup.question.key)
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -70,14 +68,13 @@ class Posted:
 
         Call it after the entries that the POST request invalidates have been deleted.
         """
-        lookup, flight = self._lookup, self.flight
-        if lookup is None or flight is None or not flight.store_allowed:
+        lookup, flight, sending = self._lookup, self.flight, self._sending
+        if lookup is None or flight is None or sending is None or not flight.store_allowed:
             return
-        head = Response(response.status, response.headers, self._requested_at, time.time())
         try:
-            found = policy.on_post_response(request, head, lookup.question.rules)
+            reply = sending.reply(response)
+            found = policy.on_post_response(request, reply.head, lookup.question.rules)
             if found is not None:
-                reply = Reply(response, head, self._watch, self._asked, self._purges, self._by_proxy)
-                store_when_whole(lookup, reply, found[1], flight, (), self._call.session)
+                store_when_whole(lookup, reply, found[1], flight, (), self._owner)
         except Exception:
             logger.exception("A response to POST could not be stored for GET")

@@ -13,7 +13,8 @@ import pytest
 from aiohttp_cache_di.backends.redis.store import PAGE, RedisStore
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record
 from aiohttp_cache_di.backends.store.capabilities import Changing, Expiring, Leasing, LookingOrLeasing
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry

@@ -9,7 +9,8 @@ import pytest
 
 from aiohttp_cache_di.backends.store import UNREADABLE, Limits, Record
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import Opaque
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore

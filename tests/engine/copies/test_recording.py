@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -39,8 +40,17 @@ class FakeProtocol:
         """Do nothing."""
 
 
-def nothing() -> None:
-    """Do nothing."""
+class Copied:
+    """The recipient of the copy of a body."""
+
+    def __init__(self) -> None:
+        self.ends: list[bytes | FiledBody | Unkept] = []
+        self.failures: list[str] = []
+        self.finished: Callable[[bytes | FiledBody | Unkept], None] = self.ends.append
+        self.failed: Callable[[str], None] = self.failures.append
+
+    def arrived(self) -> None:
+        """Do nothing."""
 
 
 class Body:
@@ -55,20 +65,21 @@ class Body:
         self.response.status, self.response.method = 200, "GET"
         self.response._cache = {}
         self.response._headers = CIMultiDictProxy(CIMultiDict(headers))
-        self.ends: list[bytes | FiledBody | Unkept] = []
-        self.failures: list[str] = []
+        self.copied = Copied()
+
+    @property
+    def ends(self) -> list[bytes | FiledBody | Unkept]:
+        """What the recipient has got."""
+        return self.copied.ends
+
+    @property
+    def failures(self) -> list[str]:
+        """The kinds of the errors that were counted."""
+        return self.copied.failures
 
     def record(self, watch: DecodingWatch | None = None, *, budget: Budget = COPIES) -> None:
         """Begin to copy."""
-        record(
-            self.response,
-            max_bytes=LIMIT,
-            finished=self.ends.append,
-            watch=watch,
-            failed=self.failures.append,
-            arrived=nothing,
-            budget=budget,
-        )
+        record(self.response, self.copied, max_bytes=LIMIT, watch=watch, budget=budget)
 
 
 @pytest.fixture
@@ -344,10 +355,11 @@ class TestFence:
     @pytest.mark.parametrize("early", [True, False])
     @pytest.mark.parametrize("end", ["eof", "exception", "dropped"])
     async def test_an_error_in_what_is_told_of_the_end_is_the_cache_s_own(self, early: bool, end: str) -> None:
-        body, failures = Body(), list[str]()
+        body, copied = Body(), Copied()
+        copied.finished = broken
         if early and end == "eof":
             body.stream.feed_eof()
-        record(body.response, max_bytes=LIMIT, finished=broken, watch=None, failed=failures.append, arrived=nothing)
+        record(body.response, copied, max_bytes=LIMIT, watch=None)
         if end == "eof" and not early:
             body.stream.feed_eof()
         elif end == "exception":
@@ -356,7 +368,7 @@ class TestFence:
             del body
             gc.collect()
             await asyncio.sleep(0)
-        assert failures == ["MemoryError"]
+        assert copied.failures == ["MemoryError"]
 
     async def test_a_watch_that_fails_costs_the_copy_alone(self, body: Body) -> None:
         class FakeWatch:
@@ -372,7 +384,8 @@ class TestFence:
 
     async def test_a_count_that_fails_is_forgotten(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recorder, "whole", broken)
-        record(body.response, max_bytes=LIMIT, finished=broken, watch=None, failed=broken, arrived=nothing)
+        body.copied.finished = body.copied.failed = broken
+        body.record()
         body.stream.feed_data(b"text")
         body.stream.feed_eof()
         assert await body.stream.read() == b"text"

@@ -14,7 +14,8 @@ from yarl import URL
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.questions.remembered import MAX_CHARS, MAX_REMEMBERED, MAX_URL_CHARS, Remembered
-from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.items import UNREADABLE
 from tests.backends.entries import make_entry
 from tests.origin import Origin, answer
 

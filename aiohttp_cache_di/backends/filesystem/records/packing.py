@@ -23,8 +23,9 @@ from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.entries.checksum import checksum_function
-from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import with_body
+from aiohttp_cache_di.entries.items import Item, Opaque, Unreadable, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

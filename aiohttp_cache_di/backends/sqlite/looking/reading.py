@@ -15,7 +15,8 @@ from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.sqlite.writing import statements
 from aiohttp_cache_di.backends.sqlite.writing.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
-from aiohttp_cache_di.entries.codec import UNREADABLE, EntryCodec, Item, Sealed, Unreadable
+from aiohttp_cache_di.entries.codec import EntryCodec, Sealed
+from aiohttp_cache_di.entries.items import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Answer", "LeaseRequest", "Reading", "Seen", "column_or_none"]

@@ -20,8 +20,9 @@ from msgspec.structs import force_setattr, replace
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, Key, Table, unpack_key
 from aiohttp_cache_di.backends.sqlite.writing.statements import for_keys
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
-from aiohttp_cache_di.entries.codec import HEAD_BYTES, Item, Unreadable, is_opaque
+from aiohttp_cache_di.entries.codec import HEAD_BYTES, is_opaque
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.entries.items import Item, Unreadable
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["cutoffs_between", "drop_idle_cutoffs", "soften", "softened", "softened_info"]

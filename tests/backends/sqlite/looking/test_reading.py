@@ -15,7 +15,8 @@ import pytest
 from aiohttp_cache_di.backends.sqlite.looking.reading import LARGE_BYTES
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Found, Record
-from aiohttp_cache_di.entries.codec import EntryCodec, Sealed, Unreadable
+from aiohttp_cache_di.entries.codec import EntryCodec, Sealed
+from aiohttp_cache_di.entries.items import Unreadable
 from tests.backends.sqlite.test_store_contract import make_store
 
 KEYS = [f"{0xABC0 + number:040x}" for number in range(8)]
