@@ -45,8 +45,13 @@ REFUSED: Final = 0
 GRANTED: Final = 1
 TOO_LARGE: Final = 2
 
-FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
-"""Errors of a server that forbids scripts."""
+
+def forbids_scripts(error: ServerError) -> bool:
+    """Whether *error*, in which a script has ended, says that the server runs none for this user.
+
+    NOPERM may also concern the keys of one script, or a command in it (``ACL failure in script: …``).
+    """
+    return error.code == "ERR" or (error.code == "NOPERM" and " run the 'eval' " in error.message.lower())
 
 
 class Leases:
@@ -184,7 +189,7 @@ class Leases:
 
     def _script_failed(self, connection: Connection, error: ServerError) -> bool:
         """Note that a script has ended in *error*; whether scripts are forbidden, and none is sent there again."""
-        if error.code not in FORBIDDEN:
+        if not forbids_scripts(error):
             return False
         connection.no_scripts = error
         if not self._is_told:
