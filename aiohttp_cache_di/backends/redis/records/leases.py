@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from aiohttp_cache_di.backends.bounded import MAX_HELD, Bounded
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.redis.records.names import Names
@@ -67,7 +68,7 @@ class Leases:
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
         self._names = names
-        self._tokens: dict[str, bytes] = {}
+        self._tokens: Bounded[str, bytes] = Bounded(MAX_HELD)  # a lease that is never released stays there
         self._is_told = False
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
@@ -82,7 +83,7 @@ class Leases:
         try:
             if await granted is None:
                 return Lease.REFUSED
-            self._tokens[key] = token
+            self._tokens.note(key, token)
             return Lease.GRANTED_LATE if await there else Lease.GRANTED
         except asyncio.CancelledError:
             self._cancelled(connection, key, token)
@@ -118,7 +119,7 @@ class Leases:
         if isinstance(found, bytes):
             return found
         if found == GRANTED:
-            self._tokens[key] = token
+            self._tokens.note(key, token)
             return Lease.GRANTED
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
