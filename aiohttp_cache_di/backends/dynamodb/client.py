@@ -180,7 +180,16 @@ class Service:
         session = await asyncio.to_thread(_prepared_session, self._options)
         options = {"config": _driver("config").AioConfig(**CLIENT_OPTIONS), **self._options}
         context = session.create_client("dynamodb", **options)
-        return Connection(await context.__aenter__(), context)
+        try:
+            client = await context.__aenter__()
+        except ValueError as exc:
+            if not str(exc).startswith("Invalid endpoint"):
+                raise
+            raise StorageError(
+                "AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or the profile has an endpoint that is no URL; use one "
+                "such as http://host:8000"
+            ) from None
+        return Connection(client, context)
 
     async def _lent(self, context: Any) -> Connection:
         loop = asyncio.get_running_loop()

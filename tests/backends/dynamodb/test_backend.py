@@ -143,6 +143,15 @@ def test_the_password_in_an_endpoint_is_not_repeated() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("no_aws")
+async def test_an_endpoint_of_the_environment_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:8000")
+    backend = DynamoDBBackend("table", storage_deadline=10, **CREDENTIALS)
+    reason = (await backend.ping()).reason
+    await backend.close()
+    assert "AWS_ENDPOINT_URL or the profile has an endpoint that is no URL" in reason
+
+
 @pytest.mark.parametrize("endpoint", ["http://[::1]:8000", "HTTPS://dynamo.example", "http://127.0.0.1:8000/path"])
 def test_the_endpoints_that_boto_accepts_are_accepted(endpoint: str) -> None:
     assert DynamoDBBackend("table", endpoint_url=endpoint, **CREDENTIALS).stack.store.where == endpoint  # type: ignore[attr-defined]  # not of every store
