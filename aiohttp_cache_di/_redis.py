@@ -14,7 +14,7 @@ import contextlib
 import copy
 import importlib
 import random
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp_cache_di.errors import MissingDependencyError
@@ -160,8 +160,15 @@ async def open_by_sentinels(pool: Any, hosts: Collection[str]) -> Any:
     connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
     connection.kept_pool = fresh  # kept alive: the connection itself has only a weak reference
 
+    pools = [each.connection_pool for each in fresh.sentinel_manager.sentinels]
+    if pools and is_tls(pools[0].connection_class):
+        asking = [each.get_available_connection() for each in pools]
+        await asyncio.to_thread(_read_certificates, asking)
+        for each, its in zip(pools, asking, strict=True):
+            await each.release(its)
+
     async def close() -> None:
-        await asyncio.gather(*(each.connection_pool.disconnect() for each in fresh.sentinel_manager.sentinels))
+        await asyncio.gather(*(each.disconnect() for each in pools))
 
     return await _opened(connection, close)
 
@@ -201,11 +208,25 @@ async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]
 
 def _made_in_thread(make: Callable[[], Any]) -> Any:
     connection: Any = make()
-    context = getattr(connection, "ssl_context", None)
-    if context is not None:
-        with contextlib.suppress(Exception):  # errors in the certificates are raised again when it connects
-            context.get()
+    _read_certificates([connection])
     return connection
+
+
+def _read_certificates(connections: Iterable[Any]) -> None:
+    """Read the certificates for TLS, those of the system too, once for *connections*, which have the same settings.
+
+    redis-py would do so for each in the event loop, where it takes some 50 ms. Call it in a thread.
+    """
+    shared: Any = None
+    for connection in connections:
+        context = getattr(connection, "ssl_context", None)
+        if context is None:
+            return
+        if shared is None:
+            shared = context
+            with contextlib.suppress(Exception):  # errors in the certificates are raised again when it connects
+                shared.get()
+        connection.ssl_context = shared
 
 
 class ClusterMap(NamedTuple):
@@ -252,11 +273,18 @@ _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
 
 def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> Any:
     node: Any = importlib.import_module("redis.asyncio.cluster").ClusterNode
-    return driver().RedisCluster(
+    client = driver().RedisCluster(
         # In random order, so that processes do not all begin with the same server, which may hang.
         startup_nodes=[node(host, port) for host, port in random.sample(servers, len(servers))],
         **{"require_full_coverage": False, **arguments, "retry": no_retry()},
     )
+    if hasattr(node, "release"):  # redis-py 5.2 has none
+        nodes = list(client.nodes_manager.startup_nodes.values())
+        connections = [each.acquire_connection() for each in nodes]
+        _read_certificates(connections)
+        for each, its in zip(nodes, connections, strict=True):
+            each.release(its)
+    return client
 
 
 async def _awaited_to_the_end(closing: Coroutine[Any, Any, None]) -> None:

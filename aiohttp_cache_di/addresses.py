@@ -16,6 +16,7 @@ __all__ = [
     "hosts_of",
     "mask_mongodb_address",
     "mask_redis_address",
+    "refuse_odd_endpoint",
     "refuse_odd_mongodb_address",
     "refuse_odd_redis_address",
     "secrets_of",
@@ -30,6 +31,9 @@ _ONE_SERVER: Final = frozenset({"redis", "rediss"})
 _CLUSTER: Final = frozenset({"redis+cluster", "rediss+cluster"})
 _SENTINELS: Final = frozenset({"redis+sentinel", "rediss+sentinel"})
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~\-]+)?\]")
+_ENDPOINT: Final = re.compile(
+    r"https?://([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]+))?(?:/[^\s\\#@?]*)?", re.IGNORECASE
+)
 _QUERY: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:/?]|%[0-9A-Fa-f]{{2}})*")
 # A URL of a host and nothing that could contain a secret.
 _HARMLESS: Final = re.compile(
@@ -109,6 +113,16 @@ def _refuse_odd_path(scheme: str, path: str) -> None:
         raise ValueError("after its host the address may have / and the number of a database, and nothing else")
     elif scheme in _CLUSTER and path.strip("/0"):
         raise ValueError("a Redis Cluster has no database but 0: leave the number out")
+
+
+def refuse_odd_endpoint(endpoint: str) -> None:
+    """Raise ValueError unless *endpoint* is the URL of a web service, without user and options, that boto accepts.
+
+    The message quotes nothing of the endpoint.
+    """
+    found = _ENDPOINT.fullmatch(endpoint)
+    if found is None or not (found[2] is None or _is_port(found[2])):
+        raise ValueError("the endpoint has to be a URL without a user: https://host, or http://host:8000")
 
 
 def hosts_of(hosts: str, port: int) -> list[tuple[str, int]]:

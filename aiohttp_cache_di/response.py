@@ -169,7 +169,10 @@ class CachedResponse(ClientResponse):
 
     @property
     def expires(self) -> datetime | None:
-        """When the entry stops being fresh, in UTC; None for never."""
+        """When the entry stops being fresh, or has done so, in UTC; None for never.
+
+        It is the time of arrival if each use of the entry needs a validation.
+        """
         return expires_at(self._stored)
 
     @property

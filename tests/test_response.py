@@ -257,6 +257,12 @@ class TestKnowledge:
         stored = entry(fresh_until=-math.inf)
         assert CachedResponse.from_stored(stored).expires == datetime.fromtimestamp(stored.received_at, UTC)
 
+    async def test_one_that_was_stale_when_it_came_expired_before_that(self) -> None:
+        stored = entry(received_at=2_000.0, fresh_until=1_940.0)  # max-age=60 and Age: 120
+        assert CachedResponse.from_stored(stored).expires == datetime.fromtimestamp(1_940, UTC)
+        long_ago = CachedResponse.from_stored(entry(received_at=2_000.0, fresh_until=-1e10))
+        assert long_ago.expires == datetime.fromtimestamp(0, UTC)
+
     async def test_a_plain_hit_tells_how_long_it_is_good_for(self) -> None:
         hit = CachedResponse.from_stored(entry(), served_at=time.time(), standard=True)
         assert hit.cache_status.startswith("aiohttp-cache-di; hit; ttl=")

@@ -11,7 +11,16 @@ from functools import wraps
 from typing import Any
 
 import pytest
-from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, TraceConfig
+from aiohttp import (
+    ClientRequest,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    DigestAuthMiddleware,
+    TCPConnector,
+    TraceConfig,
+)
 
 from aiohttp_cache_di import CacheMixin
 from aiohttp_cache_di.engine.bases.overrides import hands_on, taken_by
@@ -174,6 +183,88 @@ async def test_a_hit_does_not_spend_the_limit_of_a_base_however_it_is_written(
             assert (len(found), session.bucket.spent, origin.hits) == (1, spent, spent)
         with pytest.raises(TypeError, match="misspelt"):
             await session.get(url, misspelt=5)
+
+
+class RetryingOnErrors(Base):
+    async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        for _ in range(2):
+            try:
+                await self.bucket.take()
+                return await base._request(*args, **kwargs)
+            except ClientResponseError as error:
+                logger.debug("asked again after %s", error.status)
+        await self.bucket.take()
+        return await base._request(*args, **kwargs)
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+@pytest.mark.parametrize("is_of_session", [True, False])
+@pytest.mark.parametrize("made", ["plain", "traced", "with middlewares"])
+async def test_a_base_that_retries_after_errors_by_status_does_so_as_without_the_cache(
+    made: str, origin: Origin, *, is_of_session: bool, limit: int
+) -> None:
+    class Retrying(CacheMixin, RetryingOnErrors, ClientSession):
+        pass
+
+    ways: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "traced": {"trace_configs": [TraceConfig()]},
+        "with middlewares": {"middlewares": (passing,)},
+    }
+    given: dict[str, Any] = {"raise_for_status": True}
+    of_session, of_request = (given, {}) if is_of_session else ({}, given)
+    large = b"x" * 300_000  # more than arrives with the head
+    recovering = origin.on(
+        "/recovers", lambda request: answer("well") if request.number == 3 else answer(large, status=503)
+    )
+    down = origin.on("/down", lambda request: answer(large, status=503))
+    session: Any = Retrying(
+        cache_control=True, connector=TCPConnector(limit=limit), timeout=ClientTimeout(20), **ways[made], **of_session
+    )
+    async with session:
+        for hit in (False, True):
+            async with session.get(recovering, **of_request) as response:
+                assert await response.text() == "well"
+                assert response.from_cache is hit
+        assert (origin.hits_of("/recovers"), session.bucket.spent) == (3, 3)
+        with pytest.raises(ClientResponseError) as caught:
+            await session.get(down, **of_request)
+        assert (caught.value.status, origin.hits_of("/down"), session.bucket.spent) == (503, 3, 6)
+
+
+async def test_a_stored_response_is_used_after_all_attempts_of_a_base_have_failed(origin: Origin) -> None:
+    class Retrying(CacheMixin, RetryingOnErrors, ClientSession):
+        pass
+
+    url = origin.on(
+        "/",
+        lambda request: (
+            answer("stored", headers={"Cache-Control": "max-age=0, stale-if-error=60"})
+            if request.number == 1
+            else answer("down", status=503)
+        ),
+    )
+    async with Retrying(cache_control=True, middlewares=(passing,), raise_for_status=True) as session:
+        for asked in (1, 4):
+            async with session.get(url) as response:
+                assert await response.text() == "stored"
+            assert origin.hits == asked
+
+
+async def test_a_login_by_digest_is_not_repeated_by_a_base_that_retries(origin: Origin) -> None:
+    class Retrying(CacheMixin, RetryingOnErrors, ClientSession):
+        pass
+
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+    url = origin.on(
+        "/",
+        lambda request: answer("in") if "Authorization" in request.headers else answer(status=401, headers=challenge),
+    )
+    login = DigestAuthMiddleware("me", "secret")
+    async with Retrying(middlewares=(login,), raise_for_status=True) as session:
+        assert await (await session.get(url)).text() == "in"
+    assert origin.hits == 2
 
 
 async def test_what_a_base_refuses_to_send_is_refused_and_what_is_stored_is_not(origin: Origin) -> None:

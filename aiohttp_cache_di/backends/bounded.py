@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeVar
+from typing import Final, TypeVar
 
-__all__ = ["Bounded"]
+__all__ = ["MAX_HELD", "Bounded"]
+
+MAX_HELD: Final = 10_000
+"""Leases whose tokens are remembered: no more requests are under way at once, and other leases expire by themselves."""
 
 K = TypeVar("K")
 V = TypeVar("V")

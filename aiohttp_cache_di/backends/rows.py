@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.bounded import Bounded
+from aiohttp_cache_di.backends.bounded import MAX_HELD, Bounded
 from aiohttp_cache_di.backends.calls import DetachedCalls, SharedTask, aside, conclude
 from aiohttp_cache_di.backends.loops import PerLoop
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
@@ -27,7 +27,6 @@ __all__ = ["FAR_AT", "LeaseTerms", "OfLoop", "RowLeases", "RowRecord", "RowStore
 
 LOOKS_ALONE_FOR_S: Final = 60.0  # how long look-ups ask for no lease after the server has refused one
 FAR_AT: Final = 253_402_300_800.0  # the year 10000: a record that expires later never does
-MAX_HELD: Final = 10_000  # leases whose tokens are remembered; others expire by themselves
 
 
 class OfLoop:

@@ -31,6 +31,7 @@ LEASED_S = 5.0
 PORTS_SHOWN = 5
 HOSTS_SHOWN = 10
 ENTRIES_SHOWN = 100
+TAGS_SHOWN = 3  # of an entry in a list; `show` tells all, of which there may be 256
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:
@@ -166,9 +167,16 @@ def _more(count: int) -> list[str]:
 def _row(info: EntryInfo) -> tuple[str, ...]:
     marks = [f"[{info.variant}]"] if info.variant else []
     marks += [f"[principal {info.partition}]"] if info.partition else []
+    marks += [f"[{_tags(info)}]"] if info.tags else []
     url = " ".join([plain(info.url), *map(plain, marks)])
     fresh = left_of(info.fresh_until)
     return info.method, str(info.status), size_of(info.body_bytes), age_of(info.stored_at), fresh, info.key[:12], url
+
+
+def _tags(info: EntryInfo) -> str:
+    more = len(info.tags) - TAGS_SHOWN
+    shown = ", ".join(info.tags[:TAGS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"{'tag' if len(info.tags) == 1 else 'tags'} {shown}"
 
 
 async def show(given: argparse.Namespace, cache: Cache) -> int:

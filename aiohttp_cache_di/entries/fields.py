@@ -48,15 +48,19 @@ def set_cookies(stored: StoredResponse) -> tuple[str, ...]:
 
 
 def expires_at(stored: StoredResponse) -> datetime | None:
-    """When *stored* stops being fresh, in UTC; None for never."""
-    return as_datetime(stored.fresh_until, earliest=stored.received_at)
+    """When *stored* stops being fresh, or has done so, in UTC; None for never."""
+    return as_datetime(stored.fresh_until, arrived_at=stored.received_at)
 
 
-def as_datetime(at: float, *, earliest: float) -> datetime | None:
-    """The POSIX time *at* as a datetime in UTC, no earlier than *earliest*; None for never."""
+def as_datetime(at: float, *, arrived_at: float) -> datetime | None:
+    """The POSIX time *at*, at which a response stops being fresh, as a datetime in UTC; None for never.
+
+    Args:
+        arrived_at: when it arrived, which stands for ``-inf``: each use of it needs a validation.
+    """
     if at == math.inf:
         return None
     try:
-        return datetime.fromtimestamp(max(at, earliest), UTC)
+        return datetime.fromtimestamp(arrived_at if at == -math.inf else max(at, 0.0), UTC)
     except (OverflowError, ValueError):  # beyond the year 9999, which counts as never
         return None

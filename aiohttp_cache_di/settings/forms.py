@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
+from aiohttp_cache_di.addresses import refuse_odd_endpoint, refuse_odd_mongodb_address, refuse_odd_redis_address
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
 from aiohttp_cache_di.policy.rules.expiration import moment_of
 from aiohttp_cache_di.policy.rules.windows import named_window
@@ -299,8 +299,9 @@ def optional_endpoint(value: object) -> object:
     """The URL of a service, without user and query; or None."""
     if is_none(value):
         return None
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s\\#@?]+", value):
+    if not isinstance(value, str):
         raise ValueError("not the URL of a service")
+    refuse_odd_endpoint(value)
     return value
 
 

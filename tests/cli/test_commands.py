@@ -116,6 +116,26 @@ def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run)
     assert said.splitlines()[-1] == "… and 2 more; --limit 0 shows all"
 
 
+def test_entries_are_listed_with_their_tags_where_they_have_some(path: Path, run: Run) -> None:
+    async def add() -> None:
+        backend = SQLiteBackend(str(path))
+        await backend.write(entry("dd1", "http://d.test/two", tagging=Tagging(("user:7", "users"))))
+        await backend.write(entry("dd2", "http://d.test/many", tagging=Tagging(tuple(f"t{n}" for n in range(256)))))
+        await backend.close()
+
+    asyncio.run(add())
+    _, said, _ = run("ls", "--sort", "url")
+    assert [line.partition(" http://")[2] for line in said.splitlines()[1:]] == [
+        "a.test/large",
+        "a.test/small",
+        "b.test/coloured [tag red]",
+        f"b.test/stale [principal {short_id('tenant-7')}]",
+        "d.test/many [tags t0, t1, t2 and 253 more]",
+        "d.test/two [tags user:7, users]",
+    ]
+    assert [len(each["tags"]) for each in json.loads(run("ls", "--json", "--sort", "url")[1])] == [0, 0, 1, 0, 256, 2]
+
+
 def test_a_script_gets_all_that_is_stored_unless_it_says_how_many_and_people_are_told_what_is_left_out(
     path: Path, run: Run
 ) -> None:

@@ -65,6 +65,14 @@ async def test_a_small_miss_says_that_it_is_stored_when_it_is_there(origin: Orig
         assert session.cache.stats.stored == 1
 
 
+async def test_a_miss_that_was_stale_when_it_came_says_since_when(origin: Origin) -> None:
+    url = origin.on("/", answer("text", headers={"Cache-Control": "max-age=60", "Age": "100", "ETag": '"a"'}))
+    async with CachedSession(cache_control=True) as session, session.get(url) as response:
+        said: Any = response
+        assert said.is_expired
+        assert -41 < (said.expires - said.created_at).total_seconds() < -39
+
+
 async def test_a_miss_says_that_it_is_stored_when_its_last_byte_has_come(origin: Origin) -> None:
     more = asyncio.Event()
 

@@ -53,6 +53,15 @@ def test_an_address_that_is_none_is_refused_without_what_it_holds(monkeypatch: p
     assert "pa#ss" not in str(caught.value)
 
 
+@pytest.mark.parametrize("endpoint", ["localhost:8000", "http://h:99999", "https://me:s3cr3t@h"])
+def test_an_endpoint_that_the_driver_would_refuse_is_refused(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_DYNAMODB__ENDPOINT", endpoint)
+    with pytest.raises(ConfigurationError, match="AIOHTTP_CACHE_DYNAMODB__ENDPOINT") as caught:
+        CacheSettings()
+    assert "http://host:port without a user" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_an_address_that_a_driver_refuses_is_reported_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "mongodb")
     monkeypatch.setenv("AIOHTTP_CACHE_MONGODB__URL", "mongodb://user:s3cr3t-s3cr3t@h:99999/?nonsense=1")

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.dynamodb.client import Client, error_code
+from aiohttp_cache_di.backends.dynamodb.client import Client, error_code, part_of
 from aiohttp_cache_di.backends.dynamodb.items import Attributes
 from aiohttp_cache_di.errors import StorageError
 
@@ -49,7 +49,7 @@ async def read_items(
         # The terms are added each time: some servers (dynalite) return unprocessed keys without them.
         asked = {name: {"Keys": each["Keys"], **terms} for name, each in left.items()}
         answer = await client.batch_get_item(RequestItems=asked)
-        got: list[Attributes] = [item for each in answer["Responses"].values() for item in each]
+        got: list[Attributes] = [item for each in part_of(answer, "Responses").values() for item in each]
         items += got
         left = answer.get("UnprocessedKeys")
         if not left:
@@ -98,7 +98,7 @@ async def _write(client: Client, table: str, requests: Sequence[Any]) -> None:
     left: Any = {table: requests}
     count, failures = len(requests), 0
     while True:
-        left = (await client.batch_write_item(RequestItems=left)).get("UnprocessedItems")
+        left = part_of(await client.batch_write_item(RequestItems=left), "UnprocessedItems")
         if not left:
             return
         before, count = count, sum(map(len, left.values()))

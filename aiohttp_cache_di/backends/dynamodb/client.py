@@ -12,8 +12,11 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
+from aiohttp_cache_di.addresses import refuse_odd_endpoint
 from aiohttp_cache_di.backends.dynamodb.items import Layout
+from aiohttp_cache_di.backends.operating.terms import quoted
 from aiohttp_cache_di.backends.rows import OfLoop
+from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "driver_options",
     "error_code",
     "missing",
+    "part_of",
 ]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ NOT_ALLOWED: Final = "AccessDeniedException"
 IN_USE: Final = "ResourceInUseException"
 
 TABLE: Final = "table"
+SHOWN_CHARS: Final = 60  # of a header field of a server that is not DynamoDB
 POLL_S: Final = 0.02  # between checks whether a new table is ready, which takes AWS some seconds; doubles
 POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
@@ -102,13 +107,14 @@ class Service:
         options: arguments of ``create_client``.
 
     Raises:
-        ConfigurationError: *context* is something else.
+        ConfigurationError: *context* is something else, or the endpoint in *options* no URL.
     """
 
     def __init__(self, layout: Layout, context: Any, options: Mapping[str, Any], *, create: bool) -> None:
         if context is not None and not (hasattr(context, "__aenter__") or hasattr(context, "batch_get_item")):
             kind = f"{type(context).__module__}.{type(context).__qualname__}"
             raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")
+        _expect_endpoint(options.get("endpoint_url"))
         self.where: str = str(
             options.get("endpoint_url") or options.get("region_name") or "dynamodb in the region of the environment"
         )
@@ -149,7 +155,7 @@ class Service:
         until, pause_s = loop.time() + READY_WITHIN_S, POLL_S
         while True:
             try:
-                table = (await client.describe_table(TableName=layout.table))["Table"]
+                table = part_of(await client.describe_table(TableName=layout.table), "Table")
             except Exception as exc:
                 if error_code(exc) != NOT_THERE:
                     raise
@@ -174,7 +180,16 @@ class Service:
         session = await asyncio.to_thread(_prepared_session, self._options)
         options = {"config": _driver("config").AioConfig(**CLIENT_OPTIONS), **self._options}
         context = session.create_client("dynamodb", **options)
-        return Connection(await context.__aenter__(), context)
+        try:
+            client = await context.__aenter__()
+        except ValueError as exc:
+            if not str(exc).startswith("Invalid endpoint"):
+                raise
+            raise StorageError(
+                "AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or the profile has an endpoint that is no URL; use one "
+                "such as http://host:8000"
+            ) from None
+        return Connection(client, context)
 
     async def _lent(self, context: Any) -> Connection:
         loop = asyncio.get_running_loop()
@@ -188,6 +203,31 @@ class Service:
             return Connection(context, None)
         entered = await context.__aenter__()
         return Connection(entered if hasattr(entered, "batch_get_item") else entered.meta.client, context)
+
+
+def _expect_endpoint(endpoint: object) -> None:
+    """Raise ConfigurationError unless *endpoint* can be used, or is None; boto would raise at the first call."""
+    if endpoint is None:
+        return
+    try:
+        refuse_odd_endpoint(endpoint if isinstance(endpoint, str) else "")
+    except ValueError as exc:
+        raise ConfigurationError(f"endpoint_url={quoted(endpoint)}: {exc}") from None
+
+
+def part_of(answer: Any, name: str) -> Any:
+    """What the server's *answer* has under *name*, which each answer of DynamoDB to that call has.
+
+    Raises:
+        StorageError: it has not; the message tells what has answered.
+    """
+    if name in answer:
+        return answer[name]
+    told = answer.get("ResponseMetadata", {})
+    fields = told.get("HTTPHeaders", {})
+    kind, server = (as_shown(str(fields.get(field, "")))[:SHOWN_CHARS] for field in ("content-type", "server"))
+    came = f"{told.get('HTTPStatusCode', '')} {kind}{server and f' from {server}'}".strip()
+    raise StorageError(f"what answers is not DynamoDB: its answer ({came}) has no {name}")
 
 
 CLIENT_OPTIONS: Final[dict[str, Any]] = {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp_cache_di.backends.batches import in_batches, marks_last
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
-from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code, missing
+from aiohttp_cache_di.backends.dynamodb.client import NOT_THERE, Connection, Service, error_code, missing, part_of
 from aiohttp_cache_di.backends.dynamodb.items import KEY_BYTES, PAGE, Attributes, Layout
 from aiohttp_cache_di.backends.dynamodb.leases import Consistency, ItemLeases, is_met
 from aiohttp_cache_di.backends.rows import RowRecord, RowStore
@@ -141,7 +141,7 @@ class DynamoDBStore(RowStore[Connection]):
         here = await self._loops.here()
         while True:
             answer = await here.client.scan(**query)
-            page: list[Attributes] = answer["Items"]
+            page: list[Attributes] = part_of(answer, "Items")
             if page:
                 yield page
             last = answer.get("LastEvaluatedKey")

@@ -27,7 +27,7 @@ Beside them:
 - `purges` is what each loop knows of purges by tag, and `marks` are the records of purges;
 - `upkeep` serves operators: lists entries, measures the store, deletes expired entries;
 - `deletions` tells whether an entry was deleted while a request was under way;
-- `ping` tests a store before a request needs it;
+- `ping` tests a store before a request needs it, and `recovery` does so after a failure, until the store works again;
 - `secret` is the secret of the digests in keys, which the store keeps;
 - `alarms` are many timers that are usually cancelled.
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.store import Record, Store
-from aiohttp_cache_di.backends.store.capabilities import Checking, Immediate, Keeping
+from aiohttp_cache_di.backends.store.capabilities import Checking, Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import Health
@@ -22,6 +22,7 @@ CONTENT: Final = "ping"
 async def ping(store: Store, guard: StoreGuard) -> Health:
     """Read from *store*, then write, read and delete a test record; return a fault, if there is one.
 
+    If leases have failed, take and release one, too.
     Each step may take as long as a write in the background, and is tried even while its circuit is open.
     """
     if isinstance(store, Immediate):
@@ -50,11 +51,16 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     async def delete() -> None:
         await store.delete((key,))
 
+    async def lease() -> None:
+        if isinstance(store, Leasing) and await store.acquire(key, KEPT_S):
+            await store.release(key)
+
     reason = (
         await _failure_of(guard, "read", read)
         or await _failure_of(guard, "write", write)
         or await _failure_of(guard, "read", read_again)
         or await _failure_of(guard, "delete", delete)
+        or (guard.is_failing("lease") and await _failure_of(guard, "lease", lease))
     )
     return Health("degraded", reason) if reason else Health("ok")
 

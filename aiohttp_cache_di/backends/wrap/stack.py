@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import InMemory, PurgeCount, Purges
+from aiohttp_cache_di.backends.wrap.recovery import Recovery
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.items import Opaque, item_leads_on
@@ -86,6 +87,9 @@ class StoreStack:
         """Returns the part of an event loop, by default of the running one; made on first use."""
         self.count_into(self.guard.stats)
         self.events.when_unreadable(self.guard.outages.unreadable)
+        self._recoveries = LoopLocal(partial(Recovery, store))
+        if not isinstance(store, Immediate):
+            self.guard.on_failure = partial(_expect_recovery, self._recoveries)
 
     @property
     def stats(self) -> CacheStats:
@@ -187,6 +191,9 @@ class StoreStack:
         part = self._loops.get(asyncio.get_running_loop())
         if part is not None:
             await part.close()
+        recovery = self._recoveries.get(asyncio.get_running_loop())
+        if recovery is not None:
+            await recovery.close()
         await self.whole.close()
 
     # ---- pending writes and deletions
@@ -232,3 +239,7 @@ class StoreStack:
         self.invalidate(keys)
         # The caller may be a guarded deletion, of whose deadline this takes a part.
         await self.here().end_puts(keys, within_s=self.guard.deadline_s / 4)
+
+
+def _expect_recovery(recoveries: LoopLocal[Recovery], guard: StoreGuard) -> None:
+    recoveries.here().expect(guard)

@@ -164,8 +164,8 @@ class Report:
 
     @property
     def expires(self) -> datetime | None:
-        """When the entry stops being fresh, in UTC; None for never, or if it is not stored."""
-        return as_datetime(self._until, earliest=self.received_at)
+        """When the entry stops being fresh, or has done so, in UTC; None for never, or if it is not stored."""
+        return as_datetime(self._until, arrived_at=self.received_at)
 
     @property
     def is_expired(self) -> bool:

@@ -9,14 +9,21 @@ replaced all of it with a double (`doubles`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request, request_parameters
+from aiohttp_cache_di._aiohttp import (
+    genuine_request,
+    middlewares_of,
+    own_request,
+    raises_for_status,
+    request_parameters,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.bases.overrides import hands_on, overrides_below, taken_by
 from aiohttp_cache_di.engine.bases.through import Through
@@ -105,7 +112,7 @@ class Sender:
             return await self._try_first(
                 partial(own, session, method, url), partial(below, method, url), call, ours, theirs
             )
-        call.through = through = Through(below, ours, theirs)
+        call.through = through = Through(below, ours, theirs, _raises(session, call, ours))
         try:
             response: ClientResponse = await own(session, method, url, **ours)
         finally:
@@ -132,3 +139,14 @@ class Sender:
         finally:
             self.adds = self.adds or trial.differs
             self._hits_skip_bases = self._hits_skip_bases and not self.adds
+
+
+def _raises(session: ClientSession, call: Call, options: Mapping[str, Any]) -> Callable[[ClientResponse], bool]:
+    """Whether a response is an exception for base classes.
+
+    A function of the user's own is called once, for the final response, and a log-in by digest begins with a 401.
+    """
+    given = options.get("raise_for_status")
+    if (raises_for_status(session) if given is None else given) is not True:
+        return lambda response: False
+    return lambda response: response.status != HTTPStatus.UNAUTHORIZED or call.digest_user is None

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, DynamoDbCache
 from aiohttp_cache_di.backends.dynamodb import client
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.dynamodb.relay import Relay
@@ -113,6 +115,72 @@ async def test_what_the_driver_lacks_is_told_with_the_way_out(
     await backend.close()
     assert told in reason
     assert "s3cret" not in reason
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "localhost:8000",
+        "//localhost:8000",
+        "ftp://localhost",
+        "http://",
+        "http://a b/",
+        "http://h:99999",
+        "http://h:x",
+        "http://a_b",
+        7,
+    ],
+)
+def test_an_endpoint_that_is_no_url_is_refused_when_the_backend_is_made(endpoint: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"has to be a URL without a user: https://host") as caught:
+        DynamoDBBackend("table", endpoint_url=endpoint, **CREDENTIALS)
+    assert str(caught.value).startswith(f"endpoint_url={endpoint!r}: ")
+
+
+def test_the_password_in_an_endpoint_is_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="endpoint_url=") as caught:
+        DynamoDBBackend("table", endpoint_url="https://me:s3cret@host", **CREDENTIALS)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_aws")
+async def test_an_endpoint_of_the_environment_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:8000")
+    backend = DynamoDBBackend("table", storage_deadline=10, **CREDENTIALS)
+    reason = (await backend.ping()).reason
+    await backend.close()
+    assert "AWS_ENDPOINT_URL or the profile has an endpoint that is no URL" in reason
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1]:8000", "HTTPS://dynamo.example", "http://127.0.0.1:8000/path"])
+def test_the_endpoints_that_boto_accepts_are_accepted(endpoint: str) -> None:
+    assert DynamoDBBackend("table", endpoint_url=endpoint, **CREDENTIALS).stack.store.where == endpoint  # type: ignore[attr-defined]  # not of every store
+
+
+@pytest.mark.parametrize("answer", ["<html>", "{}"])
+async def test_a_server_that_is_not_dynamodb_is_told_by_what_it_answers(answer: str) -> None:
+    async def answering(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=answer, content_type="text/html", headers={"Server": "nginx/1.27"})
+
+    runner = web.ServerRunner(web.Server(answering))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    backend = DynamoDBBackend("table", endpoint_url=f"http://{host}:{port}", storage_deadline=10, **CREDENTIALS)
+    creating = DynamoDBBackend("table", create_if_not_exists=True, endpoint_url=f"http://{host}:{port}", **CREDENTIALS)
+    told = r"not DynamoDB: its answer \(200 text/html; charset=utf-8 from nginx/1.27\) has no "
+    for call, part in (
+        (backend.write(make_entry("a")), "UnprocessedItems"),
+        (backend.stack.store.get(["a", "b"]), "Responses"),
+        (backend.responses.size(), "Items"),
+        (creating.write(make_entry("a")), "Table"),
+    ):
+        with pytest.raises(StorageError, match=told + part):
+            await call
+    assert "not DynamoDB" in (await backend.ping()).reason
+    await backend.close()
+    await creating.close()
+    await runner.cleanup()
 
 
 @pytest.mark.usefixtures("no_aws")

@@ -21,10 +21,12 @@ from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.connections.connection import refusal
 from aiohttp_cache_di.backends.redis.connections.wire import ServerError
 from aiohttp_cache_di.backends.redis.records import leases
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import Tagging
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of, store_of
 from tests.valkey import ValkeyServer
 
 SECRET = "gehe!m/@:%"
@@ -101,6 +103,38 @@ def test_a_tls_connection_of_a_closed_loop_is_released(tls_address: str, certifi
     for _ in range(2):
         assert asyncio.run(cache.read_entry("k")) is None
     asyncio.run(cache.close())
+
+
+@pytest.mark.parametrize(
+    ("message", "forbids"),
+    [
+        ("NOPERM this user has no permissions to run the 'eval' command or its subcommand", True),  # Redis 6
+        ("NOPERM User web has no permissions to run the 'eval' command", True),  # Redis 7, Valkey
+        ("ERR unknown command 'EVAL', with args beginning with: 'x'", True),
+        ("NOPERM this user has no permissions to access one of the keys used as arguments", False),  # Redis 6
+        ("NOPERM No permissions to access a key", False),  # Redis 7, Valkey
+        ("NOPERM No permissions to access a channel", False),
+        ("NOPERM ACL failure in script: User web has no permissions to run the 'set' command", False),
+        ("NOPERM ACL failure in script: No permissions to access a key script: 1, on @user_script:1.", False),
+        ("READONLY You can't write against a read only replica.", False),
+    ],
+)
+def test_scripts_are_forbidden_if_the_command_for_them_is(message: str, *, forbids: bool) -> None:
+    assert leases.forbids_scripts(ServerError(message.split()[0], message)) is forbids
+
+
+async def test_a_key_that_the_user_may_not_use_does_not_turn_scripts_off(own_valkey: ValkeyServer) -> None:
+    own_valkey.command(
+        "ACL", "SETUSER", "web", "on", f">{SECRET}", "~app:responses:a*", "~app:responses-lease:*", "+@all"
+    )
+    cache = RedisCache("app", "responses", f"redis://web:{QUOTED}@127.0.0.1:{own_valkey.port}")
+    store = store_of(cache)
+    with pytest.raises(StorageError, match="NOPERM"):
+        await store.get_or_acquire("b" * 40, 30)
+    own_valkey.command("ACL", "SETUSER", "web", "~*")
+    assert (await connection_of(cache)).no_scripts is None
+    assert await store.get_or_acquire("b" * 40, 30) is Lease.GRANTED
+    await cache.close()
 
 
 @pytest.mark.parametrize("near_tier_s", [None, 5.0])

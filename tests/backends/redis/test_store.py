@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from aiohttp_cache_di.backends.redis.records import leases
 from aiohttp_cache_di.backends.redis.store import PAGE, RedisStore
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record
 from aiohttp_cache_di.backends.store.capabilities import Changing, Expiring, Leasing, LookingOrLeasing
@@ -178,6 +179,22 @@ async def test_a_look_up_that_finds_nothing_takes_the_lease_at_once(
     own_valkey.command("HSET", "app:responses:hash", "field", "value")
     assert await store.get_or_acquire("hash", 30) is Lease.GRANTED
     await other.close()
+
+
+async def test_leases_that_are_never_released_are_forgotten_when_there_are_too_many(
+    own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "MAX_HELD", 2)
+    store = make_store(own_valkey, "app")
+    for key in ("a", "b", "c"):
+        assert await store.get_or_acquire(key, 30) is Lease.GRANTED
+    assert await store.acquire("d", 30)
+
+    held = [key for key in ("a", "b", "c", "d") if await store.renew(key, 30)]
+
+    assert held == ["c", "d"]
+    assert 29_000 < own_valkey.command("PTTL", "app:responses-lease:a") <= 30_000, "it expires by itself"
+    await store.close()
 
 
 async def test_a_look_up_that_was_cancelled_holds_no_lease(own_valkey: ValkeyServer, store: RedisStore) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio.cluster import ClusterNode
 
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
@@ -70,6 +73,31 @@ async def test_entries_travel_over_tls_to_all_servers_of_a_cluster(
     assert not any(relay.plain for relay in relays.values())
 
 
+@pytest.fixture
+def read_in_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each time that the system's certificates are read, whether that is done in an event loop."""
+    found: list[bool] = []
+    read = ssl.create_default_context
+
+    def noting(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        found.append(is_in_a_loop())
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(ssl, "create_default_context", noting)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(ClusterNode, "release"), reason="this redis-py lends no connections of a cluster")
+async def test_certificates_for_a_cluster_are_read_in_a_thread(
+    relays: dict[int, TlsRelay], certificate: tuple[Path, Path], read_in_loop: list[bool]
+) -> None:
+    cache = RedisCache("tls-cluster", "r", ssl_ca_certs=str(certificate[0]), **cluster_options(relays))
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    assert read_in_loop
+    assert not any(read_in_loop)
+
+
 async def test_a_cluster_for_which_no_one_vouches_is_refused(relays: dict[int, TlsRelay]) -> None:
     cache = RedisCache("tls-cluster", "r", **cluster_options(relays))
     try:
@@ -88,7 +116,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 
 async def test_entries_travel_over_tls_to_a_sentinel_and_to_the_server_that_it_names(
-    tmp_path: Path, server: ValkeyServer, certificate: tuple[Path, Path]
+    tmp_path: Path, server: ValkeyServer, certificate: tuple[Path, Path], read_in_loop: list[bool]
 ) -> None:
     (tmp_path / "sentinel").mkdir()
     sentinel = SentinelProcess(tmp_path / "sentinel")
@@ -109,6 +137,8 @@ async def test_entries_travel_over_tls_to_a_sentinel_and_to_the_server_that_it_n
             assert await kept_and_found(cache)
         finally:
             await cache.close()
+        assert read_in_loop
+        assert not any(read_in_loop)
         assert to_sentinel.secure
         assert not to_sentinel.plain
         assert to_server.secure, "by TLS, though the sentinel comes without"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from aiohttp_cache_di.backends.bounded import MAX_HELD, Bounded
 from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.redis.records.names import Names
@@ -45,8 +46,13 @@ REFUSED: Final = 0
 GRANTED: Final = 1
 TOO_LARGE: Final = 2
 
-FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
-"""Errors of a server that forbids scripts."""
+
+def forbids_scripts(error: ServerError) -> bool:
+    """Whether *error*, in which a script has ended, says that the server runs none for this user.
+
+    NOPERM may also concern the keys of one script, or a command in it (``ACL failure in script: …``).
+    """
+    return error.code == "ERR" or (error.code == "NOPERM" and " run the 'eval' " in error.message.lower())
 
 
 class Leases:
@@ -62,7 +68,7 @@ class Leases:
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
         self._names = names
-        self._tokens: dict[str, bytes] = {}
+        self._tokens: Bounded[str, bytes] = Bounded(MAX_HELD)  # a lease that is never released stays there
         self._is_told = False
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
@@ -77,7 +83,7 @@ class Leases:
         try:
             if await granted is None:
                 return Lease.REFUSED
-            self._tokens[key] = token
+            self._tokens.note(key, token)
             return Lease.GRANTED_LATE if await there else Lease.GRANTED
         except asyncio.CancelledError:
             self._cancelled(connection, key, token)
@@ -113,7 +119,7 @@ class Leases:
         if isinstance(found, bytes):
             return found
         if found == GRANTED:
-            self._tokens[key] = token
+            self._tokens.note(key, token)
             return Lease.GRANTED
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
@@ -184,7 +190,7 @@ class Leases:
 
     def _script_failed(self, connection: Connection, error: ServerError) -> bool:
         """Note that a script has ended in *error*; whether scripts are forbidden, and none is sent there again."""
-        if error.code not in FORBIDDEN:
+        if not forbids_scripts(error):
             return False
         connection.no_scripts = error
         if not self._is_told:

@@ -54,6 +54,10 @@ FAILED: Final = Failed.FAILED
 _SUSPECT: Final = 0.2  # of the deadline; a caller that gives up after this long may have done so because of the store
 
 
+def _do_nothing(guard: StoreGuard) -> None:
+    """The reaction to a failure unless there is another."""
+
+
 class _LoopDeadlines:
     """The deadlines of one event loop: for operations that a caller waits for (`usual`), and others (`patient`)."""
 
@@ -99,6 +103,8 @@ class StoreGuard:
         self._reads_hang_until = 0.0
         self._deadlines = LoopLocal(partial(_LoopDeadlines, deadline_s))
         self.outages: Outages = Outages(clock)
+        self.on_failure: Callable[[StoreGuard], object] = _do_nothing
+        """Called in the running loop with this guard when an operation has failed, and not because of one entry."""
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
         """From now on count in *stats*, and give operations that begin *deadline_s* seconds."""
@@ -120,6 +126,11 @@ class StoreGuard:
             or self._reads.is_open
             or self._clock() < self._reads_hang_until
         )
+
+    @property
+    def is_any_failing(self) -> bool:
+        """Whether some operation failed the last time it was tried."""
+        return any(circuit.failures for circuit in list(self._circuits.values()))  # another thread may add one
 
     async def run(
         self,
@@ -240,6 +251,7 @@ class StoreGuard:
         if circuit is self._reads and kind in (TIMEOUT, ABANDONED):
             self._reads_hang_until = self._clock() + MAX_BACKOFF_S
         circuit.failed(probe=probe)
+        self.on_failure(self)
 
     def _circuit(self, operation: str) -> Circuit:
         circuit = Circuit(self._clock, partial(self._note_circuit, operation))
