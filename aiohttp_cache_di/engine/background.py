@@ -68,7 +68,7 @@ class Validation:
         tell = partial(tell_of, self._call, request, backend, perf_counter()) if backend.stats.watch.is_on else None
         try:
             async with asyncio.timeout(LIMIT_S):
-                outcome = await fetch_alone(self._plan, request, self._handler, self._call, self._lookup)
+                outcome = await self._fetched()
                 self._call.count(self._lookup.runtime.counts)
                 if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                     response = outcome
@@ -82,6 +82,16 @@ class Validation:
         finally:
             if response is not None:
                 response.release()
+
+    async def _fetched(self) -> ClientResponse | ServeStale:
+        """Ask the origin; once more if only an idle connection had been closed, as aiohttp does for callers."""
+        fetch = partial(fetch_alone, self._plan, self._request, self._handler, self._call, self._lookup)
+        try:
+            return await fetch()
+        except (ClientError, OSError):
+            if not self._call.comes_again:
+                raise
+        return await fetch()
 
 
 def _own_request(request: ClientRequest) -> ClientRequest:
