@@ -155,6 +155,9 @@ async def open_by_sentinels(pool: Any, hosts: Collection[str]) -> Any:
     Args:
         pool: the pool of a client that ``Sentinel.master_for`` has made.
         hosts: the hosts of sentinels that are asked; others are not.
+
+    Raises:
+        MasterNotFoundError: no sentinel knows the primary; the message says of each that was not reached why.
     """
     fresh = await asyncio.to_thread(_copy_of_pool, pool, hosts)  # in a thread, since redis-py reads files for it
     connection = await _made(fresh.make_connection, fresh.connection_class, fresh.connection_kwargs)
@@ -170,7 +173,19 @@ async def open_by_sentinels(pool: Any, hosts: Collection[str]) -> Any:
     async def close() -> None:
         await asyncio.gather(*(each.disconnect() for each in pools))
 
-    return await _opened(connection, close)
+    try:
+        return await _opened(connection, close)
+    except error_named("ConnectionError") as exc:  # its MasterNotFoundError
+        exc.args = (_with_addresses(str(exc), fresh.sentinel_manager.sentinels),)
+        raise
+
+
+def _with_addresses(message: str, sentinels: Sequence[Any]) -> str:
+    """The *message* with addresses of *sentinels* in place of all their settings, which hide what happened."""
+    for each in sentinels:
+        its: Mapping[str, Any] = each.connection_pool.connection_kwargs
+        message = message.replace(str(each), f"{host_of(its)}:{its.get('port', 26379)}")
+    return message
 
 
 def host_of(settings: Mapping[str, Any]) -> str:

@@ -91,7 +91,8 @@ class CacheMiddleware:
         except NotStored:
             raise
         except BaseException as error:
-            tell(error=error)
+            if not call.comes_again:  # else how it is answered then is what is reported
+                tell(error=error)
             raise
         tell(response)
         return response
@@ -236,7 +237,7 @@ def _call_of(request: ClientRequest) -> Call:
     if call is None or call.session() is not session:
         return Call(ref(session), digest_user=digest_user(middlewares_of(session)))
     call.is_reached = True
-    call.key, call.result = "", None
+    call.key, call.result, call.comes_again = "", None, False
     if call.trial is not None:
         call.trial.see(request)
     return call

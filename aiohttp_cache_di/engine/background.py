@@ -50,7 +50,7 @@ async def _validate(hop: Hop, plan: Plan) -> None:
     tell = partial(tell_of, call, hop.request, backend, perf_counter()) if backend.stats.watch.is_on else None
     try:
         async with asyncio.timeout(LIMIT_S):
-            outcome = await fetch_alone(plan, hop)
+            outcome = await _fetched(plan, hop)
             call.count(hop.lookup.runtime.counts)
             if not isinstance(outcome, ServeStale):  # a stale response instead of an error has no caller to get it
                 response = outcome
@@ -64,6 +64,20 @@ async def _validate(hop: Hop, plan: Plan) -> None:
     finally:
         if response is not None:
             response.release()
+
+
+async def _fetched(plan: Plan, hop: Hop) -> ClientResponse | ServeStale:
+    """Ask the origin; once more if only an idle connection had been closed, as aiohttp does for callers."""
+    try:
+        return await fetch_alone(plan, hop)
+    except (ClientError, OSError):
+        if not hop.call.comes_again:
+            raise
+    return await fetch_alone(plan, hop)
+        except (ClientError, OSError):
+            if not self._call.comes_again:
+                raise
+        return await fetch()
 
 
 def _own_request(request: ClientRequest) -> ClientRequest:

@@ -131,7 +131,8 @@ class Fetching:
 
     def _instead_or_raise(self, error: BaseException, plan: Plan) -> ServeStale:
         """The decision to use a stale response instead of *error*; raises *error* if there is none."""
-        stale = None if self._origin.comes_again(error) else self._instead_of(error, plan)
+        self._call.comes_again = self._origin.comes_again(error)
+        stale = None if self._call.comes_again else self._instead_of(error, plan)
         if stale is not None:
             return stale
         if self._origin.is_old_connection(error):

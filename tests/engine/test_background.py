@@ -10,7 +10,7 @@ from aiohttp_cache_di import CachedResponse, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import is_hit
-from tests.origin import Origin, Received, answer
+from tests.origin import CLOSE, Origin, Received, answer
 
 STALE = {"Cache-Control": "max-age=0, stale-while-revalidate=60", "ETag": '"a"'}
 
@@ -44,6 +44,19 @@ async def test_it_leaves_the_request_of_the_caller_as_it_was(origin: Origin) -> 
             await Runtime.of(backend).finish(session)
     assert [dict(request.headers) for request, _ in seen] == [headers for _, headers in seen]
     assert (backend.stats.hits, backend.stats.misses) == (1, 1)
+
+
+async def test_it_is_sent_again_if_the_origin_had_closed_an_idle_connection(origin: Origin) -> None:
+    url = origin.on("/", lambda request: CLOSE if request.number == 2 else answer(str(request.number), headers=STALE))
+    backend = CacheBackend(cache_control=True)
+    async with ClientSession(middlewares=(CacheMiddleware(backend),)) as session:
+        for _ in range(2):
+            async with session.get(url) as response:
+                assert await response.text() == "1"
+        await Runtime.of(backend).finish(session)
+        async with session.get(url) as response:
+            assert is_hit(response)
+            assert await response.text() == "3"
 
 
 async def test_it_does_not_make_the_redirects_before_it_longer(origin: Origin) -> None:

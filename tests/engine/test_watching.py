@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientConnectorError
+from aiohttp import ClientConnectorError, ServerDisconnectedError
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
@@ -17,7 +17,7 @@ from aiohttp_cache_di.engine.fairness import FAIR_SHARE
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients
-from tests.origin import Origin, Received, answer
+from tests.origin import CLOSE, Origin, Received, answer
 from tests.storages import CustomBackend
 from tests.telemetry.test_watch import LOG, FakeObserver
 
@@ -52,6 +52,27 @@ async def test_each_result_is_told_as_what_it_was(clients: Clients, origin: Orig
     assert hit.body_bytes == 4
     assert hit.seconds > 0 <= hit.origin_s
     assert hit.cache_status.startswith("aiohttp-cache-di; hit")
+
+
+async def test_a_request_that_aiohttp_sends_again_is_told_once(clients: Clients, origin: Origin) -> None:
+    """The origin closes an idle connection just when it is used again."""
+    client, observer = clients(cache_control=True), FakeObserver()
+    client.backend.stats.observe(observer)
+    stale = {"Cache-Control": "max-age=60", "Age": "100"}
+    url = origin.on("/a", lambda request: CLOSE if request.number == 2 else answer("text", headers=stale))
+    for _ in range(2):
+        await client.fetch(url)
+    assert origin.hits == 3
+    assert [one.result for one in observer.decisions] == ["miss", "miss"]
+
+
+async def test_an_origin_that_closes_each_connection_is_an_error_once(clients: Clients, origin: Origin) -> None:
+    client, observer = clients(), FakeObserver()
+    client.backend.stats.observe(observer)
+    await client.fetch(origin.on("/a", answer("text")))
+    with pytest.raises(ServerDisconnectedError):
+        await client.fetch(origin.on("/b", CLOSE))
+    assert [one.result for one in observer.decisions] == ["miss", "error"]
 
 
 async def test_a_request_whose_key_is_not_known_bypasses_the_store(clients: Clients, origin: Origin) -> None:

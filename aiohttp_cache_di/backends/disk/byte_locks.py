@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import struct
 import sys
+import tempfile
 from importlib import import_module
 from typing import Any, Final
 
-__all__ = ["ARE_THERE", "FCNTL", "NoLocksError", "is_free", "release", "take"]
+__all__ = ["ARE_THERE", "FCNTL", "NoLocksError", "is_free", "refusal", "release", "take"]
 
 
 def _fcntl() -> Any:
@@ -71,6 +72,21 @@ def is_free(fd: int, offset: int) -> bool:
     """Whether no other open file holds the lock on the byte at *offset* now."""
     fields = _FLOCK.unpack(_fcntl_lock(fd, _GET, offset, _LOCK))
     return bool(fields[3 if _IS_DARWIN else 0] == _UNLOCK)
+
+
+def refusal(directory: str) -> NoLocksError | None:
+    """The error of a file system that has no locks for files in *directory*; None if it has some, or cannot be asked.
+
+    A file of its own is tried: closing any descriptor of a file releases what SQLite has locked of it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            take(probe.fileno(), 0)
+    except NoLocksError as exc:
+        return exc if ARE_THERE else None
+    except OSError:  # no file can be made there
+        return None
+    return None
 
 
 def _fcntl_lock(fd: int, command: int | None, offset: int, kind: int) -> bytes:

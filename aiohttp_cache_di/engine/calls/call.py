@@ -59,6 +59,7 @@ class Call(Struct):
         timeout: as the caller gave it; None for that of the session.
         follows: whether aiohttp follows redirects.
         failures: how often the origin has not answered; aiohttp retries if an old connection may be the cause.
+        comes_again: whether aiohttp sends the latest hop again, since only an idle connection had been closed.
         early_read: what the fast lane has read.
         digest_user: the middleware that logs in by digest.
         is_reached: whether the cache's middleware has seen a request of the call.
@@ -77,6 +78,7 @@ class Call(Struct):
     follows: bool = True
     keys: list[str] = []
     failures: int = 0
+    comes_again: bool = False
     early_read: EarlyRead | None = None
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False

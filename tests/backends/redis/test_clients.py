@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -195,6 +196,16 @@ async def test_a_service_that_sentinels_do_not_know_is_our_error(sentinels: Sent
     cache = RedisCache("app", "r", sentinels.url.replace(f"/{SERVICE}", "/another"))
     with pytest.raises(StorageError, match="MasterNotFoundError"):
         await cache.read_entry("k")
+    await cache.close()
+
+
+async def test_each_sentinel_that_does_not_answer_is_told_with_its_reason() -> None:
+    cache = RedisCache("app", "r", "redis+sentinel://127.0.0.1:1,127.0.0.1:2/cache?sentinel_password=hunter2")
+    with pytest.raises(StorageError) as caught:
+        await cache.read_entry("k")
+    told = store_of(cache).told_of(caught.value.__cause__ or caught.value)
+    each = r"127\.0\.0\.1:%d - \S*ConnectionError.*"  # redis-py shows errors in several ways
+    assert re.fullmatch(f"No master found for 'cache' : {each % 1}, {each % 2}", told), told
     await cache.close()
 
 

@@ -482,6 +482,26 @@ async def test_a_new_file_that_another_process_holds_is_opened_when_that_lets_go
     await cache.write_entry(make_entry("k"))
 
 
+@posix_only
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+async def test_a_file_system_without_locks_is_told_from_a_file_that_others_hold(
+    cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    # To SQLite, such a file system looks like this, for good.
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)) as locker:
+        locker.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr("fcntl.fcntl", refused)
+        with pytest.raises(StorageError, match=f"refuses the locks.*{os.strerror(code)}.*backend filesystem"):
+            await cache.write_entry(make_entry("k"))
+    assert os.listdir(tmp_path) == ["cache.sqlite"]
+    monkeypatch.undo()
+    await cache.write_entry(make_entry("k"))
+    assert await cache.read_entry("k") is not None
+
+
 async def test_not_more_is_kept_for_a_locked_file_than_memory_should_bear(
     cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "ConnectionsLostError",
     "DamagedError",
     "FullError",
+    "LocksRefusedError",
     "asks_for_new_connections",
     "damage_of",
     "forbids_writing",
@@ -49,6 +50,19 @@ class FullError(sqlite3.OperationalError):
 
     sqlite_errorcode = sqlite3.SQLITE_FULL
     sqlite_errorname = "SQLITE_FULL"
+
+
+class LocksRefusedError(sqlite3.OperationalError):
+    """The file system has no locks, which to SQLite looks like a file that others hold, or like a broken disk."""
+
+    sqlite_errorcode = sqlite3.SQLITE_BUSY
+    sqlite_errorname = "SQLITE_BUSY"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"its file system refuses the locks that SQLite needs ({error.strerror}): "
+            "keep the file on a local disk, or use the backend filesystem"
+        )
 
 
 class ConnectionsLostError(StorageError):

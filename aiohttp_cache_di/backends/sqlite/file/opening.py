@@ -6,11 +6,13 @@ Entries are read and written only after the file's owner (`files`) and its conte
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from typing import Final
 
-from aiohttp_cache_di.backends.sqlite.file.failing import is_corruption
+from aiohttp_cache_di.backends.disk import byte_locks
+from aiohttp_cache_di.backends.sqlite.file.failing import LocksRefusedError, is_corruption
 from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared, prepare_tables
 from aiohttp_cache_di.backends.sqlite.file.schema import Table
@@ -27,15 +29,28 @@ OPEN_PATIENCE_S: Final = 2.0  # how long to wait for other processes that make t
 RETRY_S: Final = 0.01
 READ_TIMEOUT_S: Final = 0.1
 IN_USE_S: Final = 60.0  # a file that was changed within this time is in use; a cache that is used notes uses
+CANNOT_LOCK: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR})  # what SQLite makes of refused locks
 CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
 def prepare(
-    connection: sqlite3.Connection, table: Table, *, fast_save: bool, max_bytes: int | None, is_in_use: bool
+    connection: sqlite3.Connection,
+    table: Table,
+    directory: str | None,
+    *,
+    fast_save: bool,
+    max_bytes: int | None,
+    is_in_use: bool,
 ) -> None:
     """Set a writing connection up, and make the missing tables.
 
     Repeated while another process does the same: SQLite's busy timeout does not cover all of these statements.
+
+    Args:
+        directory: that of the file; None for a database in memory.
+
+    Raises:
+        LocksRefusedError: the file system of *directory* has no locks.
     """
     patience_ends_at = time.monotonic() + OPEN_PATIENCE_S
     while True:
@@ -44,6 +59,10 @@ def prepare(
         except sqlite3.OperationalError as exc:
             with contextlib.suppress(sqlite3.Error):  # there may be no transaction to roll back
                 connection.execute("ROLLBACK")
+            if directory is not None and exc.sqlite_errorcode & 0xFF in CANNOT_LOCK:
+                refusal, directory = byte_locks.refusal(directory), None  # it is asked once
+                if refusal is not None:
+                    raise LocksRefusedError(refusal) from exc
             if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience_ends_at:
                 raise
             time.sleep(RETRY_S)
@@ -91,7 +110,8 @@ def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool, max_byte
     try:
         connection = file.connect("rw")
         try:
-            prepare(connection, table, fast_save=fast_save, max_bytes=max_bytes, is_in_use=is_in_use)
+            directory = None if file.is_memory else os.path.dirname(file.path)
+            prepare(connection, table, directory, fast_save=fast_save, max_bytes=max_bytes, is_in_use=is_in_use)
         except BaseException:
             connection.close()
             raise
