@@ -61,7 +61,7 @@ class Flight(Struct, eq=False):
     """The name by which requests find it: its key, or for a URL whose responses vary, the key of the variant."""
     _flights: Registry
     store_allowed: bool = True
-    """Whether its response may be stored; False if the key was invalidated while it was under way."""
+    """Whether its response may be stored; False if it was invalidated, or a later one was stored, on its way."""
     leader: asyncio.Task[object] | None = None
     """The task that sends the request. If it asks again before it has read the body, it must not wait for itself."""
     is_late: bool = False
@@ -74,6 +74,8 @@ class Flight(Struct, eq=False):
     """Whether it was started for the target of a redirect, and its leader has not asked for that yet."""
     body_for: object = None
     """A reference to the session that asked, while a body arrives that needs no reader; else None."""
+    coming: StoredResponse | None = None
+    """The entry of the response whose body arrives, without that body; None if there is none."""
 
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
     """The futures of the requests that wait, and whether each stops waiting when the flight is late."""

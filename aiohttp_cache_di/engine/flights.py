@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.bounded import Bounded
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.validation import entity_tag
 
 __all__ = ["Flights", "changed_by"]
 
@@ -120,6 +121,21 @@ class Flights:
                 flight.store_allowed = False
                 if self._flights.get(flight.place) is flight:
                     flight.end(Outcome.UNSHARED)
+
+    def supersede(self, key: str, entry: StoredResponse) -> None:
+        """Forbid storing, in place of *entry*, responses to *key* that had arrived before *entry* was asked for.
+
+        Their bodies still arrive. Other variants of the URL may be stored, and what has the same entity tag, such as
+        the whole of which *entry* is a part.
+        """
+        for flight in self._fetching.get(key, ()):
+            coming = flight.coming
+            if coming is None or coming.received_at >= entry.requested_at:
+                continue
+            is_other = coming.vary_fields == entry.vary_fields and coming.vary_digest != entry.vary_digest
+            tag = entity_tag(coming.headers)
+            if not is_other and (tag is None or tag != entity_tag(entry.headers)):
+                flight.store_allowed = False
 
     async def drain_bodies(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
         """Wait for bodies that arrive without being read, each *patience_s* seconds at most.

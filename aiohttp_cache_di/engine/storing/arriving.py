@@ -140,7 +140,7 @@ class ArrivingResponse:
         )
         entry = entry_by(self.decision, question, received, backend, history=history, tagging=self.tagging)
         self.entry = redacted(backend, entry, names)
-        flight.is_handed_over = True
+        flight.coming, flight.is_handed_over = self.entry, True
         record(
             response,
             max_bytes=max_bytes,

@@ -28,6 +28,7 @@ def place_and_tell(lookup: Lookup, entry: StoredResponse, report: Report) -> Sto
         report.written(is_written, is_waiting=is_waiting)
 
     placed = place(lookup, entry, outcome=tell)
+    lookup.runtime.flights.supersede(lookup.question.key, entry)
     if not report.is_told:
         backend = lookup.backend
         is_failing = lookup.store_failed or backend.guard.is_failing("write")

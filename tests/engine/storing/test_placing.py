@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -47,6 +48,33 @@ async def test_a_variant_that_was_written_during_a_request_for_another_stays_in_
         await backend.settle()
         for language in {"de", "fr", "it", *before}:
             assert await ask(language) == (language, True)
+
+
+@pytest.mark.parametrize("later", ["whole", "part", "part of another"])
+async def test_a_body_that_arrives_late_replaces_no_response_to_a_later_request(origin: Origin, later: str) -> None:
+    goes_on, is_part = asyncio.Event(), later != "whole"
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        text = "12" if later == "part" or request.number == 1 else "34"
+        whole = answer(text, headers={"ETag": f'"{text}"'})
+        if "Range" in request.headers:
+            whole = answer(text[:1], status=206, headers={"ETag": f'"{text}"', "Content-Range": "bytes 0-0/2"})
+        yield whole[:-1]
+        if request.number == 1:
+            await goes_on.wait()
+        yield whole[-1:]
+
+    url, backend = origin.on("/", script), CustomBackend(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        async with session.get(url) as first:
+            fields = {"Range": "bytes=0-0"} if is_part else {}
+            await (await session.get(url, headers=fields, refresh=True)).read()
+            await backend.settle()
+            goes_on.set()
+            assert await first.text() == "12"
+            assert ("detail=invalidated" in first.cache_status) is (later != "part")
+        async with session.get(url, headers={"Range": "bytes=0-0"}) as latest:
+            assert (await latest.text(), latest.from_cache) == ("1" if later == "part" else "3", True)
 
 
 async def test_a_variant_that_was_deleted_during_a_request_for_another_does_not_come_back(origin: Origin) -> None:
