@@ -62,6 +62,8 @@ class Flight(Struct, eq=False):
     _flights: Registry
     store_allowed: bool = True
     """Whether its response may be stored; False if it was invalidated, or a later one was stored, on its way."""
+    number: int = 0
+    """How many flights had begun before it."""
     leader: asyncio.Task[object] | None = None
     """The task that sends the request. If it asks again before it has read the body, it must not wait for itself."""
     is_late: bool = False

@@ -20,14 +20,24 @@ __all__ = ["Flights", "changed_by"]
 ANNOUNCED_S = 1.0  # aiohttp follows a redirect at once, but a busy store may be asked first
 MAX_KEYS = 10_000  # hit-for-miss keys that are remembered
 
-_CHANGES: ContextVar[Flight | None] = ContextVar("aiohttp_cache_di_changes", default=None)
-"""The flight whose own response has caused the current deletion, which therefore does not concern it."""
+_CHANGES: ContextVar[Flight | int | None] = ContextVar("aiohttp_cache_di_changes", default=None)
+"""What the current deletion does not concern: the flight whose response has caused it, or all from a number on."""
 
 
 @contextmanager
 def changed_by(flight: Flight | None) -> Generator[None]:
     """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
     token = _CHANGES.set(flight)
+    try:
+        yield
+    finally:
+        _CHANGES.reset(token)
+
+
+@contextmanager
+def changed_before_now(flights: Flights) -> Generator[None]:
+    """Inside the ``with`` statement, begin tasks that delete what has changed by now: later flights may be stored."""
+    token = _CHANGES.set(flights.begun)
     try:
         yield
     finally:
@@ -43,6 +53,8 @@ class Flights:
     """
 
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
+        self.begun: int = 0
+        """How many flights have begun."""
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
         self._placed: dict[str, tuple[StoredResponse, int]] = {}
@@ -55,9 +67,7 @@ class Flights:
 
     def start(self, key: str) -> Flight:
         """Start a flight that others cannot join."""
-        flight = Flight(key, key, self)
-        self._fetching.setdefault(key, []).append(flight)
-        return flight
+        return self._begun(Flight(key, key, self, number=self.begun))
 
     def lead(self, key: str, place: str = "") -> Flight:
         """Start a flight that others can join, with the running task as leader; or take the one that it announced."""
@@ -66,8 +76,12 @@ class Flights:
         if flight is not None and flight.is_announced and flight.leader is task:
             flight.is_announced = False
             return flight
-        self._flights[place] = flight = Flight(key, place, self, leader=task)
-        self._fetching.setdefault(key, []).append(flight)
+        self._flights[place] = flight = Flight(key, place, self, leader=task, number=self.begun)
+        return self._begun(flight)
+
+    def _begun(self, flight: Flight) -> Flight:
+        self.begun += 1
+        self._fetching.setdefault(flight.key, []).append(flight)
         return flight
 
     def announce(self, key: str) -> None:
@@ -112,11 +126,11 @@ class Flights:
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
-        cause = _CHANGES.get()
+        spared = _CHANGES.get()
         for key in list(self._fetching) if keys is None else keys:
             self._placed.pop(key, None)
             for flight in list(self._fetching.get(key, ())):
-                if flight is cause:
+                if flight is spared or (isinstance(spared, int) and flight.number >= spared):
                     continue
                 flight.store_allowed = False
                 if self._flights.get(flight.place) is flight:

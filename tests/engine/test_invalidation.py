@@ -425,6 +425,19 @@ async def test_a_change_without_a_response_is_heeded_by_the_very_next_request(
     assert (await client.fetch(url, headers={"Accept": "b/b"}))[1] not in texts
 
 
+async def test_what_is_asked_for_after_a_change_without_a_response_is_stored(origin: Origin, clients: Clients) -> None:
+    url = origin.on("/", lambda request: CUT if request.method == "POST" else answer(str(request.number)))
+    client = clients(cache_control=True)
+    await client.fetch(url)
+    await client.backend.settle()
+    with pytest.raises(ClientError):
+        await client.fetch(url, "POST", data=b"new")
+    is_hit, text = await client.fetch(url)
+    assert not is_hit
+    await Runtime.of(client.backend).finish(client.backend)
+    assert await client.fetch(url) == (True, text)
+
+
 async def test_what_could_not_be_deleted_from_memory_after_a_change_is_not_used(origin: Origin) -> None:
     class Failing(CacheBackend):
         async def delete(self, key: str) -> None:
