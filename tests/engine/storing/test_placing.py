@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
@@ -75,6 +76,36 @@ async def test_a_body_that_arrives_late_replaces_no_response_to_a_later_request(
             assert ("detail=invalidated" in first.cache_status) is (later != "part")
         async with session.get(url, headers={"Range": "bytes=0-0"}) as latest:
             assert (await latest.text(), latest.from_cache) == ("1" if later == "part" else "3", True)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Vary": "Accept"}], ids=["one", "variants"])
+@pytest.mark.parametrize("make", [CacheBackend, CustomBackend], ids=["memory", "storage"])
+async def test_a_response_to_head_updates_no_response_that_was_replaced_meanwhile(
+    origin: Origin, headers: dict[str, str], make: type[CacheBackend]
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.method == "HEAD":
+            begun.set()
+            await goes_on.wait()
+        return answer(str(request.number), headers={**headers, "Content-Length": None} if begun.is_set() else headers)
+
+    url, backend = origin.on("/", script), make(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        assert await (await session.get(url)).text() == "1"
+        await backend.settle()
+        asking = asyncio.create_task(session.head(url, refresh=True))
+        await begun.wait()
+        begun.clear()
+        async with session.get(url, refresh=True) as later:
+            assert await later.text() == "3"
+        await backend.settle()
+        begun.set()
+        goes_on.set()
+        await asking
+        async with session.get(url) as latest:
+            assert (await latest.text(), latest.from_cache) == ("3", True)
 
 
 async def test_a_variant_that_was_deleted_during_a_request_for_another_does_not_come_back(origin: Origin) -> None:
