@@ -154,6 +154,9 @@ class Lookup:
                 return None
             if chosen != primary.key:
                 entry = await self.read(chosen, of_any=of_any)
+                listed_until = next((ref.store_until for ref in primary.variants if ref.key == chosen), 0.0)
+                if entry is not None and entry.store_until < listed_until:
+                    entry = None  # an older one, whose deletion, or the writing of the listed one, is under way
         if entry is None or not self.hooks.filters or await self._passes(entry):
             return entry
         self.primary, self.is_refused = None, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,24 @@ async def test_a_body_that_arrives_late_replaces_no_response_to_a_later_request(
             assert ("detail=invalidated" in first.cache_status) is (later != "part")
         async with session.get(url, headers={"Range": "bytes=0-0"}) as latest:
             assert (await latest.text(), latest.from_cache) == ("1" if later == "part" else "3", True)
+
+
+async def test_an_older_response_that_is_left_under_the_key_of_a_variant_is_not_used(origin: Origin) -> None:
+    async def ask(language: str, **options: Any) -> str:
+        async with session.get(url, headers={"Accept-Language": language}, **options) as response:
+            text = await response.text()
+        await backend.settle()
+        return text
+
+    url = origin.on("/", lambda request: answer(str(request.number), headers={"Vary": "Accept-Language"}))
+    backend = CustomBackend(cache_control=True)
+    async with CachedSession(cache=backend) as session:
+        assert [await ask("de"), await ask("en")] == ["1", "2"]
+        (older,) = ({key: item} for key, item in backend.responses.items.items() if "." in key)
+        assert [await ask("de", refresh=True), await ask("en", refresh=True), await ask("de")] == ["3", "4", "3"]
+        assert older.keys() <= backend.responses.items.keys()
+        backend.responses.items.update(older)
+        assert await ask("de") == "5"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Vary": "Accept"}], ids=["one", "variants"])
