@@ -74,10 +74,6 @@ async def _fetched(plan: Plan, hop: Hop) -> ClientResponse | ServeStale:
         if not hop.call.comes_again:
             raise
     return await fetch_alone(plan, hop)
-        except (ClientError, OSError):
-            if not self._call.comes_again:
-                raise
-        return await fetch()
 
 
 def _own_request(request: ClientRequest) -> ClientRequest:

@@ -210,7 +210,7 @@ class Fetching:
         response, call = reply.response, self._call
         call.result = "miss"
         if self._lookup.head_of is not None:
-            self._update_get(reply, self._lookup.head_of)
+            await self._update_get(reply, self._lookup.head_of)
         is_hop = response.status in REDIRECTS
         if is_hop:
             self._announce_next(reply)
@@ -271,7 +271,7 @@ class Fetching:
         """Hand the response on without storing it."""
         self._call.result = "miss"
         if self._lookup.head_of is not None:
-            self._update_get(reply, self._lookup.head_of)
+            await self._update_get(reply, self._lookup.head_of)
         if decision.forget:
             await self._lookup.forget()
         if decision.is_lasting:
@@ -281,14 +281,15 @@ class Fetching:
         describe_miss(reply.response, cache_status, values=self._lookup.why_asked, hidden=hidden)
         return reply.response
 
-    def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:
-        """Update the stored response to GET from the response to HEAD (RFC 9111 §4.3.5)."""
-        question = self._question
-        if self._flight.store_allowed and not self._lookup.is_outdated():
-            now = reply.head.received_at
-            try:
-                updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
-                if updated is not None:
-                    place(self._lookup, redacted(self._backend, updated))
-            except Exception:
-                logger.exception("A stored response could not be updated from a response to HEAD")
+    async def _update_get(self, reply: Reply, head_of: StoredResponse) -> None:
+        """Update the stored response to GET from that to HEAD (RFC 9111 §4.3.5), unless it was replaced meanwhile."""
+        question, lookup, now = self._question, self._lookup, reply.head.received_at
+        try:
+            updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
+            latest = None if updated is None else await lookup.read(head_of.key)
+            if updated is None or latest is None or latest.received_at > head_of.received_at:
+                return
+            if self._flight.store_allowed and not lookup.is_outdated():
+                place(lookup, redacted(self._backend, updated))
+        except Exception:
+            logger.exception("A stored response could not be updated from a response to HEAD")

@@ -14,7 +14,7 @@ import enum
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
@@ -24,8 +24,9 @@ from msgspec import Struct
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.engine.hits_for_miss import HitsForMiss
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.validation import entity_tag
 
-__all__ = ["Flight", "FlightOutcome", "Flights", "Outcome", "changed_by", "unless_ended"]
+__all__ = ["Flight", "FlightOutcome", "Flights", "Outcome", "changed_before_now", "changed_by", "unless_ended"]
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -57,7 +58,9 @@ class Flight(Struct, eq=False):
     """The name by which requests find it: its key, or for a URL whose responses vary, the key of the variant."""
     _flights: Flights
     store_allowed: bool = True
-    """Whether its response may be stored; False if the key was invalidated while it was under way."""
+    """Whether its response may be stored; False if it was invalidated, or a later one was stored, on its way."""
+    number: int = 0
+    """How many flights had begun before it."""
     leader: asyncio.Task[object] | None = None
     """The task that sends the request. If it asks again before it has read the body, it must not wait for itself."""
     is_late: bool = False
@@ -70,6 +73,8 @@ class Flight(Struct, eq=False):
     """Whether it was started for the target of a redirect, and its leader has not asked for that yet."""
     body_for: object = None
     """A reference to the session that asked, while a body arrives that needs no reader; else None."""
+    coming: StoredResponse | None = None
+    """The entry of the response whose body arrives, without that body; None if there is none."""
 
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
     """The futures of the requests that wait, and whether each stops waiting when the flight is late."""
@@ -198,6 +203,8 @@ class Flights:
     """The flights of one backend in one event loop, by key."""
 
     def __init__(self) -> None:
+        self.begun: int = 0
+        """How many flights have begun."""
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, list[Flight]] = {}
         self._placed: dict[str, tuple[StoredResponse, int]] = {}
@@ -209,9 +216,7 @@ class Flights:
 
     def start(self, key: str) -> Flight:
         """Start a flight that others cannot join."""
-        flight = Flight(key, key, self)
-        self._fetching.setdefault(key, []).append(flight)
-        return flight
+        return self._begun(Flight(key, key, self, number=self.begun))
 
     def lead(self, key: str, place: str = "") -> Flight:
         """Start a flight that others can join, with the running task as leader; or take the one that it announced."""
@@ -220,8 +225,12 @@ class Flights:
         if flight is not None and flight.is_announced and flight.leader is task:
             flight.is_announced = False
             return flight
-        self._flights[place] = flight = Flight(key, place, self, leader=task)
-        self._fetching.setdefault(key, []).append(flight)
+        self._flights[place] = flight = Flight(key, place, self, leader=task, number=self.begun)
+        return self._begun(flight)
+
+    def _begun(self, flight: Flight) -> Flight:
+        self.begun += 1
+        self._fetching.setdefault(flight.key, []).append(flight)
         return flight
 
     def announce(self, key: str) -> None:
@@ -266,15 +275,30 @@ class Flights:
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Forbid storing responses under way for *keys* (None: all): they may have been sent before a change."""
-        cause = _CHANGES.get()
+        spares = _SPARES.get()
         for key in list(self._fetching) if keys is None else keys:
             self._placed.pop(key, None)
             for flight in list(self._fetching.get(key, ())):
-                if flight is cause:
+                if spares(flight):
                     continue
                 flight.store_allowed = False
                 if self._flights.get(flight.place) is flight:
                     flight.end(Outcome.UNSHARED)
+
+    def supersede(self, key: str, entry: StoredResponse) -> None:
+        """Forbid storing, in place of *entry*, responses to *key* that had arrived before *entry* was asked for.
+
+        Their bodies still arrive. Other variants of the URL may be stored, and what has the same entity tag, such as
+        the whole of which *entry* is a part.
+        """
+        for flight in self._fetching.get(key, ()):
+            coming = flight.coming
+            if coming is None or coming.received_at >= entry.requested_at:
+                continue
+            is_other = coming.vary_fields == entry.vary_fields and coming.vary_digest != entry.vary_digest
+            tag = entity_tag(coming.headers)
+            if not is_other and (tag is None or tag != entity_tag(entry.headers)):
+                flight.store_allowed = False
 
     async def drain_bodies(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
         """Wait for bodies that arrive without being read, each *patience_s* seconds at most.
@@ -336,15 +360,25 @@ async def unless_ended(flight: Flight, usable: Callable[[StoredResponse], T | No
             task.uncancel()
 
 
-_CHANGES: ContextVar[Flight | None] = ContextVar("aiohttp_cache_di_changes", default=None)
-"""The flight whose own response has caused the current deletion, which therefore does not concern it."""
+_SPARES: ContextVar[Callable[[Flight], bool]] = ContextVar("aiohttp_cache_di_spares", default=lambda flight: False)
+"""Whether the current deletion does not concern a flight."""
+
+
+def changed_by(flight: Flight | None) -> AbstractContextManager[None]:
+    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
+    return _sparing(lambda each: each is flight)
+
+
+def changed_before_now(flights: Flights) -> AbstractContextManager[None]:
+    """Inside the ``with`` statement, begin tasks that delete what has changed by now: later flights may be stored."""
+    begun = flights.begun
+    return _sparing(lambda each: each.number >= begun)
 
 
 @contextmanager
-def changed_by(flight: Flight | None) -> Generator[None]:
-    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
-    token = _CHANGES.set(flight)
+def _sparing(spares: Callable[[Flight], bool]) -> Generator[None]:
+    token = _SPARES.set(spares)
     try:
         yield
     finally:
-        _CHANGES.reset(token)
+        _SPARES.reset(token)

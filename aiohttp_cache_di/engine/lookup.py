@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.engine.calls.call import EarlyRead
+from aiohttp_cache_di.engine.flights import changed_before_now
 from aiohttp_cache_di.engine.notes import UnusableResultError, note_users_failure, users_function
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import key_of_another
@@ -158,6 +159,9 @@ class Lookup:
                 return None
             if chosen != primary.key:
                 entry = await self.read(chosen, of_any=of_any)
+                listed_until = next((ref.store_until for ref in primary.variants if ref.key == chosen), 0.0)
+                if entry is not None and entry.store_until < listed_until:
+                    entry = None  # an older one, whose deletion, or the writing of the listed one, is under way
         if entry is None or not self.hooks.filters or await self._passes(entry):
             return entry
         self.primary, self.is_refused = None, True
@@ -328,7 +332,8 @@ class Lookup:
     def drop_later(self, keys: set[str], *, is_change: bool = False) -> None:
         """Do as `drop`, in the background; the entries are not used from now on."""
         self.runtime.here.withdraw(keys)
-        self.runtime.spawn(self._drop(keys, is_change=is_change), owner=self.backend)
+        with changed_before_now(self.runtime.flights):
+            self.runtime.spawn(self._drop(keys, is_change=is_change), owner=self.backend)
 
     async def _drop(self, keys: set[str], *, is_change: bool) -> None:
         here, backend = self.runtime.here, self.backend

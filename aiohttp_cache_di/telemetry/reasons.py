@@ -60,7 +60,7 @@ DETAILS: Final = {
     "odd-location": "it redirects to itself, or to something that is not an HTTP URL",
     "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
-    "invalidated": "what it shows was changed or deleted while it was on its way",
+    "invalidated": "what it shows was changed or deleted while it was on its way, or a later response was stored",
     "purged": "one of its tags was purged while it was on its way",
     "too-many-tags": "it has more or longer tags than are kept, so that it could not be purged by each of them",
     "no-room": "the memory for it, or for what waits to be written, is full",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from aiohttp import (
 )
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend, FileBackend, ResponseOrKey
+from aiohttp_cache_di.backends import CacheBackend, FileBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer
@@ -274,10 +275,49 @@ async def test_a_variant_that_is_read_while_a_users_delete_is_at_work_does_not_c
         assert await ask(session, url, "de") != "1"
 
 
+@pytest.mark.parametrize("change", ["PUT", "delete_url", "clear"])
+@pytest.mark.parametrize(
+    "make",
+    [CustomBackend, CacheBackend, partial(SQLiteBackend, near_tier=False), SQLiteBackend],
+    ids=["storage", "memory", "SQLite", "SQLite with copies"],
+)
+async def test_a_variant_does_not_come_back_with_another_that_is_stored_while_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin, make: Callable[..., CacheBackend], change: str
+) -> None:
+    is_deleting, goes_on, script = asyncio.Event(), asyncio.Event(), SlowScript()
+    monkeypatch.chdir(tmp_path)
+    backend = make(cache_control=True, storage_deadline=60)
+    store = backend.stack.whole
+
+    def slowly(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def run(*args: Any) -> None:
+            is_deleting.set()
+            await goes_on.wait()
+            await method(*args)
+
+        return run
+
+    monkeypatch.setattr(store, "delete", slowly(store.delete))
+    monkeypatch.setattr(store, "clear", slowly(store.clear))
+    url = origin.on("/", script)
+    async with CachedSession(cache=backend) as session:
+        assert await ask(session, url, "de") == "1"
+        await backend.settle()
+        changing = asyncio.create_task(changed(session, url, change))
+        await is_deleting.wait()
+        latest = await ask(session, url, "en")
+        goes_on.set()
+        await changing
+        await backend.settle()
+        assert int(await ask(session, url, "de")) > int(latest)
+
+
 async def changed(session: CachedSession, url: str, change: str) -> None:
     """Change the resource at *url* as *change* says."""
     if change == "PUT":
         await (await session.put(url)).read()
+    elif change == "clear":
+        await session.cache.clear()
     else:
         await session.delete_url(url)
 
@@ -383,6 +423,19 @@ async def test_a_change_without_a_response_is_heeded_by_the_very_next_request(
     assert not is_hit
     assert text not in texts
     assert (await client.fetch(url, headers={"Accept": "b/b"}))[1] not in texts
+
+
+async def test_what_is_asked_for_after_a_change_without_a_response_is_stored(origin: Origin, clients: Clients) -> None:
+    url = origin.on("/", lambda request: CUT if request.method == "POST" else answer(str(request.number)))
+    client = clients(cache_control=True)
+    await client.fetch(url)
+    await client.backend.settle()
+    with pytest.raises(ClientError):
+        await client.fetch(url, "POST", data=b"new")
+    is_hit, text = await client.fetch(url)
+    assert not is_hit
+    await Runtime.of(client.backend).finish(client.backend)
+    assert await client.fetch(url) == (True, text)
 
 
 async def test_what_could_not_be_deleted_from_memory_after_a_change_is_not_used(origin: Origin) -> None:

@@ -70,12 +70,10 @@ class Deleting(Configured):
 
 async def delete_each(backend: Deleting, keys: Collection[str]) -> None:
     """Call `delete` for each of *keys*: one that the user has overridden may delete without the stack's knowledge."""
-    backend.stack.invalidate(keys)
-    try:
+    with backend.stack.deleting(keys):
+        backend.stack.invalidate(keys)
         for key in keys:
             await backend.delete(key)
-    finally:
-        backend.stack.here().note_deleted(keys)
 
 
 async def related(backend: Deleting, keys: Collection[str]) -> set[str]:

@@ -205,15 +205,14 @@ class LoopStack:
             self.purges.note_stored(item)
         self.purges.reasons.pop(key, None)
         self.pending.forget({key})
-        self.deletions.note({key})
-        await self.pending.settle({key})
-        self._puts_under_way[under_way := asyncio.get_running_loop().create_future()] = key
-        try:
-            (written,) = await self._whole.put((record,))
-        finally:
-            del self._puts_under_way[under_way]
-            under_way.set_result(None)
-            self.deletions.note({key})
+        with self.deletions.during({key}):
+            await self.pending.settle({key})
+            self._puts_under_way[under_way := asyncio.get_running_loop().create_future()] = key
+            try:
+                (written,) = await self._whole.put((record,))
+            finally:
+                del self._puts_under_way[under_way]
+                under_way.set_result(None)
         if isinstance(written, StorageError):
             raise written
         self.tombstones.pop(key, None)
@@ -249,7 +248,8 @@ class LoopStack:
         if self.under_way is not None:
             self.under_way.invalidate(keys)
         self.pending.forget(keys)
-        self.note_deleted(keys)
+        self.deletions.note(keys)
+        self.drop_copies(keys)
 
     def withdraw(self, keys: Collection[str]) -> None:
         """Do as `invalidate`, and do not use what is stored under *keys* until it is deleted, which may take a while.
@@ -282,9 +282,9 @@ class LoopStack:
         if puts:
             await asyncio.wait(puts)
 
-    def note_deleted(self, keys: Collection[str] | None) -> None:
-        """What was read before of *keys* (None: all), which are being deleted or have been, is outdated."""
-        self.deletions.note(keys)
+    def end_deletion(self, keys: Collection[str] | None) -> None:
+        """The deletion of *keys* (None: all) is over: what was read of them before is outdated."""
+        self.deletions.end(keys)
         self.drop_copies(keys)
 
     def drop_copies(self, keys: Collection[str] | None) -> None:

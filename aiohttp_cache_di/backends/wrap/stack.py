@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, cast
@@ -164,18 +164,18 @@ class StoreStack:
 
     async def delete(self, keys: Collection[str]) -> None:
         """Delete *keys*, including pending writes."""
-        await self._prevent_older(keys)
-        for batch in in_batches(list(keys), self.store.limits.batch):
-            await self.whole.delete(batch)
-        self.here().note_deleted(keys)
+        with self.deleting(keys):
+            await self._prevent_older(keys)
+            for batch in in_batches(list(keys), self.store.limits.batch):
+                await self.whole.delete(batch)
         for key in keys:
             self.tombstones.pop(key, None)
 
     async def clear(self) -> None:
         """Delete everything, including pending writes."""
-        await self._prevent_older(None)
-        await self.whole.clear()
-        self.here().note_deleted(None)
+        with self.deleting(None):
+            await self._prevent_older(None)
+            await self.whole.clear()
         self.tombstones.clear()
 
     async def pages(self, *, items: bool) -> AsyncGenerator[Sequence[Row]]:
@@ -216,6 +216,18 @@ class StoreStack:
     def invalidate(self, keys: Collection[str] | None) -> None:
         """Tell every loop that *keys* (None: all) are being deleted: it may not store or use anything older."""
         self._in_every_loop(lambda part: part.invalidate(keys), lambda part: part.invalidate_from_afar(keys))
+
+    @contextmanager
+    def deleting(self, keys: Collection[str] | None) -> Generator[None]:
+        """Inside the ``with`` statement, *keys* (None: all) are being deleted, or changed so that copies are outdated.
+
+        What a request reads meanwhile may be written neither during the deletion nor after it.
+        """
+        self._in_every_loop(*2 * (lambda part: part.deletions.begin(keys),))
+        try:
+            yield
+        finally:
+            self._in_every_loop(*2 * (lambda part: part.end_deletion(keys),))
 
     def drop_copies(self) -> None:
         """After a search of the store, use no copies in memory that it has not found, in any loop.

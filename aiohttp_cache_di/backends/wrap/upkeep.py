@@ -90,8 +90,8 @@ async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collect
     await stack.settle(keys)
     left: list[str] = []
     for batch in in_batches(list(keys), stack.store.limits.batch):
-        left += await store.soften(batch, at)
-        stack.here().note_deleted(batch)  # an older copy must not be written again
+        with stack.deleting(batch):  # an older copy must not be written again
+            left += await store.soften(batch, at)
     return left
 
 

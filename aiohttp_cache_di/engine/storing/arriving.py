@@ -136,7 +136,7 @@ class ArrivingResponse:
         )
         entry = entry_by(self.decision, question, received, backend, history=history, tagging=self.tagging)
         self.entry = redacted(backend, entry, names)
-        flight.is_handed_over = True
+        flight.coming, flight.is_handed_over = self.entry, True
         spools = None if spools_up_to is None else self._spools()
         record(response, self, max_bytes=max_bytes, watch=reply.sent.watch, spools=spools)
         if flight.outcome is None:

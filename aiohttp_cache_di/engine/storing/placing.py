@@ -28,6 +28,7 @@ def place_and_tell(lookup: Lookup, entry: StoredResponse, report: Report) -> Sto
         report.written(is_written, is_waiting=is_waiting)
 
     placed = place(lookup, entry, outcome=tell)
+    lookup.runtime.flights.supersede(lookup.question.key, entry)
     if not report.is_told:
         backend = lookup.backend
         is_failing = lookup.store_failed or backend.guard.is_failing("write")
@@ -80,15 +81,16 @@ def redacted(backend: CacheBackend, entry: StoredResponse, names: frozenset[byte
 def _primary_now(lookup: Lookup, entry: StoredResponse) -> StoredResponse | None:
     """The latest primary entry of the URL that is known without waiting: other variants may have been stored.
 
-    None if it has been deleted since it was read: written again as a variant, it would be used again.
+    None if it was deleted since it was read, or is being: written again as a variant, it would be used again.
     """
     primary = lookup.primary
     if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
         primary = None  # a response to HEAD has its own key
     key = entry.key if primary is None else primary.key
-    latest = lookup.runtime.peek(key)
+    deletions = lookup.runtime.here.deletions
+    latest = lookup.runtime.pending(key) if deletions.is_under_way(key) else lookup.runtime.peek(key)
     placed = lookup.runtime.flights.placed(key) if latest is None else None
-    if placed is not None and not lookup.runtime.here.deletions.has(key, after=placed[1]):
+    if placed is not None and not deletions.has(key, after=placed[1]):
         latest = placed[0]
     if latest is not None and latest.key == key and latest.partition == entry.partition:
         return latest

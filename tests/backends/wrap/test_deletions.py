@@ -32,3 +32,17 @@ def test_no_deletion_is_missed_however_many_there_are() -> None:
     deletions.note({str(number) for number in range(MAX_KEYS + 1)})
     assert deletions.has("0", after=deletions.count - 1)
     assert len(deletions._latest) <= MAX_KEYS
+
+
+def test_a_key_is_deleted_anew_as_long_as_one_of_its_deletions_lasts() -> None:
+    deletions = Deletions()
+    with deletions.during({"a", "b"}):
+        with deletions.during({"a"}):
+            assert [deletions.is_under_way(key) for key in "abc"] == [True, True, False]
+        assert [deletions.has(key, after=deletions.count) for key in "abc"] == [True, True, False]
+    assert not any(deletions.has(key, after=deletions.count) for key in "abc")
+    before = deletions.count
+    with deletions.during(None):
+        assert deletions.has("c", after=deletions.count)
+    assert not deletions.is_under_way("c")
+    assert deletions.has("c", after=before)

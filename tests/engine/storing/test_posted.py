@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -91,6 +92,32 @@ class TestPost:
         assert await first == (False, "1")
         await client.backend.settle()
         assert await client.fetch(url) == (False, "3")
+
+    @pytest.mark.parametrize("varies", [False, True])
+    async def test_a_later_response_to_get_is_not_replaced_when_its_body_has_arrived(
+        self, origin: Origin, clients: Clients, varies: bool
+    ) -> None:
+        client, go_on = clients(cache_control=True), asyncio.Event()
+        fields = {"Vary": "Accept-Language"} if varies else {}
+
+        async def script(request: Received) -> AsyncIterator[bytes]:
+            text = f"{request.method} {request.number}"
+            yield (whole := answer(text, headers={"Content-Location": "/", **fields}))[:-1]
+            if request.method == "POST":
+                await go_on.wait()
+            yield whole[-1:]
+
+        url = origin.on("/", script)
+        async with client.session.post(url) as response:
+            assert await client.fetch(url) == (False, "GET 2")
+            await client.backend.settle()
+            for language in ("de", "en") if varies else ():
+                await client.fetch(url, headers={"Accept-Language": language})
+            go_on.set()
+            assert await response.text() == "POST 1"
+            assert getattr(response, "cache_status", "").endswith("detail=invalidated")
+        await client.backend.settle()
+        assert await client.fetch(url) == (True, "GET 2")
 
     async def test_what_was_changed_while_it_invalidated_is_not_stored(self, origin: Origin) -> None:
         is_watching, begun, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
