@@ -1,17 +1,20 @@
-"""Imports and regular expressions that wait until they are first used, so that importing the package is quick.
+"""Imports, regular expressions and derived values that wait until they are first used.
 
 Names of a package are imported when they are accessed (PEP 562), and patterns are compiled when they are first matched.
-Compiling all patterns at import time would take a quarter of it, and most programs need few of them.
+Compiling all patterns at import time would take a quarter of it, and most programs need few of them. Values that are
+derived from settings are made when they are first read after a change.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from importlib import import_module
-from typing import Any, AnyStr, Final, Generic, cast
+from itertools import count
+from typing import TYPE_CHECKING, Any, AnyStr, Final, Generic, Protocol, cast
 
-__all__ = ["compiled_later", "imported_later"]
+__all__ = ["compiled_later", "derived", "imported_later", "outdate"]
 
 _METHODS: Final = ("findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn")
 
@@ -54,3 +57,39 @@ class _Late(Generic[AnyStr]):
 def compiled_later(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     """A pattern like that of `re.compile`, compiled when it is first used; an invalid one raises only then."""
     return cast("re.Pattern[AnyStr]", _Late(pattern, flags))
+
+
+class Revised(Protocol):
+    """An object with settings."""
+
+    revision: int
+
+
+_revisions = count(1)  # for all objects: two threads that change settings at once get two numbers
+
+
+class _Derived(cached_property[Any]):
+    """A cached property that is made again if another thread has changed the settings while it was made."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:  # only while there is no value
+        if instance is None:
+            return self
+        while True:
+            revision = instance.revision
+            value = vars(instance)[self.attrname] = self.func(instance)
+            if instance.revision == revision:
+                return value
+            vars(instance).pop(self.attrname, None)
+
+
+if TYPE_CHECKING:
+    derived = cached_property
+else:
+    derived = _Derived
+
+
+def outdate(instance: Revised, names: Iterable[str]) -> None:
+    """Raise the revision, and forget the `derived` values of these *names*; to be called after a change of settings."""
+    instance.revision = next(_revisions)  # first: what is kept later is seen to be outdated by the thread that keeps it
+    for name in names:
+        vars(instance).pop(name, None)

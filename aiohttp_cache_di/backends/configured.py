@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final, cast
 
 from aiohttp.typedefs import LooseHeaders, StrOrURL
@@ -22,6 +22,7 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
+from aiohttp_cache_di.lazy import derived
 from aiohttp_cache_di.policy.rules.book import NO_WISHES, RuleBook, Rules, Wishes
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules.idle import idle_settings
@@ -137,27 +138,27 @@ class Configured(Stacked, RuleBook):
         memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(DictCache.on(StoreStack(memory, guard=self.guard)))
 
-    @cached_property
+    @derived
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # derived from `urls_expire_after`
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
 
-    @cached_property
+    @derived
     def principal_patterns(self) -> PrincipalPatterns:
         """The names of principals by URL pattern."""
         return PrincipalPatterns(self.principals or {})
 
-    @cached_property
+    @derived
     def shared_patterns(self) -> UrlPatterns:
         """Patterns of the URLs for which all credentials are equivalent."""
         return UrlPatterns(self.shared_credentials, option="shared_credentials", by_host=True)
 
-    @cached_property
+    @derived
     def names_principals(self) -> bool:
         """Whether the settings may name a principal for a request."""
         return self.principal is not None or bool(self.principal_patterns)
 
-    @cached_property
+    @derived
     def names_of_credentials(self) -> keys.CredentialNames:
         """The request headers that identify the user or the resource, without those in `ignored_params`."""
         return keys.credential_names(self.credential_headers, self.ignored_params)

@@ -75,6 +75,8 @@ class EvictionOrder(Generic[K]):
             total: the weight of the table, which is not empty.
         """
         table, on_trial, used = self._table, self._on_trial, self._used
+        if len(used) > len(table):  # another thread has reported uses of keys that were just removed
+            used.intersection_update(table)
         for _ in range(min(MAX_SPARED, 5 * len(table))):
             key = next(iter(on_trial), self._newest)
             if self._trial_weight * TRIAL_SHARE > total and key != self._newest and key is not None:

@@ -141,7 +141,7 @@ class CacheStats:
         self.clock: Callable[[], float] = clock
         self.watch: Final = Watch()
         self._recent: dict[str, tuple[float, str]] = {}
-        self._measures: Measures | None = None
+        self._measures = Measures()
         self._is_started = False
         here = self.counts.here()
         for name, count in counted.items():
@@ -192,9 +192,7 @@ class CacheStats:
 
     def measure(self) -> Measures:
         """The measurements of durations and savings, which begin with the first call."""
-        if self._measures is None:
-            self._measures = Measures()
-            self.watch.add(self._measures)
+        self.watch.add(self._measures, key=self._measures)
         return self._measures
 
     def started(self, name: str, kind: str, where: str, mode: str) -> None:

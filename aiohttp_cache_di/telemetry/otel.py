@@ -82,7 +82,7 @@ class _Sample:
 
 
 class Samples:
-    """Samples by name. One thread adds and another takes; a duration that is added at that moment may be lost."""
+    """Samples by name. Threads may add and take at once; a duration that is added at that moment may be lost."""
 
     def __init__(self) -> None:
         self._samples: dict[str, _Sample] = {}
@@ -94,7 +94,7 @@ class Samples:
             if len(self._samples) >= MAX_NAMES:
                 return
             sample = self._samples[name] = _Sample()
-        if sample.skip:
+        if sample.skip > 0:  # threads that add at once may count too far
             sample.skip -= 1
             return
         sample.skip = sample.stride - 1

@@ -25,17 +25,21 @@ class Watch:
     def __init__(self) -> None:
         self.is_on: bool = True
         """Whether anyone observes the cache. True at first: the first decision finds out."""
-        self._observers: dict[object, Observer] = {}  # each under a key of its own
+        self._observers: dict[object, Observer] = {}  # by key; see `add`
         self._blamed: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Watch, {'on' if self.is_on else 'off'}>"
 
-    def add(self, observer: Observer) -> Callable[[], None]:
-        """Add *observer*; the returned function removes it."""
+    def add(self, observer: Observer, *, key: object = None) -> Callable[[], None]:
+        """Add *observer*; the returned function removes it.
+
+        Args:
+            key: what is added under the same key again is there once; None for a key of its own.
+        """
         if isinstance(observer, type) or not callable(getattr(observer, "decided", None)):
             raise TypeError(f"observe() takes an Observer, not {observer!r}")
-        key = object()
+        key = object() if key is None else key
         self._observers[key] = observer
         self.is_on = True
 

@@ -127,3 +127,11 @@ def test_in_memory_what_is_read_outlives_what_is_not() -> None:
         storage.peek(f"read {chance.randrange(FEW)}")
     assert sum(f"read {number}" in storage for number in range(FEW)) == FEW
     assert len(storage) == 4 * FEW
+
+
+def test_uses_that_other_threads_report_of_what_has_gone_do_not_pile_up() -> None:
+    table = Table(10)
+    for number in range(1_000):
+        table.put(f"{number}")
+        table.order.used(f"{number - 50}")  # a thread has found it before it went
+    assert len(table.order._used) <= 11

@@ -25,6 +25,7 @@ from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.telemetry.metrics import METRICS
 from aiohttp_cache_di.telemetry.otel import HIT, MAX_KEPT, RESULT, STATUS, Samples, instrument
+from tests.interleaving import at_line
 from tests.origin import Origin, answer
 from tests.telemetry.test_prometheus import FakeCache
 from tests.telemetry.test_watch import decision
@@ -384,3 +385,15 @@ def test_without_the_api_the_extra_is_named() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "MissingDependencyError" in ran.stderr
     assert "aiohttp-cache-di[otel]" in ran.stderr
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_threads_that_add_at_the_same_time_do_not_end_the_sample(number: int) -> None:
+    samples = Samples()
+    for _ in range(MAX_KEPT + 1):
+        samples.add("hit", 1.0)  # from now on every second one is kept, and the next one is not
+    with at_line(number, lambda: samples.add("hit", 2.0)):
+        samples.add("hit", 2.0)
+    for _ in range(10):
+        samples.add("hit", 3.0)
+    assert samples.take()["hit"].count(3.0) >= 2

@@ -232,3 +232,14 @@ def test_measures_are_read_while_another_thread_measures_for_the_first_time() ->
     with at_each_step(in_thread(meanwhile)):
         assert "read" in measures.operations
     assert next(names) > 5
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_what_two_threads_begin_to_measure_is_measured_once(number: int) -> None:
+    stats, found = CacheStats(), list[Measures]()
+    with at_line(number, in_thread(lambda: found.append(stats.measure()))):
+        found.append(stats.measure())
+    stats.watch.decided(decision())
+    assert len(found) == 2
+    assert found[0] is found[1]
+    assert {each.requests["hit"].cumulative[-1] for each in found} == {1}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from inspect import getattr_static
 from types import MethodType
 from typing import Any, ClassVar, TypeVar, cast
 
 from aiohttp_cache_di.backends.options.values import collected, refuse_unusable
+from aiohttp_cache_di.lazy import derived, outdate
 
 __all__ = ["Revised", "Setting", "hook", "setting", "settings_of"]
 
@@ -25,7 +25,7 @@ _DERIVED = (
     "shared_patterns",
     "url_rules",
 )
-"""Cached properties that are derived from the settings."""
+"""Properties that are `derived` from the settings."""
 
 
 def _as_it_is(value: object) -> object:
@@ -40,7 +40,7 @@ class Revised:
     hooks: ClassVar[frozenset[str]] = frozenset()
     """Names of the methods that users may override or replace."""
 
-    @cached_property
+    @derived
     def overridden(self) -> frozenset[str]:
         """Names of the hooks that the user has overridden in a subclass or replaced on the object."""
         ours = {name for name in self.hooks if isinstance(getattr_static(type(self), name), _Hook)}
@@ -48,9 +48,7 @@ class Revised:
 
     def revise(self) -> None:
         """Forget values that are derived from the settings, and raise the revision."""
-        for name in _DERIVED:
-            self.__dict__.pop(name, None)
-        self.revision += 1
+        outdate(self, _DERIVED)
 
 
 class Setting:

@@ -54,9 +54,10 @@ class Hooks(Struct, frozen=True):
 
 
 def _look(backend: CacheBackend) -> Hooks:
+    revision = backend.revision  # before what it stands for, which another thread may change meanwhile
     own, filters, tags = backend.overridden, backend.filter_fn is not accept_all, backend.tag_fn is not None
     return Hooks(
-        revision=backend.revision,
+        revision=revision,
         makes_keys="create_key" in own,
         makes_rules="create_cache_actions" in own,
         answers="request" in own,

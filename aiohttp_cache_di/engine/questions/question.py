@@ -131,9 +131,10 @@ class Questions:
             known.keep(url, question)
 
     def _renew(self) -> None:
-        backend, hooks = self._backend, Hooks.of(self._backend)
+        backend = self._backend
         self._known.clear()
-        self._revision = backend.revision
+        self._revision = backend.revision  # before the settings, which another thread may change meanwhile
+        hooks = Hooks.of(backend)
         self._special_fields = backend.names_of_credentials | NEEDING_POLICY | {"cookie"}
         self._names_principals = backend.names_principals
         self._keys_depend_on_more = backend.include_headers or hooks.makes_keys

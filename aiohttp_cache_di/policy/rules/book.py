@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 from yarl import URL
 
+from aiohttp_cache_di.lazy import derived
 from aiohttp_cache_di.policy.rules.expiration import (
     UNSET,
     ExpirationTime,
@@ -98,6 +98,7 @@ NO_WISHES: Final = Wishes()
 class RuleBook:
     """The settings of a backend that concern caching; `CacheBackend` sets and documents the attributes."""
 
+    revision: int
     expire_after: ExpirationTime
     url_rules: UrlRules
     allowed_codes: Collection[int]
@@ -114,17 +115,17 @@ class RuleBook:
     digest_key: bytes
     post_as_query: Collection[str]
 
-    @cached_property
+    @derived
     def query_patterns(self) -> UrlPatterns:
         """Matches the URLs for which POST is a query."""
         return UrlPatterns(self.post_as_query, option="post_as_query")
 
-    @cached_property
+    @derived
     def resolved(self) -> dict[tuple[object, ...], Rules]:
         """Memoised rules, by the options that they were resolved from."""
         return {}
 
-    @cached_property
+    @derived
     def of_all_urls(self) -> Rules | None:
         """The rules of requests without options; None if they depend on the URL or the time."""
         expire_after = _plain_lifetime(self, self.expire_after)
@@ -144,6 +145,7 @@ class RuleBook:
             rules = self.of_all_urls
             if rules is not None:
                 return rules
+        resolved = self.resolved  # before the settings, which another thread may change meanwhile
         found = self.url_rules.match(str(url)) if self.url_rules else None
         more = found if found is not None and found.says_more else None
         override_origin = False
@@ -158,11 +160,11 @@ class RuleBook:
         # The lifetime until a date changes with every second; a bool is refused, but is equal to 0 or 1, which is not.
         if not isinstance(expire_after, _STAYING) or isinstance(expire_after, bool):
             return _rules_of(self, _Options(*options), now=now)
-        rules = self.resolved.get(options)
+        rules = resolved.get(options)
         if rules is None:
-            if len(self.resolved) > MAX_RESOLVED:
-                self.resolved.clear()
-            rules = self.resolved[options] = _rules_of(self, _Options(*options), now=now)
+            if len(resolved) > MAX_RESOLVED:
+                resolved.clear()
+            rules = resolved[options] = _rules_of(self, _Options(*options), now=now)
         return rules
 
     def may_allow(self, method: str) -> bool:

@@ -10,11 +10,13 @@ from unittest.mock import patch
 
 import pytest
 
-from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError
+from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError, keys
 from aiohttp_cache_di.backends import CacheBackend, DictCache
 from aiohttp_cache_di.backends.configured import SETTINGS as BACKEND_SETTINGS
 from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.policy.rules import book
 from aiohttp_cache_di.policy.rules.expiration import lifetime_s
+from tests.interleaving import in_thread
 from tests.origin import Origin, answer
 
 
@@ -166,3 +168,37 @@ def test_nothing_is_raised_by_what_is_no_setting() -> None:
 def test_a_hook_is_seen_to_be_awaited_by_what_looks_without_calling_it() -> None:
     # `unittest.mock` inspects the attributes of a `spec` in this way from Python 3.14 on.
     assert inspect.iscoroutinefunction(inspect.unwrap(inspect.getattr_static(CacheBackend, "request")))
+
+
+def test_what_another_thread_sets_while_a_value_is_derived_is_seen_by_the_next_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, derive = CacheBackend(), keys.credential_names
+    assert "authorization" in backend.names_of_credentials
+    backend.expire_after = 5  # so that it is derived again
+
+    def slowly(*args: Any) -> CredentialNames:
+        names = derive(*args)
+        if not backend.ignored_params:
+            in_thread(lambda: setattr(backend, "ignored_params", {"Authorization"}))()
+        return names
+
+    monkeypatch.setattr(keys, "credential_names", slowly)
+    assert "authorization" not in backend.names_of_credentials
+    assert "authorization" not in backend.names_of_credentials
+
+
+def test_rules_that_were_resolved_while_another_thread_changed_a_setting_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, resolve = CacheBackend(urls_expire_after={"example.org": 5}, max_variants=1), book._rules_of
+
+    def slowly(*args: Any, **kwargs: Any) -> book.Rules:
+        rules = resolve(*args, **kwargs)
+        if backend.max_variants == 1:
+            in_thread(lambda: setattr(backend, "max_variants", 2))()
+        return rules
+
+    monkeypatch.setattr(book, "_rules_of", slowly)
+    backend.rules_for("http://example.org/")
+    assert backend.rules_for("http://example.org/").max_variants == 2

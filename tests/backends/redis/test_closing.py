@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from aiohttp_cache_di.backends.redis.servers.endpoints import _Connections
 from tests.backends.redis.opened import store_at
+from tests.interleaving import at_line
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
@@ -39,3 +43,15 @@ async def test_closing_at_any_moment_of_an_opening_leaves_nothing_open(
         gc.collect()
     assert [str(each.message) for each in complaints] == []
     assert outcomes == {"NoneType", "StorageError"}, "some were closed while they were opened, and some after that"
+
+
+def test_connections_that_another_thread_lets_go_meanwhile_are_no_error() -> None:
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    for number in range(20):
+        connections = _Connections()
+        connections.update({loop: cast("Any", SimpleNamespace(abort=bool)) for loop in loops})
+        with at_line(number, connections.clear):
+            connections.let_go()
+        assert not connections
+    for loop in loops:
+        loop.close()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.question import Questions
+from tests.interleaving import at_line
 
 
 def names(hooks: Hooks) -> set[str]:
@@ -53,3 +56,19 @@ def test_they_are_looked_for_once_per_revision() -> None:
     assert Hooks.of(backend) is hooks
     backend.expire_after = 5
     assert Hooks.of(backend) is not hooks
+
+
+@pytest.mark.parametrize("number", range(80))
+def test_what_another_thread_replaces_at_any_moment_is_seen_afterwards(number: int) -> None:
+    backend = CacheBackend()
+    questions, url = Questions(backend), URL("http://example.org/")
+
+    def meanwhile() -> None:
+        backend.create_key = lambda *args, **kwargs: "own"  # type: ignore[method-assign]  # a hook may be replaced
+
+    with at_line(number, meanwhile) as came:
+        questions.plain("GET", url)
+    if not came:
+        pytest.skip("fewer lines run")
+    assert Hooks.of(backend).makes_keys
+    assert questions.plain("GET", url).key == "own"

@@ -45,8 +45,11 @@ class _Connections(dict[asyncio.AbstractEventLoop, Connection]):
 
     def let_go(self) -> None:
         """Close all connections from outside of their loops, without waiting."""
-        while self:
-            loop, connection = self.popitem()
+        while True:
+            try:
+                loop, connection = self.popitem()
+            except KeyError:  # none is left: a loop in another thread may be closing them, too
+                return
             try:
                 loop.call_soon_threadsafe(connection.abort)
             except RuntimeError:  # the loop is closed

@@ -75,6 +75,7 @@ class PendingWrites:
         for write in self._backlog.forget(keys):
             if write.state is State.OVER:
                 self._puts.note_unwritten(write)
+        self._wake_waiters()  # no worker may be left to do so
 
     def delete_again(self, keys: Collection[str] | None) -> None:
         """Delete those of *keys* (None: all) that are being put now, when that has ended."""
