@@ -223,11 +223,11 @@ class StoreStack:
 
         What a request reads meanwhile may be written neither during the deletion nor after it.
         """
-        self._in_every_loop(*2 * (lambda part: part.deletions.begin(keys),))
+        self._in_every_loop(lambda part: part.deletions.begin(keys))
         try:
             yield
         finally:
-            self._in_every_loop(*2 * (lambda part: part.end_deletion(keys),))
+            self._in_every_loop(lambda part: part.end_deletion(keys))
 
     def drop_copies(self) -> None:
         """After a search of the store, use no copies in memory that it has not found, in any loop.
@@ -235,16 +235,19 @@ class StoreStack:
         Another process may have deleted their entries, which not every store tells at once. `Versioned` stores do.
         """
         if not isinstance(self.store, Versioned):
-            self._in_every_loop(lambda part: part.drop_copies(None), lambda part: part.drop_copies(None))
+            self._in_every_loop(lambda part: part.drop_copies(None))
 
-    def _in_every_loop(self, here: Callable[[LoopStack], None], elsewhere: Callable[[LoopStack], None]) -> None:
+    def _in_every_loop(
+        self, here: Callable[[LoopStack], None], elsewhere: Callable[[LoopStack], None] | None = None
+    ) -> None:
+        """Call *here* with the part of the running loop, and with others' parts *elsewhere*, or *here* as well."""
         running = asyncio.get_running_loop()
         for loop, part in self._loops.items():
             if loop is running:
                 here(part)
             else:
                 with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(elsewhere, part)
+                    loop.call_soon_threadsafe(elsewhere or here, part)
 
     async def _prevent_older(self, keys: Collection[str] | None) -> None:
         """Before *keys* (None: all) are deleted, make sure that no earlier write can store them again."""
