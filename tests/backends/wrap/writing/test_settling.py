@@ -10,7 +10,7 @@ from tests.backends.entries import make_entry
 
 
 async def test_who_waits_for_a_write_that_is_dropped_meanwhile_waits_no_longer(tmp_path: Path) -> None:
-    backend = SQLiteBackend(tmp_path / "cache")
+    backend = SQLiteBackend(str(tmp_path / "cache"))
     here = backend.stack.here()
     here.store(make_entry("k"))
     waiting = asyncio.ensure_future(here.pending.settle(None))
