@@ -74,12 +74,13 @@ class _Derived(cached_property[Any]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:  # only while there is no value
         if instance is None:
             return self
+        kept: dict[str | None, Any] = vars(instance)
         while True:
             revision = instance.revision
-            value = vars(instance)[self.attrname] = self.func(instance)
+            value = kept[self.attrname] = self.func(instance)
             if instance.revision == revision:
                 return value
-            vars(instance).pop(self.attrname, None)
+            kept.pop(self.attrname, None)
 
 
 if TYPE_CHECKING:
