@@ -74,7 +74,7 @@ class _Derived(cached_property[Any]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:  # only while there is no value
         if instance is None:
             return self
-        kept: dict[str | None, Any] = vars(instance)
+        kept = cast("dict[str | None, Any]", vars(instance))
         while True:
             revision = instance.revision
             value = kept[self.attrname] = self.func(instance)
