@@ -223,6 +223,7 @@ class StoreStack:
 
         What a request reads meanwhile may be written neither during the deletion nor after it.
         """
+        self.here()  # a part that was made later would not know of the deletion
         self._in_every_loop(lambda part: part.deletions.begin(keys))
         try:
             yield
@@ -241,7 +242,9 @@ class StoreStack:
         self, here: Callable[[LoopStack], None], elsewhere: Callable[[LoopStack], None] | None = None
     ) -> None:
         """Call *here* with the part of the running loop, and with others' parts *elsewhere*, or *here* as well."""
-        running = asyncio.get_running_loop()
+        running: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):  # the loop was closed, and a task that it has left behind is freed
+            running = asyncio.get_running_loop()
         for loop, part in self._loops.items():
             if loop is running:
                 here(part)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from aiohttp_cache_di.backends.memory.store import MemoryStore
 from aiohttp_cache_di.backends.wrap.deletions import MAX_KEYS, Deletions
+from aiohttp_cache_di.backends.wrap.loop import LoopStack
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
 
 def test_a_key_that_was_deleted_meanwhile_is_told_from_others() -> None:
@@ -46,3 +51,38 @@ def test_a_key_is_deleted_anew_as_long_as_one_of_its_deletions_lasts() -> None:
         assert deletions.has("c", after=deletions.count)
     assert not deletions.is_under_way("c")
     assert deletions.has("c", after=before)
+
+
+def test_a_deletion_whose_loop_was_closed_is_over_in_the_others() -> None:
+    stack = StoreStack(MemoryStore())
+
+    async def delete() -> None:
+        with stack.deleting({"a"}):
+            await asyncio.get_running_loop().create_future()
+
+    async def part() -> LoopStack:
+        return stack.here()
+
+    left, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        there = other.run_until_complete(part())
+        deletion = delete()
+        task = left.create_task(deletion)
+        left.run_until_complete(asyncio.sleep(0))
+        other.run_until_complete(asyncio.sleep(0))
+        assert there.deletions.is_under_way("a")
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        left.close()
+        deletion.close()  # as if it were freed
+        other.run_until_complete(asyncio.sleep(0))
+        assert not there.deletions.is_under_way("a")
+    finally:
+        left.close()
+        other.close()
+
+
+async def test_a_deletion_that_is_the_first_use_in_a_loop_is_known_there() -> None:
+    stack = StoreStack(MemoryStore())
+    with stack.deleting({"a"}):
+        assert stack.here().deletions.is_under_way("a")
+    assert not stack.here().deletions.is_under_way("a")
