@@ -98,7 +98,7 @@ async def _write(client: Client, table: str, requests: Sequence[Any]) -> None:
     left: Any = {table: requests}
     count, failures = len(requests), 0
     while True:
-        left = part_of(await client.batch_write_item(RequestItems=left), "UnprocessedItems")
+        left = part_of(await client.batch_write_item(RequestItems=left), "UnprocessedItems", may_lack=True)
         if not left:
             return
         before, count = count, sum(map(len, left.values()))

@@ -215,8 +215,11 @@ def _expect_endpoint(endpoint: object) -> None:
         raise ConfigurationError(f"endpoint_url={quoted(endpoint)}: {exc}") from None
 
 
-def part_of(answer: Any, name: str) -> Any:
+def part_of(answer: Any, name: str, *, may_lack: bool = False) -> Any:
     """What the server's *answer* has under *name*, which each answer of DynamoDB to that call has.
+
+    Args:
+        may_lack: another make of server may leave it out if it is empty; the result is None if its answer is JSON.
 
     Raises:
         StorageError: it has not; the message tells what has answered.
@@ -226,6 +229,8 @@ def part_of(answer: Any, name: str) -> Any:
     told = answer.get("ResponseMetadata", {})
     fields = told.get("HTTPHeaders", {})
     kind, server = (as_shown(str(fields.get(field, "")))[:SHOWN_CHARS] for field in ("content-type", "server"))
+    if may_lack and "json" in kind:
+        return None
     came = f"{told.get('HTTPStatusCode', '')} {kind}{server and f' from {server}'}".strip()
     raise StorageError(f"what answers is not DynamoDB: its answer ({came}) has no {name}")
 

@@ -157,6 +157,20 @@ def test_the_endpoints_that_boto_accepts_are_accepted(endpoint: str) -> None:
     assert DynamoDBBackend("table", endpoint_url=endpoint, **CREDENTIALS).stack.store.where == endpoint  # type: ignore[attr-defined]  # not of every store
 
 
+async def test_a_server_may_leave_out_that_nothing_is_unprocessed() -> None:
+    async def answering(request: web.BaseRequest) -> web.Response:
+        return web.Response(text="{}", content_type="application/x-amz-json-1.0")
+
+    runner = web.ServerRunner(web.Server(answering))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    backend = DynamoDBBackend("table", endpoint_url=f"http://{host}:{port}", storage_deadline=10, **CREDENTIALS)
+    await backend.write(make_entry("a"))
+    await backend.close()
+    await runner.cleanup()
+
+
 @pytest.mark.parametrize("answer", ["<html>", "{}"])
 async def test_a_server_that_is_not_dynamodb_is_told_by_what_it_answers(answer: str) -> None:
     async def answering(request: web.BaseRequest) -> web.Response:
