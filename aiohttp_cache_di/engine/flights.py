@@ -199,6 +199,30 @@ def _give_up(waiter: asyncio.Future[FlightOutcome]) -> None:
         waiter.set_result(Outcome.LATE)
 
 
+_SPARES: ContextVar[Callable[[Flight], bool]] = ContextVar("aiohttp_cache_di_spares", default=lambda flight: False)
+"""Whether the current deletion does not concern a flight."""
+
+
+def changed_by(flight: Flight | None) -> AbstractContextManager[None]:
+    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
+    return _sparing(lambda each: each is flight)
+
+
+def changed_before_now(flights: Flights) -> AbstractContextManager[None]:
+    """Inside the ``with`` statement, begin tasks that delete what has changed by now: later flights may be stored."""
+    begun = flights.begun
+    return _sparing(lambda each: each.number >= begun)
+
+
+@contextmanager
+def _sparing(spares: Callable[[Flight], bool]) -> Generator[None]:
+    token = _SPARES.set(spares)
+    try:
+        yield
+    finally:
+        _SPARES.reset(token)
+
+
 class Flights:
     """The flights of one backend in one event loop, by key."""
 
@@ -216,7 +240,7 @@ class Flights:
 
     def start(self, key: str) -> Flight:
         """Start a flight that others cannot join."""
-        return self._begun(Flight(key, key, self, number=self.begun))
+        return self._begun(Flight(key, key, self))
 
     def lead(self, key: str, place: str = "") -> Flight:
         """Start a flight that others can join, with the running task as leader; or take the one that it announced."""
@@ -225,10 +249,11 @@ class Flights:
         if flight is not None and flight.is_announced and flight.leader is task:
             flight.is_announced = False
             return flight
-        self._flights[place] = flight = Flight(key, place, self, leader=task, number=self.begun)
+        self._flights[place] = flight = Flight(key, place, self, leader=task)
         return self._begun(flight)
 
     def _begun(self, flight: Flight) -> Flight:
+        flight.number = self.begun
         self.begun += 1
         self._fetching.setdefault(flight.key, []).append(flight)
         return flight
@@ -358,27 +383,3 @@ async def unless_ended(flight: Flight, usable: Callable[[StoredResponse], T | No
         flight.end_wait(waiter)
         if found is not None:
             task.uncancel()
-
-
-_SPARES: ContextVar[Callable[[Flight], bool]] = ContextVar("aiohttp_cache_di_spares", default=lambda flight: False)
-"""Whether the current deletion does not concern a flight."""
-
-
-def changed_by(flight: Flight | None) -> AbstractContextManager[None]:
-    """Inside the ``with`` statement, this task deletes what the response of *flight* has made outdated."""
-    return _sparing(lambda each: each is flight)
-
-
-def changed_before_now(flights: Flights) -> AbstractContextManager[None]:
-    """Inside the ``with`` statement, begin tasks that delete what has changed by now: later flights may be stored."""
-    begun = flights.begun
-    return _sparing(lambda each: each.number >= begun)
-
-
-@contextmanager
-def _sparing(spares: Callable[[Flight], bool]) -> Generator[None]:
-    token = _SPARES.set(spares)
-    try:
-        yield
-    finally:
-        _SPARES.reset(token)
