@@ -11,11 +11,10 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk.descriptors import NO_WAIT, NOT_A_LINK
 from aiohttp_cache_di.backends.disk.owned import is_trusted_user
+from aiohttp_cache_di.backends.sqlite.file.files import Identity
 
-__all__ = ["Identity", "identity_at", "open_beside", "resemble"]
+__all__ = ["identity_at", "open_beside", "resemble"]
 
-Identity = tuple[int, int]
-"""Device and inode."""
 _MODE: Final = 0o600
 
 

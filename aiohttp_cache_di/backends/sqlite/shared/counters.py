@@ -26,7 +26,8 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.disk.descriptors import NOT_A_LINK
 from aiohttp_cache_di.backends.disk.owned import OTHERS, OTHERS_WRITE
-from aiohttp_cache_di.backends.sqlite.shared.beside import Identity, open_beside, resemble
+from aiohttp_cache_di.backends.sqlite.file.files import Identity
+from aiohttp_cache_di.backends.sqlite.shared.beside import open_beside, resemble
 
 __all__ = ["ALL", "STRIPES", "CounterFile", "stripe_of"]
 

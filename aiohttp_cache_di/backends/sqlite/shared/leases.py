@@ -21,9 +21,9 @@ from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.disk.descriptors import Descriptor
 from aiohttp_cache_di.backends.disk.leases import OFFSET_DIGITS, SLOTS, LockedLeases
 from aiohttp_cache_di.backends.disk.owned import OTHERS
-from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity
 from aiohttp_cache_di.backends.sqlite.file.schema import HEX_DIGITS
-from aiohttp_cache_di.backends.sqlite.shared.beside import Identity, identity_at, open_beside, resemble
+from aiohttp_cache_di.backends.sqlite.shared.beside import identity_at, open_beside, resemble
 
 __all__ = ["Leases"]
 
